@@ -1,0 +1,18 @@
+//! Pure values and text formats: no file, no clock, no environment.
+//!
+//! Each file holds one format of the store, begins with its grammar and its
+//! limits, and can be used alone by a program that embeds Nival.
+
+pub mod base32;
+pub mod content_address;
+pub mod derivation;
+pub mod hash;
+pub mod path_info;
+pub mod signature;
+pub mod store_path;
+
+pub use content_address::{ContentAddress, ContentAddressMethod};
+pub use derivation::Derivation;
+pub use hash::{Hash, HashAlgorithm, HashFormat, Hasher};
+pub use path_info::ValidPathInfo;
+pub use store_path::{StoreDir, StorePath};

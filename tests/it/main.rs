@@ -1,0 +1,1 @@
+//! Integration tests: the program as its users run it.
