@@ -1,0 +1,347 @@
+//! The table of all settings: one row each, sorted by name.
+//!
+//! Names, aliases, types, defaults and feature gates are those of Nix 2.34.8, as listed by
+//! `nix config show --json`; the descriptions are our own. A row whose `used` is false is
+//! parsed, checked and shown, but Nival does not act on it (yet).
+//!
+//! `sync-store-paths` is Nival's own and therefore appears in `config show` in addition to the
+//! 129 rows of the reference.
+
+use Kind::{
+    Bool, Features, Json, List, Map, MaxJobs, Mounts, OptionalPath, Path, Plugins, RelativePath, Sandbox,
+    Set, Signed64, Store, StoreList, Text, Unsigned32, Unsigned64,
+};
+
+/// The shape of a setting's value, which decides how its text is parsed and printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true`/`yes`/`1` or `false`/`no`/`0`.
+    Bool,
+    /// A number from 0 to 2³²−1, with an optional K, M, G or T (powers of 1024).
+    Unsigned32,
+    /// A number from 0 to 2⁶⁴−1, with an optional K, M, G or T.
+    Unsigned64,
+    /// A number that may be negative, with an optional K, M, G or T.
+    Signed64,
+    /// `auto` (one per CPU) or a plain number from 0 to 2³²−1.
+    MaxJobs,
+    /// Any text, also empty.
+    Text,
+    /// An absolute path, normalised lexically.
+    Path,
+    /// An absolute path, or empty for none.
+    OptionalPath,
+    /// A path that may be relative and stays as written, but may not be empty.
+    RelativePath,
+    /// Blank-separated words; order and repetitions count.
+    List,
+    /// Blank-separated words, sorted, each once.
+    Set,
+    /// Like `Set`, restricted to known experimental features.
+    Features,
+    /// Blank-separated `KEY=VALUE` words; words without `=` are dropped.
+    Map,
+    /// Blank-separated `TARGET[=SOURCE][?]` words.
+    Mounts,
+    /// One store URI; empty means `auto`.
+    Store,
+    /// Blank-separated store URIs.
+    StoreList,
+    /// Files or directories of plugins: a list that `extra-` does not extend.
+    Plugins,
+    /// One of the given words.
+    Choice {
+        /// The words.
+        values: &'static [&'static str],
+        /// Whether the error names them.
+        listed: bool,
+    },
+    /// `true`, `false` or `relaxed`.
+    Sandbox,
+    /// A JSON array, kept as text.
+    Json,
+}
+
+impl Kind {
+    /// Whether `extra-NAME` exists for settings of this kind.
+    pub fn appendable(self) -> bool {
+        matches!(self, Kind::List | Kind::Set | Kind::Features | Kind::Map | Kind::Mounts | Kind::StoreList)
+    }
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// What it is called in files; the flags are made from it.
+    pub name: &'static str,
+    /// Old names, accepted wherever the name is.
+    pub aliases: &'static [&'static str],
+    /// How its text is read and printed.
+    pub kind: Kind,
+    /// The built-in default as text. Defaults that depend on the machine or on directories are
+    /// filled in by `Settings::with_defaults`.
+    pub default: &'static str,
+    /// Whether the default is the same everywhere, so that a manual may print it.
+    pub document_default: bool,
+    /// The experimental feature without which assignments are ignored.
+    pub feature: Option<&'static str>,
+    /// Whether Nival acts on the setting today.
+    pub used: bool,
+    /// What it is for, in one line.
+    pub doc: &'static str,
+}
+
+impl Row {
+    const fn aliases(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    const fn feature(mut self, feature: &'static str) -> Self {
+        self.feature = Some(feature);
+        self
+    }
+
+    const fn used(mut self) -> Self {
+        self.used = true;
+        self
+    }
+
+    const fn varying_default(mut self) -> Self {
+        self.document_default = false;
+        self
+    }
+}
+
+const fn row(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Row {
+    Row { name, aliases: &[], kind, default, document_default: true, feature: None, used: false, doc }
+}
+
+const LINT: Kind = Kind::Choice { values: &["ignore", "warn", "fatal"], listed: true };
+const PROFILER: Kind = Kind::Choice { values: &["disabled", "flamegraph"], listed: false };
+
+/// All settings, sorted by name.
+// Kept out of rustfmt's hands: a row is one or two lines, not eight.
+#[rustfmt::skip]
+pub static TABLE: &[Row] = &[
+    row("abort-on-warn", Bool, "false", "Turns every `builtins.warn` into an evaluation error."),
+    row("accept-flake-config", Bool, "false", "Take over settings proposed by a flake without asking.")
+        .feature("flakes"),
+    row("access-tokens", Map, "", "Credentials for source hosts, as HOST=TOKEN words."),
+    row("allow-dirty", Bool, "true", "Permit work trees with uncommitted changes as inputs."),
+    row("allow-dirty-locks", Bool, "false", "Permit lock files that refer to uncommitted inputs.")
+        .feature("flakes"),
+    row("allow-import-from-derivation", Bool, "true", "Let evaluation read files that must be built first."),
+    row("allow-new-privileges", Bool, "false", "Let builders gain privileges through set-uid programs (Linux)."),
+    row("allow-symlinked-store", Bool, "false", "Put up with symlinks on the way to the store directory.").used(),
+    row("allow-unsafe-native-code-during-evaluation", Bool, "false", "Enable builtins that load or run native code."),
+    row("allowed-impure-host-deps", Set, "", "Host paths a derivation may ask to see in its sandbox (macOS)."),
+    row("allowed-uris", List, "", "URI prefixes that restricted evaluation may still fetch from."),
+    row("allowed-users", List, "*", "Users and @groups who may talk to the daemon."),
+    row("always-allow-substitutes", Bool, "false", "Substitute even derivations that ask not to be substituted."),
+    row("auto-allocate-uids", Bool, "false", "Give builds free uid ranges instead of members of a group.")
+        .feature("auto-allocate-uids"),
+    row("auto-optimise-store", Bool, "false", "Hard-link identical files whenever a path is added."),
+    row("bash-prompt", Text, "", "Prompt of the shell opened by `nix develop`."),
+    row("bash-prompt-prefix", Text, "", "Text put before the prompt in `nix develop`."),
+    row("bash-prompt-suffix", Text, "", "Text put after the prompt in `nix develop`."),
+    row("build-dir", OptionalPath, "", "Where build directories are made; by default below the state directory."),
+    row("build-hook", List, "nix __build-remote", "Program (with arguments) that is offered builds for remote machines."),
+    row("build-poll-interval", Unsigned32, "5", "Seconds between two looks for a free build user."),
+    row("build-users-group", Text, "", "Group whose members run builds; empty builds as the calling user.")
+        .varying_default().used(),
+    row("builders", Text, "", "Remote build machines, or @FILE listing them.").varying_default(),
+    row("builders-use-substitutes", Bool, "false", "Let remote machines fetch build inputs from their own substituters."),
+    row("commit-lock-file-summary", Text, "", "First line of the commit that records a changed lock file.")
+        .aliases(&["commit-lockfile-summary"]).feature("flakes"),
+    row("compress-build-log", Bool, "true", "Store build logs compressed.").aliases(&["build-compress-log"]),
+    row("connect-timeout", Unsigned64, "15", "Seconds to wait for a connection when downloading; 0 waits as long as the system does."),
+    row("cores", Unsigned32, "0", "Parallel jobs a builder is told to use; 0 means all CPUs.").aliases(&["build-cores"]),
+    row("debugger-on-trace", Bool, "false", "Open the debugger at `builtins.trace`, if one is enabled."),
+    row("debugger-on-warn", Bool, "false", "Open the debugger at `builtins.warn`, if one is enabled."),
+    row("diff-hook", OptionalPath, "", "Program run on the two results when a repeated build differs."),
+    row("download-attempts", Unsigned32, "5", "How often a download is tried before it counts as failed."),
+    row("download-buffer-size", Unsigned64, "1048576", "Bytes of a download held in memory before the sender is slowed down."),
+    row("download-speed", Unsigned32, "0", "Upper limit of the download rate in KiB/s; 0 is unlimited."),
+    row("eval-attrset-update-layer-rhs-threshold", Unsigned32, "16", "Tuning of `//`: right-hand sides up to this size become a layer."),
+    row("eval-cache", Bool, "true", "Remember results of flake evaluation on disk."),
+    row("eval-profile-file", RelativePath, "nix.profile", "Where the evaluation profiler writes."),
+    row("eval-profiler", PROFILER, "disabled", "Which evaluation profiler runs."),
+    row("eval-profiler-frequency", Unsigned32, "99", "Samples a second taken by the evaluation profiler."),
+    row("eval-system", Text, "", "Value of `builtins.currentSystem`; empty takes `system`."),
+    row("experimental-features", Features, "", "Unfinished features to switch on.").used(),
+    row("external-builders", Json, "[]", "Programs that build for foreign systems, as a JSON array."),
+    row("extra-platforms", Set, "", "System types this machine runs besides its own.").varying_default(),
+    row("fallback", Bool, "false", "Build from source when a substituter fails.").aliases(&["build-fallback"]),
+    row("filter-syscalls", Bool, "true", "Refuse builders the system calls that make set-uid files or attributes (Linux)."),
+    row("flake-registry", Text, "https://channels.nixos.org/flake-registry.json", "Path or address of the flake registry used by everybody.")
+        .feature("flakes"),
+    row("fsync-metadata", Bool, "true", "Let SQLite sync the store database at each commit.").used(),
+    row("fsync-store-paths", Bool, "false", "Sync the files of each added store path.").used(),
+    row("gc-reserved-space", Signed64, "8388608", "Bytes kept in a file so that a full disk can still be cleaned."),
+    row("hashed-mirrors", List, "", "Servers asked by hash for files of the built-in fetcher."),
+    row("http-connections", Unsigned64, "25", "Parallel transfers over HTTP; 0 is unlimited.")
+        .aliases(&["binary-caches-parallel-connections"]),
+    row("http2", Bool, "true", "Use HTTP/2 where the server offers it."),
+    row("id-count", Unsigned32, "8388608", "How many ids may be given out by automatic uid allocation."),
+    row("ignore-try", Bool, "false", "Do not let `builtins.tryEval` hide errors from the debugger."),
+    row("ignored-acls", Set, "security.csm security.selinux system.nfs4_acl", "Extended attributes left alone when a path is canonicalised.")
+        .used(),
+    row("impersonate-linux-26", Bool, "false", "Report kernel version 2.6 to builders.").aliases(&["build-impersonate-linux-26"]),
+    row("impure-env", Map, "", "Values for impure environment variables of fixed-output builds.")
+        .feature("configurable-impure-env"),
+    row("json-log-path", OptionalPath, "", "File or socket that receives a copy of the log as JSON."),
+    row("keep-build-log", Bool, "true", "Keep the logs of builds.").aliases(&["build-keep-log"]),
+    row("keep-derivations", Bool, "true", "Garbage collection keeps the derivations of living outputs.").aliases(&["gc-keep-derivations"]),
+    row("keep-env-derivations", Bool, "false", "Profiles refer to the derivations of their packages.").aliases(&["env-keep-derivations"]),
+    row("keep-failed", Bool, "false", "Leave the directory of a failed build in place."),
+    row("keep-going", Bool, "false", "After a failure go on with what does not depend on it."),
+    row("keep-outputs", Bool, "false", "Garbage collection keeps the outputs of living derivations.").aliases(&["gc-keep-outputs"]),
+    row("lint-absolute-path-literals", LINT, "ignore", "What to do about path literals starting at / or ~."),
+    row("lint-short-path-literals", LINT, "ignore", "What to do about relative path literals without a leading ./ or ../."),
+    row("lint-url-literals", LINT, "ignore", "What to do about unquoted URLs."),
+    row("log-lines", Unsigned64, "25", "Lines of a failed build's log shown with the error."),
+    row("max-build-log-size", Unsigned64, "0", "A build that logs more bytes is killed; 0 is unlimited.").aliases(&["build-max-log-size"]),
+    row("max-call-depth", Unsigned32, "10000", "Nesting of function calls at which evaluation gives up."),
+    row("max-free", Unsigned64, "9223372036854775807", "An automatic collection ends once this many bytes are free."),
+    row("max-jobs", MaxJobs, "1", "Builds run at the same time; `auto` is one per CPU.").aliases(&["build-max-jobs"]),
+    row("max-silent-time", Signed64, "0", "Seconds a builder may print nothing; 0 is unlimited.").aliases(&["build-max-silent-time"]),
+    row("max-substitution-jobs", Unsigned32, "16", "Substitutions run at the same time.").aliases(&["substitution-max-jobs"]),
+    row("min-free", Unsigned64, "0", "Collect garbage during a build when fewer bytes are free; 0 never does."),
+    row("min-free-check-interval", Unsigned64, "5", "Seconds between two checks of `min-free`."),
+    row("nar-buffer-size", Unsigned64, "33554432", "Largest NAR held in memory when a size must be known first."),
+    row("narinfo-cache-meta-ttl", Unsigned32, "604800", "Seconds for which a binary cache's own description is remembered."),
+    row("narinfo-cache-negative-ttl", Unsigned32, "3600", "Seconds for which the absence of a path in a cache is remembered."),
+    row("narinfo-cache-positive-ttl", Unsigned32, "2592000", "Seconds for which the presence of a path in a cache is remembered."),
+    row("netrc-file", Path, "/etc/nix/netrc", "netrc file with user names and passwords for HTTP."),
+    row("nix-path", List, "", "Where `<name>` is looked up.").varying_default(),
+    row("nix-shell-always-looks-for-shell-nix", Bool, "true", "`nix-shell` prefers a directory's shell.nix to default.nix."),
+    row("nix-shell-shebang-arguments-relative-to-script", Bool, "true", "Paths in a `nix-shell` script's header start at the script."),
+    row("plugin-files", Plugins, "", "Native plugins to load. Nival loads none."),
+    row("post-build-hook", Text, "", "Program run after each successful build."),
+    row("pre-build-hook", Text, "", "Program run before each build, which may add sandbox paths."),
+    row("preallocate-contents", Bool, "false", "Reserve a file's space on disk before writing it."),
+    row("print-missing", Bool, "true", "List what will be built and fetched before starting."),
+    row("pure-eval", Bool, "false", "Evaluation sees nothing that is not fixed by a hash."),
+    row("require-drop-supplementary-groups", Bool, "true", "A build fails when its extra groups cannot be given up."),
+    row("require-sigs", Bool, "true", "Paths that are not content-addressed need a trusted signature.").used(),
+    row("restrict-eval", Bool, "false", "Evaluation sees only the lookup path and allowed URIs."),
+    row("run-diff-hook", Bool, "false", "Whether `diff-hook` runs."),
+    row("sandbox", Sandbox, "true", "Builds are isolated; `relaxed` lets a derivation opt out.")
+        .aliases(&["build-use-chroot", "build-use-sandbox"]),
+    row("sandbox-build-dir", Path, "/build", "Where the build directory appears inside the sandbox."),
+    row("sandbox-dev-shm-size", Text, "50%", "Size limit of /dev/shm in the sandbox."),
+    row("sandbox-fallback", Bool, "true", "Build without a sandbox where the kernel has none to offer."),
+    row("sandbox-paths", Mounts, "", "Host paths shown in the sandbox: TARGET, TARGET=SOURCE, with ? when it may be missing.")
+        .aliases(&["build-chroot-dirs", "build-sandbox-paths"]),
+    row("secret-key-files", List, "", "Secret keys that sign locally built paths.").used(),
+    row("show-trace", Bool, "false", "Print where in the program an evaluation error arose."),
+    row("ssl-cert-file", OptionalPath, "", "Certificates trusted for HTTPS.").varying_default(),
+    row("stalled-download-timeout", Unsigned64, "300", "Seconds without data after which a download is given up."),
+    row("start-id", Unsigned32, "872415232", "First id given out by automatic uid allocation."),
+    row("store", Store, "auto", "The store to work with, as a URI.").used(),
+    row("substitute", Bool, "true", "Whether missing paths may come from substituters.").aliases(&["build-use-substitutes"]),
+    row("substituters", StoreList, "https://cache.nixos.org/", "Stores asked for paths that are missing here.").aliases(&["binary-caches"]),
+    row("sync-before-registering", Bool, "false", "Call sync(2) for the whole system before paths are registered.").used(),
+    row("sync-store-paths", Bool, "true", "Sync a path's data and directory entries to disk before its row is committed (Nival only).").used(),
+    row("system", Text, "", "System type of this machine."),
+    row("system-features", Set, "", "What this machine can offer to derivations that require it.").varying_default(),
+    row("tarball-ttl", Unsigned32, "3600", "Seconds for which a downloaded tarball counts as fresh."),
+    row("timeout", Signed64, "0", "Seconds a build may take; 0 is unlimited.").aliases(&["build-timeout"]),
+    row("trace-function-calls", Bool, "false", "Log entry to and return from each function."),
+    row("trace-import-from-derivation", Bool, "false", "Warn whenever evaluation waits for a build."),
+    row("trace-verbose", Bool, "false", "Whether `builtins.traceVerbose` prints."),
+    row("trust-tarballs-from-git-forges", Bool, "true", "Take a forge's tarball of a commit to be that commit."),
+    row("trusted-public-keys", List, "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=", "Keys whose signatures are believed.")
+        .aliases(&["binary-cache-public-keys"]).used(),
+    row("trusted-substituters", StoreList, "", "Stores that untrusted users may name as substituters.").aliases(&["trusted-binary-caches"]),
+    row("trusted-users", List, "root", "Users and @groups the daemon obeys in everything."),
+    row("upgrade-nix-store-path-url", Text, "https://github.com/NixOS/nixpkgs/raw/master/nixos/modules/installer/tools/nix-fallback-paths.nix",
+        "Where `nix upgrade-nix` learns the newest version."),
+    row("use-case-hack", Bool, "false", "Rename files that differ only in case when unpacking (for such file systems)."),
+    row("use-cgroups", Bool, "false", "Run each build in a control group of its own (Linux)."),
+    row("use-registries", Bool, "true", "Resolve indirect flake references through registries.").feature("flakes"),
+    row("use-sqlite-wal", Bool, "true", "Keep the store database in write-ahead-log mode.").used(),
+    row("use-xdg-base-directories", Bool, "false", "Keep per-user files in the XDG directories, not directly in the home directory."),
+    row("user-agent-suffix", Text, "", "Text added to the HTTP user agent."),
+    row("warn-dirty", Bool, "true", "Warn about work trees with uncommitted changes."),
+    row("warn-large-path-threshold", Unsigned64, "0", "Warn when a larger path (in bytes) is copied to the store; 0 never does."),
+    row("warn-short-path-literals", Bool, "false", "Old form of `lint-short-path-literals`."),
+];
+
+/// The experimental features that exist; any other name draws a warning.
+pub const FEATURES: &[&str] = &[
+    "auto-allocate-uids",
+    "blake3-hashes",
+    "ca-derivations",
+    "cgroups",
+    "configurable-impure-env",
+    "daemon-trust-override",
+    "dynamic-derivations",
+    "external-builders",
+    "fetch-closure",
+    "fetch-tree",
+    "flakes",
+    "git-hashing",
+    "impure-derivations",
+    "local-overlay-store",
+    "mounted-ssh-store",
+    "nix-command",
+    "parse-toml-timestamps",
+    "pipe-operators",
+    "read-only-local-store",
+    "recursive-nix",
+    "verified-fetches",
+];
+
+/// The position of the setting called `name`, which must not be an alias.
+pub fn position(name: &str) -> Option<usize> {
+    TABLE.binary_search_by(|row| row.name.cmp(name)).ok()
+}
+
+/// The position of the setting called `name` now or formerly.
+pub fn position_or_alias(name: &str) -> Option<usize> {
+    position(name).or_else(|| TABLE.iter().position(|row| row.aliases.contains(&name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_table_is_sorted_and_unique() {
+        assert!(TABLE.windows(2).all(|pair| pair[0].name < pair[1].name));
+        assert!(FEATURES.windows(2).all(|pair| pair[0] < pair[1]));
+        let mut names = BTreeSet::new();
+        for row in TABLE {
+            assert!(names.insert(row.name), "{} twice", row.name);
+            for alias in row.aliases {
+                assert!(names.insert(alias), "{alias} twice");
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_is_complete() {
+        // 129 of the reference and `sync-store-paths`.
+        assert_eq!(TABLE.len(), 130);
+    }
+
+    #[test]
+    fn gates_are_known_features() {
+        for row in TABLE {
+            if let Some(feature) = row.feature {
+                assert!(FEATURES.contains(&feature), "{}: {feature}", row.name);
+            }
+            assert!(!row.doc.is_empty() && !row.doc.contains('\n'), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn old_names_are_found() {
+        assert_eq!(position("gc-keep-outputs"), None);
+        assert_eq!(position_or_alias("gc-keep-outputs"), position("keep-outputs"));
+        assert_eq!(position_or_alias("no-such-setting"), None);
+    }
+}

@@ -1,0 +1,168 @@
+//! What can go wrong with a store.
+
+use std::path::PathBuf;
+
+use crate::model::content_address::ContentPathError;
+use crate::model::derivation::aterm::AtermError;
+use crate::model::derivation::modulo::OutputError;
+use crate::model::hash::HashError;
+use crate::model::store_path::{NameError, StorePathError};
+use crate::nar::NarError;
+use crate::sys::PathError;
+use crate::sys::interrupt::Interrupted;
+use crate::sys::lock::LockError;
+
+/// A failed operation on a store; the texts are the reference's where a script
+/// may look for them.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Not registered.
+    #[error("path '{0}' is not valid")]
+    Invalid(String),
+    /// Registered or wanted, but not on disk.
+    #[error("store path '{0}' does not exist")]
+    Missing(String),
+    /// A text that should be a store path.
+    #[error(transparent)]
+    StorePath(#[from] StorePathError),
+    /// A name that makes no store path.
+    #[error("path '{path}' is not a valid store path: {reason}")]
+    Name {
+        /// What the path would end in.
+        path: String,
+        /// Which rule is broken.
+        reason: NameError,
+    },
+    /// No path follows from the content.
+    #[error(transparent)]
+    ContentPath(#[from] ContentPathError),
+    /// A hash in the database or in a request.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The content is not what was registered.
+    #[error("hash of path '{path}' has changed from '{expected}' to '{found}'!")]
+    HashChanged {
+        /// The full path.
+        path: String,
+        /// The registered hash.
+        expected: String,
+        /// The real one.
+        found: String,
+    },
+    /// A `.drv` file that cannot be read.
+    #[error("error parsing derivation '{path}': {source}")]
+    Derivation {
+        /// The full path.
+        path: String,
+        /// Why.
+        source: AtermError,
+    },
+    /// A `.drv` file whose outputs do not follow from its inputs.
+    #[error("while checking derivation '{path}': {source}")]
+    DerivationOutput {
+        /// The full path.
+        path: String,
+        /// Which.
+        source: OutputError,
+    },
+    /// A row of the database that breaks the format.
+    #[error("the database says of '{path}': {message}")]
+    Row {
+        /// The full path, or what stands for it.
+        path: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// SQLite.
+    #[error("{action}: {source} (in '{}')", .database.display())]
+    Sqlite {
+        /// What was being done.
+        action: &'static str,
+        /// The database file.
+        database: PathBuf,
+        /// SQLite's answer.
+        source: rusqlite::Error,
+    },
+    /// The schema file does not hold a number.
+    #[error("\"{}\" is corrupt", .0.display())]
+    SchemaFile(PathBuf),
+    /// A newer format.
+    #[error("current Nix store schema is version {0}, but I only support 10")]
+    SchemaTooNew(u64),
+    /// An older format.
+    #[error(
+        "the Nix store has schema version {0}, and Nival works on version 10 only; \
+         any command of Nix 2.0 or later upgrades it"
+    )]
+    SchemaTooOld(u64),
+    /// There is nothing to open.
+    #[error("database does not exist, and cannot be created in read-only mode")]
+    NoDatabase,
+    /// The store was opened for reading, by request or because the user may
+    /// not write to it.
+    #[error("cannot write to the store: {0}")]
+    ReadOnly(String),
+    /// Writable only by others.
+    #[error("the group or others may write to '{}'; a store there could be tampered with", .0.display())]
+    Unsafe(PathBuf),
+    /// A store directory or URI that cannot be used.
+    #[error("{0}")]
+    Uri(String),
+    /// The roots of the collector cannot be told.
+    #[error("{0}")]
+    Roots(String),
+    /// Text input (load-db, register-validity) that breaks its format.
+    #[error("{0}")]
+    Input(String),
+    /// A path that should hold one file.
+    #[error("path '{0}' is a symlink")]
+    IsSymlink(String),
+    /// A path that others refer to.
+    #[error("cannot delete path '{path}' since it is in use by '{referrers}'")]
+    InUse {
+        /// The full path.
+        path: String,
+        /// The full paths that refer to it.
+        referrers: String,
+    },
+    /// A file.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// An archive or a tree.
+    #[error(transparent)]
+    Nar(NarError),
+    /// A signal.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+impl StoreError {
+    /// Whether a signal is the cause.
+    pub fn is_interruption(&self) -> bool {
+        matches!(
+            self,
+            Self::Interrupted(_)
+                | Self::Lock(LockError::Interrupted(_))
+                | Self::Nar(NarError::Interrupted(_))
+        )
+    }
+}
+
+impl From<NarError> for StoreError {
+    fn from(error: NarError) -> Self {
+        match error {
+            // A failure of the store's own that passed through the archive code.
+            NarError::Sink(inner) => match inner.downcast::<Self>() {
+                Ok(error) => *error,
+                Err(inner) => Self::Nar(NarError::Sink(inner)),
+            },
+            error => Self::Nar(error),
+        }
+    }
+}
+
+/// The result of an operation on a store.
+pub type Result<T> = std::result::Result<T, StoreError>;

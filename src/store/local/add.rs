@@ -1,0 +1,165 @@
+//! Adding a file or tree of this machine to the store.
+
+use std::collections::BTreeSet;
+use std::ffi::CStr;
+use std::path::Path;
+
+use super::LocalStore;
+use super::ingest::Hashes;
+use crate::model::content_address::ContentReferences;
+use crate::model::{
+    ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, Hasher, StorePath, ValidPathInfo,
+};
+use crate::nar::{Contents, NarError, Sink, dump};
+use crate::store::error::{Result, StoreError};
+
+impl LocalStore {
+    /// Adds the tree at `source` under `name`, addressed by the hash of its
+    /// archive or (`Flat`, `Text`) of its one file, and gives its path.
+    ///
+    /// The path is protected from collection until the store is closed.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the store is then as before.
+    pub fn add(
+        &self,
+        source: &Path,
+        name: &str,
+        method: ContentAddressMethod,
+        algorithm: HashAlgorithm,
+    ) -> Result<StorePath> {
+        // A bad name costs no reading.
+        crate::model::store_path::check_name(name)
+            .map_err(|reason| StoreError::Name { path: name.to_owned(), reason })?;
+        let archive = method == ContentAddressMethod::NixArchive;
+        let hashes = Hashes::new(archive.then_some(algorithm));
+        let (ingested, incoming, flat) = self.take_in(hashes, |sink| {
+            if archive {
+                dump::walk(source, sink)?;
+                return Ok(None);
+            }
+            let mut file = OneFile { sink, hasher: Hasher::new(algorithm) };
+            dump::walk(source, &mut file)?;
+            Ok(Some(file.hasher.finish()))
+        })?;
+        let hash = flat.or(ingested.other).unwrap_or(ingested.nar_hash);
+        let ca = ContentAddress { method, hash };
+        let path = self.dir().content_path(name, &ca, &ContentReferences::default())?;
+        let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
+        info.ca = Some(ca);
+        self.settle(incoming, info)?;
+        Ok(path)
+    }
+
+    /// Adds a file with the given text and references, and gives its path.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the store is then as before.
+    pub fn add_text(&self, name: &str, text: &[u8], references: BTreeSet<StorePath>) -> Result<StorePath> {
+        let ca = ContentAddress { method: ContentAddressMethod::Text, hash: Hash::sha256(text) };
+        let wanted = ContentReferences { others: references, itself: false };
+        let path = self.dir().content_path(name, &ca, &wanted)?;
+        let (ingested, incoming, ()) =
+            self.take_in(Hashes::new(None), |sink| Ok(sink.regular(false, &mut Text(text))?))?;
+        let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
+        info.references = wanted.others;
+        info.ca = Some(ca);
+        self.settle(incoming, info)?;
+        Ok(path)
+    }
+}
+
+/// The path that [`LocalStore::add`] would give, with nothing written; needs
+/// no store.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn compute_path(
+    dir: &crate::model::StoreDir,
+    source: &Path,
+    name: &str,
+    method: ContentAddressMethod,
+    algorithm: HashAlgorithm,
+) -> Result<StorePath> {
+    let hash = match method {
+        ContentAddressMethod::NixArchive => dump::hash(source, algorithm)?.0,
+        ContentAddressMethod::Flat | ContentAddressMethod::Text => {
+            let mut file = OneFile { sink: &mut crate::nar::Discard, hasher: Hasher::new(algorithm) };
+            dump::walk(source, &mut file)?;
+            file.hasher.finish()
+        }
+    };
+    Ok(dir.content_path(name, &ContentAddress { method, hash }, &ContentReferences::default())?)
+}
+
+/// Lets one regular file through and hashes its contents.
+struct OneFile<'s> {
+    sink: &'s mut dyn Sink,
+    hasher: Hasher,
+}
+
+impl Sink for OneFile<'_> {
+    fn enter_directory(&mut self) -> std::result::Result<(), NarError> {
+        Err(NarError::Sink("it is a directory, and only a file can be hashed flat".into()))
+    }
+
+    fn entry(&mut self, _name: &CStr) -> std::result::Result<(), NarError> {
+        Ok(())
+    }
+
+    fn leave_directory(&mut self) -> std::result::Result<(), NarError> {
+        Ok(())
+    }
+
+    fn regular(
+        &mut self,
+        executable: bool,
+        contents: &mut dyn Contents,
+    ) -> std::result::Result<(), NarError> {
+        let mut hashed = HashedContents { inner: contents, hasher: &mut self.hasher };
+        self.sink.regular(executable, &mut hashed)?;
+        // A sink that keeps nothing does not read.
+        let mut buffer = vec![0; 128 * 1024];
+        while hashed.remaining() > 0 {
+            crate::sys::interrupt::check()?;
+            hashed.read(&mut buffer)?;
+        }
+        Ok(())
+    }
+
+    fn symlink(&mut self, _target: &CStr) -> std::result::Result<(), NarError> {
+        Err(NarError::Sink("it is a symlink, and only a file can be hashed flat".into()))
+    }
+}
+
+struct HashedContents<'c> {
+    inner: &'c mut dyn Contents,
+    hasher: &'c mut Hasher,
+}
+
+impl Contents for HashedContents<'_> {
+    fn remaining(&self) -> u64 {
+        self.inner.remaining()
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::result::Result<usize, NarError> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+struct Text<'a>(&'a [u8]);
+
+impl Contents for Text<'_> {
+    fn remaining(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::result::Result<usize, NarError> {
+        let count = buffer.len().min(self.0.len());
+        buffer[..count].copy_from_slice(&self.0[..count]);
+        self.0 = &self.0[count..];
+        Ok(count)
+    }
+}

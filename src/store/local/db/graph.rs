@@ -1,0 +1,308 @@
+//! The references among valid paths, in memory, as small integers.
+//!
+//! Nodes are numbered in the order of their paths, so that comparing numbers
+//! is comparing paths. A node costs some 70 bytes, an edge 4.
+
+use std::collections::HashMap;
+
+use super::Db;
+use super::read::PathId;
+use crate::model::StorePath;
+use crate::store::error::{Result, StoreError};
+use crate::sys::interrupt;
+
+/// A node: the rank of its path among those of the graph.
+pub type Node = u32;
+
+/// Paths and references, of the whole database or a part of it.
+pub struct Graph {
+    /// All base names, one after the other.
+    names: String,
+    /// Where each name ends.
+    ends: Vec<u32>,
+    ids: Vec<PathId>,
+    sizes: Vec<u64>,
+    /// All edges, those of each node together and sorted.
+    edges: Vec<Node>,
+    /// Where the edges of each node end.
+    edge_ends: Vec<u32>,
+}
+
+impl Graph {
+    fn empty() -> Self {
+        Self {
+            names: String::new(),
+            ends: Vec::new(),
+            ids: Vec::new(),
+            sizes: Vec::new(),
+            edges: Vec::new(),
+            edge_ends: Vec::new(),
+        }
+    }
+
+    /// Every valid path and reference.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn load(db: &Db) -> Result<Self> {
+        let mut graph = Self::empty();
+        let prefix = db.dir.as_str().len() + 1;
+        db.each_id(|id, path, size| graph.push(id, path.get(prefix..).unwrap_or(path), size))?;
+        let ranks = graph.ranks();
+        // References come ordered by referrer, but nodes are ordered by path:
+        // counted first, then filled in.
+        let mut counts = vec![0u32; graph.ids.len() + 1];
+        let mut pairs: Vec<(Node, Node)> = Vec::new();
+        db.each_reference(|referrer, reference| {
+            if let (Some(from), Some(to)) = (ranks.get(referrer), ranks.get(reference)) {
+                counts[from as usize + 1] += 1;
+                pairs.push((from, to));
+            }
+        })?;
+        interrupt::check()?;
+        for i in 1..counts.len() {
+            counts[i] += counts[i - 1];
+        }
+        graph.edges = vec![0; pairs.len()];
+        let mut next = counts.clone();
+        for (from, to) in pairs {
+            let at = &mut next[from as usize];
+            graph.edges[*at as usize] = to;
+            *at += 1;
+        }
+        graph.edge_ends = counts[1..].to_vec();
+        graph.sort_edges();
+        Ok(graph)
+    }
+
+    /// The given paths, which are valid, and everything `next` leads to.
+    ///
+    /// `next` fills in the numbers of the neighbours of one path: references,
+    /// referrers, outputs. The edges of the graph are always the references.
+    ///
+    /// # Errors
+    /// Those of the database and of `next`.
+    pub fn reach(
+        db: &Db,
+        start: &[PathId],
+        mut next: impl FnMut(PathId, &mut Vec<PathId>) -> Result<()>,
+    ) -> Result<Self> {
+        let mut seen: HashMap<PathId, ()> = HashMap::with_capacity(start.len() * 2);
+        let mut queue: Vec<PathId> = Vec::new();
+        let mut found = Vec::new();
+        for id in start {
+            if seen.insert(*id, ()).is_none() {
+                queue.push(*id);
+            }
+        }
+        let mut at = 0;
+        while at < queue.len() {
+            interrupt::check()?;
+            next(queue[at], &mut found)?;
+            at += 1;
+            for id in &found {
+                if seen.insert(*id, ()).is_none() {
+                    queue.push(*id);
+                }
+            }
+        }
+        drop(seen);
+        Self::of(db, queue)
+    }
+
+    /// The given paths and the references among them.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn of(db: &Db, ids: Vec<PathId>) -> Result<Self> {
+        let prefix = db.dir.as_str().len() + 1;
+        let mut rows = Vec::with_capacity(ids.len());
+        for id in ids {
+            interrupt::check()?;
+            let (path, size) = db.path_and_size(id)?;
+            rows.push((path.get(prefix..).unwrap_or(&path).to_owned(), id, size));
+        }
+        rows.sort_unstable();
+        let mut graph = Self::empty();
+        for (name, id, size) in rows {
+            graph.push(id, &name, size);
+        }
+        let ranks = graph.ranks();
+        let mut found = Vec::new();
+        for i in 0..graph.ids.len() {
+            interrupt::check()?;
+            db.reference_ids(graph.ids[i], &mut found)?;
+            graph.edges.extend(found.iter().filter_map(|id| ranks.get(*id)));
+            graph.edge_ends.push(index(graph.edges.len()));
+        }
+        graph.sort_edges();
+        Ok(graph)
+    }
+
+    fn push(&mut self, id: PathId, name: &str, size: u64) {
+        self.names.push_str(name);
+        self.ends.push(index(self.names.len()));
+        self.ids.push(id);
+        self.sizes.push(size);
+    }
+
+    fn sort_edges(&mut self) {
+        let mut start = 0;
+        for end in &self.edge_ends {
+            let end = *end as usize;
+            self.edges[start..end].sort_unstable();
+            start = end;
+        }
+    }
+
+    fn ranks(&self) -> Ranks {
+        let max = self.ids.iter().copied().max().unwrap_or(0);
+        // Numbers are never reused, so an old database may have large gaps.
+        if usize::try_from(max).is_ok_and(|max| max <= self.ids.len().saturating_mul(4) + 1024) {
+            let mut dense = vec![Node::MAX; usize::try_from(max).unwrap_or(0) + 1];
+            for (rank, id) in self.ids.iter().enumerate() {
+                if let Some(slot) = usize::try_from(*id).ok().and_then(|id| dense.get_mut(id)) {
+                    *slot = index(rank);
+                }
+            }
+            return Ranks::Dense(dense);
+        }
+        Ranks::Sparse(self.ids.iter().enumerate().map(|(rank, id)| (*id, index(rank))).collect())
+    }
+
+    /// Number of nodes.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there is no node.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// All nodes, in the order of their paths.
+    pub fn nodes(&self) -> std::ops::Range<Node> {
+        0..index(self.ids.len())
+    }
+
+    /// The base name of a node's path.
+    pub fn base_name(&self, node: Node) -> &str {
+        let end = self.ends[node as usize] as usize;
+        let start = node.checked_sub(1).map_or(0, |before| self.ends[before as usize] as usize);
+        &self.names[start..end]
+    }
+
+    /// The path of a node.
+    ///
+    /// # Errors
+    /// [`StoreError::Row`] when the database has something else there.
+    pub fn path(&self, node: Node) -> Result<StorePath> {
+        let name = self.base_name(node);
+        StorePath::from_base_name(name)
+            .map_err(|error| StoreError::Row { path: name.to_owned(), message: error.to_string() })
+    }
+
+    /// The database's number of a node.
+    pub fn id(&self, node: Node) -> PathId {
+        self.ids[node as usize]
+    }
+
+    /// Bytes of a node's NAR.
+    pub fn nar_size(&self, node: Node) -> u64 {
+        self.sizes[node as usize]
+    }
+
+    /// The nodes that a node refers to, sorted, itself among them where it does.
+    pub fn references(&self, node: Node) -> &[Node] {
+        let end = self.edge_ends[node as usize] as usize;
+        let start = node.checked_sub(1).map_or(0, |before| self.edge_ends[before as usize] as usize);
+        &self.edges[start..end]
+    }
+
+    /// The node of a path.
+    pub fn find(&self, path: &StorePath) -> Option<Node> {
+        let (mut low, mut high) = (0, index(self.ids.len()));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.base_name(middle).cmp(path.base_name()) {
+                std::cmp::Ordering::Equal => return Some(middle),
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+
+    /// The nodes of `within` so that what a node refers to comes before it:
+    /// depth first, from each node in order, along its references in order.
+    pub fn topological(&self, within: impl IntoIterator<Item = Node>) -> Vec<Node> {
+        let mut wanted = vec![false; self.len()];
+        let start: Vec<Node> = within.into_iter().inspect(|node| wanted[*node as usize] = true).collect();
+        let mut order = Vec::with_capacity(start.len());
+        // Each node on the way with how many of its references were followed.
+        let mut stack: Vec<(Node, usize)> = Vec::new();
+        for root in start {
+            if !std::mem::take(&mut wanted[root as usize]) {
+                continue;
+            }
+            stack.push((root, 0));
+            while let Some((node, followed)) = stack.last_mut() {
+                match self.references(*node).get(*followed) {
+                    Some(&reference) => {
+                        *followed += 1;
+                        if std::mem::take(&mut wanted[reference as usize]) {
+                            stack.push((reference, 0));
+                        }
+                    }
+                    None => {
+                        order.push(*node);
+                        stack.pop();
+                    }
+                }
+            }
+        }
+        order
+    }
+
+    /// Everything that can be reached from `roots` along references, the roots
+    /// included, as a flag for each node.
+    pub fn closure(&self, roots: impl IntoIterator<Item = Node>) -> Vec<bool> {
+        let mut seen = vec![false; self.len()];
+        let mut stack: Vec<Node> = Vec::new();
+        for root in roots {
+            if !std::mem::replace(&mut seen[root as usize], true) {
+                stack.push(root);
+            }
+        }
+        while let Some(node) = stack.pop() {
+            for &reference in self.references(node) {
+                if !std::mem::replace(&mut seen[reference as usize], true) {
+                    stack.push(reference);
+                }
+            }
+        }
+        seen
+    }
+}
+
+/// Positions in a graph fit in 32 bits: four billion paths, or bytes of names
+/// of fifty million paths, are more than any store has.
+fn index(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+enum Ranks {
+    Dense(Vec<Node>),
+    Sparse(HashMap<PathId, Node>),
+}
+
+impl Ranks {
+    fn get(&self, id: PathId) -> Option<Node> {
+        match self {
+            Self::Dense(ranks) => {
+                ranks.get(usize::try_from(id).ok()?).copied().filter(|rank| *rank != Node::MAX)
+            }
+            Self::Sparse(ranks) => ranks.get(&id).copied(),
+        }
+    }
+}

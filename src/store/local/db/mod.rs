@@ -1,0 +1,211 @@
+//! The SQLite database of valid paths.
+//!
+//! Every write is one `begin immediate` transaction, so that a writer waits
+//! for its turn before it has read anything; waiting has no limit but a signal.
+
+pub mod graph;
+pub mod read;
+pub mod schema;
+pub mod write;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::model::StoreDir;
+use crate::store::error::{Result, StoreError};
+use crate::sys::{PathError, atomic, interrupt};
+
+/// How the database is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// For reading and writing, created when missing.
+    ReadWrite,
+    /// For reading by somebody who may not write.
+    ReadOnly,
+}
+
+/// What the settings say of the database.
+#[derive(Debug, Clone, Copy)]
+pub struct DbOptions {
+    /// Commits reach the disk in order (`fsync-metadata`).
+    pub fsync: bool,
+    /// A write-ahead log (`use-sqlite-wal`).
+    pub wal: bool,
+}
+
+/// An open database.
+pub struct Db {
+    connection: Connection,
+    path: PathBuf,
+    dir: StoreDir,
+}
+
+impl Db {
+    /// Opens the database in `directory`, of the store `dir`. The caller holds
+    /// the big lock where there is one to hold.
+    ///
+    /// # Errors
+    /// [`StoreError`]; for a schema of another version before anything is written.
+    pub fn open(directory: &Path, dir: &StoreDir, access: Access, options: DbOptions) -> Result<Self> {
+        let path = directory.join("db.sqlite");
+        let version = read_version(&directory.join("schema"))?;
+        match version {
+            Some(version) if version > schema::VERSION => return Err(StoreError::SchemaTooNew(version)),
+            Some(version) if version < schema::VERSION => return Err(StoreError::SchemaTooOld(version)),
+            None if access == Access::ReadOnly => return Err(StoreError::NoDatabase),
+            _ => {}
+        }
+        let connection = match access {
+            Access::ReadOnly => open_read_only(&path)?,
+            Access::ReadWrite => open_read_write(&path, version.is_none())?,
+        };
+        let mut db = Self { connection, path, dir: dir.clone() };
+        db.configure(access, options).map_err(db.error("setting up the database"))?;
+        if version.is_none() {
+            db.connection.execute_batch(schema::CREATE).map_err(db.error("creating the database"))?;
+            atomic::replace_file(&directory.join("schema"), schema::VERSION.to_string().as_bytes(), 0o644)?;
+        }
+        Ok(db)
+    }
+
+    fn configure(&mut self, access: Access, options: DbOptions) -> rusqlite::Result<()> {
+        self.connection.busy_handler(Some(wait_for_turn))?;
+        let c = &self.connection;
+        c.set_prepared_statement_cache_capacity(32);
+        c.pragma_update(None, "foreign_keys", true)?;
+        // 8 MiB of pages; the default of 2 MiB is too small for a walk over
+        // the references of a large store.
+        c.pragma_update(None, "cache_size", -8192)?;
+        c.pragma_update(None, "temp_store", "memory")?;
+        if access == Access::ReadOnly {
+            return Ok(());
+        }
+        c.pragma_update(None, "synchronous", if options.fsync { "normal" } else { "off" })?;
+        let wanted = if options.wal { "wal" } else { "delete" };
+        let current: String = c.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        // A database that others have in use cannot leave WAL mode, and need not.
+        if current != wanted && (options.wal || current != "wal") {
+            c.pragma_update_and_check(None, "journal_mode", wanted, |_| Ok(()))?;
+        }
+        if options.wal {
+            crate::sys::sqlite::keep_wal_files(c);
+        }
+        Ok(())
+    }
+
+    /// Runs `work` in a write transaction; it is undone when `work` fails.
+    ///
+    /// # Errors
+    /// Those of `work` and of SQLite.
+    pub fn write<T>(&mut self, work: impl FnOnce(&write::Writer<'_>) -> Result<T>) -> Result<T> {
+        let path = self.path.clone();
+        let error = |action| {
+            let database = path.clone();
+            move |source| sqlite_error(action, database, source)
+        };
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(error("beginning a transaction"))?;
+        let writer = write::Writer::new(&transaction, &self.path, &self.dir);
+        let result = work(&writer)?;
+        transaction.commit().map_err(error("committing a transaction"))?;
+        Ok(result)
+    }
+
+    /// Runs `work` on one unchanging state of the database.
+    ///
+    /// # Errors
+    /// Those of `work` and of SQLite.
+    pub fn snapshot<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let transaction =
+            self.connection.unchecked_transaction().map_err(self.error("beginning a transaction"))?;
+        let result = work();
+        // Nothing was written, so there is nothing that could be lost.
+        drop(transaction);
+        result
+    }
+
+    fn error(&self, action: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError + use<> {
+        let database = self.path.clone();
+        move |source| sqlite_error(action, database, source)
+    }
+}
+
+pub(crate) fn sqlite_error(action: &'static str, database: PathBuf, source: rusqlite::Error) -> StoreError {
+    if interrupt::requested() {
+        // The busy handler gave up because of a signal.
+        return interrupt::Interrupted.into();
+    }
+    StoreError::Sqlite { action, database, source }
+}
+
+/// Called by SQLite when another connection holds a lock that is needed.
+fn wait_for_turn(count: i32) -> bool {
+    if interrupt::requested() {
+        return false;
+    }
+    // Short at first; then up to 25 ms, different for each process, so that
+    // many writers do not wake in step.
+    let step = u64::from(count.unsigned_abs().min(10)) + 1;
+    let jitter = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |now| u64::from(now.subsec_nanos()) / 1000 % 1500);
+    std::thread::sleep(Duration::from_micros(step * (1000 + jitter)));
+    true
+}
+
+fn read_version(path: &Path) -> Result<Option<u64>> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(PathError::new("reading", path, error).into()),
+    };
+    let number = std::str::from_utf8(&text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    match number.and_then(|text| text.parse().ok()) {
+        // What an interrupted creation by others may leave.
+        Some(0) => Ok(None),
+        Some(version) => Ok(Some(version)),
+        None => Err(StoreError::SchemaFile(path.to_owned())),
+    }
+}
+
+fn open_read_write(path: &Path, create: bool) -> Result<Connection> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if create {
+        flags |= OpenFlags::SQLITE_OPEN_CREATE;
+    }
+    Connection::open_with_flags(path, flags)
+        .map_err(|source| sqlite_error("cannot open SQLite database", path.to_owned(), source))
+}
+
+/// Opens the database without writing anything, whether or not files may be
+/// created beside it.
+fn open_read_only(path: &Path) -> Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let error = |source| sqlite_error("cannot open SQLite database", path.to_owned(), source);
+    let text = path.to_str().ok_or_else(|| error(rusqlite::Error::InvalidPath(path.to_owned())))?;
+    let mut uri = String::from("file:");
+    for byte in text.bytes() {
+        match byte {
+            b'%' | b'?' | b'#' => uri.push_str(&format!("%{byte:02x}")),
+            _ => uri.push(char::from(byte)),
+        }
+    }
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let connection = Connection::open_with_flags(&uri, flags).map_err(error)?;
+    // Without a log, or with an empty one, everything is in the database file,
+    // and a reader who may not create the log's index can go without it.
+    let readable = connection.query_row("select 1 from sqlite_master limit 1", [], |_| Ok(()));
+    match readable {
+        Err(rusqlite::Error::SqliteFailure(..)) if std::fs::metadata(&wal).map_or(true, |m| m.len() == 0) => {
+            Connection::open_with_flags(format!("{uri}?immutable=1"), flags).map_err(error)
+        }
+        Err(source @ rusqlite::Error::SqliteFailure(..)) => Err(error(source)),
+        _ => Ok(connection),
+    }
+}

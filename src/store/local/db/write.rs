@@ -1,0 +1,211 @@
+//! Changes, each inside a transaction of [`super::Db::write`].
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::read::PathId;
+use super::sqlite_error;
+use crate::model::{Derivation, HashFormat, StoreDir, StorePath, ValidPathInfo};
+use crate::store::error::{Result, StoreError};
+
+/// A running transaction.
+pub struct Writer<'t> {
+    transaction: &'t Transaction<'t>,
+    database: &'t Path,
+    dir: &'t StoreDir,
+}
+
+impl<'t> Writer<'t> {
+    pub(super) fn new(transaction: &'t Transaction<'t>, database: &'t Path, dir: &'t StoreDir) -> Self {
+        Self { transaction, database, dir }
+    }
+
+    fn error(&self, action: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError + use<'t> {
+        let database = self.database;
+        move |source| sqlite_error(action, database.to_owned(), source)
+    }
+
+    /// The number of a path, if it is registered.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn id_of(&self, path: &StorePath) -> Result<Option<PathId>> {
+        let query = || {
+            self.transaction
+                .prepare_cached("select id from ValidPaths where path = ?")?
+                .query_row([self.dir.print(path)], |row| row.get(0))
+                .optional()
+        };
+        query().map_err(self.error("looking up a path"))
+    }
+
+    /// Adds a row for a path that has none. References are added apart, when
+    /// every path they may name has its row.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn insert(&self, info: &ValidPathInfo, now: i64) -> Result<PathId> {
+        let signatures: Vec<&str> = info.signatures.iter().map(String::as_str).collect();
+        let query = || {
+            self.transaction
+                .prepare_cached(
+                    "insert into ValidPaths (path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca) \
+                     values (?, ?, ?, ?, ?, ?, ?, ?)",
+                )?
+                .insert(params![
+                    self.dir.print(&info.path),
+                    info.nar_hash.prefixed(HashFormat::Base16),
+                    if info.registration_time == 0 { now } else { info.registration_time },
+                    info.deriver.as_ref().map(|deriver| self.dir.print(deriver)),
+                    (info.nar_size != 0).then_some(info.nar_size.cast_signed()),
+                    info.ultimate.then_some(1),
+                    (!signatures.is_empty()).then(|| signatures.join(" ")),
+                    info.ca.map(|ca| ca.to_string()),
+                ])
+        };
+        query().map_err(self.error("registering a path"))
+    }
+
+    /// Changes the row of a registered path: hash, size, `ultimate`,
+    /// signatures and content address.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn update(&self, id: PathId, info: &ValidPathInfo) -> Result<()> {
+        let signatures: Vec<&str> = info.signatures.iter().map(String::as_str).collect();
+        let query = || {
+            self.transaction
+                .prepare_cached(
+                    "update ValidPaths set narSize = ?, hash = ?, ultimate = ?, sigs = ?, ca = ? where id = ?",
+                )?
+                .execute(params![
+                    (info.nar_size != 0).then_some(info.nar_size.cast_signed()),
+                    info.nar_hash.prefixed(HashFormat::Base16),
+                    info.ultimate.then_some(1),
+                    (!signatures.is_empty()).then(|| signatures.join(" ")),
+                    info.ca.map(|ca| ca.to_string()),
+                    id,
+                ])
+        };
+        query().map(drop).map_err(self.error("updating a path"))
+    }
+
+    /// Notes that one path refers to another.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn add_reference(&self, referrer: PathId, reference: PathId) -> Result<()> {
+        let query = || {
+            self.transaction
+                .prepare_cached("insert or replace into Refs (referrer, reference) values (?, ?)")?
+                .execute([referrer, reference])
+        };
+        query().map(drop).map_err(self.error("registering a reference"))
+    }
+
+    /// Notes the output paths of a registered derivation.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn add_derivation_outputs(&self, id: PathId, drv: &Derivation) -> Result<()> {
+        for (name, path) in drv.output_paths() {
+            let query = || {
+                self.transaction
+                    .prepare_cached(
+                        "insert or replace into DerivationOutputs (drv, id, path) values (?, ?, ?)",
+                    )?
+                    .execute(params![id, name, self.dir.print(path)])
+            };
+            query().map_err(self.error("registering a derivation's output"))?;
+        }
+        Ok(())
+    }
+
+    /// Registers paths, then all their references.
+    ///
+    /// `existing` says what happens to a path that is registered already.
+    /// `derivation` reads the derivation of a path that ends in `.drv`.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] for a reference to a path that is neither
+    /// registered nor among these, and those of SQLite and of `derivation`.
+    pub fn register(
+        &self,
+        infos: &[ValidPathInfo],
+        existing: Existing,
+        now: i64,
+        mut derivation: impl FnMut(&StorePath) -> Result<Derivation>,
+    ) -> Result<()> {
+        let mut ids: HashMap<&StorePath, PathId> = HashMap::with_capacity(infos.len());
+        for info in infos {
+            let id = match self.id_of(&info.path)? {
+                Some(id) if existing == Existing::Keep => {
+                    // Its references were registered with it.
+                    ids.entry(&info.path).or_insert(-id);
+                    continue;
+                }
+                Some(id) => {
+                    self.update(id, info)?;
+                    id
+                }
+                None => {
+                    let id = self.insert(info, now)?;
+                    if info.path.is_derivation() {
+                        self.add_derivation_outputs(id, &derivation(&info.path)?)?;
+                    }
+                    id
+                }
+            };
+            ids.insert(&info.path, id);
+        }
+        let mut targets = Vec::new();
+        for info in infos {
+            let referrer = match ids.get(&info.path) {
+                Some(id) if *id > 0 => *id,
+                _ => continue,
+            };
+            targets.clear();
+            for path in &info.references {
+                let id = match ids.get(path) {
+                    Some(id) => id.abs(),
+                    None => {
+                        let found = self.id_of(path)?;
+                        let id = found.ok_or_else(|| StoreError::Invalid(self.dir.print(path)))?;
+                        ids.insert(path, -id);
+                        id
+                    }
+                };
+                targets.push(id);
+            }
+            targets.sort_unstable();
+            for reference in &targets {
+                self.add_reference(referrer, *reference)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the row of a path and its references to others.
+    ///
+    /// # Errors
+    /// Those of SQLite; also when other paths refer to it.
+    pub fn invalidate(&self, path: &StorePath) -> Result<()> {
+        let query = || {
+            self.transaction
+                .prepare_cached("delete from ValidPaths where path = ?")?
+                .execute([self.dir.print(path)])
+        };
+        query().map(drop).map_err(self.error("removing a path from the database"))
+    }
+}
+
+/// What [`Writer::register`] does with a path that is registered already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays as it is.
+    Keep,
+    /// Its row is changed and references are added.
+    Update,
+}

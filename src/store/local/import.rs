@@ -1,0 +1,159 @@
+//! Export streams.
+//!
+//! ```text
+//! stream = { 1 item } 0
+//! item   = NAR "NIXE" path nrefs { reference } deriver ( 0 | 1 signature )
+//! ```
+//!
+//! Numbers are 64-bit little-endian, `NIXE` is the number 0x4558494e, the rest
+//! are length-prefixed strings (see [`crate::nar`]); no deriver is the empty
+//! string. References are sorted; items come after what they refer to. The
+//! signature is written by Guix and ignored.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use super::LocalStore;
+use super::batch::Batch;
+use super::ingest::Hashes;
+use crate::model::{StorePath, ValidPathInfo};
+use crate::nar::hashing::HashedOutput;
+use crate::nar::input::Input;
+use crate::nar::writer::{NarWriter, Output};
+use crate::nar::{dump, reader};
+use crate::store::error::{Result, StoreError};
+use crate::sys::interrupt;
+
+/// The number between an archive and its path.
+pub const EXPORT_MAGIC: u64 = 0x4558_494e;
+/// Longest path in a stream, in bytes.
+const MAX_PATH_LEN: usize = 4096;
+/// Most references of one item.
+const MAX_REFERENCES: u64 = 1 << 20;
+/// Longest signature, in bytes.
+const MAX_SIGNATURE_LEN: usize = 65_000;
+
+impl LocalStore {
+    /// Adds every item of an export stream that is not valid yet, and gives
+    /// all their paths in the order of the stream.
+    ///
+    /// Each item is complete and verified to be an archive before its path
+    /// becomes visible. What comes before a bad item stays.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn import<R: Read>(&self, stream: R) -> Result<Vec<StorePath>> {
+        self.require_writable()?;
+        let mut input = Input::new(stream);
+        let mut batch = self.batch();
+        let mut imported = Vec::new();
+        loop {
+            match self.import_item(&mut input, &mut batch) {
+                Ok(Some(path)) => {
+                    self.progress().advance(1);
+                    imported.push(path);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    if !error.is_interruption() {
+                        batch.flush()?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        batch.flush()?;
+        Ok(imported)
+    }
+
+    fn import_item<R: Read>(&self, input: &mut Input<R>, batch: &mut Batch<'_>) -> Result<Option<StorePath>> {
+        let bad = || {
+            StoreError::Input("input doesn't look like something created by 'nix-store --export'".to_owned())
+        };
+        match input.number()? {
+            0 => return Ok(None),
+            1 => {}
+            _ => return Err(bad()),
+        }
+        let (ingested, incoming, ()) =
+            self.take_in(Hashes::new(None), |sink| Ok(reader::read(input, sink)?))?;
+        if input.number()? != EXPORT_MAGIC {
+            return Err(StoreError::Input("Nix archive cannot be imported; wrong format".to_owned()));
+        }
+        let path = self.import_path(input)?;
+        let mut references = BTreeSet::new();
+        let count = input.number()?;
+        if count > MAX_REFERENCES {
+            return Err(StoreError::Input(format!("'{}' has {count} references", self.dir().display(&path))));
+        }
+        for _ in 0..count {
+            references.insert(self.import_path(input)?);
+        }
+        let deriver = text(input.string(MAX_PATH_LEN)?)?;
+        let deriver = if deriver.is_empty() { None } else { Some(self.dir().parse(&deriver)?) };
+        if input.number()? == 1 {
+            input.string(MAX_SIGNATURE_LEN)?;
+        }
+        let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
+        info.references = references;
+        info.deriver = deriver;
+        batch.add(incoming, info)?;
+        Ok(Some(path))
+    }
+
+    fn import_path<R: Read>(&self, input: &mut Input<R>) -> Result<StorePath> {
+        let path = text(input.string(MAX_PATH_LEN)?)?;
+        Ok(self.dir().parse(&path)?)
+    }
+
+    /// Writes paths as an export stream, in the order given.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] before the item is begun;
+    /// [`StoreError::HashChanged`] when a path is not what was registered,
+    /// after it was written and before the stream is complete.
+    pub fn export(&self, paths: &[StorePath], output: &mut impl Output) -> Result<()> {
+        for path in paths {
+            interrupt::check()?;
+            let info = self.path_info(path)?;
+            number(output, 1)?;
+            let mut writer = NarWriter::new(HashedOutput::new(output))?;
+            dump::walk(&self.real_path(path), &mut writer)?;
+            let (hash, _) = writer.into_output().finish();
+            // An importer would take damaged contents for good.
+            if hash != info.nar_hash {
+                let path = self.dir().print(path);
+                return Err(StoreError::HashChanged {
+                    path,
+                    expected: info.nar_hash.to_string(),
+                    found: hash.to_string(),
+                });
+            }
+            number(output, EXPORT_MAGIC)?;
+            string(output, &self.dir().print(path))?;
+            number(output, info.references.len() as u64)?;
+            for reference in &info.references {
+                string(output, &self.dir().print(reference))?;
+            }
+            string(output, &info.deriver.map(|deriver| self.dir().print(&deriver)).unwrap_or_default())?;
+            number(output, 0)?;
+            self.progress().advance(1);
+        }
+        Ok(number(output, 0)?)
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<String> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| StoreError::Input("a path is not UTF-8".to_owned()))
+}
+
+fn number(output: &mut impl Output, value: u64) -> std::result::Result<(), crate::nar::NarError> {
+    output.write(&value.to_le_bytes())
+}
+
+fn string(output: &mut impl Output, text: &str) -> std::result::Result<(), crate::nar::NarError> {
+    number(output, text.len() as u64)?;
+    output.write(text.as_bytes())?;
+    // Below 8, so it fits.
+    output.write(&[0; 8][..(text.len() as u64).wrapping_neg() as usize % 8])
+}

@@ -1,0 +1,117 @@
+//! Where the parts of a local store lie, and their creation.
+//!
+//! | path | what |
+//! |---|---|
+//! | `REAL/` | the store paths; REAL is the store directory, except in chroot stores |
+//! | `REAL/.links/` | one hard link for each file content that was optimised |
+//! | `STATE/db/` | `db.sqlite`, `schema`, `big-lock`, `reserved` |
+//! | `STATE/temproots/PID` | paths a running process needs |
+//! | `STATE/gcroots/`, `STATE/profiles/` | symlinks to what must stay |
+//! | `STATE/gc.lock`, `STATE/gc-socket/socket` | the running collection |
+//! | `LOG/drvs/HH/REST` | build logs |
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::model::{StoreDir, StorePath};
+use crate::sys::PathError;
+
+/// The directories of a local store.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// The directory its paths are named by.
+    pub store_dir: StoreDir,
+    /// The directory its paths lie in.
+    pub real_store_dir: PathBuf,
+    /// Database, roots and locks.
+    pub state_dir: PathBuf,
+    /// Build logs.
+    pub log_dir: PathBuf,
+}
+
+impl Layout {
+    /// The database's directory.
+    pub fn db_dir(&self) -> PathBuf {
+        self.state_dir.join("db")
+    }
+
+    /// Where a store path really lies.
+    pub fn real_path(&self, path: &StorePath) -> PathBuf {
+        self.real_store_dir.join(path.base_name())
+    }
+
+    /// The lock file of a store path.
+    pub fn lock_path(&self, path: &StorePath) -> PathBuf {
+        self.real_store_dir.join(format!("{}.lock", path.base_name()))
+    }
+
+    /// One hard link for each file content.
+    pub fn links_dir(&self) -> PathBuf {
+        self.real_store_dir.join(".links")
+    }
+
+    /// The lock of the collector.
+    pub fn gc_lock(&self) -> PathBuf {
+        self.state_dir.join("gc.lock")
+    }
+
+    /// The lock that everybody who has the store open shares.
+    pub fn big_lock(&self) -> PathBuf {
+        self.db_dir().join("big-lock")
+    }
+
+    /// Files of temporary roots.
+    pub fn temp_roots_dir(&self) -> PathBuf {
+        self.state_dir.join("temproots")
+    }
+
+    /// Makes what is missing, the room reserved for a full disk included.
+    ///
+    /// # Errors
+    /// A [`PathError`].
+    pub fn create(&self, reserved: u64) -> Result<(), PathError> {
+        create_dirs(&self.real_store_dir)?;
+        create_dir(&self.links_dir())?;
+        create_dirs(&self.state_dir)?;
+        for dir in ["profiles", "temproots", "db", "gcroots", "profiles/per-user", "gcroots/per-user"] {
+            create_dir(&self.state_dir.join(dir))?;
+        }
+        // A collection at a full disk removes this file to have room to work
+        // in; where there is no room for it now, the store is used without.
+        let _ = reserve(&self.db_dir().join("reserved"), reserved);
+        Ok(())
+    }
+}
+
+fn create_dir(path: &Path) -> Result<(), PathError> {
+    match std::fs::DirBuilder::new().mode(0o777).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map_err(PathError::at("creating directory", path)),
+    }
+}
+
+fn create_dirs(path: &Path) -> Result<(), PathError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o777)
+        .create(path)
+        .map_err(PathError::at("creating directory", path))
+}
+
+fn reserve(path: &Path, size: u64) -> io::Result<()> {
+    if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.len() == size) {
+        return Ok(());
+    }
+    let file = std::fs::File::options().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size).is_err() {
+        // A sparse file would reserve nothing.
+        file.set_len(0)?;
+    } else {
+        file.set_len(size)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! The store on this machine's disk.
+
+pub mod add;
+pub mod batch;
+pub mod db;
+pub mod import;
+pub mod ingest;
+pub mod layout;
+pub mod log;
+pub mod place;
+pub mod register;
+pub mod roots;
+pub mod temp_roots;
+pub mod verify;
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use layout::Layout;
+
+use crate::model::{Derivation, StoreDir, StorePath, ValidPathInfo};
+use crate::progress::Progress;
+use crate::sys::PathError;
+use crate::sys::lock::{self, LockKind};
+use db::{Access, Db, DbOptions};
+use temp_roots::TempRoots;
+
+use super::error::{Result, StoreError};
+
+/// How a local store is opened.
+#[derive(Debug, Clone)]
+pub struct LocalOptions {
+    /// Where it lies.
+    pub layout: Layout,
+    /// Nothing is to be written, and nothing is created.
+    pub read_only: bool,
+    /// Of the database.
+    pub db: DbOptions,
+    /// Data and directory entries of a path reach the disk before its row
+    /// (`sync-store-paths`).
+    pub sync: bool,
+    /// Bytes set aside for collecting at a full disk (`gc-reserved-space`).
+    pub reserved_space: u64,
+    /// Imported paths must be signed by a trusted key (`require-sigs`).
+    pub require_signatures: bool,
+    /// Extended attributes that may stay on store files (`ignored-acls`).
+    pub ignored_xattrs: Vec<String>,
+}
+
+impl LocalOptions {
+    /// The usual settings for a store that lies at `layout`.
+    pub fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            read_only: false,
+            db: DbOptions { fsync: true, wal: true },
+            sync: true,
+            reserved_space: 8 << 20,
+            require_signatures: true,
+            ignored_xattrs: Vec::new(),
+        }
+    }
+}
+
+/// An open local store.
+///
+/// It belongs to one thread; another thread opens its own.
+pub struct LocalStore {
+    options: LocalOptions,
+    db: RefCell<Db>,
+    temp_roots: TempRoots,
+    scratch: RefCell<Option<place::Scratch>>,
+    /// Trees taken in so far, for names in the scratch directory.
+    taken_in: std::cell::Cell<u64>,
+    progress: Arc<dyn Progress>,
+    /// Why nothing can be written, if so.
+    read_only: Option<String>,
+    /// Held shared for as long as the store is open; declared last, so that it
+    /// is let go after the database.
+    _big_lock: Option<File>,
+}
+
+impl LocalStore {
+    /// Opens a store and creates it where it is missing.
+    ///
+    /// Somebody who may not write to an existing store gets it for reading.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(options: LocalOptions, progress: Arc<dyn Progress>) -> Result<Self> {
+        if options.read_only {
+            return Self::open_read_only(options, progress, "it was opened with read-only=true".to_owned());
+        }
+        match Self::open_read_write(options.clone(), Arc::clone(&progress)) {
+            Err(error) if denied(&error) => {
+                // For reading if there is something to read; else the first error tells more.
+                Self::open_read_only(options, progress, error.to_string()).map_err(|second| match second {
+                    StoreError::SchemaTooNew(_) | StoreError::SchemaTooOld(_) => second,
+                    _ => error,
+                })
+            }
+            other => other,
+        }
+    }
+
+    fn open_read_write(options: LocalOptions, progress: Arc<dyn Progress>) -> Result<Self> {
+        let layout = &options.layout;
+        layout.create(options.reserved_space)?;
+        let path = layout.big_lock();
+        let big_lock = lock::open_lock_file(&path)?;
+        lock::lock(&big_lock, &path, LockKind::Shared, || {
+            progress.notice("waiting for the big Nix store lock...");
+        })?;
+        let db_dir = layout.db_dir();
+        rustix::fs::access(&db_dir, rustix::fs::Access::WRITE_OK)
+            .map_err(PathError::at("writing to the database directory", &db_dir))?;
+        let db = Db::open(&db_dir, &layout.store_dir, Access::ReadWrite, options.db)?;
+        Ok(Self::assemble(options, db, progress, None, Some(big_lock)))
+    }
+
+    fn open_read_only(options: LocalOptions, progress: Arc<dyn Progress>, reason: String) -> Result<Self> {
+        let layout = &options.layout;
+        let db = Db::open(&layout.db_dir(), &layout.store_dir, Access::ReadOnly, options.db)?;
+        Ok(Self::assemble(options, db, progress, Some(reason), None))
+    }
+
+    fn assemble(
+        options: LocalOptions,
+        db: Db,
+        progress: Arc<dyn Progress>,
+        read_only: Option<String>,
+        big_lock: Option<File>,
+    ) -> Self {
+        let temp_roots = TempRoots::new(options.layout.clone());
+        Self {
+            options,
+            db: RefCell::new(db),
+            temp_roots,
+            scratch: RefCell::default(),
+            taken_in: std::cell::Cell::default(),
+            progress,
+            read_only,
+            _big_lock: big_lock,
+        }
+    }
+
+    /// Where the store lies.
+    pub fn layout(&self) -> &Layout {
+        &self.options.layout
+    }
+
+    /// The directory its paths are named by.
+    pub fn dir(&self) -> &StoreDir {
+        &self.options.layout.store_dir
+    }
+
+    /// The options it was opened with.
+    pub fn options(&self) -> &LocalOptions {
+        &self.options
+    }
+
+    /// Whoever watches.
+    pub fn progress(&self) -> &dyn Progress {
+        &*self.progress
+    }
+
+    /// The database, for queries.
+    pub fn db(&self) -> std::cell::Ref<'_, Db> {
+        self.db.borrow()
+    }
+
+    /// Runs `work` in a write transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::ReadOnly`], and those of `work` and SQLite.
+    pub fn write<T>(&self, work: impl FnOnce(&db::write::Writer<'_>) -> Result<T>) -> Result<T> {
+        self.require_writable()?;
+        self.db.borrow_mut().write(work)
+    }
+
+    fn require_writable(&self) -> Result<()> {
+        match &self.read_only {
+            Some(reason) => Err(StoreError::ReadOnly(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Protects paths from collection until the store is closed.
+    ///
+    /// # Errors
+    /// See [`TempRoots::add`].
+    pub fn add_temp_roots(&self, paths: &[&StorePath]) -> Result<()> {
+        self.require_writable()?;
+        self.temp_roots.add(paths)
+    }
+
+    /// The metadata of a valid path.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] and those of the database.
+    pub fn path_info(&self, path: &StorePath) -> Result<ValidPathInfo> {
+        self.db().path_info(path)?.ok_or_else(|| self.invalid(path))
+    }
+
+    /// The error for a path that is not valid.
+    pub fn invalid(&self, path: &StorePath) -> StoreError {
+        StoreError::Invalid(self.dir().print(path))
+    }
+
+    /// Reads a derivation that lies in the store, valid or not.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], [`StoreError::Derivation`], file errors.
+    pub fn read_derivation(&self, path: &StorePath) -> Result<Derivation> {
+        let real = self.layout().real_path(path);
+        let text = match std::fs::read(&real) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Missing(self.dir().print(path)));
+            }
+            Err(error) => return Err(PathError::new("reading", real, error).into()),
+        };
+        Derivation::parse(self.dir(), &text)
+            .map_err(|source| StoreError::Derivation { path: self.dir().print(path), source })
+    }
+
+    /// Where a path really lies.
+    pub fn real_path(&self, path: &StorePath) -> PathBuf {
+        self.layout().real_path(path)
+    }
+}
+
+/// Whether the user may not write where writing was tried.
+fn denied(error: &StoreError) -> bool {
+    let path = match error {
+        StoreError::Path(path) | StoreError::Lock(lock::LockError::Path(path)) => path,
+        _ => return false,
+    };
+    matches!(
+        path.source.kind(),
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
+    )
+}

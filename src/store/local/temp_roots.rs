@@ -1,0 +1,192 @@
+//! Temporary roots: paths that a running process needs and no collector may
+//! delete meanwhile.
+//!
+//! ```text
+//! STATE/temproots/PID = { full store path, NUL }     locked exclusively for the process's life
+//! ```
+//!
+//! A root is written while `gc.lock` is held shared, so that no collection
+//! begins in between. While a collection runs, it is announced instead on
+//! `STATE/gc-socket/socket` as the full path and a newline; the collector
+//! answers with the byte `1` once the path is safe (or completely gone).
+//! Whether a path is valid may be asked only after it is a root.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::layout::Layout;
+use crate::model::StorePath;
+use crate::store::error::{Result, StoreError};
+use crate::sys::lock::{self, LockKind};
+use crate::sys::{PathError, interrupt};
+
+/// How long to wait before asking again for a collector that is not ready.
+const RETRY: Duration = Duration::from_millis(100);
+/// The byte with which a collector grants a root.
+const GRANTED: u8 = b'1';
+
+/// The temporary roots of one open store.
+pub struct TempRoots {
+    layout: Layout,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    file: Option<(File, PathBuf)>,
+    gc_lock: Option<File>,
+    /// To the running collector. It keeps what was announced for as long as
+    /// this side stays connected.
+    connection: Option<UnixStream>,
+}
+
+impl TempRoots {
+    /// None yet; the file is made with the first one.
+    pub fn new(layout: Layout) -> Self {
+        Self { layout, state: RefCell::default() }
+    }
+
+    /// Protects paths, valid or not, until the store is closed.
+    ///
+    /// # Errors
+    /// A lock or file that cannot be used; a signal while waiting.
+    pub fn add(&self, paths: &[&StorePath]) -> Result<()> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let state = &mut *self.state.borrow_mut();
+        if state.file.is_none() {
+            state.file = Some(create_file(&self.layout)?);
+        }
+        let gc_lock_path = self.layout.gc_lock();
+        if state.gc_lock.is_none() {
+            state.gc_lock = Some(lock::open_lock_file(&gc_lock_path)?);
+        }
+        let (Some((file, path)), Some(gc_lock)) = (&mut state.file, &state.gc_lock) else { return Ok(()) };
+        let texts: Vec<String> = paths.iter().map(|path| self.layout.store_dir.print(path)).collect();
+        loop {
+            interrupt::check()?;
+            if lock::try_lock(gc_lock, &gc_lock_path, LockKind::Shared)? {
+                let written = append(file, path, &texts);
+                rustix::fs::flock(gc_lock, rustix::fs::FlockOperation::Unlock)
+                    .map_err(PathError::at("releasing lock", &gc_lock_path))?;
+                return written;
+            }
+            if announce(&self.layout, &mut state.connection, &texts)? {
+                return append(file, path, &texts);
+            }
+        }
+    }
+}
+
+impl Drop for TempRoots {
+    fn drop(&mut self) {
+        if let Some((_, path)) = self.state.borrow_mut().file.take() {
+            // A file left behind is unlocked and therefore stale.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn create_file(layout: &Layout) -> Result<(File, PathBuf)> {
+    /// How many such files this process has made: the first has its bare number.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let pid = std::process::id();
+    let name = match COUNT.fetch_add(1, Ordering::Relaxed) {
+        0 => pid.to_string(),
+        count => format!("{pid}-{count}"),
+    };
+    let path = layout.temp_roots_dir().join(name);
+    loop {
+        // Left by a dead process that had our number.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(PathError::new("opening lock file", path, error).into());
+            }
+            _ => {}
+        }
+        let file = lock::open_lock_file(&path)?;
+        lock::lock(&file, &path, LockKind::Exclusive, || ())?;
+        let meta = file.metadata().map_err(PathError::at("getting status of", &path))?;
+        use std::os::unix::fs::MetadataExt as _;
+        // A collector takes an unlocked file for a stale one, removes it and
+        // marks it with a byte.
+        if meta.len() == 0 && meta.nlink() > 0 {
+            return Ok((file, path));
+        }
+    }
+}
+
+fn append(file: &mut File, path: &std::path::Path, texts: &[String]) -> Result<()> {
+    let mut bytes = Vec::new();
+    for text in texts {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0);
+    }
+    // In one call, so that a reader sees whole paths.
+    Ok(file.write_all(&bytes).map_err(PathError::at("writing to", path))?)
+}
+
+/// Asks the running collector; false when there is none (any more).
+fn announce(layout: &Layout, connection: &mut Option<UnixStream>, texts: &[String]) -> Result<bool> {
+    let path = layout.state_dir.join("gc-socket/socket");
+    if connection.is_none() {
+        match UnixStream::connect(&path) {
+            Ok(stream) => {
+                let timeout = stream.set_read_timeout(Some(RETRY));
+                timeout.map_err(PathError::at("connecting to", &path))?;
+                *connection = Some(stream);
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                // It has the lock, but does not listen yet, or no more.
+                std::thread::sleep(RETRY);
+                return Ok(false);
+            }
+            Err(error) => return Err(PathError::new("connecting to", path, error).into()),
+        }
+    }
+    let Some(stream) = connection else { return Ok(false) };
+    for text in texts {
+        if stream.write_all(format!("{text}\n").as_bytes()).is_err() || !granted(stream, &path)? {
+            *connection = None;
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Waits for the answer, however long the collector needs; false when it ends.
+fn granted(stream: &mut UnixStream, path: &std::path::Path) -> Result<bool> {
+    let mut answer = [0];
+    loop {
+        interrupt::check()?;
+        match stream.read(&mut answer) {
+            Ok(0) => return Ok(false),
+            Ok(_) if answer[0] == GRANTED => return Ok(true),
+            Ok(_) => {
+                return Err(StoreError::Roots(format!(
+                    "the collector at '{}' answered with something other than a grant",
+                    path.display()
+                )));
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::WouldBlock
+                        | std::io::ErrorKind::TimedOut
+                        | std::io::ErrorKind::Interrupted
+                ) => {}
+            Err(_) => return Ok(false),
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Does the disk hold what the database says?
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use super::LocalStore;
+use crate::model::{Hash, HashAlgorithm, StorePath};
+use crate::nar::hashing::HashPipe;
+use crate::nar::{NarError, dump};
+use crate::progress::Unit;
+use crate::store::error::{Result, StoreError};
+use crate::sys::lock::{self, LockKind};
+use crate::sys::{PathError, interrupt};
+
+/// What is wrong with the contents of a path.
+#[derive(Debug)]
+pub enum Damage {
+    /// Something else is there.
+    Modified {
+        /// The registered hash.
+        expected: Hash,
+        /// The real one.
+        found: Hash,
+    },
+    /// It cannot be read.
+    Unreadable(NarError),
+}
+
+impl LocalStore {
+    /// Checks that every valid path exists, and with `contents` that it holds
+    /// what was registered; paths that vanished are taken out of the database
+    /// unless others refer to them. True if all is well by now.
+    ///
+    /// No collection begins meanwhile. Findings are told as notices.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn verify(&self, contents: bool, repair: bool) -> Result<bool> {
+        let progress = self.progress();
+        progress.notice("reading the Nix store...");
+        let path = self.layout().gc_lock();
+        let gc_lock = lock::open_lock_file(&path)?;
+        lock::lock(&gc_lock, &path, LockKind::Shared, || {
+            progress.notice("waiting for the big garbage collector lock...");
+        })?;
+        progress.notice("checking path existence...");
+        let mut sound = self.verify_existence()?;
+        if contents {
+            progress.notice("checking link hashes...");
+            sound &= self.verify_links(repair)?;
+            progress.notice("checking store hashes...");
+            sound &= self.verify_all_contents(repair)?;
+        }
+        Ok(sound)
+    }
+
+    fn verify_existence(&self) -> Result<bool> {
+        let present = self.names_on_disk()?;
+        let mut missing = Vec::new();
+        let db = self.db();
+        db.each_id(|_, path, _| {
+            let base = path.rsplit('/').next().unwrap_or(path);
+            if !present.contains(base) {
+                missing.push(path.to_owned());
+            }
+        })?;
+        drop(db);
+        let missing: Result<Vec<StorePath>> =
+            missing.iter().map(|path| Ok(self.dir().parse(path)?)).collect();
+        // For each vanished path whether it was taken out.
+        let mut done: HashMap<StorePath, bool> = HashMap::new();
+        let missing = missing?;
+        let gone: HashSet<&StorePath> = missing.iter().collect();
+        for path in &missing {
+            interrupt::check()?;
+            self.remove_vanished(path, &gone, &mut done)?;
+        }
+        Ok(done.values().all(|removed| *removed))
+    }
+
+    fn names_on_disk(&self) -> Result<HashSet<Box<str>>> {
+        let dir = &self.layout().real_store_dir;
+        let error = |error| PathError::new("cannot read directory", dir, error);
+        let mut names = HashSet::new();
+        for entry in std::fs::read_dir(dir).map_err(error)? {
+            let name = entry.map_err(error)?.file_name();
+            if let Some(name) = name.to_str() {
+                names.insert(name.into());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Takes a vanished path out of the database after those that refer to it,
+    /// if these have vanished as well.
+    fn remove_vanished(
+        &self,
+        start: &StorePath,
+        gone: &HashSet<&StorePath>,
+        done: &mut HashMap<StorePath, bool>,
+    ) -> Result<()> {
+        // A walk along referrers without recursion, each path twice: before and
+        // after those that refer to it.
+        let mut begun: HashSet<StorePath> = HashSet::new();
+        let mut stack = vec![(start.clone(), false)];
+        while let Some((path, referrers_done)) = stack.pop() {
+            if done.contains_key(&path) {
+                continue;
+            }
+            let mut referrers = self.db().referrers(&path)?;
+            referrers.remove(&path);
+            if !referrers_done {
+                if begun.insert(path.clone()) {
+                    stack.push((path, true));
+                    stack.extend(referrers.into_iter().filter(|r| gone.contains(r)).map(|r| (r, false)));
+                }
+                continue;
+            }
+            let shown = self.dir().print(&path);
+            if referrers.is_empty() {
+                self.progress().notice(&format!("path '{shown}' disappeared, removing from database..."));
+                self.write(|writer| writer.invalidate(&path))?;
+            } else {
+                self.progress()
+                    .notice(&format!("path '{shown}' disappeared, but it still has valid referrers!"));
+            }
+            done.insert(path, referrers.is_empty());
+        }
+        Ok(())
+    }
+
+    /// Every file of `.links` is named by the hash of its archive.
+    fn verify_links(&self, repair: bool) -> Result<bool> {
+        let dir = self.layout().links_dir();
+        let mut sound = true;
+        let error = |error| PathError::new("cannot read directory", &dir, error);
+        for entry in std::fs::read_dir(&dir).map_err(error)? {
+            interrupt::check()?;
+            let path = entry.map_err(error)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let Ok(expected) = Hash::parse_digits(&name, HashAlgorithm::Sha256) else { continue };
+            match dump::hash(&path, HashAlgorithm::Sha256) {
+                Ok((found, _)) if found == expected => {}
+                Ok((found, _)) => {
+                    self.progress().notice(&format!(
+                        "link \"{}\" was modified! expected hash '{expected}', got '{found}'",
+                        path.display()
+                    ));
+                    if repair {
+                        std::fs::remove_file(&path).map_err(PathError::at("removing", &path))?;
+                        self.progress().notice(&format!("removed link \"{}\"", path.display()));
+                    } else {
+                        sound = false;
+                    }
+                }
+                // Removed by a collection that ended just before.
+                Err(NarError::Missing(_)) => {}
+                Err(NarError::Interrupted(signal)) => return Err(signal.into()),
+                Err(error) => {
+                    self.progress().notice(&format!("cannot check link: {error}"));
+                    sound = false;
+                }
+            }
+        }
+        Ok(sound)
+    }
+
+    fn verify_all_contents(&self, repair: bool) -> Result<bool> {
+        let mut work = Vec::new();
+        let mut total = 0u64;
+        self.db().each_path(|row| {
+            total = total.saturating_add(row.nar_size);
+            work.push((self.dir().parse(&row.path)?, row.nar_hash()?));
+            Ok(())
+        })?;
+        self.progress().begin("checking store hashes", Some(total), Unit::Bytes);
+        let mut sound = true;
+        let result = self.verify_contents(&work, |path, damage| {
+            let Some(damage) = damage else { return Ok(()) };
+            let shown = self.dir().print(path);
+            match damage {
+                Damage::Modified { expected, found } => self.progress().notice(&format!(
+                    "path '{shown}' was modified! expected hash '{expected}', got '{found}'"
+                )),
+                Damage::Unreadable(error) => {
+                    self.progress().notice(&format!("cannot check path '{shown}': {error}"));
+                }
+            }
+            sound = false;
+            if repair {
+                return Err(StoreError::Roots(format!("cannot repair path '{shown}'")));
+            }
+            Ok(())
+        });
+        self.progress().end();
+        result?;
+        Ok(sound)
+    }
+
+    /// Compares contents with hashes on all cores; `found` is called in the
+    /// order of `work`, with `None` for what is as it should be.
+    ///
+    /// # Errors
+    /// Those of `found`, and interruption.
+    pub fn verify_contents(
+        &self,
+        work: &[(StorePath, Hash)],
+        mut found: impl FnMut(&StorePath, Option<Damage>) -> Result<()>,
+    ) -> Result<()> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(work.len().max(1));
+        let next = AtomicUsize::new(0);
+        let stop = AtomicBool::new(false);
+        let layout = self.layout();
+        std::thread::scope(|scope| {
+            let (sender, results) = mpsc::sync_channel(cores * 64);
+            for _ in 0..cores {
+                let (next, stop, sender) = (&next, &stop, sender.clone());
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        let Some((path, expected)) = work.get(index) else { break };
+                        let pipe = if cores > 1 { HashPipe::without_thread } else { HashPipe::new };
+                        let outcome = dump::hash_with(&layout.real_path(path), pipe(HashAlgorithm::Sha256));
+                        let (damage, size) = match outcome {
+                            Ok((hash, size)) if hash == *expected => (None, size),
+                            Ok((hash, size)) => {
+                                (Some(Damage::Modified { expected: *expected, found: hash }), size)
+                            }
+                            Err(error) => (Some(Damage::Unreadable(error)), 0),
+                        };
+                        if sender.send((index, damage, size)).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            let outcome = self.in_order(work, results, &mut found);
+            stop.store(true, Ordering::Relaxed);
+            outcome
+        })
+    }
+
+    fn in_order(
+        &self,
+        work: &[(StorePath, Hash)],
+        results: mpsc::Receiver<(usize, Option<Damage>, u64)>,
+        found: &mut impl FnMut(&StorePath, Option<Damage>) -> Result<()>,
+    ) -> Result<()> {
+        let mut waiting: HashMap<usize, Option<Damage>> = HashMap::new();
+        let mut next = 0;
+        for (index, damage, size) in results {
+            self.progress().advance(size);
+            if let Some(Damage::Unreadable(NarError::Interrupted(signal))) = damage {
+                return Err(signal.into());
+            }
+            waiting.insert(index, damage);
+            while let Some(damage) = waiting.remove(&next) {
+                found(&work[next].0, damage)?;
+                next += 1;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! Advisory locks on whole files (flock), as every program of a store uses them.
+
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use super::PathError;
+use super::interrupt::{self, Interrupted};
+
+/// Shared by readers, or held by one alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockKind {
+    /// Any number of holders.
+    Shared,
+    /// One holder.
+    Exclusive,
+}
+
+/// Why a lock was not had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// The file.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A signal came while waiting.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// Opens (and creates, mode 0600) a lock file.
+///
+/// # Errors
+/// A [`PathError`].
+pub fn open_lock_file(path: &Path) -> Result<File, PathError> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(PathError::at("opening lock file", path))
+}
+
+/// Takes the lock if nobody is in the way.
+///
+/// # Errors
+/// A [`PathError`].
+pub fn try_lock(file: &File, path: &Path, kind: LockKind) -> Result<bool, PathError> {
+    let operation = match kind {
+        LockKind::Shared => FlockOperation::NonBlockingLockShared,
+        LockKind::Exclusive => FlockOperation::NonBlockingLockExclusive,
+    };
+    match rustix::fs::flock(file, operation) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(false),
+        Err(error) => Err(PathError::new("acquiring lock", path, error)),
+    }
+}
+
+/// Takes the lock; calls `waiting` once if somebody is in the way.
+///
+/// The wait is a poll with growing pauses (1 to 50 ms) and not a blocking
+/// call, so that a signal ends it.
+///
+/// # Errors
+/// A [`LockError`].
+pub fn lock(file: &File, path: &Path, kind: LockKind, waiting: impl FnOnce()) -> Result<(), LockError> {
+    if try_lock(file, path, kind)? {
+        return Ok(());
+    }
+    waiting();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        interrupt::check()?;
+        std::thread::sleep(pause);
+        if try_lock(file, path, kind)? {
+            return Ok(());
+        }
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// A lock file that is removed when its holder is done with it.
+///
+/// Whoever acquires it makes sure that the file is still the one the path
+/// names: the holder before may have removed it. A removed file gets one byte,
+/// which tells those who wait on the old one to open it anew.
+#[derive(Debug)]
+pub struct PathLock {
+    file: File,
+    path: PathBuf,
+}
+
+impl PathLock {
+    /// Creates the file if need be and holds it exclusively.
+    ///
+    /// # Errors
+    /// A [`LockError`].
+    pub fn acquire(path: &Path, mut waiting: impl FnMut()) -> Result<Self, LockError> {
+        loop {
+            let file = open_lock_file(path)?;
+            lock(&file, path, LockKind::Exclusive, &mut waiting)?;
+            if is_current(&file, path)? {
+                return Ok(Self { file, path: path.to_owned() });
+            }
+        }
+    }
+
+    /// As [`PathLock::acquire`], or `None` if somebody else holds it.
+    ///
+    /// # Errors
+    /// A [`LockError`].
+    pub fn try_acquire(path: &Path) -> Result<Option<Self>, LockError> {
+        loop {
+            let file = open_lock_file(path)?;
+            if !try_lock(&file, path, LockKind::Exclusive)? {
+                return Ok(None);
+            }
+            if is_current(&file, path)? {
+                return Ok(Some(Self { file, path: path.to_owned() }));
+            }
+        }
+    }
+}
+
+fn is_current(file: &File, path: &Path) -> Result<bool, PathError> {
+    let meta = file.metadata().map_err(PathError::at("getting status of", path))?;
+    if meta.nlink() > 0 && meta.len() > 0 {
+        // Marked as removed, but still there: whoever held it died in between,
+        // or something else wrote to it. Other programs would spin on it.
+        file.set_len(0).map_err(PathError::at("truncating", path))?;
+    }
+    Ok(meta.nlink() > 0)
+}
+
+impl Drop for PathLock {
+    fn drop(&mut self) {
+        if std::fs::remove_file(&self.path).is_ok() {
+            use std::io::Write as _;
+            // Only a hint for those who wait; without it they find the missing link.
+            let _ = self.file.write_all(b"d");
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_excludes_and_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.lock");
+        let held = PathLock::acquire(&path, || ()).unwrap();
+        let other = open_lock_file(&path).unwrap();
+        assert!(!try_lock(&other, &path, LockKind::Shared).unwrap());
+        drop(held);
+        assert!(!path.exists());
+        assert!(try_lock(&other, &path, LockKind::Exclusive).unwrap());
+        assert!(!is_current(&other, &path).unwrap());
+        let again = PathLock::acquire(&path, || ()).unwrap();
+        drop(again);
+    }
+}
