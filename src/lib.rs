@@ -8,6 +8,7 @@
 //! | [`sys`] | directory handles, locks, interruption |
 pub mod model;
 pub mod nar;
+pub mod ops;
 pub mod progress;
 pub mod settings;
 pub mod store;

@@ -1,1 +1,313 @@
-//! Texts that name a store.
+//! Texts that name a store, and what they open.
+//!
+//! ```text
+//! uri    = "" | "auto" | "local" | "daemon" | path | SCHEME "://" [AUTHORITY] [path]
+//!          followed by ["?" NAME "=" VALUE { "&" NAME "=" VALUE }]
+//! path   = anything with a slash in it: a chroot store below that directory
+//! ```
+//!
+//! Values are percent-encoded.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::error::{Result, StoreError};
+use super::local::db::DbOptions;
+use super::local::{Layout, LocalOptions};
+use crate::model::StoreDir;
+use crate::settings::value::lexically_normal;
+use crate::settings::{Environment, Machine, Settings};
+
+/// A parsed store URI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreUri {
+    /// What kind of store.
+    pub kind: StoreKind,
+    /// Parameters.
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// The kinds of stores a URI can name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreKind {
+    /// The local store or the daemon's, whichever the user can use.
+    Auto,
+    /// The local store, or the one below a directory (a chroot store).
+    Local(Option<PathBuf>),
+    /// The daemon, at its socket or the usual one.
+    Daemon(Option<PathBuf>),
+    /// Anything else: scheme, and what follows the two slashes.
+    Other(String, String),
+}
+
+impl StoreUri {
+    /// Reads a store URI; relative paths are taken from `current_dir`.
+    ///
+    /// # Errors
+    /// [`StoreError::Uri`] for a word that names nothing.
+    pub fn parse(text: &str, current_dir: &Path) -> Result<Self> {
+        let without_fragment = text.split('#').next().unwrap_or(text);
+        let (base, query) = without_fragment.split_once('?').unwrap_or((without_fragment, ""));
+        let parameters = query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (percent_decode(name), percent_decode(value)))
+            .collect();
+        let kind = match base {
+            "" | "auto" => StoreKind::Auto,
+            "local" => StoreKind::Local(None),
+            "daemon" => StoreKind::Daemon(None),
+            _ => match base.split_once("://") {
+                Some(("local", "")) => StoreKind::Local(None),
+                Some(("local", path)) => StoreKind::Local(Some(path_in(path, current_dir))),
+                Some(("unix", "")) => StoreKind::Daemon(None),
+                Some(("unix", path)) => StoreKind::Daemon(Some(path_in(path, current_dir))),
+                Some((scheme, rest)) if is_scheme(scheme) => {
+                    StoreKind::Other(scheme.to_owned(), rest.to_owned())
+                }
+                _ if base.contains('/') => StoreKind::Local(Some(path_in(base, current_dir))),
+                _ => return Err(StoreError::Uri(format!("Cannot parse Nix store '{text}'"))),
+            },
+        };
+        Ok(Self { kind, parameters })
+    }
+}
+
+impl std::fmt::Display for StoreUri {
+    /// The canonical form, as the configuration is shown.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bare = self.parameters.is_empty();
+        match &self.kind {
+            StoreKind::Auto => f.write_str("auto")?,
+            StoreKind::Local(None) => f.write_str(if bare { "local" } else { "local://" })?,
+            StoreKind::Local(Some(root)) => write!(f, "local://{}", root.display())?,
+            StoreKind::Daemon(None) => f.write_str(if bare { "daemon" } else { "unix://" })?,
+            StoreKind::Daemon(Some(path)) => write!(f, "unix://{}", path.display())?,
+            StoreKind::Other(scheme, rest) => write!(f, "{scheme}://{rest}")?,
+        }
+        for (i, (name, value)) in self.parameters.iter().enumerate() {
+            write!(f, "{}{name}={}", if i == 0 { '?' } else { '&' }, percent_encode(value))?;
+        }
+        Ok(())
+    }
+}
+
+fn percent_encode(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/:@!$'()*,;".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+fn path_in(text: &str, current_dir: &Path) -> PathBuf {
+    let path = current_dir.join(percent_decode(text));
+    lexically_normal(&path).unwrap_or(path)
+}
+
+fn percent_decode(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let digit = |i: usize| after.get(i).and_then(|c| char::from(*c).to_digit(16));
+        match (byte, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                // Both are below 16.
+                out.push((high * 16 + low) as u8);
+                rest = &after[2..];
+            }
+            _ => {
+                out.push(byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// What opening a store needs to know of its surroundings.
+pub struct Surroundings<'a> {
+    /// Variables.
+    pub environment: &'a Environment,
+    /// User and home.
+    pub machine: &'a Machine,
+    /// Settings, the store's URI among them.
+    pub settings: &'a Settings,
+    /// Where relative paths begin.
+    pub current_dir: &'a Path,
+}
+
+/// How to open the store that `uri` names, with warnings for the user.
+///
+/// # Errors
+/// [`StoreError::Uri`] for stores that cannot be opened, or not yet.
+pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(LocalOptions, Vec<String>)> {
+    let mut warnings = Vec::new();
+    let dirs = around.environment.directories().map_err(|error| StoreError::Uri(error.to_string()))?;
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut root = match &uri.kind {
+        StoreKind::Auto => choose(around, &mut warnings)?,
+        StoreKind::Local(root) => root.clone(),
+        StoreKind::Daemon(_) => return Err(daemon_unsupported()),
+        StoreKind::Other(scheme, _) => {
+            return Err(StoreError::Uri(match scheme.as_str() {
+                "file" | "http" | "https" | "s3" | "ssh" | "ssh-ng" | "dummy" | "mounted-ssh-ng" => {
+                    format!("stores with scheme '{scheme}' cannot be opened by this version of Nival yet")
+                }
+                _ => format!("don't know how to open Nix store with scheme '{scheme}'"),
+            }));
+        }
+    };
+    let mut store = text(&dirs.store);
+    let (mut real, mut state, mut log) = (None, None, None);
+    let mut read_only = false;
+    let mut require_signatures = around.settings.require_sigs();
+    for (name, value) in &uri.parameters {
+        match name.as_str() {
+            "root" if value.is_empty() => {}
+            "root" => root = Some(absolute(value)?),
+            "store" => store = text(&absolute(value)?),
+            "real" => real = Some(absolute(value)?),
+            "state" => state = Some(absolute(value)?),
+            "log" => log = Some(absolute(value)?),
+            "read-only" => {
+                read_only = boolean(name, value)?;
+                around
+                    .settings
+                    .require_feature(Some("read-only-local-store"))
+                    .map_err(|error| StoreError::Uri(error.to_string()))?;
+            }
+            "require-sigs" => require_signatures = boolean(name, value)?,
+            "trusted" | "priority" | "want-mass-query" | "path-info-cache-size" | "system-features" => {}
+            _ => warnings.push(format!("unknown setting '{name}'")),
+        }
+    }
+    let store_dir = StoreDir::new(&store)
+        .map_err(|dir| StoreError::Uri(format!("'{dir}' cannot be a store directory")))?;
+    let layout = match root {
+        Some(root) => Layout {
+            store_dir,
+            real_store_dir: real.unwrap_or_else(|| root.join("nix/store")),
+            state_dir: state.unwrap_or_else(|| root.join("nix/var/nix")),
+            log_dir: log.unwrap_or_else(|| root.join("nix/var/log/nix")),
+        },
+        None => Layout {
+            real_store_dir: real.unwrap_or_else(|| PathBuf::from(&store)),
+            store_dir,
+            state_dir: state.unwrap_or(dirs.state),
+            log_dir: log.unwrap_or(dirs.log),
+        },
+    };
+    let settings = around.settings;
+    let options = LocalOptions {
+        layout,
+        read_only,
+        db: DbOptions { fsync: settings.fsync_metadata(), wal: settings.use_sqlite_wal() },
+        sync: settings.sync_store_paths(),
+        reserved_space: u64::try_from(settings.gc_reserved_space()).unwrap_or(0),
+        require_signatures,
+        ignored_xattrs: settings.ignored_acls().iter().cloned().collect(),
+    };
+    Ok((options, warnings))
+}
+
+fn daemon_unsupported() -> StoreError {
+    StoreError::Uri(
+        "the daemon cannot be used by this version of Nival yet; 'local' is the store itself".to_owned(),
+    )
+}
+
+/// Which store `auto` means; a directory for a chroot store.
+fn choose(around: &Surroundings<'_>, warnings: &mut Vec<String>) -> Result<Option<PathBuf>> {
+    let dirs = around.environment.directories().map_err(|error| StoreError::Uri(error.to_string()))?;
+    let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
+    if around.machine.is_root() || rustix::fs::access(&dirs.state, access).is_ok() {
+        return Ok(None);
+    }
+    let named =
+        ["NIX_STATE_DIR", "NIX_STORE_DIR"].iter().any(|name| around.environment.non_empty(name).is_some());
+    if dirs.state.exists() || named {
+        return Ok(None);
+    }
+    let Some(data) = data_dir(around) else { return Ok(None) };
+    let root = data.join("root");
+    if !root.exists() {
+        warnings.push(format!(
+            "{} does not exist, so Nival will use \"{}\" as a chroot store",
+            dirs.state.display(),
+            root.display()
+        ));
+        if std::fs::create_dir_all(&root).is_err() {
+            warnings.clear();
+            return Ok(None);
+        }
+    }
+    Ok(Some(root))
+}
+
+fn data_dir(around: &Surroundings<'_>) -> Option<PathBuf> {
+    if let Some(dir) = around.environment.non_empty("NIX_DATA_HOME") {
+        return Some(PathBuf::from(dir));
+    }
+    if let Some(dir) = around.environment.non_empty("XDG_DATA_HOME") {
+        return Some(Path::new(dir).join("nix"));
+    }
+    Some(around.machine.home(around.environment).0?.join(".local/share/nix"))
+}
+
+fn absolute(text: &str) -> Result<PathBuf> {
+    lexically_normal(Path::new(text))
+        .ok_or_else(|| StoreError::Uri(format!("not an absolute path: \"{text}\"")))
+}
+
+fn boolean(name: &str, value: &str) -> Result<bool> {
+    match value {
+        "true" | "yes" | "1" => Ok(true),
+        "false" | "no" | "0" => Ok(false),
+        _ => Err(StoreError::Uri(format!("Boolean setting '{name}' has invalid value '{value}'"))),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> StoreUri {
+        StoreUri::parse(text, Path::new("/here")).unwrap()
+    }
+
+    #[test]
+    fn kinds() {
+        let root = |path: &str| StoreKind::Local(Some(PathBuf::from(path)));
+        for (text, kind) in [
+            ("", StoreKind::Auto),
+            ("auto", StoreKind::Auto),
+            ("local", StoreKind::Local(None)),
+            ("local://", StoreKind::Local(None)),
+            ("local:///a", root("/a")),
+            ("/a/b", root("/a/b")),
+            ("./a", root("/here/a")),
+            ("a/../b", root("/here/b")),
+            ("daemon", StoreKind::Daemon(None)),
+            ("unix:///s", StoreKind::Daemon(Some("/s".into()))),
+            ("s3://bucket", StoreKind::Other("s3".into(), "bucket".into())),
+        ] {
+            assert_eq!(parse(text).kind, kind, "{text}");
+        }
+        assert_eq!(
+            StoreUri::parse("bogus", Path::new("/")).unwrap_err().to_string(),
+            "Cannot parse Nix store 'bogus'"
+        );
+    }
+
+    #[test]
+    fn parameters_are_decoded() {
+        let uri = parse("local?root=/a%20b&state=/s%2Ft&x=%zz");
+        assert_eq!(uri.parameters["root"], "/a b");
+        assert_eq!(uri.parameters["state"], "/s/t");
+        assert_eq!(uri.parameters["x"], "%zz");
+    }
+}

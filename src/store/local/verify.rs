@@ -143,7 +143,7 @@ impl LocalStore {
             match dump::hash(&path, HashAlgorithm::Sha256) {
                 Ok((found, _)) if found == expected => {}
                 Ok((found, _)) => {
-                    self.progress().notice(&format!(
+                    self.progress().problem(&format!(
                         "link \"{}\" was modified! expected hash '{expected}', got '{found}'",
                         path.display()
                     ));
@@ -158,7 +158,7 @@ impl LocalStore {
                 Err(NarError::Missing(_)) => {}
                 Err(NarError::Interrupted(signal)) => return Err(signal.into()),
                 Err(error) => {
-                    self.progress().notice(&format!("cannot check link: {error}"));
+                    self.progress().problem(&format!("cannot check link: {error}"));
                     sound = false;
                 }
             }
@@ -180,11 +180,11 @@ impl LocalStore {
             let Some(damage) = damage else { return Ok(()) };
             let shown = self.dir().print(path);
             match damage {
-                Damage::Modified { expected, found } => self.progress().notice(&format!(
+                Damage::Modified { expected, found } => self.progress().problem(&format!(
                     "path '{shown}' was modified! expected hash '{expected}', got '{found}'"
                 )),
                 Damage::Unreadable(error) => {
-                    self.progress().notice(&format!("cannot check path '{shown}': {error}"));
+                    self.progress().problem(&format!("cannot check path '{shown}': {error}"));
                 }
             }
             sound = false;

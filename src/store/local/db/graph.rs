@@ -233,35 +233,10 @@ impl Graph {
         None
     }
 
-    /// The nodes of `within` so that what a node refers to comes before it:
-    /// depth first, from each node in order, along its references in order.
+    /// The nodes of `within`, each after what it refers to; see
+    /// [`TopologicalSort::sort`].
     pub fn topological(&self, within: impl IntoIterator<Item = Node>) -> Vec<Node> {
-        let mut wanted = vec![false; self.len()];
-        let start: Vec<Node> = within.into_iter().inspect(|node| wanted[*node as usize] = true).collect();
-        let mut order = Vec::with_capacity(start.len());
-        // Each node on the way with how many of its references were followed.
-        let mut stack: Vec<(Node, usize)> = Vec::new();
-        for root in start {
-            if !std::mem::take(&mut wanted[root as usize]) {
-                continue;
-            }
-            stack.push((root, 0));
-            while let Some((node, followed)) = stack.last_mut() {
-                match self.references(*node).get(*followed) {
-                    Some(&reference) => {
-                        *followed += 1;
-                        if std::mem::take(&mut wanted[reference as usize]) {
-                            stack.push((reference, 0));
-                        }
-                    }
-                    None => {
-                        order.push(*node);
-                        stack.pop();
-                    }
-                }
-            }
-        }
-        order
+        TopologicalSort::new(self).sort(within)
     }
 
     /// Everything that can be reached from `roots` along references, the roots
@@ -282,6 +257,53 @@ impl Graph {
             }
         }
         seen
+    }
+}
+
+/// Sorts sets of nodes of one graph; made once for many small sets.
+pub struct TopologicalSort<'g> {
+    graph: &'g Graph,
+    /// All false between two calls.
+    wanted: Vec<bool>,
+    /// Each node on the way down with how many of its references were followed.
+    stack: Vec<(Node, usize)>,
+}
+
+impl<'g> TopologicalSort<'g> {
+    /// For sets of nodes of `graph`.
+    pub fn new(graph: &'g Graph) -> Self {
+        Self { graph, wanted: vec![false; graph.len()], stack: Vec::new() }
+    }
+
+    /// The nodes of `within` so that what a node refers to comes before it:
+    /// depth first, from each node in order, along its references in order.
+    pub fn sort(&mut self, within: impl IntoIterator<Item = Node>) -> Vec<Node> {
+        let start: Vec<Node> = within.into_iter().collect();
+        for node in &start {
+            self.wanted[*node as usize] = true;
+        }
+        let mut order = Vec::with_capacity(start.len());
+        for root in start {
+            if !std::mem::take(&mut self.wanted[root as usize]) {
+                continue;
+            }
+            self.stack.push((root, 0));
+            while let Some((node, followed)) = self.stack.last_mut() {
+                match self.graph.references(*node).get(*followed) {
+                    Some(&reference) => {
+                        *followed += 1;
+                        if std::mem::take(&mut self.wanted[reference as usize]) {
+                            self.stack.push((reference, 0));
+                        }
+                    }
+                    None => {
+                        order.push(*node);
+                        self.stack.pop();
+                    }
+                }
+            }
+        }
+        order
     }
 }
 

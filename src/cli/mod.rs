@@ -1,0 +1,124 @@
+//! The programs: which one is meant, and what all of them have in common.
+
+mod args;
+mod context;
+mod error;
+mod nival;
+mod nix;
+mod nix_hash;
+mod nix_store;
+mod tour;
+mod ui;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use ::nival::settings::Environment;
+
+use args::Args;
+use context::Context;
+use ui::Ui;
+
+/// The names of all programs, and what runs them.
+const PROGRAMS: &[(&str, Program)] = &[
+    ("nix-store", nix_store::run),
+    ("nix-hash", nix_hash::run),
+    ("nix", nix::run),
+    ("nix-env", not_built),
+    ("nix-copy-closure", not_built),
+    ("nix-collect-garbage", not_built),
+    ("nix-daemon", not_built),
+    ("nix-instantiate", not_built),
+    ("nix-build", not_built),
+];
+
+type Program = fn(Context, Args) -> anyhow::Result<()>;
+
+/// The version of every program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Runs the program that the first word names: by its own name, or, for
+/// `nival`, by the word after it.
+pub fn run(words: Vec<OsString>, environment: Environment) -> ExitCode {
+    let mut words = words.into_iter();
+    let name = words.next().unwrap_or_default();
+    let mut name =
+        Path::new(&name).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut words: Vec<OsString> = words.collect();
+    if program(&name).is_none() {
+        match words.first().and_then(|word| word.to_str()).filter(|word| program(word).is_some()) {
+            Some(first) => {
+                name = first.to_owned();
+                words.remove(0);
+            }
+            None => name = "nival".to_owned(),
+        }
+    }
+    let ui = Arc::new(Ui::new(environment.get("NO_COLOR").is_some()));
+    let result = prepare().and_then(|()| match program(&name) {
+        Some(program) => {
+            let context = Context::new(&name, environment, Arc::clone(&ui))?;
+            program(context, Args::new(words))
+        }
+        None => nival::run(words, &ui),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(error::report(&error, &name, &ui)),
+    }
+}
+
+fn program(name: &str) -> Option<Program> {
+    PROGRAMS.iter().find(|(known, _)| *known == name).map(|(_, program)| *program)
+}
+
+/// The process's own state, before anything is done.
+fn prepare() -> anyhow::Result<()> {
+    // Modes of what is created are what they should be, whoever calls.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    Ok(::nival::sys::interrupt::install()?)
+}
+
+/// A program that has a name and a place, but nothing behind it yet.
+fn not_built(context: Context, mut args: Args) -> anyhow::Result<()> {
+    let program = context.program.clone();
+    if args.next() == Some(args::Word::Flag("--version".to_owned())) {
+        return context.print_version();
+    }
+    anyhow::bail!("'{program}' is not available in this version of Nival")
+}
+
+impl Context {
+    /// `NAME (Nival) X.Y.Z`; with `-v` also where everything is.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn print_version(&self) -> anyhow::Result<()> {
+        let mut out = ui::Out::new();
+        out.line(format_args!("{} (Nival) {VERSION}", self.program))?;
+        if self.ui.verbosity() > ui::level::INFO {
+            let dirs = self.environment.directories()?;
+            let (home, _) = self.machine.home(&self.environment);
+            let files: Vec<String> = self
+                .environment
+                .user_conf_files(home.as_deref())
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            let others: Vec<&str> = self.settings.extra_platforms().iter().map(String::as_str).collect();
+            out.line(format_args!("System type: {}", self.settings.system()))?;
+            out.line(format_args!("Additional system types: {}", others.join(", ")))?;
+            out.line("Features: signed-caches")?;
+            out.line(format_args!(
+                "System configuration file: \"{}\"",
+                dirs.conf.join("nix.conf").display()
+            ))?;
+            out.line(format_args!("User configuration files: {}", files.join(":")))?;
+            out.line(format_args!("Store directory: {}", dirs.store.display()))?;
+            out.line(format_args!("State directory: \"{}\"", dirs.state.display()))?;
+        }
+        out.finish()
+    }
+}

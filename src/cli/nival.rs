@@ -1,0 +1,111 @@
+//! `nival` under its own name: what belongs to no program of the original.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+
+use super::error::Exit;
+use super::ui::Ui;
+use super::{PROGRAMS, VERSION};
+
+fn command() -> Command {
+    Command::new("nival")
+        .about("A drop-in replacement for nix-store, nix-env, nix copy and the commands around them")
+        .long_about(
+            "A drop-in replacement for nix-store, nix-env, nix copy and the commands around them.\n\n\
+             Called by the name of one of them (through a symlink), or with that name as the first word, \
+             it is that program.",
+        )
+        .disable_version_flag(true)
+        .arg(
+            Arg::new("version")
+                .long("version")
+                .short('V')
+                .action(clap::ArgAction::SetTrue)
+                .help("Print the version"),
+        )
+        .subcommand(
+            Command::new("install-links")
+                .about("Make a symlink to this program for each program that it is")
+                .arg(
+                    Arg::new("force")
+                        .long("force")
+                        .action(clap::ArgAction::SetTrue)
+                        .help("Replace symlinks that are there"),
+                )
+                .arg(Arg::new("dir").value_name("DIR").required(true).value_parser(value_parser!(PathBuf))),
+        )
+        .subcommand(
+            Command::new("tour")
+                .about("Show the main job on a store of its own in a temporary directory")
+                .arg(
+                    Arg::new("keep")
+                        .long("keep")
+                        .action(clap::ArgAction::SetTrue)
+                        .help("Leave the directory there"),
+                ),
+        )
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Those of the subcommand.
+pub fn run(words: Vec<OsString>, ui: &Arc<Ui>) -> anyhow::Result<()> {
+    let words = std::iter::once(OsString::from("nival")).chain(words);
+    let matches = match command().try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let status = u8::try_from(error.exit_code()).unwrap_or(1).min(1);
+            error.print()?;
+            return if status == 0 { Ok(()) } else { Err(Exit(status).into()) };
+        }
+    };
+    match matches.subcommand() {
+        Some(("install-links", matches)) => install_links(matches),
+        Some(("tour", matches)) => super::tour::run(matches.get_flag("keep"), ui),
+        _ if matches.get_flag("version") => {
+            let mut out = super::ui::Out::new();
+            out.line(format_args!("nival (Nival) {VERSION}"))?;
+            out.finish()
+        }
+        _ => {
+            command().print_help()?;
+            Err(Exit(1).into())
+        }
+    }
+}
+
+fn install_links(matches: &ArgMatches) -> anyhow::Result<()> {
+    let Some(dir) = matches.get_one::<PathBuf>("dir") else { return Ok(()) };
+    let program = std::env::current_exe()?;
+    std::fs::create_dir_all(dir).map_err(::nival::sys::PathError::at("creating directory", dir))?;
+    let mut out = super::ui::Out::new();
+    for (name, _) in PROGRAMS {
+        let link = dir.join(name);
+        make_link(&program, &link, matches.get_flag("force"))?;
+        out.line(format_args!("{} -> {}", link.display(), program.display()))?;
+    }
+    out.finish()
+}
+
+fn make_link(program: &Path, link: &Path, force: bool) -> anyhow::Result<()> {
+    if let Ok(meta) = std::fs::symlink_metadata(link) {
+        let same = std::fs::read_link(link).is_ok_and(|target| target == program);
+        if same {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            force && meta.is_symlink(),
+            "'{}' exists already{}",
+            link.display(),
+            if meta.is_symlink() { "; --force replaces it" } else { " and is no symlink" }
+        );
+        std::fs::remove_file(link).map_err(::nival::sys::PathError::at("removing", link))?;
+    }
+    std::os::unix::fs::symlink(program, link)
+        .map_err(::nival::sys::PathError::at("creating symbolic link", link))?;
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! `--add`, `--add-fixed`, `--print-fixed-path`.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use nival::model::content_address::ContentReferences;
+use nival::model::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir, StorePath};
+use nival::store::LocalStore;
+
+use super::Call;
+use crate::cli::args::text;
+use crate::cli::context::Context;
+use crate::cli::error::usage;
+use crate::cli::ui::Out;
+use nival::progress::Unit;
+
+/// Adds files and trees and prints their paths.
+pub fn add(call: Call) -> anyhow::Result<()> {
+    call.no_flags()?;
+    let store = call.context.open_store()?;
+    add_all(&call, &store, &call.arguments, ContentAddressMethod::NixArchive, HashAlgorithm::Sha256)
+}
+
+/// As `--add`, by a hash of one's choice.
+pub fn add_fixed(mut call: Call) -> anyhow::Result<()> {
+    let method = method(&mut call);
+    call.no_flags()?;
+    let Some((algorithm, paths)) = call.arguments.split_first() else {
+        return usage("first argument must be hash algorithm");
+    };
+    let algorithm: HashAlgorithm = text(algorithm)?.parse()?;
+    let store = call.context.open_store()?;
+    add_all(&call, &store, paths, method, algorithm)
+}
+
+fn method(call: &mut Call) -> ContentAddressMethod {
+    match call.take_flag("--recursive") {
+        true => ContentAddressMethod::NixArchive,
+        false => ContentAddressMethod::Flat,
+    }
+}
+
+fn add_all(
+    call: &Call,
+    store: &LocalStore,
+    sources: &[impl AsRef<OsStr>],
+    method: ContentAddressMethod,
+    algorithm: HashAlgorithm,
+) -> anyhow::Result<()> {
+    let mut out = Out::new();
+    let progress = store.progress();
+    progress.begin("adding", Some(sources.len() as u64), Unit::Items);
+    let result = sources.iter().try_for_each(|source| {
+        let path = add_one(&call.context, store, Path::new(source.as_ref()), method, algorithm)?;
+        progress.advance(1);
+        out.line(store.dir().display(&path))
+    });
+    progress.end();
+    // What was added before a failure is in the store, and is said to be.
+    out.finish()?;
+    result
+}
+
+fn add_one(
+    context: &Context,
+    store: &LocalStore,
+    source: &Path,
+    method: ContentAddressMethod,
+    algorithm: HashAlgorithm,
+) -> anyhow::Result<StorePath> {
+    let source = context.absolute(source);
+    let name = text(source.file_name().unwrap_or_default())?;
+    Ok(store.add(&source, &name, method, algorithm)?)
+}
+
+/// Prints the path that content with a given hash has.
+pub fn print_fixed_path(mut call: Call) -> anyhow::Result<()> {
+    let method = method(&mut call);
+    call.no_flags()?;
+    let [algorithm, hash, name] = &call.arguments[..] else {
+        return usage("'--print-fixed-path' requires three arguments");
+    };
+    let algorithm: HashAlgorithm = text(algorithm)?.parse()?;
+    let hash = Hash::parse(&text(hash)?, Some(algorithm))?;
+    let dirs = call.context.environment.directories()?;
+    let dir = StoreDir::new(&dirs.store.to_string_lossy())
+        .map_err(|dir| anyhow::anyhow!("'{dir}' cannot be a store directory"))?;
+    let path =
+        dir.content_path(&text(name)?, &ContentAddress { method, hash }, &ContentReferences::default())?;
+    let mut out = Out::new();
+    out.line(dir.display(&path))?;
+    out.finish()
+}

@@ -1,0 +1,116 @@
+//! `--init`, `--verify`, `--verify-path`, `--read-log`, `--print-env`.
+
+use std::io::Read as _;
+
+use nival::progress::Progress as _;
+use nival::store::local::verify::Damage;
+
+use super::Call;
+use crate::cli::error::{Exit, usage};
+use crate::cli::ui::Out;
+
+/// Creates the store where it is missing.
+pub fn init(call: Call) -> anyhow::Result<()> {
+    call.no_flags()?;
+    call.no_arguments()?;
+    call.context.open_store().map(drop)
+}
+
+/// Checks the store.
+pub fn verify(mut call: Call) -> anyhow::Result<()> {
+    call.no_arguments()?;
+    let contents = call.take_flag("--check-contents");
+    let repair = call.take_flag("--repair");
+    call.no_flags()?;
+    let store = call.context.open_store()?;
+    if store.verify(contents, repair)? {
+        return Ok(());
+    }
+    call.context.ui.warn("not all store errors were fixed");
+    Err(Exit(1).into())
+}
+
+/// Checks the contents of some paths.
+pub fn verify_path(call: Call) -> anyhow::Result<()> {
+    call.no_flags()?;
+    let store = call.context.open_store()?;
+    let mut status = 0;
+    let mut work = Vec::new();
+    for path in call.store_paths(&store)? {
+        let hash = store.path_info(&path)?.nar_hash;
+        work.push((path, hash));
+    }
+    store.verify_contents(&work, |path, damage| {
+        let shown = store.dir().display(path);
+        let text = match damage {
+            None => return Ok(()),
+            Some(Damage::Modified { expected, found }) => {
+                format!("path '{shown}' was modified! expected hash '{expected}', got '{found}'")
+            }
+            Some(Damage::Unreadable(error)) => return Err(error.into()),
+        };
+        call.context.ui.problem(&text);
+        status = 1;
+        Ok(())
+    })?;
+    if status == 0 { Ok(()) } else { Err(Exit(status).into()) }
+}
+
+/// Prints build logs.
+pub fn read_log(call: Call) -> anyhow::Result<()> {
+    call.no_flags()?;
+    let store = call.context.open_store()?;
+    let mut out = Out::new();
+    for path in call.store_paths(&store)? {
+        let Some(mut log) = store.open_log(&path)? else {
+            anyhow::bail!("build log of derivation '{}' is not available", store.dir().display(&path));
+        };
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            nival::sys::interrupt::check()?;
+            match log.read(&mut buffer)? {
+                0 => break,
+                count => out.raw(&buffer[..count])?,
+            }
+        }
+    }
+    out.finish()
+}
+
+/// Prints the environment of a derivation as shell commands.
+pub fn print_env(call: Call) -> anyhow::Result<()> {
+    call.no_flags()?;
+    if call.arguments.len() != 1 {
+        return usage("'--print-env' requires one derivation store path");
+    }
+    let store = call.context.open_store()?;
+    let path = call.store_paths(&store)?.remove(0);
+    let drv = store.read_derivation(&path)?;
+    let mut out = Out::new();
+    for (name, value) in &drv.env {
+        out.raw(b"export ")?;
+        out.raw(name)?;
+        out.raw(b"; ")?;
+        out.raw(name)?;
+        out.raw(b"=")?;
+        out.raw(&quote(value))?;
+        out.raw(b"\n\n")?;
+    }
+    out.raw(b"export _args; _args=")?;
+    out.raw(&quote(&drv.args.join(&b' ')))?;
+    out.raw(b"\n")?;
+    out.finish()
+}
+
+/// A word for the shell, in single quotes.
+fn quote(text: &[u8]) -> Vec<u8> {
+    let mut out = vec![b'\''];
+    for byte in text {
+        match byte {
+            b'\'' => out.extend_from_slice(b"'\\''"),
+            _ => out.push(*byte),
+        }
+    }
+    out.push(b'\'');
+    out
+}

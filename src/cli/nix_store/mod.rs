@@ -1,0 +1,193 @@
+//! `nix-store`: one operation, its flags and its arguments, in any order.
+
+mod add;
+mod key;
+mod maintain;
+mod query;
+mod transfer;
+mod validity;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal as _, Read as _};
+use std::path::Path;
+
+use nival::model::StorePath;
+use nival::store::LocalStore;
+
+use super::args::{Args, Word};
+use super::context::{Context, not_in_store};
+use super::error::usage;
+
+/// What an operation is called with.
+pub struct Call {
+    /// Settings, surroundings, messages.
+    pub context: Context,
+    /// Words that begin with a dash and are no common flags, in order.
+    pub flags: Vec<String>,
+    /// All other words, in order.
+    pub arguments: Vec<OsString>,
+}
+
+type Operation = fn(Call) -> anyhow::Result<()>;
+
+/// Every operation: its spellings, and what it does; nothing for those that
+/// have their place only.
+const OPERATIONS: &[(&[&str], Option<Operation>)] = &[
+    (&["--add", "-A"], Some(add::add)),
+    (&["--add-fixed"], Some(add::add_fixed)),
+    (&["--print-fixed-path"], Some(add::print_fixed_path)),
+    (&["--query", "-q"], Some(query::run)),
+    (&["--dump"], Some(transfer::dump)),
+    (&["--restore"], Some(transfer::restore)),
+    (&["--export"], Some(transfer::export)),
+    (&["--import"], Some(transfer::import)),
+    (&["--init"], Some(maintain::init)),
+    (&["--verify"], Some(maintain::verify)),
+    (&["--verify-path"], Some(maintain::verify_path)),
+    (&["--read-log", "-l"], Some(maintain::read_log)),
+    (&["--print-env"], Some(maintain::print_env)),
+    (&["--dump-db"], Some(validity::dump_db)),
+    (&["--load-db"], Some(validity::load_db)),
+    (&["--register-validity"], Some(validity::register_validity)),
+    (&["--check-validity"], Some(validity::check_validity)),
+    (&["--generate-binary-cache-key"], Some(key::generate)),
+    (&["--realise", "--realize", "-r"], None),
+    (&["--gc"], None),
+    (&["--delete"], None),
+    (&["--optimise", "--optimize"], None),
+    (&["--repair-path"], None),
+    (&["--serve"], None),
+];
+
+/// Runs it.
+///
+/// # Errors
+/// Usage errors, and those of the operation.
+pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
+    let mut operation: Option<(&str, Option<Operation>)> = None;
+    let (mut flags, mut arguments) = (Vec::new(), Vec::new());
+    let mut from_stdin = false;
+    while let Some(word) = args.next() {
+        let flag = match word {
+            Word::Argument(argument) => {
+                arguments.push(argument);
+                continue;
+            }
+            Word::Flag(flag) => flag,
+        };
+        if let Some((names, run)) = OPERATIONS.iter().find(|(names, _)| names.contains(&flag.as_str())) {
+            if operation.is_some() {
+                return usage("only one operation may be specified");
+            }
+            operation = Some((names[0], *run));
+            continue;
+        }
+        match flag.as_str() {
+            "--stdin" => from_stdin = true,
+            // Of realisation; the operations here make no links and build nothing.
+            "--add-root" => {
+                if args.value(&flag).is_err() {
+                    return usage("'--add-root' requires an argument");
+                }
+            }
+            "--indirect" | "--no-output" | "--no-gc-warning" | "-Q" | "--no-build-output" | "-K"
+            | "--keep-failed" | "-k" | "--keep-going" | "--readonly-mode" => {}
+            _ if context.common_flag(&flag, &mut args)? => {}
+            _ => flags.push(flag),
+        }
+    }
+    context.end_of_args()?;
+    if context.version_wanted {
+        return context.print_version();
+    }
+    if context.help_wanted {
+        return help();
+    }
+    let Some((name, run)) = operation else { return usage("no operation specified") };
+    if from_stdin && !std::io::stdin().is_terminal() {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text)?;
+        arguments.extend(text.split_ascii_whitespace().map(OsString::from));
+    }
+    let Some(run) = run else {
+        anyhow::bail!("'nix-store {name}' is not available in this version of Nival");
+    };
+    run(Call { context, flags, arguments })
+}
+
+fn help() -> anyhow::Result<()> {
+    let mut out = super::ui::Out::new();
+    out.line("Usage: nix-store OPERATION [FLAGS] [ARGUMENTS]")?;
+    out.line("")?;
+    out.line("Operations:")?;
+    for (names, run) in OPERATIONS {
+        let state = if run.is_none() { "  (not available yet)" } else { "" };
+        out.line(format_args!("  {}{state}", names.join(", ")))?;
+    }
+    out.line("")?;
+    out.line("Every setting of nix.conf is a flag too; docs/ in the source describes them all.")?;
+    out.finish()
+}
+
+impl Call {
+    /// Refuses flags that the operation does not know.
+    ///
+    /// # Errors
+    /// A usage error naming the first.
+    pub fn no_flags(&self) -> anyhow::Result<()> {
+        match self.flags.first() {
+            Some(flag) => usage(format!("unknown flag '{flag}'")),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses arguments.
+    ///
+    /// # Errors
+    /// A usage error.
+    pub fn no_arguments(&self) -> anyhow::Result<()> {
+        if self.arguments.is_empty() { Ok(()) } else { usage("no arguments expected") }
+    }
+
+    /// Takes a flag, however often it was given.
+    pub fn take_flag(&mut self, name: &str) -> bool {
+        let before = self.flags.len();
+        self.flags.retain(|flag| flag != name);
+        self.flags.len() < before
+    }
+
+    /// All arguments as store paths.
+    ///
+    /// # Errors
+    /// The first that is none.
+    pub fn store_paths(&self, store: &LocalStore) -> anyhow::Result<Vec<StorePath>> {
+        self.arguments.iter().map(|argument| store_path(&self.context, store, argument)).collect()
+    }
+}
+
+/// The store path that an argument means: at or below one, or a symlink to one.
+///
+/// # Errors
+/// When it is none.
+pub fn store_path(
+    context: &Context,
+    store: &LocalStore,
+    argument: impl AsRef<Path>,
+) -> anyhow::Result<StorePath> {
+    /// Symlinks followed at most, as the system does.
+    const MAX_LINKS: usize = 40;
+    let mut path = context.absolute(argument.as_ref());
+    for _ in 0..MAX_LINKS {
+        let inside = path
+            .to_str()
+            .filter(|text| text.strip_prefix(store.dir().as_str()).is_some_and(|rest| rest.starts_with('/')));
+        if let Some(text) = inside {
+            return Ok(store.dir().parse_below(text)?.0);
+        }
+        // Only the argument itself may be a symlink, not what leads to it.
+        let Ok(target) = std::fs::read_link(&path) else { break };
+        let base = path.parent().unwrap_or(Path::new("/")).to_owned();
+        path = context.absolute(&base.join(target));
+    }
+    Err(not_in_store(&path).into())
+}

@@ -1,0 +1,224 @@
+//! `--query`.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+
+use nival::model::StorePath;
+use nival::ops::graph_text::{self, TreeWriter};
+use nival::ops::query;
+use nival::store::LocalStore;
+use nival::store::local::db::graph::{Graph, Node};
+
+use super::Call;
+use crate::cli::args::text;
+use crate::cli::error::usage;
+use crate::cli::ui::Out;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    Outputs,
+    Requisites,
+    References,
+    Referrers,
+    ReferrersClosure,
+    Deriver,
+    ValidDerivers,
+    Binding,
+    Hash,
+    Size,
+    Tree,
+    Graph,
+    GraphMl,
+    Resolve,
+    Roots,
+}
+
+/// Every question's flags.
+const QUESTIONS: &[(&[&str], Question)] = &[
+    (&["--outputs"], Question::Outputs),
+    (&["--requisites", "-R"], Question::Requisites),
+    (&["--references"], Question::References),
+    (&["--referrers", "--referers"], Question::Referrers),
+    (&["--referrers-closure", "--referers-closure"], Question::ReferrersClosure),
+    (&["--deriver", "-d"], Question::Deriver),
+    (&["--valid-derivers"], Question::ValidDerivers),
+    (&["--binding", "-b"], Question::Binding),
+    (&["--hash"], Question::Hash),
+    (&["--size"], Question::Size),
+    (&["--tree"], Question::Tree),
+    (&["--graph"], Question::Graph),
+    (&["--graphml"], Question::GraphMl),
+    (&["--resolve"], Question::Resolve),
+    (&["--roots"], Question::Roots),
+];
+
+struct Query {
+    call: Call,
+    store: LocalStore,
+    use_output: bool,
+    include_outputs: bool,
+    out: Out,
+}
+
+/// Answers one question about paths.
+pub fn run(mut call: Call) -> anyhow::Result<()> {
+    let use_output = call.take_flag("--use-output") | call.take_flag("-u");
+    let include_outputs = call.take_flag("--include-outputs");
+    let force_realise =
+        call.take_flag("--force-realise") | call.take_flag("--force-realize") | call.take_flag("-f");
+    let question = question(&mut call)?;
+    if force_realise {
+        anyhow::bail!("'--force-realise' is not available in this version of Nival");
+    }
+    let binding = match question {
+        Question::Binding if call.arguments.is_empty() => return usage("expected binding name"),
+        Question::Binding => text(&call.arguments.remove(0))?,
+        _ => String::new(),
+    };
+    let store = call.context.open_store()?;
+    let mut query = Query { call, store, use_output, include_outputs, out: Out::new() };
+    query.answer(question, &binding)?;
+    query.out.finish()
+}
+
+fn question(call: &mut Call) -> anyhow::Result<Question> {
+    let mut asked = None;
+    for flag in std::mem::take(&mut call.flags) {
+        let Some((names, question)) = QUESTIONS.iter().find(|(names, _)| names.contains(&flag.as_str()))
+        else {
+            return usage(format!("unknown flag '{flag}'"));
+        };
+        if asked.is_some_and(|(_, before)| before != *question) {
+            return usage(format!("query type '{}' conflicts with earlier flag", names[0]));
+        }
+        asked = Some((names[0], *question));
+    }
+    Ok(asked.map_or(Question::Outputs, |(_, question)| question))
+}
+
+impl Query {
+    fn answer(&mut self, question: Question, binding: &str) -> anyhow::Result<()> {
+        let given = self.call.store_paths(&self.store)?;
+        match question {
+            Question::Outputs => self.print_each(&given, |query, path| {
+                query::outputs(&query.store, path)?.iter().try_for_each(|path| query.print(path))
+            }),
+            Question::Requisites => {
+                let graph = query::closure(&self.store, &self.used(given)?, self.include_outputs)?;
+                self.print_sorted(&graph)
+            }
+            Question::References => {
+                let graph = query::references(&self.store, &self.used(given)?)?;
+                self.print_sorted(&graph)
+            }
+            Question::Referrers => {
+                let graph = query::referrers(&self.store, &self.used(given)?)?;
+                self.print_sorted(&graph)
+            }
+            Question::ReferrersClosure => self.referrers_closure(given),
+            Question::Deriver => {
+                self.print_each(&given, |query, path| match query.store.path_info(path)?.deriver {
+                    Some(deriver) => query.print(&deriver),
+                    None => query.out.line("unknown-deriver"),
+                })
+            }
+            Question::ValidDerivers => self.print_each(&given, |query, path| {
+                let derivers = query.store.db().valid_derivers(path)?;
+                derivers.iter().try_for_each(|path| query.print(path))
+            }),
+            Question::Binding => self.print_each(&given, |query, path| {
+                query.out.raw(&query::binding(&query.store, path, binding)?)?;
+                query.out.raw(b"\n")
+            }),
+            Question::Hash => {
+                let paths = self.used(given)?;
+                self.print_each(&paths, |query, path| query.out.line(query.store.path_info(path)?.nar_hash))
+            }
+            Question::Size => {
+                let paths = self.used(given)?;
+                self.print_each(&paths, |query, path| query.out.line(query.store.path_info(path)?.nar_size))
+            }
+            Question::Tree | Question::Graph | Question::GraphMl => self.graph(question, given),
+            Question::Resolve => {
+                let paths = self.used(given)?;
+                self.print_each(&paths, |query, path| query.print(path))
+            }
+            Question::Roots => self.roots(given),
+        }
+    }
+
+    /// The arguments, or the outputs of those that are derivations.
+    fn used(&self, paths: Vec<StorePath>) -> anyhow::Result<Vec<StorePath>> {
+        Ok(query::with_outputs(&self.store, paths, self.use_output)?)
+    }
+
+    fn print(&mut self, path: &StorePath) -> anyhow::Result<()> {
+        let text = self.store.dir().print(path);
+        self.out.line(text)
+    }
+
+    fn print_each(
+        &mut self,
+        paths: &[StorePath],
+        mut print: impl FnMut(&mut Self, &StorePath) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        paths.iter().try_for_each(|path| print(self, path))
+    }
+
+    fn print_sorted(&mut self, graph: &Graph) -> anyhow::Result<()> {
+        let dir = self.store.dir().as_str();
+        for node in graph.topological(graph.nodes()) {
+            self.out.line(format_args!("{dir}/{}", graph.base_name(node)))?;
+        }
+        Ok(())
+    }
+
+    fn referrers_closure(&mut self, given: Vec<StorePath>) -> anyhow::Result<()> {
+        let paths = self.used(given)?;
+        let graph = query::referrers_closure(&self.store, &paths)?;
+        // A path that is not valid has no referrers, but belongs to its own closure.
+        let invalid: BTreeSet<&StorePath> = paths.iter().filter(|path| graph.find(path).is_none()).collect();
+        if invalid.is_empty() {
+            return self.print_sorted(&graph);
+        }
+        let mut lines: Vec<String> = invalid.iter().map(|path| self.store.dir().print(path)).collect();
+        let sorted = graph.topological(graph.nodes());
+        lines.extend(sorted.into_iter().map(|node| query::print_node(self.store.dir(), &graph, node)));
+        lines.iter().try_for_each(|line| self.out.line(line))
+    }
+
+    fn graph(&mut self, question: Question, given: Vec<StorePath>) -> anyhow::Result<()> {
+        let paths = if question == Question::Tree { given } else { self.used(given)? };
+        let graph = query::closure(&self.store, &paths, false)?;
+        let roots: Vec<Node> = paths.iter().filter_map(|path| graph.find(path)).collect();
+        let written = match question {
+            Question::Graph => graph_text::write_dot(&graph, &roots, &mut self.out),
+            Question::GraphMl => graph_text::write_graphml(&graph, &roots, &mut self.out),
+            _ => {
+                let mut tree = TreeWriter::new(&graph, self.store.dir());
+                roots.iter().try_for_each(|root| tree.write(*root, &mut self.out))
+            }
+        };
+        written.and_then(|()| self.out.flush()).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::BrokenPipe {
+                crate::cli::error::BrokenPipe { status: 0 }.into()
+            } else {
+                error.into()
+            }
+        })
+    }
+
+    fn roots(&mut self, given: Vec<StorePath>) -> anyhow::Result<()> {
+        let paths = self.used(given)?;
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let roots = self.store.find_roots(false)?;
+        for (holder, path) in query::roots_of(&self.store, &paths, &roots)? {
+            let path = self.store.dir().print(&path);
+            self.out.line(format_args!("{holder} -> {path}"))?;
+        }
+        Ok(())
+    }
+}

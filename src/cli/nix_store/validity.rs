@@ -1,0 +1,63 @@
+//! `--dump-db`, `--load-db`, `--register-validity`, `--check-validity`.
+
+use nival::progress::{Progress as _, Unit};
+use nival::store::local::db::write::Existing;
+use nival::store::local::register::RegisterOptions;
+
+use super::Call;
+use crate::cli::ui::Out;
+
+/// Writes what the database says of some or all paths.
+pub fn dump_db(call: Call) -> anyhow::Result<()> {
+    call.no_flags()?;
+    let store = call.context.open_store()?;
+    let mut out = Out::new();
+    if call.arguments.is_empty() {
+        let ui = &call.context.ui;
+        ui.begin("dumping the database", Some(store.db().count()?), Unit::Items);
+        let result = store.dump_all(&mut out);
+        ui.end();
+        result?;
+    } else {
+        store.dump_paths(&call.store_paths(&store)?, &mut out)?;
+    }
+    out.finish()
+}
+
+/// Registers what `--dump-db` wrote.
+pub fn load_db(call: Call) -> anyhow::Result<()> {
+    call.no_flags()?;
+    call.no_arguments()?;
+    let store = call.context.open_store()?;
+    let options = RegisterOptions { hash_given: true, existing: Existing::Keep };
+    Ok(store.register_validity(std::io::stdin().lock(), options)?)
+}
+
+/// Registers paths that are in the store directory.
+pub fn register_validity(mut call: Call) -> anyhow::Result<()> {
+    let existing = if call.take_flag("--reregister") { Existing::Update } else { Existing::Keep };
+    let hash_given = call.take_flag("--hash-given");
+    call.no_flags()?;
+    call.no_arguments()?;
+    let store = call.context.open_store()?;
+    let options = RegisterOptions { hash_given, existing };
+    Ok(store.register_validity(std::io::stdin().lock(), options)?)
+}
+
+/// Tells whether paths are valid.
+pub fn check_validity(mut call: Call) -> anyhow::Result<()> {
+    let print_invalid = call.take_flag("--print-invalid");
+    call.no_flags()?;
+    let store = call.context.open_store()?;
+    let mut out = Out::new();
+    for path in call.store_paths(&store)? {
+        if store.db().is_valid(&path)? {
+            continue;
+        }
+        if !print_invalid {
+            return Err(store.invalid(&path).into());
+        }
+        out.line(store.dir().display(&path))?;
+    }
+    out.finish()
+}

@@ -1,0 +1,272 @@
+//! Everything the programs print: results on standard output; messages and
+//! progress bars on standard error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nival::progress::{Progress, Unit};
+
+use super::error::BrokenPipe;
+
+/// How much is told, from errors only to everything.
+pub mod level {
+    /// Errors.
+    pub const ERROR: i32 = 0;
+    /// And warnings.
+    pub const WARN: i32 = 1;
+    /// And what was done; the default.
+    pub const INFO: i32 = 3;
+    /// And details (`-v`).
+    pub const TALKATIVE: i32 = 4;
+}
+
+/// The forms messages can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LogFormat {
+    /// Lines, and on a terminal a bar.
+    Bar = 0,
+    /// Lines only.
+    Raw = 1,
+    /// One JSON object a line, each after `@nix `.
+    InternalJson = 2,
+}
+
+impl LogFormat {
+    /// The form with a name on the command line.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "bar" | "bar-with-logs" | "multiline" | "multiline-with-logs" => Some(Self::Bar),
+            "raw" | "raw-with-logs" => Some(Self::Raw),
+            "internal-json" => Some(Self::InternalJson),
+            _ => None,
+        }
+    }
+}
+
+/// The two output streams and how they are used.
+pub struct Ui {
+    verbosity: AtomicI32,
+    format: AtomicU8,
+    terminal: bool,
+    colour: bool,
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl Ui {
+    /// With the defaults; colours only on a terminal and unless NO_COLOR is set.
+    pub fn new(no_colour: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        Self {
+            verbosity: AtomicI32::new(level::INFO),
+            format: AtomicU8::new(LogFormat::Bar as u8),
+            terminal,
+            colour: terminal && !no_colour,
+            bar: Mutex::new(None),
+        }
+    }
+
+    /// Tells so much more (or less).
+    pub fn change_verbosity(&self, by: i32) {
+        self.verbosity.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// How much is told.
+    pub fn verbosity(&self) -> i32 {
+        self.verbosity.load(Ordering::Relaxed)
+    }
+
+    /// Chooses the form of messages.
+    pub fn set_format(&self, format: LogFormat) {
+        self.format.store(format as u8, Ordering::Relaxed);
+    }
+
+    fn is_json(&self) -> bool {
+        self.format.load(Ordering::Relaxed) == LogFormat::InternalJson as u8
+    }
+
+    fn line(&self, at: i32, prefix: &str, colour: &str, text: &str) {
+        if self.verbosity() < at {
+            return;
+        }
+        let line = if self.is_json() {
+            let message = serde_json::json!({"action": "msg", "level": at, "msg": format!("{prefix}{text}")});
+            format!("@nix {message}\n")
+        } else if self.colour && !prefix.is_empty() {
+            format!("\x1b[{colour}m{}\x1b[0m{}{text}\n", prefix.trim_end(), " ")
+        } else {
+            format!("{prefix}{text}\n")
+        };
+        let print = || {
+            // In one write, so that lines of several processes do not mix;
+            // there is nobody to tell that standard error is closed.
+            let _ = io::stderr().write_all(line.as_bytes());
+        };
+        match self.bar.lock() {
+            Ok(bar) => match &*bar {
+                Some(bar) => bar.suspend(print),
+                None => print(),
+            },
+            Err(_) => print(),
+        }
+    }
+
+    /// A failure.
+    pub fn error(&self, text: &str) {
+        self.line(level::ERROR, "error: ", "31;1", text);
+    }
+
+    /// A line under an error.
+    pub fn hint(&self, text: &str) {
+        self.line(level::ERROR, "", "", text);
+    }
+}
+
+impl Progress for Ui {
+    fn notice(&self, text: &str) {
+        self.line(level::INFO, "", "", text);
+    }
+
+    fn warn(&self, text: &str) {
+        self.line(level::WARN, "warning: ", "35;1", text);
+    }
+
+    fn problem(&self, text: &str) {
+        self.line(level::ERROR, "", "", text);
+    }
+
+    fn detail(&self, text: &str) {
+        self.line(level::TALKATIVE, "", "", text);
+    }
+
+    fn begin(&self, task: &str, total: Option<u64>, unit: Unit) {
+        let bars = self.format.load(Ordering::Relaxed) == LogFormat::Bar as u8;
+        if !self.terminal || !bars || self.verbosity() < level::INFO {
+            return;
+        }
+        let (amount, speed) = match unit {
+            Unit::Bytes => ("{bytes}", "{binary_bytes_per_sec}"),
+            Unit::Items => ("{human_pos}", "{per_sec}"),
+        };
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
+        let template = match (total, unit) {
+            (Some(_), Unit::Bytes) => {
+                format!("{{msg}} [{{bar:30}}] {amount}/{{total_bytes}} {speed} {{eta}}")
+            }
+            (Some(_), Unit::Items) => format!("{{msg}} [{{bar:30}}] {amount}/{{human_len}} {{eta}}"),
+            (None, _) => format!("{{spinner}} {{msg}} {amount} {speed}"),
+        };
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(task.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        if let Ok(mut current) = self.bar.lock() {
+            *current = Some(bar);
+        }
+    }
+
+    fn advance(&self, amount: u64) {
+        if let Ok(bar) = self.bar.lock()
+            && let Some(bar) = &*bar
+        {
+            bar.inc(amount);
+        }
+    }
+
+    fn end(&self) {
+        if let Ok(mut current) = self.bar.lock()
+            && let Some(bar) = current.take()
+        {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Bytes gathered before they are written.
+const BUFFER: usize = 64 * 1024;
+
+/// Standard output, written in large pieces.
+///
+/// What is still gathered is written by [`Out::finish`] only.
+#[derive(Default)]
+pub struct Out {
+    buffer: Vec<u8>,
+}
+
+impl Out {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A line.
+    ///
+    /// # Errors
+    /// [`BrokenPipe`] when nobody reads; any other failure to write.
+    pub fn line(&mut self, line: impl std::fmt::Display) -> anyhow::Result<()> {
+        writeln!(self.buffer, "{line}")?;
+        self.drain_if_full()
+    }
+
+    /// Bytes as they are.
+    ///
+    /// # Errors
+    /// See [`Out::line`].
+    pub fn raw(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.buffer.extend_from_slice(bytes);
+        self.drain_if_full()
+    }
+
+    fn drain_if_full(&mut self) -> anyhow::Result<()> {
+        if self.buffer.len() >= BUFFER { self.drain() } else { Ok(()) }
+    }
+
+    fn drain(&mut self) -> anyhow::Result<()> {
+        let result = stdout_file().write_all(&self.buffer);
+        self.buffer.clear();
+        match result {
+            Ok(()) => Ok(()),
+            // A reader that has seen enough; the reference ends well here too.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(BrokenPipe { status: 0 }.into()),
+            Err(error) => Err(anyhow::anyhow!("writing the output: {}", nival::sys::errno_text(&error))),
+        }
+    }
+
+    /// Writes what is left.
+    ///
+    /// # Errors
+    /// See [`Out::line`].
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        self.drain()
+    }
+}
+
+impl io::Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= BUFFER {
+            stdout_file().write_all(&self.buffer)?;
+            self.buffer.clear();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Standard output without a buffer of its own.
+pub fn stdout_file() -> &'static std::fs::File {
+    use std::os::fd::AsFd as _;
+    static FILE: std::sync::OnceLock<std::fs::File> = std::sync::OnceLock::new();
+    FILE.get_or_init(|| match io::stdout().as_fd().try_clone_to_owned() {
+        Ok(fd) => fd.into(),
+        // Standard output is closed: every write is to fail.
+        Err(_) => std::fs::File::open("/dev/null").unwrap_or_else(|_| std::process::abort()),
+    })
+}

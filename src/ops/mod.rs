@@ -1,0 +1,4 @@
+//! Verbs over stores: what takes more than one step.
+
+pub mod graph_text;
+pub mod query;

@@ -1,0 +1,185 @@
+//! Questions about paths.
+
+use std::collections::BTreeSet;
+
+use crate::model::{StoreDir, StorePath};
+use crate::store::error::{Result, StoreError};
+use crate::store::local::db::graph::Graph;
+use crate::store::local::db::read::PathId;
+use crate::store::local::roots::Roots;
+use crate::store::{LocalStore, local::db::Db};
+
+/// The paths that a derivation makes, sorted by path; any other path itself.
+///
+/// # Errors
+/// For a derivation that is not valid.
+pub fn outputs(store: &LocalStore, path: &StorePath) -> Result<Vec<StorePath>> {
+    if !path.is_derivation() {
+        return Ok(vec![path.clone()]);
+    }
+    if !store.db().is_valid(path)? {
+        return Err(StoreError::Input(format!(
+            "path '{}' is required, but there is no substituter that can build it",
+            store.dir().display(path)
+        )));
+    }
+    let mut paths: Vec<StorePath> =
+        store.db().derivation_outputs(path)?.into_iter().map(|(_, path)| path).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+fn ids(store: &LocalStore, db: &Db, paths: &[StorePath]) -> Result<Vec<PathId>> {
+    paths.iter().map(|path| db.id_of(path)?.ok_or_else(|| store.invalid(path))).collect()
+}
+
+/// The closure of valid paths: everything they lead to, themselves included.
+/// With `include_outputs` the valid outputs of derivations in it belong to it.
+///
+/// # Errors
+/// [`StoreError::Invalid`] and those of the database.
+pub fn closure(store: &LocalStore, paths: &[StorePath], include_outputs: bool) -> Result<Graph> {
+    let db = store.db();
+    db.snapshot(|| {
+        let start = ids(store, &db, paths)?;
+        let mut outputs = Vec::new();
+        Graph::reach(&db, &start, |id, found| {
+            db.reference_ids(id, found)?;
+            if include_outputs {
+                db.valid_output_ids(id, &mut outputs)?;
+                found.extend_from_slice(&outputs);
+            }
+            Ok(())
+        })
+    })
+}
+
+/// The valid paths that lead to any of the given ones, these included.
+///
+/// # Errors
+/// Those of the database.
+pub fn referrers_closure(store: &LocalStore, paths: &[StorePath]) -> Result<Graph> {
+    let db = store.db();
+    db.snapshot(|| {
+        let mut start = Vec::new();
+        for path in paths {
+            start.extend(db.id_of(path)?);
+        }
+        Graph::reach(&db, &start, |id, found| db.referrer_ids(id, found))
+    })
+}
+
+/// The paths that valid paths refer to directly.
+///
+/// # Errors
+/// [`StoreError::Invalid`] and those of the database.
+pub fn references(store: &LocalStore, paths: &[StorePath]) -> Result<Graph> {
+    let db = store.db();
+    db.snapshot(|| {
+        let start = ids(store, &db, paths)?;
+        neighbours(&db, &start, |id, found| db.reference_ids(id, found))
+    })
+}
+
+/// The valid paths that refer to any of the given ones directly.
+///
+/// # Errors
+/// Those of the database.
+pub fn referrers(store: &LocalStore, paths: &[StorePath]) -> Result<Graph> {
+    let db = store.db();
+    db.snapshot(|| {
+        let mut start = Vec::new();
+        for path in paths {
+            start.extend(db.id_of(path)?);
+        }
+        neighbours(&db, &start, |id, found| db.referrer_ids(id, found))
+    })
+}
+
+fn neighbours(
+    db: &Db,
+    start: &[PathId],
+    mut next: impl FnMut(PathId, &mut Vec<PathId>) -> Result<()>,
+) -> Result<Graph> {
+    let mut all = BTreeSet::new();
+    let mut found = Vec::new();
+    for id in start {
+        next(*id, &mut found)?;
+        all.extend(found.iter().copied());
+    }
+    Graph::of(db, all.into_iter().collect())
+}
+
+/// The given paths and the references among them.
+///
+/// # Errors
+/// [`StoreError::Invalid`] and those of the database.
+pub fn among(store: &LocalStore, paths: &[StorePath]) -> Result<Graph> {
+    let db = store.db();
+    db.snapshot(|| {
+        let all: BTreeSet<PathId> = ids(store, &db, paths)?.into_iter().collect();
+        Graph::of(&db, all.into_iter().collect())
+    })
+}
+
+/// The roots whose closure holds one of the given paths.
+///
+/// # Errors
+/// Those of the database.
+pub fn roots_of(
+    store: &LocalStore,
+    paths: &[StorePath],
+    all: &Roots,
+) -> Result<BTreeSet<(String, StorePath)>> {
+    let above = referrers_closure(store, paths)?;
+    let mut found = BTreeSet::new();
+    for (path, holders) in all {
+        if above.find(path).is_some() {
+            found.extend(holders.iter().map(|holder| (holder.clone(), path.clone())));
+        }
+    }
+    Ok(found)
+}
+
+/// The value of a variable of a derivation, or of the deriver of a path.
+///
+/// # Errors
+/// When there is no such variable or no such derivation.
+pub fn binding(store: &LocalStore, path: &StorePath, name: &str) -> Result<Vec<u8>> {
+    let drv_path = if path.is_derivation() {
+        path.clone()
+    } else {
+        let info = store.path_info(path)?;
+        info.deriver.ok_or_else(|| {
+            StoreError::Input(format!("the deriver of path '{}' is not known", store.dir().display(path)))
+        })?
+    };
+    let drv = store.read_derivation(&drv_path)?;
+    drv.env.get(name.as_bytes()).cloned().ok_or_else(|| {
+        StoreError::Input(format!(
+            "derivation '{}' has no environment binding named '{name}'",
+            store.dir().display(&drv_path)
+        ))
+    })
+}
+
+/// What follows from the arguments of a command that takes paths or, in their
+/// place, the paths that derivations make.
+///
+/// # Errors
+/// See [`outputs`].
+pub fn with_outputs(store: &LocalStore, paths: Vec<StorePath>, use_outputs: bool) -> Result<Vec<StorePath>> {
+    if !use_outputs {
+        return Ok(paths);
+    }
+    let mut out = Vec::with_capacity(paths.len());
+    for path in paths {
+        out.extend(outputs(store, &path)?);
+    }
+    Ok(out)
+}
+
+/// The full text of a path in a graph, without building it from parts.
+pub fn print_node(dir: &StoreDir, graph: &Graph, node: u32) -> String {
+    format!("{}/{}", dir.as_str(), graph.base_name(node))
+}
