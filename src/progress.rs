@@ -24,6 +24,12 @@ pub trait Progress: Send + Sync {
         let _ = text;
     }
 
+    /// Something that is wrong with the store, of which the operation's result
+    /// tells too.
+    fn problem(&self, text: &str) {
+        let _ = text;
+    }
+
     /// Something only a curious user wants to read.
     fn detail(&self, text: &str) {
         let _ = text;

@@ -43,14 +43,16 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// `nival`, by the word after it.
 pub fn run(words: Vec<OsString>, environment: Environment) -> ExitCode {
     let mut words = words.into_iter();
-    let name = words.next().unwrap_or_default();
+    let called = words.next().unwrap_or_default();
+    let mut called = called.to_string_lossy().into_owned();
     let mut name =
-        Path::new(&name).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Path::new(&called).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut words: Vec<OsString> = words.collect();
     if program(&name).is_none() {
         match words.first().and_then(|word| word.to_str()).filter(|word| program(word).is_some()) {
             Some(first) => {
                 name = first.to_owned();
+                called = name.clone();
                 words.remove(0);
             }
             None => name = "nival".to_owned(),
@@ -66,7 +68,7 @@ pub fn run(words: Vec<OsString>, environment: Environment) -> ExitCode {
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => ExitCode::from(error::report(&error, &name, &ui)),
+        Err(error) => ExitCode::from(error::report(&error, &called, &ui)),
     }
 }
 

@@ -191,7 +191,8 @@ const BUFFER: usize = 64 * 1024;
 
 /// Standard output, written in large pieces.
 ///
-/// What is still gathered is written by [`Out::finish`] only.
+/// [`Out::finish`] writes what is left and tells of failures; without it, when
+/// an operation fails half-way, what was found till then is still written.
 #[derive(Default)]
 pub struct Out {
     buffer: Vec<u8>,
@@ -226,6 +227,9 @@ impl Out {
     }
 
     fn drain(&mut self) -> anyhow::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
         let result = stdout_file().write_all(&self.buffer);
         self.buffer.clear();
         match result {
@@ -245,6 +249,13 @@ impl Out {
     }
 }
 
+impl Drop for Out {
+    fn drop(&mut self) {
+        // On the way out with another error.
+        let _ = self.drain();
+    }
+}
+
 impl io::Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);
@@ -256,6 +267,8 @@ impl io::Write for Out {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        stdout_file().write_all(&self.buffer)?;
+        self.buffer.clear();
         Ok(())
     }
 }

@@ -151,7 +151,7 @@ pub fn binding(store: &LocalStore, path: &StorePath, name: &str) -> Result<Vec<u
     } else {
         let info = store.path_info(path)?;
         info.deriver.ok_or_else(|| {
-            StoreError::Input(format!("the deriver of path '{}' is not known", store.dir().display(path)))
+            StoreError::Input(format!("deriver of path '{}' is not known", store.dir().display(path)))
         })?
     };
     let drv = store.read_derivation(&drv_path)?;

@@ -123,10 +123,13 @@ impl Query {
                     None => query.out.line("unknown-deriver"),
                 })
             }
-            Question::ValidDerivers => self.print_each(&given, |query, path| {
-                let derivers = query.store.db().valid_derivers(path)?;
-                derivers.iter().try_for_each(|path| query.print(path))
-            }),
+            Question::ValidDerivers => {
+                let mut derivers = BTreeSet::new();
+                for path in &given {
+                    derivers.extend(self.store.db().valid_derivers(path)?);
+                }
+                derivers.iter().try_for_each(|path| self.print(path))
+            }
             Question::Binding => self.print_each(&given, |query, path| {
                 query.out.raw(&query::binding(&query.store, path, binding)?)?;
                 query.out.raw(b"\n")
