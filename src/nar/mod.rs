@@ -135,6 +135,20 @@ pub trait Contents {
     }
 }
 
+/// Contents in memory.
+impl Contents for &[u8] {
+    fn remaining(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, NarError> {
+        let (now, later) = self.split_at(buffer.len().min(self.len()));
+        buffer[..now.len()].copy_from_slice(now);
+        *self = later;
+        Ok(now.len())
+    }
+}
+
 /// Takes a tree, node by node, in the order of the archive.
 ///
 /// A directory is `enter_directory`, then for each entry `entry` and its node,

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::{Contents, NarError, Sink};
 use crate::sys::dir::{DIRECTORY, DirStack};
-use crate::sys::{PathError, interrupt};
+use crate::sys::{PathError, interrupt, writeback};
 
 /// The modification time of everything in a store, in seconds since 1970.
 pub const CANONICAL_MTIME: i64 = 1;
@@ -43,6 +43,9 @@ pub struct Restorer {
     path: Vec<u8>,
     lengths: Vec<usize>,
     metadata: Metadata,
+    /// Whether large files are sent to disk while they are written, because
+    /// they will be synced.
+    pub writeback: bool,
     /// Whether the umask takes bits away that the metadata needs, for plain and
     /// executable files; known once one was made.
     masked: [Option<bool>; 2],
@@ -52,7 +55,14 @@ pub struct Restorer {
 /// A file being written.
 pub struct NewFile {
     handle: OwnedFd,
+    written: u64,
+    /// Up to where the kernel was told to begin writing.
+    begun: u64,
 }
+
+/// Bytes after which the kernel is told to begin writing a file that will be
+/// synced.
+const WRITEBACK_STEP: u64 = 4 << 20;
 
 impl Restorer {
     /// Makes the tree as `name` in `parent`; `shown` is its path for messages.
@@ -64,6 +74,7 @@ impl Restorer {
             path: shown.as_os_str().as_bytes().to_vec(),
             lengths: Vec::new(),
             metadata,
+            writeback: false,
             masked: [None; 2],
             buffer: Vec::new(),
         }
@@ -108,7 +119,7 @@ impl Restorer {
         if (BUFFER as u64..=1 << 30).contains(&len) {
             let _ = rustix::fs::fallocate(&handle, rustix::fs::FallocateFlags::KEEP_SIZE, 0, len);
         }
-        Ok(NewFile { handle })
+        Ok(NewFile { handle, written: 0, begun: 0 })
     }
 
     fn unmask(&mut self, handle: &OwnedFd, mode: u32) -> Result<(), NarError> {
@@ -133,13 +144,20 @@ impl Restorer {
     ///
     /// # Errors
     /// A [`PathError`].
-    pub fn write(&self, file: &NewFile, mut data: &[u8]) -> Result<(), NarError> {
+    pub fn write(&self, file: &mut NewFile, mut data: &[u8]) -> Result<(), NarError> {
         while !data.is_empty() {
             match rustix::io::write(&file.handle, data) {
-                Ok(count) => data = &data[count..],
+                Ok(count) => {
+                    data = &data[count..];
+                    file.written += count as u64;
+                }
                 Err(Errno::INTR) => interrupt::check()?,
                 Err(error) => return Err(self.error("writing file", error)),
             }
+        }
+        if self.writeback && file.written - file.begun >= WRITEBACK_STEP {
+            writeback::begin(file.handle.as_fd(), file.begun, file.written - file.begun);
+            file.begun = file.written;
         }
         Ok(())
     }
@@ -211,7 +229,7 @@ impl Sink for Restorer {
     }
 
     fn regular(&mut self, executable: bool, contents: &mut dyn Contents) -> Result<(), NarError> {
-        let file = self.create(executable, contents.remaining())?;
+        let mut file = self.create(executable, contents.remaining())?;
         let mut buffer = std::mem::take(&mut self.buffer);
         // Never larger than what is announced, nor than the limit.
         let wanted = usize::try_from(contents.remaining()).unwrap_or(BUFFER).min(BUFFER);
@@ -221,7 +239,7 @@ impl Sink for Restorer {
         while contents.remaining() > 0 {
             interrupt::check()?;
             let count = contents.read(&mut buffer)?;
-            self.write(&file, &buffer[..count])?;
+            self.write(&mut file, &buffer[..count])?;
         }
         self.buffer = buffer;
         self.finish(file)

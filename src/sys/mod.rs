@@ -7,6 +7,7 @@ pub mod interrupt;
 pub mod lock;
 pub mod remove;
 pub mod sqlite;
+pub mod writeback;
 
 use std::io;
 use std::path::{Path, PathBuf};

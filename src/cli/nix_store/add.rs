@@ -6,6 +6,7 @@ use std::path::Path;
 use nival::model::content_address::ContentReferences;
 use nival::model::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir, StorePath};
 use nival::store::LocalStore;
+use nival::store::local::add::Adder;
 
 use super::Call;
 use crate::cli::args::text;
@@ -47,30 +48,37 @@ fn add_all(
     method: ContentAddressMethod,
     algorithm: HashAlgorithm,
 ) -> anyhow::Result<()> {
-    let mut out = Out::new();
     let progress = store.progress();
     progress.begin("adding", Some(sources.len() as u64), Unit::Items);
-    let result = sources.iter().try_for_each(|source| {
-        let path = add_one(&call.context, store, Path::new(source.as_ref()), method, algorithm)?;
+    let mut adder = store.adder();
+    let mut paths = Vec::with_capacity(sources.len());
+    let added = sources.iter().try_for_each(|source| {
+        paths.push(add_one(&call.context, &mut adder, Path::new(source.as_ref()), method, algorithm)?);
         progress.advance(1);
-        out.line(store.dir().display(&path))
+        anyhow::Ok(())
     });
+    // What comes before a failure is added, and is said to be.
+    let finished = adder.finish();
     progress.end();
-    // What was added before a failure is in the store, and is said to be.
-    out.finish()?;
-    result
+    finished?;
+    let mut out = Out::new();
+    for path in &paths {
+        out.line(store.dir().display(path))?;
+    }
+    added?;
+    out.finish()
 }
 
 fn add_one(
     context: &Context,
-    store: &LocalStore,
+    adder: &mut Adder<'_>,
     source: &Path,
     method: ContentAddressMethod,
     algorithm: HashAlgorithm,
 ) -> anyhow::Result<StorePath> {
     let source = context.absolute(source);
     let name = text(source.file_name().unwrap_or_default())?;
-    Ok(store.add(&source, &name, method, algorithm)?)
+    Ok(adder.add(&source, &name, method, algorithm)?)
 }
 
 /// Prints the path that content with a given hash has.

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::path::Path;
 
 use super::LocalStore;
+use super::batch::Batch;
 use super::ingest::Hashes;
 use crate::model::content_address::ContentReferences;
 use crate::model::{
@@ -13,11 +14,19 @@ use crate::model::{
 use crate::nar::{Contents, NarError, Sink, dump};
 use crate::store::error::{Result, StoreError};
 
+/// Adds files and trees, several at a time; see [`LocalStore::adder`].
+pub struct Adder<'s> {
+    store: &'s LocalStore,
+    batch: Batch<'s>,
+}
+
 impl LocalStore {
-    /// Adds the tree at `source` under `name`, addressed by the hash of its
-    /// archive or (`Flat`, `Text`) of its one file, and gives its path.
-    ///
-    /// The path is protected from collection until the store is closed.
+    /// Begins to add files and trees.
+    pub fn adder(&self) -> Adder<'_> {
+        Adder { store: self, batch: self.batch() }
+    }
+
+    /// Adds one tree and gives its path; see [`Adder::add`].
     ///
     /// # Errors
     /// [`StoreError`]; the store is then as before.
@@ -28,26 +37,9 @@ impl LocalStore {
         method: ContentAddressMethod,
         algorithm: HashAlgorithm,
     ) -> Result<StorePath> {
-        // A bad name costs no reading.
-        crate::model::store_path::check_name(name)
-            .map_err(|reason| StoreError::Name { path: name.to_owned(), reason })?;
-        let archive = method == ContentAddressMethod::NixArchive;
-        let hashes = Hashes::new(archive.then_some(algorithm));
-        let (ingested, incoming, flat) = self.take_in(hashes, |sink| {
-            if archive {
-                dump::walk(source, sink)?;
-                return Ok(None);
-            }
-            let mut file = OneFile { sink, hasher: Hasher::new(algorithm) };
-            dump::walk(source, &mut file)?;
-            Ok(Some(file.hasher.finish()))
-        })?;
-        let hash = flat.or(ingested.other).unwrap_or(ingested.nar_hash);
-        let ca = ContentAddress { method, hash };
-        let path = self.dir().content_path(name, &ca, &ContentReferences::default())?;
-        let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
-        info.ca = Some(ca);
-        self.settle(incoming, info)?;
+        let mut adder = self.adder();
+        let path = adder.add(source, name, method, algorithm)?;
+        adder.finish()?;
         Ok(path)
     }
 
@@ -60,12 +52,62 @@ impl LocalStore {
         let wanted = ContentReferences { others: references, itself: false };
         let path = self.dir().content_path(name, &ca, &wanted)?;
         let (ingested, incoming, ()) =
-            self.take_in(Hashes::new(None), |sink| Ok(sink.regular(false, &mut Text(text))?))?;
+            self.take_in(Hashes::new(None), |sink| Ok(sink.regular(false, &mut &text[..])?))?;
         let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
         info.references = wanted.others;
         info.ca = Some(ca);
-        self.settle(incoming, info)?;
+        let mut batch = self.batch();
+        batch.add(incoming, info)?;
+        batch.flush()?;
         Ok(path)
+    }
+}
+
+impl Adder<'_> {
+    /// Adds the tree at `source` under `name`, addressed by the hash of its
+    /// archive or (`Flat`, `Text`) of its one file, and gives its path.
+    ///
+    /// It is valid after [`Adder::finish`], and protected from collection until
+    /// the store is closed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn add(
+        &mut self,
+        source: &Path,
+        name: &str,
+        method: ContentAddressMethod,
+        algorithm: HashAlgorithm,
+    ) -> Result<StorePath> {
+        // A bad name costs no reading.
+        crate::model::store_path::check_name(name)
+            .map_err(|reason| StoreError::Name { path: name.to_owned(), reason })?;
+        let archive = method == ContentAddressMethod::NixArchive;
+        let hashes = Hashes::new(archive.then_some(algorithm));
+        let (ingested, incoming, flat) = self.store.take_in(hashes, |sink| {
+            if archive {
+                dump::walk(source, sink)?;
+                return Ok(None);
+            }
+            let mut file = OneFile { sink, hasher: Hasher::new(algorithm) };
+            dump::walk(source, &mut file)?;
+            Ok(Some(file.hasher.finish()))
+        })?;
+        let hash = flat.or(ingested.other).unwrap_or(ingested.nar_hash);
+        let ca = ContentAddress { method, hash };
+        let path = self.store.dir().content_path(name, &ca, &ContentReferences::default())?;
+        let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
+        info.ca = Some(ca);
+        self.batch.add(incoming, info)?;
+        Ok(path)
+    }
+
+    /// Makes everything added valid.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn finish(mut self) -> Result<()> {
+        self.batch.flush()
     }
 }
 
@@ -145,21 +187,6 @@ impl Contents for HashedContents<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::result::Result<usize, NarError> {
         let count = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..count]);
-        Ok(count)
-    }
-}
-
-struct Text<'a>(&'a [u8]);
-
-impl Contents for Text<'_> {
-    fn remaining(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> std::result::Result<usize, NarError> {
-        let count = buffer.len().min(self.0.len());
-        buffer[..count].copy_from_slice(&self.0[..count]);
-        self.0 = &self.0[count..];
         Ok(count)
     }
 }

@@ -1,37 +1,54 @@
 //! Giving complete trees their place and their row, several at a time: one
-//! sync and one transaction serve them all.
+//! sync and one transaction serve them all, and small trees are written by all
+//! cores at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::LocalStore;
 use super::db::write::Existing;
-use super::ingest::{Hashes, Ingest, Ingested, Make, Pending};
+use super::ingest::{HELD, Hashes, Ingest, Ingested, Make, Pending};
+use super::place::{Place, Scratch};
 use crate::model::derivation::modulo::{self, Modulo};
 use crate::model::{StorePath, ValidPathInfo};
-use crate::nar::restore::{Metadata, Restorer};
 use crate::nar::{NarError, Sink};
 use crate::store::error::{Result, StoreError};
 use crate::sys::lock::PathLock;
-use crate::sys::{PathError, remove};
+use crate::sys::remove;
 
 /// Paths registered together at most.
-const MAX_PATHS: usize = 64;
+const MAX_PATHS: usize = 256;
 /// Bytes of archives registered together at most, roughly.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// A complete tree without a place; what of it is on disk is removed with it.
-pub struct Incoming<'s> {
-    store: &'s LocalStore,
+pub struct Incoming {
+    scratch: Arc<Scratch>,
     entry: CString,
-    tree: Option<Pending<'s>>,
+    tree: Option<Pending<'static>>,
 }
 
-impl Drop for Incoming<'_> {
+impl Incoming {
+    /// Writes it, if need be, and moves it to its place.
+    fn put(mut self, place: &Place, path: &StorePath) -> Result<()> {
+        if let Some(tree) = self.tree.take() {
+            tree.write()?;
+        }
+        place.put(&self.scratch, &self.entry, path)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.tree.as_ref().map_or(0, Pending::held_bytes)
+    }
+}
+
+impl Drop for Incoming {
     fn drop(&mut self) {
         // At worst it goes with the scratch directory.
-        let _ = self.store.discard(&self.entry);
+        let _ = self.scratch.discard(&self.entry);
     }
 }
 
@@ -44,14 +61,18 @@ impl LocalStore {
         &self,
         hashes: Hashes,
         fill: impl FnOnce(&mut dyn Sink) -> Result<T>,
-    ) -> Result<(Ingested, Incoming<'_>, T)> {
-        self.require_writable()?;
+    ) -> Result<(Ingested, Incoming, T)> {
+        let scratch = self.scratch()?;
         let number = self.taken_in.get();
         self.taken_in.set(number + 1);
         let entry = CString::new(number.to_string()).unwrap_or_default();
-        let mut incoming = Incoming { store: self, entry: entry.clone(), tree: None };
-        let make: Make<'_> =
-            Box::new(move || self.make_restorer(entry).map_err(|e| NarError::Sink(Box::new(e))));
+        let mut incoming = Incoming { scratch: Arc::clone(&scratch), entry: entry.clone(), tree: None };
+        let writeback = self.options.sync;
+        let make: Make<'static> = Box::new(move || {
+            let mut restorer = scratch.restorer(entry).map_err(|e| NarError::Sink(Box::new(e)))?;
+            restorer.writeback = writeback;
+            Ok(restorer)
+        });
         let mut ingest = Ingest::new(hashes, make)?;
         let filled = fill(&mut ingest)?;
         let (ingested, tree) = ingest.finish();
@@ -59,27 +80,9 @@ impl LocalStore {
         Ok((ingested, incoming, filled))
     }
 
-    fn make_restorer(&self, entry: CString) -> Result<Restorer> {
-        let scratch = self.scratch()?;
-        let shown = scratch.shown(&entry);
-        let handle =
-            scratch.handle().try_clone_to_owned().map_err(PathError::at("opening directory", &shown))?;
-        Ok(Restorer::new(handle, entry, &shown, Metadata::Canonical))
-    }
-
     /// Begins a batch.
     pub(super) fn batch(&self) -> Batch<'_> {
-        Batch { store: self, items: BTreeMap::new(), order: Vec::new(), bytes: 0 }
-    }
-
-    /// Gives one tree its place and its row, unless the path is valid already.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the store is then as before.
-    pub(super) fn settle(&self, incoming: Incoming<'_>, info: ValidPathInfo) -> Result<()> {
-        let mut batch = self.batch();
-        batch.add(incoming, info)?;
-        batch.flush()
+        Batch { store: self, items: Vec::new(), paths: HashSet::new(), bytes: 0, held: 0 }
     }
 
     /// Checks the outputs of a derivation that lies in its place.
@@ -115,91 +118,171 @@ impl LocalStore {
     }
 }
 
-/// Paths that are in their place and wait for their rows. Dropped without
-/// [`Batch::flush`], they are removed again.
+/// Complete trees that wait for their place and their row.
 pub(super) struct Batch<'s> {
     store: &'s LocalStore,
-    items: BTreeMap<StorePath, PathLock>,
-    order: Vec<ValidPathInfo>,
+    /// In the order they came, which is that of their references.
+    items: Vec<(Incoming, ValidPathInfo)>,
+    paths: HashSet<StorePath>,
     bytes: u64,
+    held: usize,
 }
 
 impl Batch<'_> {
-    /// Puts a tree in its place, unless the path is valid already.
+    /// Adds a tree; it is in the store after the next [`Batch::flush`], which
+    /// this calls when enough has come together.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] for a reference to a path that is not valid.
-    pub(super) fn add(&mut self, mut incoming: Incoming<'_>, info: ValidPathInfo) -> Result<()> {
-        let store = self.store;
-        store.add_temp_roots(&[&info.path])?;
-        if self.items.contains_key(&info.path) || store.db().is_valid(&info.path)? {
+    /// [`StoreError::Invalid`] for a reference to a path that is neither valid
+    /// nor in the batch, and those of a flush.
+    pub(super) fn add(&mut self, incoming: Incoming, info: ValidPathInfo) -> Result<()> {
+        if self.paths.contains(&info.path) {
             return Ok(());
         }
         for reference in &info.references {
             let known = *reference == info.path
-                || self.items.contains_key(reference)
-                || store.db().is_valid(reference)?;
+                || self.paths.contains(reference)
+                || self.store.db().is_valid(reference)?;
             if !known {
-                return Err(store.invalid(reference));
+                return Err(self.store.invalid(reference));
             }
-        }
-        let lock_path = store.layout().lock_path(&info.path);
-        let lock = match PathLock::try_acquire(&lock_path)? {
-            Some(lock) => lock,
-            None => {
-                // Whoever holds it may be waiting for one of ours.
-                self.flush()?;
-                PathLock::acquire(&lock_path, || ())?
-            }
-        };
-        if store.db().is_valid(&info.path)? {
-            return Ok(());
-        }
-        // From here on the path is removed again should anything fail.
-        self.items.insert(info.path.clone(), lock);
-        self.order.push(info);
-        let Some(info) = self.order.last() else { return Ok(()) };
-        if let Some(tree) = incoming.tree.take() {
-            tree.write()?;
-        }
-        store.put_in_place(&incoming.entry, &info.path)?;
-        if info.path.is_derivation() {
-            store.check_derivation(&info.path)?;
         }
         self.bytes = self.bytes.saturating_add(info.nar_size);
-        if self.items.len() >= MAX_PATHS || self.bytes >= MAX_BYTES { self.flush() } else { Ok(()) }
+        self.held += incoming.held_bytes();
+        self.paths.insert(info.path.clone());
+        self.items.push((incoming, info));
+        let full = self.items.len() >= MAX_PATHS || self.bytes >= MAX_BYTES || self.held >= HELD;
+        if full { self.flush() } else { Ok(()) }
     }
 
-    /// Makes everything durable, registers it, and lets the locks go.
+    /// Puts everything in its place, makes it durable and registers it.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing of the batch is then registered, and it is
-    /// removed.
+    /// [`StoreError`]; what is not registered is removed.
     pub(super) fn flush(&mut self) -> Result<()> {
-        if self.order.is_empty() {
+        let items = std::mem::take(&mut self.items);
+        let paths = std::mem::take(&mut self.paths);
+        (self.bytes, self.held) = (0, 0);
+        if items.is_empty() {
             return Ok(());
         }
         let store = self.store;
-        let paths: Vec<&StorePath> = self.items.keys().collect();
+        store.add_temp_roots(&paths.iter().collect::<Vec<_>>())?;
+        match try_lock_all(store, &items)? {
+            Some(locks) => {
+                let mut all = Placing::new(store);
+                for (lock, (incoming, info)) in locks.into_iter().zip(items) {
+                    all.push(lock, incoming, info)?;
+                }
+                all.finish()
+            }
+            // Whoever holds one of these locks may be waiting for another of
+            // them: one at a time nobody waits for us.
+            None => items.into_iter().try_for_each(|(incoming, info)| {
+                let mut one = Placing::new(store);
+                let lock = PathLock::acquire(&store.layout().lock_path(&info.path), || ())?;
+                one.push(lock, incoming, info)?;
+                one.finish()
+            }),
+        }
+    }
+}
+
+/// The locks of all paths; `None` if somebody else holds one of them.
+fn try_lock_all(store: &LocalStore, items: &[(Incoming, ValidPathInfo)]) -> Result<Option<Vec<PathLock>>> {
+    let mut locks = Vec::with_capacity(items.len());
+    for (_, info) in items {
+        match PathLock::try_acquire(&store.layout().lock_path(&info.path))? {
+            Some(lock) => locks.push(lock),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(locks))
+}
+
+/// Paths whose locks are held, on their way to being valid. Dropped without
+/// [`Placing::finish`], what was put in its place is removed again.
+struct Placing<'s> {
+    store: &'s LocalStore,
+    waiting: Vec<(Incoming, StorePath)>,
+    infos: Vec<ValidPathInfo>,
+    locks: Vec<PathLock>,
+}
+
+impl<'s> Placing<'s> {
+    fn new(store: &'s LocalStore) -> Self {
+        Self { store, waiting: Vec::new(), infos: Vec::new(), locks: Vec::new() }
+    }
+
+    /// Takes a path over, unless it has become valid before its lock was had.
+    fn push(&mut self, lock: PathLock, incoming: Incoming, info: ValidPathInfo) -> Result<()> {
+        if self.store.db().is_valid(&info.path)? {
+            return Ok(());
+        }
+        self.waiting.push((incoming, info.path.clone()));
+        self.infos.push(info);
+        self.locks.push(lock);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<()> {
+        if self.infos.is_empty() {
+            return Ok(());
+        }
+        let store = self.store;
+        put_all(&store.place()?, std::mem::take(&mut self.waiting))?;
+        for info in self.infos.iter().filter(|info| info.path.is_derivation()) {
+            store.check_derivation(&info.path)?;
+        }
+        let paths: Vec<&StorePath> = self.infos.iter().map(|info| &info.path).collect();
         store.sync_paths(&paths)?;
         store.write(|writer| {
-            writer.register(&self.order, Existing::Update, now(), |path| store.read_derivation(path))
+            writer.register(&self.infos, Existing::Update, now(), |path| store.read_derivation(path))
         })?;
-        self.order.clear();
-        self.items.clear();
-        self.bytes = 0;
+        self.infos.clear();
         Ok(())
     }
 }
 
-impl Drop for Batch<'_> {
+impl Drop for Placing<'_> {
     fn drop(&mut self) {
-        for info in &self.order {
+        for info in &self.infos {
             // Without a row it is rubbish, which the next to add the path, or
             // a collection, would remove as well.
             let _ = remove::remove(&self.store.real_path(&info.path));
         }
     }
+}
+
+/// Puts trees in their places, on all cores where there are several.
+fn put_all(place: &Place, mut items: Vec<(Incoming, StorePath)>) -> Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    if cores <= 1 {
+        return items.drain(..).try_for_each(|(incoming, path)| incoming.put(place, &path));
+    }
+    let next = AtomicUsize::new(0);
+    let slots: Vec<std::sync::Mutex<Option<(Incoming, StorePath)>>> =
+        items.into_iter().map(|item| std::sync::Mutex::new(Some(item))).collect();
+    let work = || -> Result<()> {
+        loop {
+            let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
+            let item = slot.lock().ok().and_then(|mut slot| slot.take());
+            if let Some((incoming, path)) = item {
+                incoming.put(place, &path)?;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..cores).map(|_| scope.spawn(work)).collect();
+        let mut result = work();
+        for other in others {
+            match other.join() {
+                Ok(outcome) => result = result.and(outcome),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        result
+    })
 }
 
 /// Seconds since 1970.

@@ -13,7 +13,7 @@ use crate::nar::{Contents, NarError, Sink};
 use crate::sys::interrupt;
 
 /// Bytes of a tree that are held in memory at most.
-const HELD: usize = 16 << 20;
+pub(super) const HELD: usize = 12 << 20;
 /// What a node costs beside its texts.
 const NODE: usize = 64;
 /// Bytes that are read at a time into memory: never more ahead of the data.
@@ -81,7 +81,7 @@ enum Event {
 }
 
 /// Makes the place where a tree is written.
-pub type Make<'m> = Box<dyn FnOnce() -> Result<Restorer, NarError> + 'm>;
+pub type Make<'m> = Box<dyn FnOnce() -> Result<Restorer, NarError> + Send + 'm>;
 
 /// A tree in memory, or as far as it is there on disk.
 pub struct Pending<'m> {
@@ -108,13 +108,18 @@ impl Pending<'_> {
                     Event::Enter => restorer.enter_directory()?,
                     Event::Entry(name) => restorer.entry(&name)?,
                     Event::Leave => restorer.leave_directory()?,
-                    Event::Regular(executable, data) => restorer.regular(executable, &mut Held(&data))?,
+                    Event::Regular(executable, data) => restorer.regular(executable, &mut data.as_slice())?,
                     Event::Symlink(target) => restorer.symlink(&target)?,
                 }
             }
             self.on_disk = Some(restorer);
         }
         self.on_disk.as_mut().ok_or_else(|| NarError::bad("a tree was written after an error"))
+    }
+
+    /// Bytes in memory.
+    pub fn held_bytes(&self) -> usize {
+        if self.on_disk.is_some() { 0 } else { self.held_bytes }
     }
 
     /// Makes sure that a complete tree is on disk.
@@ -148,21 +153,6 @@ impl<'m> Ingest<'m> {
         let (nar_hash, nar_size) = hashes.sha256.finish();
         let other = hashes.other.map(|pipe| pipe.finish().0);
         (Ingested { nar_hash, nar_size, other }, self.tree)
-    }
-}
-
-struct Held<'a>(&'a [u8]);
-
-impl Contents for Held<'_> {
-    fn remaining(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, NarError> {
-        let count = buffer.len().min(self.0.len());
-        buffer[..count].copy_from_slice(&self.0[..count]);
-        self.0 = &self.0[count..];
-        Ok(count)
     }
 }
 
@@ -210,13 +200,13 @@ impl Sink for Ingest<'_> {
             return self.tree.hold(Event::Regular(executable, data), bytes);
         }
         let restorer = self.tree.spill()?;
-        let file = restorer.create(executable, len)?;
+        let mut file = restorer.create(executable, len)?;
         let hashes = self.writer.output();
         while contents.remaining() > 0 {
             interrupt::check()?;
             let room = hashes.sha256.room();
             let count = contents.read(room)?;
-            restorer.write(&file, &room[..count])?;
+            restorer.write(&mut file, &room[..count])?;
             hashes.filled(count);
         }
         restorer.finish(file)?;

@@ -71,7 +71,7 @@ pub struct LocalStore {
     options: LocalOptions,
     db: RefCell<Db>,
     temp_roots: TempRoots,
-    scratch: RefCell<Option<place::Scratch>>,
+    scratch: RefCell<Option<Arc<place::Scratch>>>,
     /// Trees taken in so far, for names in the scratch directory.
     taken_in: std::cell::Cell<u64>,
     progress: Arc<dyn Progress>,

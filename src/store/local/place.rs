@@ -5,16 +5,17 @@
 //! process, or with the next collection after the process was killed.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::LocalStore;
 use crate::model::StorePath;
 use crate::model::store_path::HASH_BYTES;
-use crate::nar::restore;
+use crate::nar::restore::{self, Metadata, Restorer};
 use crate::store::error::{Result, StoreError};
 use crate::sys::{PathError, dir, remove};
 
@@ -25,14 +26,27 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// The directory.
-    pub fn handle(&self) -> BorrowedFd<'_> {
-        self.handle.as_fd()
+    fn shown(&self, entry: &CString) -> PathBuf {
+        self.path.join(&*entry.to_string_lossy())
     }
 
-    /// The path of an entry, for messages.
-    pub fn shown(&self, name: &CString) -> PathBuf {
-        self.path.join(&*name.to_string_lossy())
+    /// What makes a tree as the given entry.
+    ///
+    /// # Errors
+    /// [`PathError`].
+    pub(super) fn restorer(&self, entry: CString) -> Result<Restorer> {
+        let shown = self.shown(&entry);
+        let handle = self.handle.try_clone().map_err(PathError::at("opening directory", &shown))?;
+        Ok(Restorer::new(handle, entry, &shown, Metadata::Canonical))
+    }
+
+    /// Removes an entry, if it is there.
+    ///
+    /// # Errors
+    /// [`PathError`].
+    pub(super) fn discard(&self, entry: &CString) -> Result<()> {
+        remove::remove_at(self.handle.as_fd(), entry, &self.shown(entry))?;
+        Ok(())
     }
 }
 
@@ -43,17 +57,48 @@ impl Drop for Scratch {
     }
 }
 
+/// The directory that paths are put into.
+pub(super) struct Place {
+    handle: OwnedFd,
+    path: PathBuf,
+}
+
+impl Place {
+    /// Puts an entry of the scratch directory in the place of `path`, whose
+    /// lock the caller holds, over whatever invalid thing is there.
+    ///
+    /// # Errors
+    /// [`PathError`].
+    pub(super) fn put(&self, scratch: &Scratch, entry: &CString, path: &StorePath) -> Result<()> {
+        let real = self.path.join(path.base_name());
+        let base = CString::new(path.base_name()).unwrap_or_default();
+        let rename = || rustix::fs::renameat(&scratch.handle, entry, &self.handle, &base);
+        match rename() {
+            // A directory, or a file where a directory is to go.
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::ISDIR | Errno::NOTDIR) => {
+                remove::remove_at(self.handle.as_fd(), &base, &real)?;
+                rename()
+            }
+            other => other,
+        }
+        .map_err(PathError::at("renaming to", &real))?;
+        Ok(restore::make_canonical(self.handle.as_fd(), &base, &real)?)
+    }
+}
+
 impl LocalStore {
     /// The scratch directory, made on first use.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(super) fn scratch(&self) -> Result<std::cell::Ref<'_, Scratch>> {
-        if self.scratch.borrow().is_none() {
-            *self.scratch.borrow_mut() = Some(self.make_scratch()?);
+    pub(super) fn scratch(&self) -> Result<Arc<Scratch>> {
+        self.require_writable()?;
+        if let Some(scratch) = &*self.scratch.borrow() {
+            return Ok(Arc::clone(scratch));
         }
-        std::cell::Ref::filter_map(self.scratch.borrow(), Option::as_ref)
-            .map_err(|_| StoreError::ReadOnly("there is no scratch directory".to_owned()))
+        let scratch = Arc::new(self.make_scratch()?);
+        *self.scratch.borrow_mut() = Some(Arc::clone(&scratch));
+        Ok(scratch)
     }
 
     fn make_scratch(&self) -> Result<Scratch> {
@@ -75,39 +120,16 @@ impl LocalStore {
         }
     }
 
-    /// Puts an entry of the scratch directory in the place of `path`, whose
-    /// lock the caller holds, over whatever invalid thing is there.
+    /// The store directory, to put paths into.
     ///
     /// # Errors
     /// [`PathError`].
-    pub(super) fn put_in_place(&self, name: &CString, path: &StorePath) -> Result<()> {
-        let real = self.real_path(path);
-        let store = self.open_store_dir()?;
-        let base = CString::new(path.base_name()).unwrap_or_default();
-        remove::remove_at(store.as_fd(), &base, &real)?;
-        let scratch = self.scratch()?;
-        rustix::fs::renameat(scratch.handle(), name, &store, &base)
-            .map_err(PathError::at("renaming to", &real))?;
-        Ok(restore::make_canonical(store.as_fd(), &base, &real)?)
-    }
-
-    /// Removes an entry of the scratch directory that is not needed.
-    ///
-    /// # Errors
-    /// [`PathError`].
-    pub(super) fn discard(&self, name: &CString) -> Result<()> {
-        let scratch = self.scratch.borrow();
-        if let Some(scratch) = &*scratch {
-            remove::remove_at(scratch.handle(), name, &scratch.shown(name))?;
-        }
-        Ok(())
-    }
-
-    fn open_store_dir(&self) -> Result<OwnedFd> {
-        let path = &self.layout().real_store_dir;
-        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-        rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|error| PathError::new("opening directory", path, error).into())
+    pub(super) fn place(&self) -> Result<Place> {
+        let path = self.layout().real_store_dir.clone();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = rustix::fs::open(&path, flags, Mode::empty())
+            .map_err(PathError::at("opening directory", &path))?;
+        Ok(Place { handle, path })
     }
 
     /// Makes the given paths durable: data, directories, and their entries in
@@ -119,17 +141,18 @@ impl LocalStore {
         if !self.options.sync || paths.is_empty() {
             return Ok(());
         }
-        let store = self.open_store_dir()?;
+        let place = self.place()?;
         if let [path] = paths
             && sync_if_file(&self.real_path(path))?
         {
-            let dir = &self.layout().real_store_dir;
-            return Ok(rustix::fs::fsync(&store).map_err(PathError::at("syncing directory", dir))?);
+            rustix::fs::fsync(&place.handle).map_err(PathError::at("syncing directory", &place.path))?;
+            return Ok(());
         }
         // A tree has too many files for a call each: the file system as a
         // whole is asked once.
-        let dir = &self.layout().real_store_dir;
-        Ok(rustix::fs::syncfs(&store).map_err(PathError::at("syncing the file system of", dir))?)
+        rustix::fs::syncfs(&place.handle)
+            .map_err(PathError::at("syncing the file system of", &place.path))?;
+        Ok(())
     }
 }
 

@@ -245,6 +245,7 @@ impl LocalStore {
                 };
             }
             let mut start = 0;
+            let mut rows = writer.references()?;
             let mut targets = Vec::new();
             for (entry, fresh) in entries.entries.iter().zip(fresh) {
                 let references = &entries.references[start..entry.end];
@@ -264,7 +265,7 @@ impl LocalStore {
                 targets.sort_unstable();
                 interrupt::check()?;
                 for target in &targets {
-                    writer.add_reference(ids[entry.path as usize], *target)?;
+                    rows.add(ids[entry.path as usize], *target)?;
                 }
             }
             Ok(())

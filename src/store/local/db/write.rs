@@ -92,17 +92,16 @@ impl<'t> Writer<'t> {
         query().map(drop).map_err(self.error("updating a path"))
     }
 
-    /// Notes that one path refers to another.
+    /// What notes that paths refer to others.
     ///
     /// # Errors
     /// Those of SQLite.
-    pub fn add_reference(&self, referrer: PathId, reference: PathId) -> Result<()> {
-        let query = || {
-            self.transaction
-                .prepare_cached("insert or replace into Refs (referrer, reference) values (?, ?)")?
-                .execute([referrer, reference])
-        };
-        query().map(drop).map_err(self.error("registering a reference"))
+    pub fn references(&self) -> Result<References<'_>> {
+        let prepared = self
+            .transaction
+            .prepare("insert or ignore into Refs (referrer, reference) values (?, ?)")
+            .map_err(self.error("registering references"))?;
+        Ok(References { statement: prepared, database: self.database })
     }
 
     /// Notes the output paths of a registered derivation.
@@ -160,6 +159,7 @@ impl<'t> Writer<'t> {
             };
             ids.insert(&info.path, id);
         }
+        let mut references = self.references()?;
         let mut targets = Vec::new();
         for info in infos {
             let referrer = match ids.get(&info.path) {
@@ -181,7 +181,7 @@ impl<'t> Writer<'t> {
             }
             targets.sort_unstable();
             for reference in &targets {
-                self.add_reference(referrer, *reference)?;
+                references.add(referrer, *reference)?;
             }
         }
         Ok(())
@@ -198,6 +198,25 @@ impl<'t> Writer<'t> {
                 .execute([self.dir.print(path)])
         };
         query().map(drop).map_err(self.error("removing a path from the database"))
+    }
+}
+
+/// Adds rows to the table of references.
+pub struct References<'w> {
+    statement: rusqlite::Statement<'w>,
+    database: &'w Path,
+}
+
+impl References<'_> {
+    /// Notes that one path refers to another.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn add(&mut self, referrer: PathId, reference: PathId) -> Result<()> {
+        match self.statement.execute([referrer, reference]) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(sqlite_error("registering a reference", self.database.to_owned(), source)),
+        }
     }
 }
 
