@@ -180,6 +180,15 @@ impl LocalStore {
         self.db.borrow_mut().write(work)
     }
 
+    /// As [`LocalStore::write`], for very many rows; see [`Db::write_in_bulk`].
+    ///
+    /// # Errors
+    /// See [`LocalStore::write`].
+    pub fn write_in_bulk<T>(&self, work: impl FnOnce(&db::write::Writer<'_>) -> Result<T>) -> Result<T> {
+        self.require_writable()?;
+        self.db.borrow_mut().write_in_bulk(work)
+    }
+
     fn require_writable(&self) -> Result<()> {
         match &self.read_only {
             Some(reason) => Err(StoreError::ReadOnly(reason.clone())),

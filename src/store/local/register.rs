@@ -16,7 +16,7 @@ use indexmap::IndexSet;
 
 use super::LocalStore;
 use super::batch::now;
-use super::db::write::Existing;
+use super::db::write::{Existing, Writer};
 use crate::model::hash::HashAlgorithm;
 use crate::model::{Hash, HashFormat, StorePath, ValidPathInfo};
 use crate::nar::{canonical, dump};
@@ -132,7 +132,7 @@ impl LocalStore {
             self.hash_entries(&mut entries, options.existing)?;
         }
         if options.existing == Existing::Keep {
-            self.load(&entries)
+            self.load(entries)
         } else {
             let infos = self.to_infos(&entries)?;
             self.write(|writer| {
@@ -219,57 +219,65 @@ impl LocalStore {
 
     /// Registers what is not valid yet, rows first and references after, with
     /// numbers in place of paths.
-    fn load(&self, entries: &Entries) -> Result<()> {
+    fn load(&self, entries: Entries) -> Result<()> {
+        /// From here on it pays to prepare for many rows.
+        const MANY: usize = 1000;
+        if entries.entries.len() < MANY {
+            self.write(|writer| self.load_with(writer, &entries))
+        } else {
+            self.write_in_bulk(move |writer| self.load_with(writer, &entries))
+        }
+    }
+
+    fn load_with(&self, writer: &Writer<'_>, entries: &Entries) -> Result<()> {
         let now = now();
-        self.write(|writer| {
-            // For each path its number in the database, once that is known.
-            let mut ids = vec![0; entries.paths.len()];
-            let mut fresh = vec![false; entries.entries.len()];
-            for (i, entry) in entries.entries.iter().enumerate() {
-                let id = &mut ids[entry.path as usize];
-                if *id != 0 {
-                    continue;
-                }
-                let path = &entries.paths[entry.path as usize];
-                *id = match writer.id_of(path)? {
-                    Some(id) => id,
-                    None => {
-                        interrupt::check()?;
-                        fresh[i] = true;
-                        let id = writer.insert(&self.to_info(entries, entry, &[])?, now)?;
-                        if path.is_derivation() {
-                            writer.add_derivation_outputs(id, &self.read_derivation(path)?)?;
-                        }
-                        id
-                    }
-                };
+        // For each path its number in the database, once that is known.
+        let mut ids = vec![0; entries.paths.len()];
+        let mut fresh = vec![false; entries.entries.len()];
+        for (i, entry) in entries.entries.iter().enumerate() {
+            let id = &mut ids[entry.path as usize];
+            if *id != 0 {
+                continue;
             }
-            let mut start = 0;
-            let mut rows = writer.references()?;
-            let mut targets = Vec::new();
-            for (entry, fresh) in entries.entries.iter().zip(fresh) {
-                let references = &entries.references[start..entry.end];
-                start = entry.end;
-                if !fresh {
-                    continue;
-                }
-                targets.clear();
-                for index in references {
-                    let id = &mut ids[*index as usize];
-                    if *id == 0 {
-                        let path = &entries.paths[*index as usize];
-                        *id = writer.id_of(path)?.ok_or_else(|| self.invalid(path))?;
+            let path = &entries.paths[entry.path as usize];
+            *id = match writer.id_of(path)? {
+                Some(id) => id,
+                None => {
+                    interrupt::check()?;
+                    fresh[i] = true;
+                    let id = writer.insert(&self.to_info(entries, entry, &[])?, now)?;
+                    if path.is_derivation() {
+                        writer.add_derivation_outputs(id, &self.read_derivation(path)?)?;
                     }
-                    targets.push(*id);
+                    id
                 }
-                targets.sort_unstable();
-                interrupt::check()?;
-                for target in &targets {
-                    rows.add(ids[entry.path as usize], *target)?;
-                }
+            };
+        }
+        let mut start = 0;
+        let mut rows = writer.references()?;
+        let mut targets = Vec::new();
+        for (entry, fresh) in entries.entries.iter().zip(fresh) {
+            let references = &entries.references[start..entry.end];
+            start = entry.end;
+            if !fresh {
+                continue;
             }
-            Ok(())
-        })
+            targets.clear();
+            for index in references {
+                let id = &mut ids[*index as usize];
+                if *id == 0 {
+                    let path = &entries.paths[*index as usize];
+                    *id = writer.id_of(path)?.ok_or_else(|| self.invalid(path))?;
+                }
+                targets.push(*id);
+            }
+            targets.sort_unstable();
+            interrupt::check()?;
+            for target in &targets {
+                rows.add(ids[entry.path as usize], *target)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the entries of some paths, in the order given.

@@ -35,6 +35,10 @@ pub struct DbOptions {
     pub wal: bool,
 }
 
+/// Memory for pages, in negative KiB as SQLite wants it: the usual 2 MiB are
+/// too little for a walk over the references of a large store.
+const CACHE: i64 = -8192;
+
 /// An open database.
 pub struct Db {
     connection: Connection,
@@ -75,9 +79,7 @@ impl Db {
         let c = &self.connection;
         c.set_prepared_statement_cache_capacity(32);
         c.pragma_update(None, "foreign_keys", true)?;
-        // 8 MiB of pages; the default of 2 MiB is too small for a walk over
-        // the references of a large store.
-        c.pragma_update(None, "cache_size", -8192)?;
+        c.pragma_update(None, "cache_size", CACHE)?;
         c.pragma_update(None, "temp_store", "memory")?;
         if access == Access::ReadOnly {
             return Ok(());
@@ -90,6 +92,8 @@ impl Db {
             c.pragma_update_and_check(None, "journal_mode", wanted, |_| Ok(()))?;
         }
         if options.wal {
+            // The log's file stays, but not its size.
+            c.pragma_update_and_check(None, "journal_size_limit", 0, |_| Ok(()))?;
             crate::sys::sqlite::keep_wal_files(c);
         }
         Ok(())
@@ -113,6 +117,33 @@ impl Db {
         let result = work(&writer)?;
         transaction.commit().map_err(error("committing a transaction"))?;
         Ok(result)
+    }
+
+    /// As [`Db::write`], for work that registers very many paths.
+    ///
+    /// Foreign keys are not looked up for each row: `work` must add references
+    /// only between rows that it has found or made in this very transaction.
+    /// In an empty database the indices of references are built at the end.
+    ///
+    /// # Errors
+    /// See [`Db::write`].
+    pub fn write_in_bulk<T>(&mut self, work: impl FnOnce(&write::Writer<'_>) -> Result<T>) -> Result<T> {
+        self.set_bulk(true)?;
+        let result = self.write(|writer| {
+            let indices = writer.drop_indices_if_empty()?;
+            // What it needed is free again before the indices are sorted.
+            let result = work(writer)?;
+            writer.create_indices(indices)?;
+            Ok(result)
+        });
+        self.set_bulk(false)?;
+        result
+    }
+
+    fn set_bulk(&self, bulk: bool) -> Result<()> {
+        self.connection
+            .pragma_update(None, "foreign_keys", !bulk)
+            .map_err(self.error("setting up the database"))
     }
 
     /// Runs `work` on one unchanging state of the database.

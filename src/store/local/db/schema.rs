@@ -49,3 +49,9 @@ create table if not exists DerivationOutputs (
 create index if not exists IndexDerivationOutputs on DerivationOutputs(path);
 create table if not exists SchemaMigrations (migration text primary key not null);
 ";
+
+/// Creates the indices of references again, as they were.
+pub const CREATE_REFERENCE_INDICES: &str = "
+create index if not exists IndexReferrer on Refs(referrer);
+create index if not exists IndexReference on Refs(reference);
+";

@@ -104,6 +104,40 @@ impl<'t> Writer<'t> {
         Ok(References { statement: prepared, database: self.database })
     }
 
+    /// Drops the indices of references if there are none; true if so.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub(super) fn drop_indices_if_empty(&self) -> Result<bool> {
+        let query = || {
+            let empty = self
+                .transaction
+                .query_row("select 1 from Refs limit 1", [], |_| Ok(()))
+                .optional()?
+                .is_none();
+            if empty {
+                self.transaction.execute_batch(
+                    "drop index if exists IndexReferrer; drop index if exists IndexReference;",
+                )?;
+            }
+            Ok(empty)
+        };
+        query().map_err(self.error("dropping indices"))
+    }
+
+    /// Creates the indices that were dropped.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub(super) fn create_indices(&self, dropped: bool) -> Result<()> {
+        if !dropped {
+            return Ok(());
+        }
+        self.transaction
+            .execute_batch(super::schema::CREATE_REFERENCE_INDICES)
+            .map_err(self.error("creating indices"))
+    }
+
     /// Notes the output paths of a registered derivation.
     ///
     /// # Errors
