@@ -1,1 +1,13 @@
-//! Integration tests: the program as its users run it.
+//! Integration tests: the programs as their users run them, alone and beside
+//! the reference implementation.
+//!
+//! The reference is found through `NIVAL_REFERENCE` (a directory with
+//! `bin/nix-store`, as `tests/tools/install-reference` makes it). Without it the
+//! tests that need it pass with a line on standard error that says so; with
+//! `CI` set they fail instead.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+mod test_architecture;
