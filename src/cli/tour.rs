@@ -1,5 +1,143 @@
-//! tour
-use super::ui::Ui;
-pub fn run(_keep: bool, _ui: &Ui) -> anyhow::Result<()> {
-    Ok(())
+//! `nival tour`: the main job on real input, on stores of its own in a
+//! temporary directory. Each step is a command line as a user would type it,
+//! run by the shell, with its real output.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ::nival::sys::PathError;
+
+use super::PROGRAMS;
+use super::ui::{Out, Ui, stdout_file};
+
+/// What is told before each step, and the step.
+const STEPS: &[(&str, &str)] = &[
+    ("A tree of files goes into the store; its path follows from its contents.", "nix-store --add project"),
+    ("The same contents give the same path, and cost no space.", "nix-store --add project"),
+    (
+        "A file by a hash of one's choice, and the path that such a file has.",
+        "nix-store --add-fixed sha256 project/README",
+    ),
+    ("", "nix-store --print-fixed-path sha256 $(nix-hash --flat --type sha256 project/README) README"),
+    ("What the database knows of the tree.", "nix-store -q --hash $(nix-store --add project)"),
+    ("", "nix-store -q --size $(nix-store --add project)"),
+    (
+        "A path that refers to another: registered with its reference, and drawn as a tree.",
+        "P=$(nix-store --add project); W=$(nix-store --print-fixed-path --recursive sha1 $(nix-hash --type sha1 project) wrapper)\n\
+      mkdir -p $W/bin; printf '#!/bin/sh\\nexec sh %s/bin/hello\\n' $P > $W/bin/run; chmod +x $W/bin/run\n\
+      printf '%s\\n\\n1\\n%s\\n' $W $P | nix-store --register-validity\n\
+      nix-store -q --tree $W | tee ../tree",
+    ),
+    (
+        "Everything is on disk as it was registered.",
+        "nix-store --verify --check-contents && echo all is well",
+    ),
+    (
+        "The wrapper and all it needs leave as one stream …",
+        "nix-store --export $(nix-store -qR $(head -n 1 ../tree)) > ../closure; ls -l ../closure | awk '{print $5, \"bytes\"}'",
+    ),
+    ("… and arrive in another store.", "nix-store --store \"$OTHER\" --import < ../closure"),
+    (
+        "Both stores say the same of it.",
+        "nix-store --dump-db $(nix-store -qR $(head -n 1 ../tree)) > ../here\n\
+      nix-store --store \"$OTHER\" --dump-db > ../there; sort ../here > ../h; sort ../there > ../t; cmp ../h ../t && echo equal",
+    ),
+    (
+        "And it works from there.",
+        "sed \"s|$NIX_STORE_DIR|$OTHER/nix/store|\" \"$OTHER/nix/store/$(basename $(head -n 1 ../tree))/bin/run\" | sh",
+    ),
+    (
+        "Damage is found.",
+        "F=$OTHER/nix/store/$(basename $(nix-store --add project))/data; chmod u+w $F; echo changed > $F\n\
+      nix-store --store \"$OTHER\" --verify --check-contents || echo exit status $?",
+    ),
+];
+
+/// Runs it; the directory is left there with `keep`.
+///
+/// # Errors
+/// Files that cannot be made; a step that fails.
+pub fn run(keep: bool, _ui: &Ui) -> anyhow::Result<()> {
+    let root = tempfile::Builder::new().prefix("nival-tour-").tempdir()?;
+    let root = root.keep();
+    let result = Tour { root: root.clone() }.walk();
+    if keep {
+        writeln!(stdout_file(), "\nEverything is still in {}", root.display())?;
+    } else {
+        ::nival::sys::remove::remove(&root)?;
+    }
+    result
+}
+
+struct Tour {
+    root: PathBuf,
+}
+
+impl Tour {
+    fn walk(&self) -> anyhow::Result<()> {
+        self.prepare()?;
+        let mut out = Out::new();
+        out.line(format_args!("$ export NIX_STORE_DIR={}", self.root.join("store").display()))?;
+        out.line(format_args!("$ export NIX_STATE_DIR={}", self.root.join("var").display()))?;
+        out.line(format_args!("$ OTHER={}", self.root.join("other").display()))?;
+        out.finish()?;
+        STEPS.iter().try_for_each(|(about, step)| self.step(about, step))
+    }
+
+    fn write(&self, path: &str, text: &str) -> anyhow::Result<()> {
+        let path = self.root.join(path);
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        std::fs::create_dir_all(dir).map_err(PathError::at("creating directory", dir))?;
+        std::fs::write(&path, text).map_err(PathError::at("writing file", &path))?;
+        Ok(())
+    }
+
+    /// A tree to add, and links to this program by all its names.
+    fn prepare(&self) -> anyhow::Result<()> {
+        self.write("work/project/README", "A small project.\n")?;
+        self.write("work/project/bin/hello", "echo Hello from the store\n")?;
+        self.write("work/project/data", &"0123456789abcdef\n".repeat(4096))?;
+        std::os::unix::fs::symlink("../README", self.root.join("work/project/bin/README"))?;
+        let bin = self.root.join("bin");
+        std::fs::create_dir_all(&bin)?;
+        let program = std::env::current_exe()?;
+        for (name, _) in PROGRAMS {
+            std::os::unix::fs::symlink(&program, bin.join(name))?;
+        }
+        Ok(())
+    }
+
+    fn step(&self, about: &str, step: &str) -> anyhow::Result<()> {
+        let mut out = Out::new();
+        out.line("")?;
+        if !about.is_empty() {
+            out.line(format_args!("# {about}"))?;
+        }
+        for line in step.lines() {
+            out.line(format_args!("$ {}", line.trim_start()))?;
+        }
+        out.finish()?;
+        let mut shell = Command::new("/bin/sh");
+        // Both streams where the user looks, in the order they come.
+        shell.arg("-ec").arg(step).stdin(std::process::Stdio::null());
+        shell.stderr(stdout_file().try_clone()?);
+        shell.current_dir(self.root.join("work"));
+        shell.env_clear().env("PATH", format!("{}:/usr/bin:/bin", self.root.join("bin").display()));
+        for (name, dir) in [
+            ("HOME", "home"),
+            ("NIX_STORE_DIR", "store"),
+            ("NIX_STATE_DIR", "var"),
+            ("NIX_LOG_DIR", "log"),
+            ("NIX_CONF_DIR", "etc"),
+            ("OTHER", "other"),
+        ] {
+            shell.env(name, self.root.join(dir));
+        }
+        // The tour builds nothing, so the users to build as do not matter.
+        shell.env("NIX_CONFIG", "build-users-group =");
+        let status = shell.status()?;
+        anyhow::ensure!(status.success(), "the step ended with {status}");
+        Ok(())
+    }
 }
