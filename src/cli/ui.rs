@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nival::progress::{Progress, Unit};
+use nival::sys::interrupt::{self, Interruptible};
 
 use super::error::BrokenPipe;
 
@@ -277,9 +278,25 @@ impl io::Write for Out {
 pub fn stdout_file() -> &'static std::fs::File {
     use std::os::fd::AsFd as _;
     static FILE: std::sync::OnceLock<std::fs::File> = std::sync::OnceLock::new();
-    FILE.get_or_init(|| match io::stdout().as_fd().try_clone_to_owned() {
-        Ok(fd) => fd.into(),
-        // Standard output is closed: every write is to fail.
-        Err(_) => std::fs::File::open("/dev/null").unwrap_or_else(|_| std::process::abort()),
+    FILE.get_or_init(|| {
+        let file: std::fs::File = match io::stdout().as_fd().try_clone_to_owned() {
+            Ok(fd) => fd.into(),
+            // Standard output is closed: every write is to fail.
+            Err(_) => std::fs::File::open("/dev/null").unwrap_or_else(|_| std::process::abort()),
+        };
+        if file.metadata().is_ok_and(|meta| !meta.is_file()) {
+            // A reader that takes nothing would keep us from seeing a signal.
+            // Without this, a second signal still ends the process.
+            let _ = interrupt::end_when_stuck(|| {
+                let _ = io::stderr().write_all(b"error: interrupted by the user\n");
+                std::process::exit(1);
+            });
+        }
+        file
     })
+}
+
+/// Standard input; a signal ends the wait for it.
+pub fn stdin() -> Interruptible<io::StdinLock<'static>> {
+    Interruptible(io::stdin().lock())
 }

@@ -252,10 +252,10 @@ impl Hash {
         }
     }
 
-    /// The digest folded onto `len` bytes: byte `i` is XORed into `i mod len`.
+    /// The digest folded onto `len` (at least 1) bytes: byte `i` is XORed into `i mod len`.
     /// Store paths use 20 bytes of it, `nix-hash --truncate` too.
     pub fn fold(&self, len: usize) -> Vec<u8> {
-        let mut folded = vec![0; len.min(self.algorithm.digest_len())];
+        let mut folded = vec![0; len.clamp(1, self.algorithm.digest_len())];
         let width = folded.len();
         for (i, byte) in self.as_bytes().iter().enumerate() {
             folded[i % width] ^= byte;

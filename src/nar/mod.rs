@@ -32,6 +32,7 @@ pub mod canonical;
 pub mod dump;
 pub mod hashing;
 pub mod input;
+pub mod listing;
 pub mod reader;
 pub mod restore;
 pub mod writer;

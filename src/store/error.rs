@@ -102,9 +102,6 @@ pub enum StoreError {
     /// not write to it.
     #[error("cannot write to the store: {0}")]
     ReadOnly(String),
-    /// Writable only by others.
-    #[error("the group or others may write to '{}'; a store there could be tampered with", .0.display())]
-    Unsafe(PathBuf),
     /// A store directory or URI that cannot be used.
     #[error("{0}")]
     Uri(String),
@@ -114,16 +111,15 @@ pub enum StoreError {
     /// Text input (load-db, register-validity) that breaks its format.
     #[error("{0}")]
     Input(String),
-    /// A path that should hold one file.
-    #[error("path '{0}' is a symlink")]
-    IsSymlink(String),
-    /// A path that others refer to.
-    #[error("cannot delete path '{path}' since it is in use by '{referrers}'")]
-    InUse {
+    /// Its lock file would have the name of a valid path.
+    #[error(
+        "path '{path}' cannot be added, because the name of its lock file is that of the valid path '{occupied}'"
+    )]
+    LockOccupied {
         /// The full path.
         path: String,
-        /// The full paths that refer to it.
-        referrers: String,
+        /// The full path of the other.
+        occupied: String,
     },
     /// A file.
     #[error(transparent)]

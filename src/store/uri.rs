@@ -80,13 +80,19 @@ impl std::fmt::Display for StoreUri {
         match &self.kind {
             StoreKind::Auto => f.write_str("auto")?,
             StoreKind::Local(None) => f.write_str(if bare { "local" } else { "local://" })?,
-            StoreKind::Local(Some(root)) => write!(f, "local://{}", root.display())?,
+            StoreKind::Local(Some(root)) => write!(f, "local://{}", percent_encode(&root.to_string_lossy()))?,
             StoreKind::Daemon(None) => f.write_str(if bare { "daemon" } else { "unix://" })?,
-            StoreKind::Daemon(Some(path)) => write!(f, "unix://{}", path.display())?,
+            StoreKind::Daemon(Some(path)) => write!(f, "unix://{}", percent_encode(&path.to_string_lossy()))?,
             StoreKind::Other(scheme, rest) => write!(f, "{scheme}://{rest}")?,
         }
         for (i, (name, value)) in self.parameters.iter().enumerate() {
-            write!(f, "{}{name}={}", if i == 0 { '?' } else { '&' }, percent_encode(value))?;
+            write!(
+                f,
+                "{}{}={}",
+                if i == 0 { '?' } else { '&' },
+                percent_encode(name),
+                percent_encode(value)
+            )?;
         }
         Ok(())
     }
@@ -309,5 +315,8 @@ mod tests {
         assert_eq!(uri.parameters["root"], "/a b");
         assert_eq!(uri.parameters["state"], "/s/t");
         assert_eq!(uri.parameters["x"], "%zz");
+        for text in ["local:///a%3Fb", "local://?root=/a%23b&x%3Dy=1%2623"] {
+            assert_eq!(parse(&parse(text).to_string()), parse(text), "{text}");
+        }
     }
 }

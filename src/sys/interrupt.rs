@@ -4,9 +4,19 @@
 //! steps and returns [`Interrupted`], so that temporary files are removed on
 //! the way out.
 
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// The signals that ask a program to end.
+const SIGNALS: [i32; 3] =
+    [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
 
 static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
@@ -22,7 +32,7 @@ pub struct Interrupted;
 /// When the handlers cannot be installed.
 pub fn install() -> std::io::Result<()> {
     let flag = FLAG.get_or_init(Arc::default);
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+    for signal in SIGNALS {
         signal_hook::flag::register_conditional_default(signal, Arc::clone(flag))?;
         signal_hook::flag::register(signal, Arc::clone(flag))?;
     }
@@ -40,4 +50,50 @@ pub fn requested() -> bool {
 /// [`Interrupted`] once a signal has come.
 pub fn check() -> Result<(), Interrupted> {
     if requested() { Err(Interrupted) } else { Ok(()) }
+}
+
+/// How often a reader that waits looks at the flag.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Reads from a pipe, terminal or socket so that a signal ends the wait: the
+/// read then fails with [`io::ErrorKind::Interrupted`], and [`check`] says why.
+pub struct Interruptible<R>(pub R);
+
+impl<R: Read + AsFd> Read for Interruptible<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if requested() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let mut wanted = [PollFd::new(&self.0, PollFlags::IN)];
+            let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK.subsec_nanos()) };
+            match poll(&mut wanted, Some(&timeout)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                // Readable, at its end, or broken: the read itself tells which.
+                _ => return self.0.read(buffer),
+            }
+        }
+    }
+}
+
+/// Calls `end` if the process is still there a while after a signal, because it
+/// waits for somebody to take its output.
+///
+/// # Errors
+/// When the handlers or the thread cannot be made.
+pub fn end_when_stuck(end: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    /// Time enough for everything else to be cleaned up.
+    const GRACE: Duration = Duration::from_millis(700);
+    let (mut woken, waker) = UnixStream::pair()?;
+    for signal in SIGNALS {
+        signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
+    }
+    std::thread::Builder::new().stack_size(64 * 1024).spawn(move || {
+        let mut byte = [0];
+        if woken.read(&mut byte).is_ok() {
+            std::thread::sleep(GRACE);
+            end();
+        }
+    })?;
+    Ok(())
 }

@@ -131,18 +131,27 @@ impl PathLock {
 fn is_current(file: &File, path: &Path) -> Result<bool, PathError> {
     let meta = file.metadata().map_err(PathError::at("getting status of", path))?;
     if meta.nlink() > 0 && meta.len() > 0 {
-        // Marked as removed, but still there: whoever held it died in between,
-        // or something else wrote to it. Other programs would spin on it.
-        file.set_len(0).map_err(PathError::at("truncating", path))?;
+        // A lock file is empty until it is removed: this is something else.
+        let reason = std::io::Error::other("it is not a lock file, because there is something in it");
+        return Err(PathError::new("acquiring lock", path, reason));
     }
     Ok(meta.nlink() > 0)
 }
 
+/// Whether the path still names the very file.
+fn is_same(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
 impl Drop for PathLock {
     fn drop(&mut self) {
-        if std::fs::remove_file(&self.path).is_ok() {
+        if is_same(&self.file, &self.path) && std::fs::remove_file(&self.path).is_ok() {
             use std::io::Write as _;
-            // Only a hint for those who wait; without it they find the missing link.
+            // Others who wait on the removed file take it for the lock unless
+            // there is something in it.
             let _ = self.file.write_all(b"d");
         }
     }
@@ -152,6 +161,23 @@ impl Drop for PathLock {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_lock_file_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.lock");
+        std::fs::write(&path, "contents").unwrap();
+        assert!(PathLock::acquire(&path, || ()).is_err());
+        assert!(PathLock::try_acquire(&path).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"contents");
+        std::fs::remove_file(&path).unwrap();
+        let held = PathLock::acquire(&path, || ()).unwrap();
+        // Something else has taken the place of the lock file.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "contents").unwrap();
+        drop(held);
+        assert_eq!(std::fs::read(&path).unwrap(), b"contents");
+    }
 
     #[test]
     fn a_lock_excludes_and_is_removed() {

@@ -57,8 +57,12 @@ fn add_all(
         progress.advance(1);
         anyhow::Ok(())
     });
-    // What comes before a failure is added, and is said to be.
-    let finished = adder.finish();
+    // What comes before a failure is added, and is said to be; but who
+    // interrupts does not want to wait for it.
+    let finished = match nival::sys::interrupt::check() {
+        Ok(()) => adder.finish(),
+        Err(interrupted) => Err(interrupted.into()),
+    };
     progress.end();
     finished?;
     let mut out = Out::new();

@@ -11,7 +11,7 @@ use nival::progress::{Progress as _, Unit};
 
 use super::Call;
 use crate::cli::error::usage;
-use crate::cli::ui::{Out, stdout_file};
+use crate::cli::ui::{Out, stdin, stdout_file};
 
 /// Writes the archive of a file or tree.
 pub fn dump(call: Call) -> anyhow::Result<()> {
@@ -30,7 +30,7 @@ pub fn restore(call: Call) -> anyhow::Result<()> {
     let [path] = &call.arguments[..] else { return usage("only one argument allowed") };
     // Of `dir/` the tree is `dir`.
     let path = call.context.absolute(Path::new(path));
-    Ok(unpack::restore_file(&mut Input::new(std::io::stdin().lock()), &path)?)
+    Ok(unpack::restore_file(&mut Input::new(stdin()), &path)?)
 }
 
 /// Writes paths as a stream that `--import` takes.
@@ -58,7 +58,7 @@ pub fn import(call: Call) -> anyhow::Result<()> {
     let store = call.context.open_store()?;
     let ui = &call.context.ui;
     ui.begin("importing", None, Unit::Items);
-    let imported = store.import(std::io::stdin().lock());
+    let imported = store.import(stdin());
     ui.end();
     let mut out = Out::new();
     for path in imported? {

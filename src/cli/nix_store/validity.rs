@@ -1,11 +1,16 @@
 //! `--dump-db`, `--load-db`, `--register-validity`, `--check-validity`.
 
+use std::io::BufReader;
+
 use nival::progress::{Progress as _, Unit};
 use nival::store::local::db::write::Existing;
 use nival::store::local::register::RegisterOptions;
 
 use super::Call;
-use crate::cli::ui::Out;
+use crate::cli::ui::{Out, stdin};
+
+/// Bytes of text read at a time.
+const BUFFER: usize = 64 * 1024;
 
 /// Writes what the database says of some or all paths.
 pub fn dump_db(call: Call) -> anyhow::Result<()> {
@@ -30,7 +35,7 @@ pub fn load_db(call: Call) -> anyhow::Result<()> {
     call.no_arguments()?;
     let store = call.context.open_store()?;
     let options = RegisterOptions { hash_given: true, existing: Existing::Keep };
-    Ok(store.register_validity(std::io::stdin().lock(), options)?)
+    Ok(store.register_validity(BufReader::with_capacity(BUFFER, stdin()), options)?)
 }
 
 /// Registers paths that are in the store directory.
@@ -41,7 +46,7 @@ pub fn register_validity(mut call: Call) -> anyhow::Result<()> {
     call.no_arguments()?;
     let store = call.context.open_store()?;
     let options = RegisterOptions { hash_given, existing };
-    Ok(store.register_validity(std::io::stdin().lock(), options)?)
+    Ok(store.register_validity(BufReader::with_capacity(BUFFER, stdin()), options)?)
 }
 
 /// Tells whether paths are valid.

@@ -19,8 +19,8 @@ use crate::store::error::{Result, StoreError};
 use crate::sys::lock::PathLock;
 use crate::sys::remove;
 
-/// Paths registered together at most.
-const MAX_PATHS: usize = 256;
+/// Paths registered together at most; each needs an open lock file.
+const MAX_PATHS: usize = 500;
 /// Bytes of archives registered together at most, roughly.
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -139,6 +139,7 @@ impl Batch<'_> {
         if self.paths.contains(&info.path) {
             return Ok(());
         }
+        self.keep_apart_from_locks(&info.path)?;
         for reference in &info.references {
             let known = *reference == info.path
                 || self.paths.contains(reference)
@@ -153,6 +154,28 @@ impl Batch<'_> {
         self.items.push((incoming, info));
         let full = self.items.len() >= MAX_PATHS || self.bytes >= MAX_BYTES || self.held >= HELD;
         if full { self.flush() } else { Ok(()) }
+    }
+
+    /// The lock file of `H-x` has the name of the path `H-x.lock`: both cannot
+    /// be on their way at once, nor the first once the second is valid.
+    fn keep_apart_from_locks(&mut self, path: &StorePath) -> Result<()> {
+        let lock_name = format!("{}.lock", path.base_name());
+        let locked = path.base_name().strip_suffix(".lock");
+        let other = |name: &str| StorePath::from_base_name(name).ok();
+        for name in locked.into_iter().chain([lock_name.as_str()]) {
+            if other(name).is_some_and(|other| self.paths.contains(&other)) {
+                self.flush()?;
+            }
+        }
+        match other(&lock_name) {
+            Some(occupied) if self.store.db().is_valid(&occupied)? && !self.store.db().is_valid(path)? => {
+                Err(StoreError::LockOccupied {
+                    path: self.store.dir().print(path),
+                    occupied: self.store.dir().print(&occupied),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Puts everything in its place, makes it durable and registers it.

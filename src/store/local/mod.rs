@@ -107,6 +107,8 @@ impl LocalStore {
 
     fn open_read_write(options: LocalOptions, progress: Arc<dyn Progress>) -> Result<Self> {
         let layout = &options.layout;
+        // Before anything is written to a store that is not for us.
+        db::check_version(&layout.db_dir())?;
         layout.create(options.reserved_space)?;
         let path = layout.big_lock();
         let big_lock = lock::open_lock_file(&path)?;
@@ -189,6 +191,11 @@ impl LocalStore {
         self.db.borrow_mut().write_in_bulk(work)
     }
 
+    /// Whether nothing can be written.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only.is_some()
+    }
+
     fn require_writable(&self) -> Result<()> {
         match &self.read_only {
             Some(reason) => Err(StoreError::ReadOnly(reason.clone())),
@@ -211,6 +218,14 @@ impl LocalStore {
     /// [`StoreError::Invalid`] and those of the database.
     pub fn path_info(&self, path: &StorePath) -> Result<ValidPathInfo> {
         self.db().path_info(path)?.ok_or_else(|| self.invalid(path))
+    }
+
+    /// The row of a valid path, without its references.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] and those of the database.
+    pub fn raw_path(&self, path: &StorePath) -> Result<db::read::RawPath> {
+        self.db().raw_path(path)?.ok_or_else(|| self.invalid(path))
     }
 
     /// The error for a path that is not valid.

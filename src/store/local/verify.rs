@@ -39,11 +39,9 @@ impl LocalStore {
     pub fn verify(&self, contents: bool, repair: bool) -> Result<bool> {
         let progress = self.progress();
         progress.notice("reading the Nix store...");
-        let path = self.layout().gc_lock();
-        let gc_lock = lock::open_lock_file(&path)?;
-        lock::lock(&gc_lock, &path, LockKind::Shared, || {
-            progress.notice("waiting for the big garbage collector lock...");
-        })?;
+        // Who may not write can check all the same; a collection meanwhile may
+        // then show as paths that vanished.
+        let _gc_lock = if self.is_read_only() { None } else { Some(self.lock_out_collections()?) };
         progress.notice("checking path existence...");
         let mut sound = self.verify_existence()?;
         if contents {
@@ -53,6 +51,15 @@ impl LocalStore {
             sound &= self.verify_all_contents(repair)?;
         }
         Ok(sound)
+    }
+
+    fn lock_out_collections(&self) -> Result<std::fs::File> {
+        let path = self.layout().gc_lock();
+        let gc_lock = lock::open_lock_file(&path)?;
+        lock::lock(&gc_lock, &path, LockKind::Shared, || {
+            self.progress().notice("waiting for the big garbage collector lock...");
+        })?;
+        Ok(gc_lock)
     }
 
     fn verify_existence(&self) -> Result<bool> {
@@ -118,7 +125,8 @@ impl LocalStore {
                 continue;
             }
             let shown = self.dir().print(&path);
-            if referrers.is_empty() {
+            let removable = referrers.is_empty() && !self.is_read_only();
+            if removable {
                 self.progress().notice(&format!("path '{shown}' disappeared, removing from database..."));
                 self.write(|writer| writer.invalidate(&path))?;
             } else {

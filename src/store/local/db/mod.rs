@@ -54,12 +54,9 @@ impl Db {
     /// [`StoreError`]; for a schema of another version before anything is written.
     pub fn open(directory: &Path, dir: &StoreDir, access: Access, options: DbOptions) -> Result<Self> {
         let path = directory.join("db.sqlite");
-        let version = read_version(&directory.join("schema"))?;
-        match version {
-            Some(version) if version > schema::VERSION => return Err(StoreError::SchemaTooNew(version)),
-            Some(version) if version < schema::VERSION => return Err(StoreError::SchemaTooOld(version)),
-            None if access == Access::ReadOnly => return Err(StoreError::NoDatabase),
-            _ => {}
+        let version = check_version(directory)?;
+        if version.is_none() && access == Access::ReadOnly {
+            return Err(StoreError::NoDatabase);
         }
         let connection = match access {
             Access::ReadOnly => open_read_only(&path)?,
@@ -68,7 +65,9 @@ impl Db {
         let mut db = Self { connection, path, dir: dir.clone() };
         db.configure(access, options).map_err(db.error("setting up the database"))?;
         if version.is_none() {
-            db.connection.execute_batch(schema::CREATE).map_err(db.error("creating the database"))?;
+            // Two who find an empty store create it one after the other.
+            let batch = format!("begin immediate;{}commit;", schema::CREATE);
+            db.connection.execute_batch(&batch).map_err(db.error("creating the database"))?;
             atomic::replace_file(&directory.join("schema"), schema::VERSION.to_string().as_bytes(), 0o644)?;
         }
         Ok(db)
@@ -188,6 +187,18 @@ fn wait_for_turn(count: i32) -> bool {
     true
 }
 
+/// The version of the database in `directory`, if there is one that can be used.
+///
+/// # Errors
+/// [`StoreError`] for any other version.
+pub fn check_version(directory: &Path) -> Result<Option<u64>> {
+    match read_version(&directory.join("schema"))? {
+        Some(version) if version > schema::VERSION => Err(StoreError::SchemaTooNew(version)),
+        Some(version) if version < schema::VERSION => Err(StoreError::SchemaTooOld(version)),
+        usable => Ok(usable),
+    }
+}
+
 fn read_version(path: &Path) -> Result<Option<u64>> {
     let text = match std::fs::read(path) {
         Ok(text) => text,
@@ -198,6 +209,8 @@ fn read_version(path: &Path) -> Result<Option<u64>> {
     match number.and_then(|text| text.parse().ok()) {
         // What an interrupted creation by others may leave.
         Some(0) => Ok(None),
+        // Others create it in two steps, and may be between them.
+        None if text.is_empty() => Ok(None),
         Some(version) => Ok(Some(version)),
         None => Err(StoreError::SchemaFile(path.to_owned())),
     }

@@ -1,0 +1,46 @@
+//! `nix config show`.
+
+use std::ffi::OsString;
+
+use super::json::Style;
+use super::words::Words;
+use super::{Arity, Command};
+use crate::cli::args;
+use crate::cli::context::Context;
+use crate::cli::error::usage;
+use crate::cli::ui::Out;
+
+/// `nix config show`.
+#[derive(Default)]
+pub struct Show(Style);
+
+impl Command for Show {
+    fn arity(&self) -> Arity {
+        Arity::at_most(1)
+    }
+
+    fn flag(&mut self, flag: &str, _words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.0.flag(flag))
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let settings = &context.settings;
+        if let Some(name) = arguments.first() {
+            if self.0.json {
+                return usage("'--json' is not supported when specifying a setting name");
+            }
+            let mut out = Out::new();
+            out.raw(settings.show_one(&args::text(name)?)?.as_bytes())?;
+            return out.finish();
+        }
+        if self.0.json {
+            let mut json = self.0.writer();
+            json.value(&serde_json::from_str(&settings.show_json())?)?;
+            return json.finish();
+        }
+        let mut out = Out::new();
+        // An empty line follows the last setting, as in the original.
+        out.line(settings.show())?;
+        out.finish()
+    }
+}

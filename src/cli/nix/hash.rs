@@ -1,0 +1,298 @@
+//! `nix hash`: hashes of files and trees, and conversion between notations.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use nival::model::hash::HashError;
+use nival::model::{Hash, HashAlgorithm, HashFormat, Hasher};
+use nival::nar::dump;
+use nival::progress::Progress as _;
+use nival::sys::{PathError, errno_text, interrupt};
+
+use super::nar::doubled_slash;
+use super::words::Words;
+use super::{Arity, Command};
+use crate::cli::args;
+use crate::cli::context::Context;
+use crate::cli::error::Usage;
+use crate::cli::ui::Out;
+
+/// Reads the name of an algorithm.
+///
+/// # Errors
+/// A usage error, or that the algorithm is not available.
+pub fn parse_algorithm(context: &Context, text: &str) -> anyhow::Result<HashAlgorithm> {
+    text.parse::<HashAlgorithm>().map_err(|error| match error {
+        HashError::Blake3 => match context.settings.require_feature(Some("blake3-hashes")) {
+            Ok(()) => error.into(),
+            Err(disabled) => disabled.into(),
+        },
+        error => Usage(error.to_string()).into(),
+    })
+}
+
+/// Reads the name of a notation.
+fn parse_format(context: &Context, text: &str) -> anyhow::Result<HashFormat> {
+    if text == "base32" {
+        context.ui.warn("\"base32\" is a deprecated alias for hash format \"nix32\".");
+    }
+    text.parse::<HashFormat>().map_err(|error| Usage(error.to_string()).into())
+}
+
+/// What the flags of `nix hash file` and `nix hash path` ask for.
+#[derive(Default)]
+struct Wanted {
+    algorithm: Option<HashAlgorithm>,
+    format: Option<HashFormat>,
+}
+
+impl Wanted {
+    fn flag(&mut self, flag: &str, words: &mut Words, context: &Context) -> anyhow::Result<bool> {
+        match flag {
+            "--base16" => self.format = Some(HashFormat::Base16),
+            "--base32" => self.format = Some(HashFormat::Nix32),
+            "--base64" => self.format = Some(HashFormat::Base64),
+            "--sri" => self.format = Some(HashFormat::Sri),
+            "--type" => self.algorithm = Some(parse_algorithm(context, &words.text(flag)?)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn algorithm(&self) -> HashAlgorithm {
+        self.algorithm.unwrap_or(HashAlgorithm::Sha256)
+    }
+
+    fn digits(&self, hash: &Hash) -> String {
+        hash.digits(self.format.unwrap_or(HashFormat::Sri))
+    }
+}
+
+/// A line for each argument; those before a failure are printed.
+fn each_line(arguments: &[OsString], line: impl Fn(&OsStr) -> anyhow::Result<String>) -> anyhow::Result<()> {
+    let mut out = Out::new();
+    let done = arguments.iter().try_for_each(|argument| out.line(line(argument)?));
+    out.finish()?;
+    done
+}
+
+/// `nix hash file`.
+#[derive(Default)]
+pub struct HashFile(Wanted);
+
+impl Command for HashFile {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, context: &Context) -> anyhow::Result<bool> {
+        self.0.flag(flag, words, context)
+    }
+
+    fn run(&self, _context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        each_line(arguments, |path| {
+            let file = File::open(path).map_err(PathError::at("opening file", path))?;
+            Ok(self.0.digits(&contents(file, self.0.algorithm())?))
+        })
+    }
+}
+
+/// The hash of all that a file has.
+fn contents(mut file: File, algorithm: HashAlgorithm) -> anyhow::Result<Hash> {
+    let mut hasher = Hasher::new(algorithm);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        interrupt::check()?;
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(count) => hasher.update(&buffer[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => anyhow::bail!("read of 65536 bytes: {}", errno_text(&error)),
+        }
+    }
+}
+
+/// `nix hash path`.
+#[derive(Default)]
+pub struct HashPath {
+    wanted: Wanted,
+    flat: bool,
+}
+
+impl Command for HashPath {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, context: &Context) -> anyhow::Result<bool> {
+        match flag {
+            "--algo" => return self.wanted.flag("--type", words, context),
+            "--format" => self.wanted.format = Some(parse_format(context, &words.text(flag)?)?),
+            "--mode" => {
+                let mode = words.text(flag)?;
+                self.flat = match mode.as_str() {
+                    "nar" => false,
+                    "flat" => true,
+                    _ => return Err(bad_mode(context, &mode)),
+                };
+            }
+            _ => return self.wanted.flag(flag, words, context),
+        }
+        Ok(true)
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let algorithm = self.wanted.algorithm();
+        each_line(arguments, |word| {
+            let path = source(context, word)?;
+            let hash = if self.flat {
+                let meta =
+                    std::fs::symlink_metadata(&path).map_err(PathError::at("getting status of", &path))?;
+                anyhow::ensure!(!meta.is_symlink(), "path '{}' is a symlink", path.display());
+                anyhow::ensure!(
+                    meta.is_file() || meta.is_dir(),
+                    "file '{}' has an unsupported type",
+                    path.display()
+                );
+                let file = File::open(&path).map_err(PathError::at("opening file", &path))?;
+                contents(file, algorithm)?
+            } else {
+                dump::hash(&path, algorithm).map_err(doubled_slash)?.0
+            };
+            Ok(self.wanted.digits(&hash))
+        })
+    }
+}
+
+/// A file or directory to be read, which exists or at least may.
+///
+/// # Errors
+/// When the directory it should lie in does not exist.
+pub fn source(context: &Context, word: &OsStr) -> anyhow::Result<PathBuf> {
+    let path = context.absolute(Path::new(word));
+    if let Some(parent) = path.parent() {
+        std::fs::metadata(parent).map_err(PathError::at("canonicalising parent path of", &path))?;
+    }
+    Ok(path)
+}
+
+/// The error for a way to hash that is unknown or not available.
+pub fn bad_mode(context: &Context, mode: &str) -> anyhow::Error {
+    if mode != "git" {
+        let message = format!("Unknown file ingestion method '{mode}', expect `flat`, `nar`, or `git`");
+        return Usage(message).into();
+    }
+    match context.settings.require_feature(Some("git-hashing")) {
+        Ok(()) => anyhow::anyhow!("hashing as git does is not available in this version of Nival"),
+        Err(error) => error.into(),
+    }
+}
+
+/// `nix hash convert`.
+#[derive(Default)]
+pub struct Convert {
+    from: Option<HashFormat>,
+    to: Option<HashFormat>,
+    algorithm: Option<HashAlgorithm>,
+}
+
+impl Command for Convert {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, context: &Context) -> anyhow::Result<bool> {
+        match flag {
+            "--from" => self.from = Some(parse_format(context, &words.text(flag)?)?),
+            "--to" => self.to = Some(parse_format(context, &words.text(flag)?)?),
+            "--hash-algo" => self.algorithm = Some(parse_algorithm(context, &words.text(flag)?)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn run(&self, _context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        each_line(arguments, |word| {
+            let text = args::text(word)?;
+            let hash = Hash::parse(&text, self.algorithm)?;
+            let format = format_of(&text, hash.algorithm());
+            if let Some(from) = self.from.filter(|from| *from != format) {
+                anyhow::bail!(
+                    "input hash '{text}' has format '{}', but '--from {}' was specified",
+                    format.name(),
+                    from.name()
+                );
+            }
+            Ok(hash.digits(self.to.unwrap_or(HashFormat::Sri)))
+        })
+    }
+}
+
+/// The notation of a text that is a hash.
+fn format_of(text: &str, algorithm: HashAlgorithm) -> HashFormat {
+    let digits = match text.split_once(':') {
+        Some((_, digits)) => digits,
+        None if text.contains('-') => return HashFormat::Sri,
+        None => text,
+    };
+    if digits.len() == algorithm.digest_len() * 2 {
+        HashFormat::Base16
+    } else if digits.len() == nival::model::base32::encoded_len(algorithm.digest_len()) {
+        HashFormat::Nix32
+    } else {
+        HashFormat::Base64
+    }
+}
+
+/// `nix hash to-base16` and the like.
+struct To {
+    format: HashFormat,
+    algorithm: Option<HashAlgorithm>,
+}
+
+impl Command for To {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, context: &Context) -> anyhow::Result<bool> {
+        if flag != "--type" {
+            return Ok(false);
+        }
+        self.algorithm = Some(parse_algorithm(context, &words.text(flag)?)?);
+        Ok(true)
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        context.ui.warn(
+            "The old format conversion subcommands of `nix hash` were deprecated in favor of `nix hash convert`.",
+        );
+        each_line(arguments, |word| Ok(Hash::parse(&args::text(word)?, self.algorithm)?.digits(self.format)))
+    }
+}
+
+fn to(format: HashFormat) -> Box<dyn Command> {
+    Box::new(To { format, algorithm: None })
+}
+
+/// `nix hash to-base16`.
+pub fn to_base16() -> Box<dyn Command> {
+    to(HashFormat::Base16)
+}
+
+/// `nix hash to-base32`.
+pub fn to_base32() -> Box<dyn Command> {
+    to(HashFormat::Nix32)
+}
+
+/// `nix hash to-base64`.
+pub fn to_base64() -> Box<dyn Command> {
+    to(HashFormat::Base64)
+}
+
+/// `nix hash to-sri`.
+pub fn to_sri() -> Box<dyn Command> {
+    to(HashFormat::Sri)
+}

@@ -1,0 +1,224 @@
+//! Installables: what an argument of `nix` stands for.
+//!
+//! ```text
+//! PATH          a path with a slash at or below a store path, or a symlink to one
+//! PATH^NAMES    outputs of a derivation, comma-separated; `*` for all
+//! ```
+//!
+//! Anything else would be a flake.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use nival::model::{Derivation, StoreDir, StorePath};
+use nival::progress::Progress as _;
+use nival::store::LocalStore;
+use nival::sys::PathError;
+
+use crate::cli::context::Context;
+
+/// Longest chain of symlinks that is followed.
+const MAX_LINKS: usize = 64;
+
+/// What an argument stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// A store path.
+    Path(StorePath),
+    /// Outputs of a derivation.
+    Outputs(StorePath, Outputs),
+}
+
+/// Outputs of a derivation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outputs {
+    /// All.
+    All,
+    /// Those with these names.
+    Named(BTreeSet<String>),
+}
+
+impl Outputs {
+    fn parse(text: &str) -> Option<Self> {
+        let valid = |name: &str| {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._?=".contains(c))
+        };
+        match text {
+            "*" => Some(Self::All),
+            _ if text.split(',').all(valid) => {
+                Some(Self::Named(text.split(',').map(str::to_owned).collect()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether an output is among them.
+    pub fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.contains(name),
+        }
+    }
+
+    /// The names and paths of the outputs of `drv`; no path where it follows
+    /// from the build and nobody has built it.
+    ///
+    /// # Errors
+    /// A name that is no output, and those of the database.
+    pub fn of(
+        &self,
+        store: &LocalStore,
+        path: &StorePath,
+        drv: &Derivation,
+    ) -> anyhow::Result<Vec<(String, Option<StorePath>)>> {
+        if let Self::Named(names) = self
+            && let Some(missing) = names.iter().find(|name| !drv.outputs.contains_key(*name))
+        {
+            return Err(no_output(store.dir(), path, missing));
+        }
+        let known = store.db().derivation_outputs(path)?;
+        let found = |name: &str| known.iter().find(|(known, _)| known == name).map(|(_, path)| path.clone());
+        Ok(drv
+            .outputs
+            .iter()
+            .filter(|(name, _)| self.contains(name))
+            .map(|(name, output)| (name.clone(), output.path().cloned().or_else(|| found(name))))
+            .collect())
+    }
+}
+
+/// The error for an output that a derivation does not have.
+pub fn no_output(dir: &StoreDir, path: &StorePath, name: &str) -> anyhow::Error {
+    anyhow::anyhow!("the derivation '{}' doesn't have an output named '{name}'", dir.display(path))
+}
+
+impl Wanted {
+    /// Finds out what an argument stands for.
+    ///
+    /// # Errors
+    /// Anything but a store path, in the words of the original where it
+    /// refuses it too.
+    pub fn parse(context: &Context, dir: &StoreDir, text: &str) -> anyhow::Result<Self> {
+        let Some((base, names)) = text.rsplit_once('^') else {
+            return match store_path(context, dir, text) {
+                Some(path) => Ok(Self::Path(path)),
+                None => Err(no_store_path(context, text)),
+            };
+        };
+        let outputs = Outputs::parse(names)
+            .ok_or_else(|| anyhow::anyhow!("invalid extended outputs specifier '{text}'"))?;
+        match store_path(context, dir, base) {
+            Some(path) => Ok(Self::Outputs(path, outputs)),
+            None => Err(no_store_path(context, base)),
+        }
+    }
+
+    /// The path itself, or the derivation's.
+    pub fn path(&self) -> &StorePath {
+        match self {
+            Self::Path(path) | Self::Outputs(path, _) => path,
+        }
+    }
+
+    /// The full form, for messages.
+    pub fn shown(&self, dir: &StoreDir) -> String {
+        match self {
+            Self::Path(path) => dir.print(path),
+            Self::Outputs(path, Outputs::All) => format!("{}^*", dir.display(path)),
+            Self::Outputs(path, Outputs::Named(names)) => {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                format!("{}^{}", dir.display(path), names.join(","))
+            }
+        }
+    }
+}
+
+/// The store path at or above `text`, or the one that `text`, a symlink, leads to.
+fn store_path(context: &Context, dir: &StoreDir, text: &str) -> Option<StorePath> {
+    if !text.contains('/') {
+        return None;
+    }
+    let below = format!("{}/", dir.as_str());
+    let mut path = context.absolute(Path::new(text));
+    for _ in 0..MAX_LINKS {
+        if path.to_str()?.starts_with(&below) {
+            return dir.parse_below(path.to_str()?).ok().map(|(path, _)| path);
+        }
+        // Only the last component is looked at: a symlink on the way to it is
+        // not followed by the original either.
+        let target = std::fs::read_link(&path).ok()?;
+        path = context.absolute(&path.parent()?.join(target));
+    }
+    None
+}
+
+/// Why `text` is nothing that can be used.
+fn no_store_path(context: &Context, text: &str) -> anyhow::Error {
+    let name = text.split(['#', '?']).next().unwrap_or(text);
+    let missing =
+        || anyhow::anyhow!("'{text}' is a flake, and flakes are not available in this version of Nival");
+    if is_reference(name) {
+        return match context.settings.require_feature(Some("flakes")) {
+            Ok(()) => missing(),
+            Err(error) => error.into(),
+        };
+    }
+    let path = context.absolute(Path::new(name));
+    match std::fs::metadata(&path) {
+        Err(error) => PathError::new("getting status of", path, error).into(),
+        Ok(meta) if !meta.is_dir() => {
+            anyhow::anyhow!("path \"{}\" is not a flake (because it's not a directory)", path.display())
+        }
+        Ok(_) if has_flake(&path) => missing(),
+        Ok(_) => {
+            let shown = path.display();
+            context.ui.notice(&format!("path \"{shown}\" does not contain a 'flake.nix', searching up"));
+            match path.ancestors().skip(1).any(has_flake) {
+                true => missing(),
+                false => anyhow::anyhow!("could not find a flake.nix file"),
+            }
+        }
+    }
+}
+
+fn has_flake(dir: &Path) -> bool {
+    std::fs::symlink_metadata(dir.join("flake.nix")).is_ok()
+}
+
+/// Whether it is a name from the registry or a URL, and not a path.
+fn is_reference(name: &str) -> bool {
+    let first = name.split('/').next().unwrap_or_default();
+    let identifier = first.starts_with(|c: char| c.is_ascii_alphabetic())
+        && first.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    let scheme = name.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    });
+    identifier || scheme
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_names() {
+        assert_eq!(Outputs::parse("*"), Some(Outputs::All));
+        let named = |names: &[&str]| Some(Outputs::Named(names.iter().map(|n| (*n).to_owned()).collect()));
+        assert_eq!(Outputs::parse("out"), named(&["out"]));
+        assert_eq!(Outputs::parse("out,dev,out"), named(&["dev", "out"]));
+        for bad in ["", "*,out", "out,*", "ou t", ",", "out,"] {
+            assert_eq!(Outputs::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn references_and_paths() {
+        for reference in ["nixpkgs", "foo/bar", "github:foo/bar", "git+ssh://x", "d"] {
+            assert!(is_reference(reference), "{reference}");
+        }
+        for path in ["", ".", "./x", "/x", "../x", "hello.txt", "1x"] {
+            assert!(!is_reference(path), "{path}");
+        }
+    }
+}

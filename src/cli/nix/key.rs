@@ -1,0 +1,65 @@
+//! `nix key generate-secret` and `nix key convert-secret-to-public`.
+
+use std::ffi::OsString;
+
+use nival::model::signature::{KeyError, SecretKey};
+
+use super::words::Words;
+use super::{Command, framed, read_stdin};
+use crate::cli::context::Context;
+use crate::cli::error::usage;
+use crate::cli::ui::Out;
+
+/// `nix key generate-secret`.
+#[derive(Default)]
+pub struct GenerateSecret {
+    name: Option<String>,
+}
+
+impl Command for GenerateSecret {
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        if flag != "--key-name" {
+            return Ok(false);
+        }
+        self.name = Some(words.text(flag)?);
+        Ok(true)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        if self.name.is_none() { usage("required argument '--key-name' is missing") } else { Ok(()) }
+    }
+
+    fn run(&self, _context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)?;
+        let name = self.name.as_deref().unwrap_or_default();
+        let mut out = Out::new();
+        out.raw(SecretKey::from_seed(name, &seed).print().as_bytes())?;
+        out.finish()
+    }
+}
+
+/// `nix key convert-secret-to-public`.
+#[derive(Default)]
+pub struct SecretToPublic;
+
+impl Command for SecretToPublic {
+    fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
+        let text = read_stdin()?;
+        let key = parse_secret(context, &text)?;
+        let mut out = Out::new();
+        out.raw(key.public().print().as_bytes())?;
+        out.finish()
+    }
+}
+
+/// Reads a secret key.
+///
+/// # Errors
+/// Those of the key, in the layout of the original.
+pub fn parse_secret(context: &Context, text: &str) -> anyhow::Result<SecretKey> {
+    SecretKey::parse(text).map_err(|error| match error {
+        KeyError::Corrupt => framed(context, "while decoding key named ''", &error.to_string()),
+        KeyError::Secret | KeyError::Public => error.into(),
+    })
+}

@@ -1,0 +1,280 @@
+//! `nix path-info`.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+
+use nival::model::StorePath;
+use nival::progress::Progress as _;
+use nival::store::LocalStore;
+use nival::store::local::db::graph::{Graph, Node};
+use nival::store::local::db::read::RawPath;
+use nival::sys::interrupt;
+
+use super::info_json::{Format, InfoWriter};
+use super::json::{Style, handed_through};
+use super::selection::Selection;
+use super::words::Words;
+use super::{Arity, Command};
+use crate::cli::context::Context;
+use crate::cli::ui::Out;
+
+/// `nix path-info`.
+#[derive(Default)]
+pub struct PathInfo {
+    selection: Selection,
+    style: Style,
+    size: bool,
+    closure_size: bool,
+    human: bool,
+    signatures: bool,
+    format: Option<u64>,
+}
+
+impl Command for PathInfo {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        match flag {
+            "-s" | "--size" => self.size = true,
+            "-S" | "--closure-size" => self.closure_size = true,
+            "-h" | "--human-readable" => self.human = true,
+            "--sigs" => self.signatures = true,
+            "--json-format" => self.format = Some(words.number(flag)?),
+            _ => return Ok(self.style.flag(flag) || self.selection.flag(flag, words)?),
+        }
+        Ok(true)
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let format = match self.format {
+            Some(2) => Format::Two,
+            None | Some(1) => Format::One,
+            Some(other) => {
+                anyhow::bail!(
+                    "unsupported path info JSON format version {other}; supported versions are 1 and 2"
+                )
+            }
+        };
+        if self.style.json && self.format.is_none() {
+            context.ui.warn(
+                "'--json' without '--json-format' is deprecated; please specify '--json-format 1' or \
+                 '--json-format 2'. This will become an error in a future release.",
+            );
+        }
+        let store = context.open_store()?;
+        match (self.style.json, self.selection.all) {
+            (false, _) => self.print_text(context, &store, arguments),
+            (true, false) => self.print_json(context, &store, arguments, format),
+            (true, true) => {
+                self.selection.expect_nothing_else(arguments)?;
+                self.print_all_json(&store, format)
+            }
+        }
+    }
+}
+
+impl PathInfo {
+    fn print_text(
+        &self,
+        context: &Context,
+        store: &LocalStore,
+        arguments: &[OsString],
+    ) -> anyhow::Result<()> {
+        let (graph, order, invalid) = self.selection.graph(context, store, arguments, self.closure_size)?;
+        let order = before_invalid(&graph, &order, invalid.first());
+        let dir = store.dir().as_str();
+        let longest = order.iter().map(|node| graph.base_name(*node).len());
+        let longest = longest.chain(invalid.iter().map(|path| path.base_name().len())).max().unwrap_or(0);
+        let mut closures = Closures::new(&graph);
+        let mut out = Out::new();
+        let mut line = String::new();
+        for node in order {
+            interrupt::check()?;
+            line.clear();
+            let name = graph.base_name(*node);
+            if self.size || self.closure_size || self.signatures {
+                write!(line, "{dir}/{name:<longest$}")?;
+            } else {
+                write!(line, "{dir}/{name}")?;
+            }
+            if self.size {
+                self.push_size(&mut line, graph.nar_size(*node))?;
+            }
+            if self.closure_size {
+                self.push_size(&mut line, closures.size(*node))?;
+            }
+            if self.signatures {
+                let path = graph.path(*node)?;
+                let raw = store.db().raw_path(&path)?.ok_or_else(|| store.invalid(&path))?;
+                line.push('\t');
+                line.push_str(&vouchers(&raw));
+            }
+            out.line(&line)?;
+        }
+        out.finish()?;
+        match invalid.first() {
+            Some(path) => Err(store.invalid(path).into()),
+            None => Ok(()),
+        }
+    }
+
+    fn push_size(&self, line: &mut String, size: u64) -> anyhow::Result<()> {
+        if self.human {
+            write!(line, "\t{:>10}", human(size))?;
+        } else {
+            write!(line, "\t{size:>11}")?;
+        }
+        Ok(())
+    }
+
+    /// Selected paths, sorted by name; what is not valid is null.
+    fn print_json(
+        &self,
+        context: &Context,
+        store: &LocalStore,
+        arguments: &[OsString],
+        format: Format,
+    ) -> anyhow::Result<()> {
+        let closed = self.closure_size || self.selection.recursive;
+        let (graph, mut nodes, invalid) = self.selection.graph(context, store, arguments, closed)?;
+        nodes.sort_unstable();
+        let mut closures = Closures::new(&graph);
+        let mut writer = InfoWriter::new(self.style.writer(), store.dir(), format)?;
+        let mut missing = invalid.iter().peekable();
+        for node in nodes {
+            interrupt::check()?;
+            while let Some(path) = missing.next_if(|path| path.base_name() < graph.base_name(node)) {
+                writer.missing(path.base_name())?;
+            }
+            let path = graph.path(node)?;
+            let raw = store.db().raw_path(&path)?.ok_or_else(|| store.invalid(&path))?;
+            let size = self.closure_size.then(|| closures.size(node));
+            if closed {
+                let references = graph.references(node).iter().map(|node| graph.base_name(*node));
+                writer.entry(path.base_name(), &raw, references, size)?;
+            } else {
+                let references = store.db().references(raw.id)?;
+                writer.entry(path.base_name(), &raw, references.iter().map(StorePath::base_name), size)?;
+            }
+        }
+        for path in missing {
+            writer.missing(path.base_name())?;
+        }
+        writer.finish()
+    }
+
+    /// All paths, each written as soon as it is read.
+    fn print_all_json(&self, store: &LocalStore, format: Format) -> anyhow::Result<()> {
+        let mut writer = InfoWriter::new(self.style.writer(), store.dir(), format)?;
+        let db = store.db();
+        // Rows come in the order of the graph's nodes, as long as nobody
+        // changes the database in between.
+        db.snapshot(|| {
+            let graph = Graph::load(&db)?;
+            let mut closures = Closures::new(&graph);
+            let mut nodes = graph.nodes();
+            db.each_path(|raw| {
+                interrupt::check()?;
+                let Some(node) = nodes.next() else { return Ok(()) };
+                let size = self.closure_size.then(|| closures.size(node));
+                let references = graph.references(node).iter().map(|node| graph.base_name(*node));
+                let written = writer.entry(graph.base_name(node), &raw, references, size);
+                Ok(written.map_err(handed_through)?)
+            })
+        })?;
+        writer.finish()
+    }
+}
+
+/// The nodes that come before the first path that is not valid: these are
+/// printed before it fails. Nothing refers to such a path, so its place is
+/// right after whatever sorts before it.
+fn before_invalid<'o>(graph: &Graph, order: &'o [Node], invalid: Option<&StorePath>) -> &'o [Node] {
+    let Some(invalid) = invalid else { return order };
+    let last = order.iter().rposition(|node| graph.base_name(*node) < invalid.base_name());
+    &order[..last.map_or(0, |last| last + 1)]
+}
+
+/// Why a path is to be trusted: built here, content-addressed, signed.
+fn vouchers(raw: &RawPath) -> String {
+    let mut parts = Vec::new();
+    if raw.ultimate {
+        parts.push("ultimate".to_owned());
+    }
+    parts.extend(raw.ca.iter().filter(|ca| !ca.is_empty()).map(|ca| format!("ca:{ca}")));
+    let signatures: BTreeSet<&str> =
+        raw.signatures.iter().flat_map(|signatures| signatures.split_ascii_whitespace()).collect();
+    parts.extend(signatures.into_iter().map(str::to_owned));
+    parts.join(" ")
+}
+
+/// A size with one digit after the point and a unit.
+fn human(bytes: u64) -> String {
+    const UNITS: &[&str] = &["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    // Only one digit after the point is shown, so rounding does no harm.
+    let mut amount = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    // More than: exactly one MiB is "1024.0 KiB".
+    while amount > 1024.0 && unit + 1 < UNITS.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    format!("{amount:6.1} {}", UNITS[unit])
+}
+
+/// Sums of sizes over closures. Instead of a new set for each, every node has
+/// the number of the closure that it was last seen in.
+struct Closures<'g> {
+    graph: &'g Graph,
+    seen_in: Vec<u32>,
+    current: u32,
+    stack: Vec<Node>,
+}
+
+impl<'g> Closures<'g> {
+    fn new(graph: &'g Graph) -> Self {
+        Self { graph, seen_in: vec![0; graph.len()], current: 0, stack: Vec::new() }
+    }
+
+    fn size(&mut self, root: Node) -> u64 {
+        self.current += 1;
+        self.seen_in[root as usize] = self.current;
+        self.stack.push(root);
+        let mut total = 0u64;
+        while let Some(node) = self.stack.pop() {
+            total = total.wrapping_add(self.graph.nar_size(node));
+            for &reference in self.graph.references(node) {
+                if self.seen_in[reference as usize] != self.current {
+                    self.seen_in[reference as usize] = self.current;
+                    self.stack.push(reference);
+                }
+            }
+        }
+        total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn human_sizes() {
+        for (bytes, text) in [
+            (0, "   0.0 KiB"),
+            (52, "   0.1 KiB"),
+            (1023, "   1.0 KiB"),
+            (1_048_576, "1024.0 KiB"),
+            (10_737_418_240, "  10.0 GiB"),
+            (1_099_511_627_776, "1024.0 GiB"),
+            (109_951_162_777_600, " 100.0 TiB"),
+            (9_007_199_254_740_993, "   8.0 PiB"),
+            (1_180_591_620_717_411_303, "   1.0 EiB"),
+        ] {
+            assert_eq!(human(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What would have to be built or fetched: the original tells that before it
+//! works on paths that are not valid.
+
+use std::collections::BTreeSet;
+
+use nival::model::StorePath;
+use nival::progress::Progress as _;
+use nival::store::LocalStore;
+use nival::sys::interrupt;
+
+use super::installable::Outputs;
+use crate::cli::context::Context;
+
+/// What is missing of the paths that are wanted.
+#[derive(Default)]
+pub struct Plan {
+    /// Derivations to be built, those that others need first.
+    build: Vec<StorePath>,
+    seen: BTreeSet<StorePath>,
+    unknown: BTreeSet<StorePath>,
+}
+
+impl Plan {
+    /// Notes a path that is not valid and that nothing is known of.
+    pub fn add_unknown(&mut self, path: &StorePath) {
+        self.unknown.insert(path.clone());
+    }
+
+    /// Notes a valid derivation, some outputs of which are wanted.
+    ///
+    /// # Errors
+    /// Those of reading derivations and of the database.
+    pub fn add_outputs(
+        &mut self,
+        store: &LocalStore,
+        drv: &StorePath,
+        outputs: &Outputs,
+    ) -> anyhow::Result<()> {
+        // Without recursion: each derivation before (false) and after what it
+        // needs itself.
+        let mut stack = vec![(drv.clone(), outputs.clone(), false)];
+        while let Some((path, outputs, inputs_done)) = stack.pop() {
+            interrupt::check()?;
+            if inputs_done {
+                self.build.push(path);
+                continue;
+            }
+            if !store.db().is_valid(&path)? {
+                self.add_unknown(&path);
+                continue;
+            }
+            let derivation = store.read_derivation(&path)?;
+            let mut complete = true;
+            for (_, output) in outputs.of(store, &path, &derivation)? {
+                complete &= match output {
+                    Some(output) => store.db().is_valid(&output)?,
+                    None => false,
+                };
+            }
+            if complete || !self.seen.insert(path.clone()) {
+                continue;
+            }
+            stack.push((path, outputs, true));
+            for (input, names) in derivation.input_drvs {
+                stack.push((input, Outputs::Named(names), false));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the user, if there is something to tell.
+    pub fn tell(&self, context: &Context, store: &LocalStore) {
+        let dir = store.dir();
+        match self.build.len() {
+            0 => {}
+            1 => context.ui.notice("this derivation will be built:"),
+            count => context.ui.notice(&format!("these {count} derivations will be built:")),
+        }
+        for path in &self.build {
+            context.ui.notice(&format!("  {}", dir.display(path)));
+        }
+        if !self.unknown.is_empty() {
+            context.ui.problem("don't know how to build these paths:");
+        }
+        for path in &self.unknown {
+            context.ui.problem(&format!("  {}", dir.display(path)));
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The store paths that a subcommand works on, and the flags that choose them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use nival::model::{StoreDir, StorePath};
+use nival::store::LocalStore;
+use nival::store::local::db::graph::{Graph, Node};
+use nival::store::local::db::read::PathId;
+
+use super::installable::{Wanted, no_output};
+use super::plan::Plan;
+use super::read_stdin;
+use super::words::Words;
+use crate::cli::args;
+use crate::cli::context::Context;
+use crate::cli::error::usage;
+
+/// Flags of the language and of flakes, with the number of their values. None
+/// has an effect on store paths.
+const LANGUAGE_FLAGS: &[(&str, usize)] = &[
+    ("--arg", 2),
+    ("--arg-from-file", 2),
+    ("--arg-from-stdin", 1),
+    ("--argstr", 2),
+    ("--commit-lock-file", 0),
+    ("--debugger", 0),
+    ("--eval-store", 1),
+    ("--impure", 0),
+    ("-I", 1),
+    ("--include", 1),
+    ("--inputs-from", 1),
+    ("--no-registries", 0),
+    ("--no-update-lock-file", 0),
+    ("--no-write-lock-file", 0),
+    ("--output-lock-file", 1),
+    ("--override-flake", 2),
+    ("--override-input", 2),
+    ("--recreate-lock-file", 0),
+    ("--reference-lock-file", 1),
+    ("--repair", 0),
+    ("--update-input", 1),
+];
+
+/// What the flags say about the paths to work on.
+#[derive(Default)]
+pub struct Selection {
+    /// Everything that the paths refer to as well.
+    pub recursive: bool,
+    /// All valid paths.
+    pub all: bool,
+    /// More installables come from standard input.
+    pub stdin: bool,
+    /// The derivations in place of the paths they made.
+    derivation: bool,
+    /// `--file` or `--expr`.
+    language: Option<&'static str>,
+}
+
+/// The selected paths, each once and sorted.
+pub struct Selected {
+    /// Those that are valid, with their numbers.
+    pub valid: Vec<(StorePath, PathId)>,
+    /// Those that are not.
+    pub invalid: Vec<StorePath>,
+}
+
+impl Selection {
+    /// Takes the flags of subcommands that work on store paths; false for any other.
+    ///
+    /// # Errors
+    /// A missing value.
+    pub fn flag(&mut self, flag: &str, words: &mut Words) -> anyhow::Result<bool> {
+        match flag {
+            "-r" | "--recursive" => self.recursive = true,
+            "--all" => self.all = true,
+            "--stdin" => self.stdin = true,
+            "--derivation" => self.derivation = true,
+            _ => return self.installable_flag(flag, words),
+        }
+        Ok(true)
+    }
+
+    /// Takes the flags that go with any installable; false for any other.
+    ///
+    /// # Errors
+    /// A missing value.
+    pub fn installable_flag(&mut self, flag: &str, words: &mut Words) -> anyhow::Result<bool> {
+        let language = match flag {
+            "-f" | "--file" => "--file",
+            "--expr" => "--expr",
+            _ => {
+                let Some((_, count)) = LANGUAGE_FLAGS.iter().find(|(name, _)| *name == flag) else {
+                    return Ok(false);
+                };
+                match count {
+                    0 => {}
+                    1 => drop(words.values::<1>(flag)?),
+                    _ => drop(words.values::<2>(flag)?),
+                }
+                return Ok(true);
+            }
+        };
+        drop(words.values::<1>(flag)?);
+        if self.language.is_some_and(|other| other != language) {
+            return usage("'--file' and '--expr' are exclusive");
+        }
+        self.language = Some(language);
+        Ok(true)
+    }
+
+    /// What the arguments, and the words on standard input, stand for.
+    ///
+    /// # Errors
+    /// Those of [`Wanted::parse`], and anything that needs the language.
+    pub fn wanted(
+        &self,
+        context: &Context,
+        dir: &StoreDir,
+        arguments: &[OsString],
+    ) -> anyhow::Result<Vec<Wanted>> {
+        let texts = self.texts(arguments)?;
+        if let Some(flag) = self.language {
+            anyhow::bail!("'{flag}' needs the Nix language, which is not available in this version of Nival");
+        }
+        texts.iter().map(|text| Wanted::parse(context, dir, text)).collect()
+    }
+
+    fn texts(&self, arguments: &[OsString]) -> anyhow::Result<Vec<String>> {
+        let mut texts = arguments.iter().map(|word| args::text(word)).collect::<anyhow::Result<Vec<_>>>()?;
+        if self.stdin {
+            let input = read_stdin()?;
+            texts.extend(input.split_ascii_whitespace().map(str::to_owned));
+        } else if texts.is_empty() && !self.all {
+            // The flake of the current directory.
+            texts.push(".".to_owned());
+        }
+        Ok(texts)
+    }
+
+    /// Makes sure that nothing is named beside `--all`.
+    ///
+    /// # Errors
+    /// A usage error.
+    pub fn expect_nothing_else(&self, arguments: &[OsString]) -> anyhow::Result<()> {
+        if self.texts(arguments)?.is_empty() { Ok(()) } else { usage("'--all' does not expect arguments") }
+    }
+
+    /// Looks up what the arguments stand for, and tells what would have to be
+    /// built of it. Not for `--all`.
+    ///
+    /// # Errors
+    /// Those of [`Selection::wanted`] and of the store.
+    pub fn resolve(
+        &self,
+        context: &Context,
+        store: &LocalStore,
+        arguments: &[OsString],
+    ) -> anyhow::Result<Selected> {
+        let mut paths = BTreeMap::new();
+        let mut plan = Plan::default();
+        let mut failure = None;
+        for wanted in self.wanted(context, store.dir(), arguments)? {
+            if self.derivation {
+                let drv = deriver(store, wanted.path())?;
+                let id = store.db().id_of(&drv)?;
+                paths.insert(drv, id);
+                continue;
+            }
+            if let Err(error) = look_up(store, &wanted, &mut paths, &mut plan) {
+                failure = failure.or(Some(error));
+            }
+        }
+        plan.tell(context, store);
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(Selected::new(paths)),
+        }
+    }
+
+    /// The selected paths in an order in which references come first, as nodes
+    /// of a graph, and those that are not valid. With `closed` the graph holds
+    /// everything they refer to.
+    ///
+    /// # Errors
+    /// Those of [`Selection::resolve`]; with `--recursive` also a path that is
+    /// not valid.
+    pub fn graph(
+        &self,
+        context: &Context,
+        store: &LocalStore,
+        arguments: &[OsString],
+        closed: bool,
+    ) -> anyhow::Result<(Graph, Vec<Node>, Vec<StorePath>)> {
+        if self.all {
+            self.expect_nothing_else(arguments)?;
+            let graph = Graph::load(&store.db())?;
+            let order = graph.topological(graph.nodes());
+            return Ok((graph, order, Vec::new()));
+        }
+        let selected = self.resolve(context, store, arguments)?;
+        if self.recursive
+            && let Some(path) = selected.invalid.first()
+        {
+            return Err(store.invalid(path).into());
+        }
+        let db = store.db();
+        let ids: Vec<PathId> = selected.valid.iter().map(|(_, id)| *id).collect();
+        let graph = if self.recursive || closed {
+            Graph::reach(&db, &ids, |id, found| db.reference_ids(id, found))?
+        } else {
+            Graph::of(&db, ids)?
+        };
+        let order = if self.recursive {
+            graph.topological(graph.nodes())
+        } else {
+            graph.topological(selected.valid.iter().filter_map(|(path, _)| graph.find(path)))
+        };
+        Ok((graph, order, selected.invalid))
+    }
+}
+
+impl Selected {
+    fn new(paths: BTreeMap<StorePath, Option<PathId>>) -> Self {
+        let mut selected = Self { valid: Vec::new(), invalid: Vec::new() };
+        for (path, id) in paths {
+            match id {
+                Some(id) => selected.valid.push((path, id)),
+                None => selected.invalid.push(path),
+            }
+        }
+        selected
+    }
+}
+
+fn look_up(
+    store: &LocalStore,
+    wanted: &Wanted,
+    paths: &mut BTreeMap<StorePath, Option<PathId>>,
+    plan: &mut Plan,
+) -> anyhow::Result<()> {
+    let (drv, outputs) = match wanted {
+        Wanted::Path(path) => {
+            let id = store.db().id_of(path)?;
+            if id.is_none() {
+                plan.add_unknown(path);
+            }
+            paths.insert(path.clone(), id);
+            return Ok(());
+        }
+        Wanted::Outputs(drv, outputs) => (drv, outputs),
+    };
+    if !drv.is_derivation() {
+        return Err(no_output(store.dir(), drv, "out"));
+    }
+    if !store.db().is_valid(drv)? {
+        plan.add_unknown(drv);
+        return Err(store.invalid(drv).into());
+    }
+    let derivation = store.read_derivation(drv)?;
+    plan.add_outputs(store, drv, outputs)?;
+    for (name, path) in outputs.of(store, drv, &derivation)? {
+        let Some(path) = path else {
+            anyhow::bail!(
+                "the path of output '{name}' of '{}' is known once it is built",
+                store.dir().display(drv)
+            );
+        };
+        let id = store.db().id_of(&path)?;
+        paths.insert(path, id);
+    }
+    Ok(())
+}
+
+/// The derivation that made a path; a derivation itself.
+///
+/// # Errors
+/// When nobody knows it.
+pub fn deriver(store: &LocalStore, path: &StorePath) -> anyhow::Result<StorePath> {
+    if path.is_derivation() {
+        return Ok(path.clone());
+    }
+    let db = store.db();
+    if let Some(deriver) = db.valid_derivers(path)?.into_iter().next() {
+        return Ok(deriver);
+    }
+    let recorded = db.path_info(path)?.and_then(|info| info.deriver);
+    match recorded {
+        Some(deriver) if db.is_valid(&deriver)? => Ok(deriver),
+        _ => anyhow::bail!("'{}' does not have a known deriver", store.dir().display(path)),
+    }
+}

@@ -1,0 +1,115 @@
+//! `nix store sign`, and the place of `nix store copy-sigs`.
+
+use std::ffi::OsString;
+
+use nival::model::ValidPathInfo;
+use nival::progress::Progress as _;
+use nival::store::local::db::graph::{Graph, Node};
+use nival::store::local::db::read::PathId;
+use nival::store::{LocalStore, StoreError};
+use nival::sys::{PathError, interrupt};
+
+use super::key::parse_secret;
+use super::selection::Selection;
+use super::words::Words;
+use super::{Arity, Command};
+use crate::cli::context::Context;
+use crate::cli::error::usage;
+
+/// Paths whose signatures are written together.
+const BATCH: usize = 512;
+
+/// `nix store sign`.
+#[derive(Default)]
+pub struct Sign {
+    selection: Selection,
+    key_file: Option<OsString>,
+}
+
+impl Command for Sign {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        if !matches!(flag, "-k" | "--key-file") {
+            return self.selection.flag(flag, words);
+        }
+        let [file] = words.values(flag)?;
+        self.key_file = Some(file);
+        Ok(true)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        if self.key_file.is_none() { usage("required argument '--key-file' is missing") } else { Ok(()) }
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let store = context.open_store()?;
+        let (graph, order, invalid) = self.selection.graph(context, &store, arguments, false)?;
+        let file = self.key_file.clone().unwrap_or_default();
+        let text = std::fs::read_to_string(&file).map_err(PathError::at("opening file", &file))?;
+        let key = parse_secret(context, &text)?;
+        if let Some(path) = invalid.first() {
+            return Err(store.invalid(path).into());
+        }
+        let mut added = 0;
+        for nodes in order.chunks(BATCH) {
+            let signed = unsigned(&store, &graph, nodes, |text| key.sign(text.as_bytes()))?;
+            added += signed.len();
+            if signed.is_empty() {
+                continue;
+            }
+            store.write(|writer| signed.iter().try_for_each(|(id, info)| writer.update(*id, info)))?;
+        }
+        context.ui.notice(&format!("added {added} signatures"));
+        Ok(())
+    }
+}
+
+/// The metadata of those paths that lack a signature, with it.
+fn unsigned(
+    store: &LocalStore,
+    graph: &Graph,
+    nodes: &[Node],
+    sign: impl Fn(&str) -> String,
+) -> Result<Vec<(PathId, ValidPathInfo)>, StoreError> {
+    let mut found = Vec::new();
+    for node in nodes {
+        interrupt::check()?;
+        let mut info = store.path_info(&graph.path(*node)?)?;
+        let signature = sign(&info.fingerprint(store.dir()));
+        if info.signatures.insert(signature) {
+            found.push((graph.id(*node), info));
+        }
+    }
+    Ok(found)
+}
+
+/// `nix store copy-sigs`.
+#[derive(Default)]
+pub struct CopySigs {
+    selection: Selection,
+    from: Vec<String>,
+}
+
+impl Command for CopySigs {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        if !matches!(flag, "-s" | "--substituter") {
+            return self.selection.flag(flag, words);
+        }
+        self.from.push(words.text(flag)?);
+        Ok(true)
+    }
+
+    fn run(&self, _context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
+        if self.from.is_empty() {
+            return usage("you must specify at least one substituter using '-s'");
+        }
+        anyhow::bail!("'nix store copy-sigs' is not available in this version of Nival")
+    }
+}

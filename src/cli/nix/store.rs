@@ -1,0 +1,107 @@
+//! `nix store info`, `nix store dump-path` and `nix store path-from-hash-part`.
+
+use std::ffi::OsString;
+
+use nival::model::store_path::HASH_LEN;
+use nival::store::uri::{StoreKind, StoreUri};
+
+use super::json::Style;
+use super::nar;
+use super::selection::Selection;
+use super::words::Words;
+use super::{Arity, Command};
+use crate::cli::context::Context;
+use crate::cli::error::usage;
+use crate::cli::ui::Out;
+
+/// The URL of the store in use, for the user.
+pub fn url(context: &Context) -> String {
+    match StoreUri::parse(context.settings.store_uri(), &context.current_dir) {
+        // Which directory a local store lies in is not told, unless a
+        // parameter says it.
+        Ok(StoreUri { kind: StoreKind::Auto | StoreKind::Local(_), parameters }) => {
+            StoreUri { kind: StoreKind::Local(None), parameters }.to_string()
+        }
+        Ok(uri) => uri.to_string(),
+        Err(_) => context.settings.store_uri().to_owned(),
+    }
+}
+
+/// `nix store info`.
+#[derive(Default)]
+pub struct Info(Style);
+
+impl Command for Info {
+    fn flag(&mut self, flag: &str, _words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.0.flag(flag))
+    }
+
+    fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
+        let url = url(context);
+        if !self.0.json {
+            context.ui.hint(&format!("Store URL: {url}"));
+        }
+        context.open_store()?;
+        if !self.0.json {
+            context.ui.hint(&format!("Version: {}", crate::cli::VERSION));
+            context.ui.hint("Trusted: 1");
+            return Ok(());
+        }
+        let mut json = self.0.writer();
+        json.object()?;
+        json.key("trusted")?;
+        json.bare(true)?;
+        json.key("url")?;
+        json.string(&url)?;
+        json.key("version")?;
+        json.string(crate::cli::VERSION)?;
+        json.end_object()?;
+        json.finish()
+    }
+}
+
+/// `nix store dump-path`.
+#[derive(Default)]
+pub struct DumpPath(Selection);
+
+impl Command for DumpPath {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        self.0.flag(flag, words)
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let store = context.open_store()?;
+        let (graph, valid, invalid) = self.0.graph(context, &store, arguments, false)?;
+        match (&valid[..], &invalid[..]) {
+            ([node], []) => Ok(nar::pack(&store.real_path(&graph.path(*node)?))?),
+            ([], [path]) => anyhow::bail!("path '{}' is not a valid store path", store.dir().display(path)),
+            _ => usage("this command requires exactly one store path"),
+        }
+    }
+}
+
+/// `nix store path-from-hash-part`.
+#[derive(Default)]
+pub struct PathFromHashPart;
+
+impl Command for PathFromHashPart {
+    fn arity(&self) -> Arity {
+        Arity::exactly(1)
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let store = context.open_store()?;
+        let part = arguments.first().map(|part| part.to_string_lossy()).unwrap_or_default();
+        anyhow::ensure!(part.len() == HASH_LEN, "invalid hash part");
+        let Some(path) = store.db().path_from_hash_part(&part)? else {
+            anyhow::bail!("there is no store path corresponding to '{part}'");
+        };
+        let mut out = Out::new();
+        out.line(store.dir().display(&path))?;
+        out.finish()
+    }
+}

@@ -1,0 +1,352 @@
+//! The subcommands, their old names, and what is said about unknown ones.
+
+use super::derivation::Show;
+use super::derivation_add::Add as AddDerivation;
+use super::hash::{self, Convert, HashFile, HashPath};
+use super::help::Help;
+use super::key::{GenerateSecret, SecretToPublic};
+use super::log::Log;
+use super::nar::{Cat, Ls, Pack};
+use super::path_info::PathInfo;
+use super::sign::{CopySigs, Sign};
+use super::store::{DumpPath, Info, PathFromHashPart};
+use super::store_add;
+use super::store_tree::{StoreCat, StoreLs};
+use super::verify::Verify;
+use super::{Command, config};
+
+/// Makes a subcommand with no flag given yet.
+type Make = fn() -> Box<dyn Command>;
+
+/// A subcommand.
+pub struct Row {
+    /// Its words after `nix`.
+    pub name: &'static str,
+    /// What follows them.
+    pub synopsis: &'static str,
+    /// What it does.
+    pub about: &'static str,
+    /// What does it, where that is built.
+    pub make: Option<Make>,
+}
+
+const fn built(name: &'static str, synopsis: &'static str, about: &'static str, make: Make) -> Row {
+    Row { name, synopsis, about, make: Some(make) }
+}
+
+const fn later(name: &'static str) -> Row {
+    Row { name, synopsis: "", about: "(not available in this version)", make: None }
+}
+
+fn make<C: Command + Default + 'static>() -> Box<dyn Command> {
+    Box::new(C::default())
+}
+
+/// All subcommands; those of a group stand together, in the order in which
+/// they are listed.
+pub const TABLE: &[Row] = &[
+    later("build"),
+    later("bundle"),
+    later("config check"),
+    built("config show", "[--json] [NAME]", "Print the settings, or the value of one", make::<config::Show>),
+    later("copy"),
+    later("daemon"),
+    built(
+        "derivation add",
+        "[--dry-run] < JSON",
+        "Add a derivation, read from standard input, to the store",
+        make::<AddDerivation>,
+    ),
+    built(
+        "derivation show",
+        "[-r] [--stdin] INSTALLABLES...",
+        "Print the contents of derivations as JSON",
+        make::<Show>,
+    ),
+    later("develop"),
+    later("edit"),
+    later("env shell"),
+    later("eval"),
+    later("flake archive"),
+    later("flake check"),
+    later("flake clone"),
+    later("flake info"),
+    later("flake init"),
+    later("flake lock"),
+    later("flake metadata"),
+    later("flake new"),
+    later("flake prefetch-inputs"),
+    later("flake prefetch"),
+    later("flake show"),
+    later("flake update"),
+    later("fmt"),
+    later("formatter build"),
+    later("formatter run"),
+    built(
+        "hash convert",
+        "[--from FORMAT] [--to FORMAT] [--hash-algo ALGO] HASHES...",
+        "Print hashes in another notation: base16, nix32, base64 or sri",
+        make::<Convert>,
+    ),
+    built(
+        "hash file",
+        "[--type ALGO] [--base16|--base32|--base64|--sri] FILES...",
+        "Print the hash of the contents of files",
+        make::<HashFile>,
+    ),
+    built(
+        "hash path",
+        "[--algo ALGO] [--format FORMAT] [--mode nar|flat] PATHS...",
+        "Print the hash of the archives of files or directories",
+        make::<HashPath>,
+    ),
+    built("hash to-base16", "[--type ALGO] HASHES...", "Print hashes in base 16", hash::to_base16),
+    built("hash to-base32", "[--type ALGO] HASHES...", "Print hashes in nix32", hash::to_base32),
+    built("hash to-base64", "[--type ALGO] HASHES...", "Print hashes in base 64", hash::to_base64),
+    built("hash to-sri", "[--type ALGO] HASHES...", "Print hashes in the SRI form", hash::to_sri),
+    built("help", "[SUBCOMMAND...]", "Say what a subcommand does", make::<Help>),
+    later("help-stores"),
+    built(
+        "key convert-secret-to-public",
+        "< SECRETKEY",
+        "Print the public half of a secret key",
+        make::<SecretToPublic>,
+    ),
+    built("key generate-secret", "--key-name NAME", "Print a new secret key", make::<GenerateSecret>),
+    built("log", "INSTALLABLE", "Print the log of a build", make::<Log>),
+    built("nar cat", "NAR PATH", "Print a file in an archive", make::<Cat>),
+    built("nar dump-path", "PATH", "An old name of 'nar pack'", super::nar::dump_path),
+    built("nar ls", "[-l] [-R] [-d] [--json] NAR PATH", "List what is in an archive", make::<Ls>),
+    built("nar pack", "PATH", "Print the archive of a file or directory", make::<Pack>),
+    built(
+        "path-info",
+        "[-s] [-S] [-h] [--sigs] [-r] [--json --json-format 1|2] [--all | --stdin | INSTALLABLES...]",
+        "Print store paths and what the store knows of them",
+        make::<PathInfo>,
+    ),
+    later("print-dev-env"),
+    later("profile add"),
+    later("profile diff-closures"),
+    later("profile history"),
+    later("profile list"),
+    later("profile remove"),
+    later("profile rollback"),
+    later("profile upgrade"),
+    later("profile wipe-history"),
+    later("realisation info"),
+    later("registry add"),
+    later("registry list"),
+    later("registry pin"),
+    later("registry remove"),
+    later("registry resolve"),
+    later("repl"),
+    later("run"),
+    later("search"),
+    built(
+        "store add-file",
+        "[-n NAME] [--hash-algo ALGO] [--dry-run] FILE",
+        "Add a file, addressed by its contents",
+        store_add::add_file,
+    ),
+    built(
+        "store add-path",
+        "[-n NAME] [--hash-algo ALGO] [--dry-run] PATH",
+        "An old name of 'store add'",
+        store_add::add,
+    ),
+    built(
+        "store add",
+        "[-n NAME] [--mode nar|flat|text] [--hash-algo ALGO] [--dry-run] PATH",
+        "Add a file or directory to the store",
+        store_add::add,
+    ),
+    built("store cat", "PATH", "Print a file in a store path", make::<StoreCat>),
+    later("store copy-log"),
+    built(
+        "store copy-sigs",
+        "-s URI... [-r] [--all | --stdin | INSTALLABLES...]",
+        "Copy signatures from other stores (not available in this version)",
+        make::<CopySigs>,
+    ),
+    later("store delete"),
+    later("store diff-closures"),
+    built("store dump-path", "INSTALLABLE", "Print the archive of a store path", make::<DumpPath>),
+    later("store gc"),
+    built("store info", "[--json]", "Open the store and say which one it is", make::<Info>),
+    built("store ls", "[-l] [-R] [-d] [--json] PATH", "List what is in a store path", make::<StoreLs>),
+    later("store make-content-addressed"),
+    later("store optimise"),
+    built(
+        "store path-from-hash-part",
+        "HASHPART",
+        "Print the store path with a hash part",
+        make::<PathFromHashPart>,
+    ),
+    later("store prefetch-file"),
+    later("store repair"),
+    later("store roots-daemon"),
+    built(
+        "store sign",
+        "-k KEYFILE [-r] [--all | --stdin | INSTALLABLES...]",
+        "Sign store paths with a secret key",
+        make::<Sign>,
+    ),
+    built(
+        "store verify",
+        "[-r] [--no-contents] [--no-trust] [-n COUNT] [--all | --stdin | INSTALLABLES...]",
+        "Check the contents of store paths and who vouches for them",
+        make::<Verify>,
+    ),
+    later("upgrade-nix"),
+    later("why-depends"),
+];
+
+/// Old names and their successors, both from the root.
+pub const ALIASES: &[(&str, &str)] = &[
+    ("add-to-store", "store add-path"),
+    ("cat-nar", "nar cat"),
+    ("cat-store", "store cat"),
+    ("copy-sigs", "store copy-sigs"),
+    ("dev-shell", "develop"),
+    ("diff-closures", "store diff-closures"),
+    ("doctor", "config check"),
+    ("dump-path", "store dump-path"),
+    ("hash-file", "hash file"),
+    ("hash-path", "hash path"),
+    ("ls-nar", "nar ls"),
+    ("ls-store", "store ls"),
+    ("make-content-addressable", "store make-content-addressed"),
+    ("optimise-store", "store optimise"),
+    ("ping-store", "store info"),
+    ("profile install", "profile add"),
+    ("show-config", "config show"),
+    ("show-derivation", "derivation show"),
+    ("sign-paths", "store sign"),
+    ("store ping", "store info"),
+    ("to-base16", "hash to-base16"),
+    ("to-base32", "hash to-base32"),
+    ("to-base64", "hash to-base64"),
+    ("verify", "store verify"),
+];
+
+/// The name of `word` in a group (the empty one is the root).
+pub fn below(group: &str, word: &str) -> String {
+    if group.is_empty() { word.to_owned() } else { format!("{group} {word}") }
+}
+
+/// The subcommand with a name.
+pub fn find(name: &str) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.name == name)
+}
+
+/// The group with a name.
+pub fn group(name: &str) -> Option<&'static str> {
+    TABLE
+        .iter()
+        .filter_map(|row| row.name.split_once(' '))
+        .map(|(group, _)| group)
+        .find(|found| *found == name)
+}
+
+/// The successor of an old name.
+pub fn alias(name: &str) -> Option<&'static str> {
+    ALIASES.iter().find(|(old, _)| *old == name).map(|(_, target)| *target)
+}
+
+/// The words that may follow in a group, each once.
+pub fn members(group: &str) -> Vec<&'static str> {
+    let mut members: Vec<&str> = TABLE
+        .iter()
+        .filter_map(|row| match group {
+            "" => row.name.split(' ').next(),
+            _ => row.name.strip_prefix(group)?.strip_prefix(' '),
+        })
+        .collect();
+    members.dedup();
+    members
+}
+
+/// The message for a word that is no subcommand, with those that look like it.
+pub fn not_recognised(group: &str, word: &str) -> String {
+    /// Names further away are not meant.
+    const FURTHEST: usize = 2;
+    let mut near: Vec<(usize, &str)> = members(group)
+        .into_iter()
+        .map(|name| (distance(word, name), name))
+        .filter(|(distance, _)| *distance <= FURTHEST)
+        .collect();
+    near.sort_unstable();
+    let names: Vec<&str> = near.into_iter().map(|(_, name)| name).collect();
+    let hint = match names.split_last() {
+        None => String::new(),
+        Some((only, [])) => format!("\n       Did you mean {only}?"),
+        Some((last, others)) => format!("\n       Did you mean one of {} or {last}?", others.join(", ")),
+    };
+    format!("'{word}' is not a recognised command{hint}")
+}
+
+/// Insertions, deletions and replacements that make one word of the other.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in to.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+/// The message for a group without a subcommand.
+pub fn needs_subcommand(group: &str) -> String {
+    /// The original breaks the line when it gets longer.
+    const WIDTH: usize = 59;
+    let mut text = format!("nix {group} requires a sub-command. Available sub-commands:");
+    if text.len() > WIDTH
+        && let Some(blank) = text.rfind(' ')
+    {
+        text.replace_range(blank..=blank, "\n       ");
+    }
+    text.push('\n');
+    for member in members(group) {
+        text.push_str("\n         · ");
+        text.push_str(member);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggestions() {
+        let hint = |group: &str, word: &str| {
+            let text = not_recognised(group, word);
+            text.split_once('\n').map(|(_, hint)| hint.trim().to_owned()).unwrap_or_default()
+        };
+        assert_eq!(hint("store", "ad"), "Did you mean one of add, cat, gc or ls?");
+        assert_eq!(hint("store", "l"), "Did you mean one of ls or gc?");
+        assert_eq!(hint("store", ""), "Did you mean one of gc or ls?");
+        assert_eq!(hint("", "conf"), "Did you mean one of config or copy?");
+        assert_eq!(hint("", "evl"), "Did you mean one of eval, env or repl?");
+        assert_eq!(hint("", "hsahx"), "");
+        assert_eq!(hint("", "path-inof"), "Did you mean path-info?");
+    }
+
+    #[test]
+    fn groups() {
+        assert_eq!(members("config"), ["check", "show"]);
+        assert!(members("").contains(&"store"));
+        assert_eq!(
+            needs_subcommand("derivation"),
+            "nix derivation requires a sub-command. Available\n       sub-commands:\n\n         · add\n         · show"
+        );
+        assert!(
+            needs_subcommand("profile").starts_with("nix profile requires a sub-command. Available sub-c")
+        );
+    }
+}
