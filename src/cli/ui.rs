@@ -300,3 +300,27 @@ pub fn stdout_file() -> &'static std::fs::File {
 pub fn stdin() -> Interruptible<io::StdinLock<'static>> {
     Interruptible(io::stdin().lock())
 }
+
+/// All of standard input, which must be text.
+///
+/// # Errors
+/// A signal while waiting; input that cannot be read or is not UTF-8.
+pub fn read_stdin() -> anyhow::Result<String> {
+    use io::Read as _;
+    let mut stdin = stdin();
+    let mut input = Vec::new();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        // The reader gives up waiting when a signal comes, and so does this.
+        interrupt::check()?;
+        match stdin.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => input.extend_from_slice(&buffer[..count]),
+            Err(failure) if failure.kind() == io::ErrorKind::Interrupted => {}
+            Err(failure) => {
+                return Err(nival::sys::PathError::new("reading", "standard input", failure).into());
+            }
+        }
+    }
+    String::from_utf8(input).map_err(|_| anyhow::anyhow!("standard input is not UTF-8"))
+}

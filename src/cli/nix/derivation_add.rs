@@ -15,9 +15,10 @@ use super::derivation::{FORMAT, STRUCTURED};
 use super::hash::parse_algorithm;
 use super::json::compact;
 use super::words::Words;
-use super::{Command, framed, read_stdin};
+use super::{Command, framed};
 use crate::cli::context::Context;
 use crate::cli::ui::Out;
+use crate::cli::ui::read_stdin;
 
 /// `nix derivation add`.
 #[derive(Default)]

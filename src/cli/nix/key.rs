@@ -5,10 +5,11 @@ use std::ffi::OsString;
 use nival::model::signature::{KeyError, SecretKey};
 
 use super::words::Words;
-use super::{Command, framed, read_stdin};
+use super::{Command, framed};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::ui::Out;
+use crate::cli::ui::read_stdin;
 
 /// `nix key generate-secret`.
 #[derive(Default)]

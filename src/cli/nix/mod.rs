@@ -37,7 +37,7 @@ use nival::sys::{PathError, interrupt};
 use super::args::Args;
 use super::context::Context;
 use super::error::{BrokenPipe, Exit, usage};
-use super::ui::{self, Out};
+use super::ui::Out;
 
 use table::Row;
 use words::{Word, Words};
@@ -245,24 +245,6 @@ fn copy_out(reader: &mut dyn Read, shown: &Path) -> anyhow::Result<()> {
             Err(error) => return Err(PathError::new("reading", shown, error).into()),
         }
     }
-}
-
-/// All of standard input, which must be text.
-fn read_stdin() -> anyhow::Result<String> {
-    let mut stdin = ui::stdin();
-    let mut input = Vec::new();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        // The reader gives up waiting when a signal comes, and so does this.
-        interrupt::check()?;
-        match stdin.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => input.extend_from_slice(&buffer[..count]),
-            Err(failure) if failure.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(failure) => return Err(PathError::new("reading", "standard input", failure).into()),
-        }
-    }
-    String::from_utf8(input).map_err(|_| anyhow::anyhow!("standard input is not UTF-8"))
 }
 
 /// An error within a trace, in the original's layout; it is told here, so what

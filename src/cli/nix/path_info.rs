@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use nival::model::StorePath;
 use nival::progress::Progress as _;
 use nival::store::LocalStore;
+use nival::store::local::db::closure_sizes::closure_sizes;
 use nival::store::local::db::graph::{Graph, Node};
 use nival::store::local::db::read::RawPath;
 use nival::sys::interrupt;
@@ -88,7 +89,7 @@ impl PathInfo {
         let dir = store.dir().as_str();
         let longest = order.iter().map(|node| graph.base_name(*node).len());
         let longest = longest.chain(invalid.iter().map(|path| path.base_name().len())).max().unwrap_or(0);
-        let mut closures = Closures::new(&graph);
+        let closures = closures(&graph, self.closure_size)?;
         let mut out = Out::new();
         let mut line = String::new();
         for node in order {
@@ -103,8 +104,8 @@ impl PathInfo {
             if self.size {
                 self.push_size(&mut line, graph.nar_size(*node))?;
             }
-            if self.closure_size {
-                self.push_size(&mut line, closures.size(*node))?;
+            if let Some(sizes) = &closures {
+                self.push_size(&mut line, sizes[*node as usize])?;
             }
             if self.signatures {
                 let path = graph.path(*node)?;
@@ -141,7 +142,7 @@ impl PathInfo {
         let closed = self.closure_size || self.selection.recursive;
         let (graph, mut nodes, invalid) = self.selection.graph(context, store, arguments, closed)?;
         nodes.sort_unstable();
-        let mut closures = Closures::new(&graph);
+        let closures = closures(&graph, self.closure_size)?;
         let mut writer = InfoWriter::new(self.style.writer(), store.dir(), format)?;
         let mut missing = invalid.iter().peekable();
         for node in nodes {
@@ -151,7 +152,7 @@ impl PathInfo {
             }
             let path = graph.path(node)?;
             let raw = store.db().raw_path(&path)?.ok_or_else(|| store.invalid(&path))?;
-            let size = self.closure_size.then(|| closures.size(node));
+            let size = closures.as_ref().map(|sizes| sizes[node as usize]);
             if closed {
                 let references = graph.references(node).iter().map(|node| graph.base_name(*node));
                 writer.entry(path.base_name(), &raw, references, size)?;
@@ -174,12 +175,12 @@ impl PathInfo {
         // changes the database in between.
         db.snapshot(|| {
             let graph = Graph::load(&db)?;
-            let mut closures = Closures::new(&graph);
+            let closures = closures(&graph, self.closure_size)?;
             let mut nodes = graph.nodes();
             db.each_path(|raw| {
                 interrupt::check()?;
                 let Some(node) = nodes.next() else { return Ok(()) };
-                let size = self.closure_size.then(|| closures.size(node));
+                let size = closures.as_ref().map(|sizes| sizes[node as usize]);
                 let references = graph.references(node).iter().map(|node| graph.base_name(*node));
                 let written = writer.entry(graph.base_name(node), &raw, references, size);
                 Ok(written.map_err(handed_through)?)
@@ -225,36 +226,9 @@ fn human(bytes: u64) -> String {
     format!("{amount:6.1} {}", UNITS[unit])
 }
 
-/// Sums of sizes over closures. Instead of a new set for each, every node has
-/// the number of the closure that it was last seen in.
-struct Closures<'g> {
-    graph: &'g Graph,
-    seen_in: Vec<u32>,
-    current: u32,
-    stack: Vec<Node>,
-}
-
-impl<'g> Closures<'g> {
-    fn new(graph: &'g Graph) -> Self {
-        Self { graph, seen_in: vec![0; graph.len()], current: 0, stack: Vec::new() }
-    }
-
-    fn size(&mut self, root: Node) -> u64 {
-        self.current += 1;
-        self.seen_in[root as usize] = self.current;
-        self.stack.push(root);
-        let mut total = 0u64;
-        while let Some(node) = self.stack.pop() {
-            total = total.wrapping_add(self.graph.nar_size(node));
-            for &reference in self.graph.references(node) {
-                if self.seen_in[reference as usize] != self.current {
-                    self.seen_in[reference as usize] = self.current;
-                    self.stack.push(reference);
-                }
-            }
-        }
-        total
-    }
+/// The sizes of all closures, if they are wanted.
+fn closures(graph: &Graph, wanted: bool) -> Result<Option<Vec<u64>>, interrupt::Interrupted> {
+    wanted.then(|| closure_sizes(graph)).transpose()
 }
 
 #[cfg(test)]

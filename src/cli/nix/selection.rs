@@ -10,11 +10,11 @@ use nival::store::local::db::read::PathId;
 
 use super::installable::{Wanted, no_output};
 use super::plan::Plan;
-use super::read_stdin;
 use super::words::Words;
 use crate::cli::args;
 use crate::cli::context::Context;
 use crate::cli::error::usage;
+use crate::cli::ui::read_stdin;
 
 /// Flags of the language and of flakes, with the number of their values. None
 /// has an effect on store paths.

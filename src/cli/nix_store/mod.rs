@@ -8,7 +8,7 @@ mod transfer;
 mod validity;
 
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Read as _};
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use nival::model::StorePath;
@@ -105,8 +105,7 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
     }
     let Some((name, run)) = operation else { return usage("no operation specified") };
     if from_stdin && !std::io::stdin().is_terminal() {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text)?;
+        let text = super::ui::read_stdin()?;
         arguments.extend(text.split_ascii_whitespace().map(OsString::from));
     }
     let Some(run) = run else {

@@ -40,6 +40,21 @@ impl Graph {
         }
     }
 
+    /// A graph of nodes `0 … nodes` with sizes that tell them apart.
+    #[cfg(test)]
+    pub(super) fn for_tests(nodes: usize, edges: &[(Node, Node)]) -> Self {
+        let mut graph = Self::empty();
+        for node in 0..nodes {
+            graph.push(node as PathId + 1, &format!("{node:03}"), (node as u64 + 1) * 1_000_003);
+        }
+        for node in graph.nodes() {
+            graph.edges.extend(edges.iter().filter(|(from, _)| *from == node).map(|(_, to)| *to));
+            graph.edge_ends.push(index(graph.edges.len()));
+        }
+        graph.sort_edges();
+        graph
+    }
+
     /// Every valid path and reference.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! Every write is one `begin immediate` transaction, so that a writer waits
 //! for its turn before it has read anything; waiting has no limit but a signal.
 
+pub mod closure_sizes;
 pub mod graph;
 pub mod read;
 pub mod schema;
