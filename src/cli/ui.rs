@@ -93,6 +93,7 @@ impl Ui {
         if self.verbosity() < at {
             return;
         }
+        let text = &printable(text);
         let line = if self.is_json() {
             let message = serde_json::json!({"action": "msg", "level": at, "msg": format!("{prefix}{text}")});
             format!("@nix {message}\n")
@@ -124,6 +125,18 @@ impl Ui {
     pub fn hint(&self, text: &str) {
         self.line(level::ERROR, "", "", text);
     }
+}
+
+/// A message without anything a terminal would act on: texts from outside may
+/// be part of it.
+fn printable(text: &str) -> std::borrow::Cow<'_, str> {
+    let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    if text.chars().all(harmless) {
+        return text.into();
+    }
+    let escaped =
+        text.chars().map(|c| if harmless(c) { c.to_string() } else { c.escape_default().to_string() });
+    escaped.collect::<String>().into()
 }
 
 impl Progress for Ui {

@@ -17,16 +17,25 @@ pub fn outputs(store: &LocalStore, path: &StorePath) -> Result<Vec<StorePath>> {
     if !path.is_derivation() {
         return Ok(vec![path.clone()]);
     }
-    if !store.db().is_valid(path)? {
-        return Err(StoreError::Input(format!(
-            "path '{}' is required, but there is no substituter that can build it",
-            store.dir().display(path)
-        )));
-    }
+    require_derivation(store, path)?;
     let mut paths: Vec<StorePath> =
         store.db().derivation_outputs(path)?.into_iter().map(|(_, path)| path).collect();
     paths.sort();
     Ok(paths)
+}
+
+/// Checks that a derivation is there to be looked at.
+///
+/// # Errors
+/// When it is not valid.
+pub fn require_derivation(store: &LocalStore, path: &StorePath) -> Result<()> {
+    if store.db().is_valid(path)? {
+        return Ok(());
+    }
+    Err(StoreError::Input(format!(
+        "path '{}' is required, but there is no substituter that can build it",
+        store.dir().display(path)
+    )))
 }
 
 fn ids(store: &LocalStore, db: &Db, paths: &[StorePath]) -> Result<Vec<PathId>> {
@@ -122,7 +131,16 @@ pub fn among(store: &LocalStore, paths: &[StorePath]) -> Result<Graph> {
     })
 }
 
-/// The roots whose closure holds one of the given paths.
+/// What keeps a path besides what refers to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// A path keeps the derivation that made it (`keep-derivations`).
+    pub derivations: bool,
+    /// A derivation keeps the paths it made (`keep-outputs`).
+    pub outputs: bool,
+}
+
+/// The roots because of which one of the given paths is kept.
 ///
 /// # Errors
 /// Those of the database.
@@ -130,8 +148,28 @@ pub fn roots_of(
     store: &LocalStore,
     paths: &[StorePath],
     all: &Roots,
+    keep: Keep,
 ) -> Result<BTreeSet<(String, StorePath)>> {
-    let above = referrers_closure(store, paths)?;
+    let db = store.db();
+    let above = db.snapshot(|| {
+        let mut start = Vec::new();
+        for path in paths {
+            start.extend(db.id_of(path)?);
+        }
+        let mut more = Vec::new();
+        Graph::reach(&db, &start, |id, found| {
+            db.referrer_ids(id, found)?;
+            if keep.derivations {
+                db.ids_derived_by(id, &mut more)?;
+                found.extend_from_slice(&more);
+            }
+            if keep.outputs {
+                db.valid_deriver_ids(id, &mut more)?;
+                found.extend_from_slice(&more);
+            }
+            Ok(())
+        })
+    })?;
     let mut found = BTreeSet::new();
     for (path, holders) in all {
         if above.find(path).is_some() {
@@ -154,6 +192,7 @@ pub fn binding(store: &LocalStore, path: &StorePath, name: &str) -> Result<Vec<u
             StoreError::Input(format!("deriver of path '{}' is not known", store.dir().display(path)))
         })?
     };
+    require_derivation(store, &drv_path)?;
     let drv = store.read_derivation(&drv_path)?;
     drv.env.get(name.as_bytes()).cloned().ok_or_else(|| {
         StoreError::Input(format!(

@@ -65,7 +65,7 @@ impl StoreUri {
                 Some((scheme, rest)) if is_scheme(scheme) => {
                     StoreKind::Other(scheme.to_owned(), rest.to_owned())
                 }
-                _ if base.contains('/') => StoreKind::Local(Some(path_in(base, current_dir))),
+                None if base.contains('/') => StoreKind::Local(Some(path_in(base, current_dir))),
                 _ => return Err(StoreError::Uri(format!("Cannot parse Nix store '{text}'"))),
             },
         };

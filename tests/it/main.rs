@@ -9,5 +9,15 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
+mod data;
 
 mod test_architecture;
+mod test_hash;
+mod test_import_damage;
+mod test_interop;
+mod test_nix;
+mod test_programs;
+mod test_protocol;
+mod test_query;
+mod test_stores;
+mod test_transfer;

@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// From the bottom up; a floor may use itself and those before it.
-const FLOORS: [&[&str]; 4] =
-    [&["model", "sys", "progress"], &["nar", "settings"], &["store"], &["ops"]];
+const FLOORS: [&[&str]; 4] = [&["model", "sys", "progress"], &["nar", "settings"], &["store"], &["ops"]];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -31,10 +30,7 @@ fn all_sources() -> Vec<(String, String)> {
             let text = std::fs::read_to_string(&path).unwrap();
             let text = text.split("#[cfg(test)]\n#[allow").next().unwrap_or_default();
             let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-            let code: Vec<&str> = text
-                .lines()
-                .filter(|line| !line.trim_start().starts_with("//"))
-                .collect();
+            let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
             let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
             (name, code.join("\n"))
         })

@@ -80,8 +80,14 @@ fn add_one(
     method: ContentAddressMethod,
     algorithm: HashAlgorithm,
 ) -> anyhow::Result<StorePath> {
+    let written = source.as_os_str().to_string_lossy();
+    let last = written.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let source = context.absolute(source);
-    let name = text(source.file_name().unwrap_or_default())?;
+    // `.` and `..` are no names, whatever they lead to.
+    let name = match last {
+        "." | ".." => last.to_owned(),
+        _ => text(source.file_name().unwrap_or_default())?,
+    };
     Ok(adder.add(&source, &name, method, algorithm)?)
 }
 

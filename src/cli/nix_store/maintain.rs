@@ -85,6 +85,8 @@ pub fn print_env(call: Call) -> anyhow::Result<()> {
     }
     let store = call.context.open_store()?;
     let path = call.store_paths(&store)?.remove(0);
+    anyhow::ensure!(path.is_derivation(), "'{}' is not a valid derivation path", store.dir().display(&path));
+    nival::ops::query::require_derivation(&store, &path)?;
     let drv = store.read_derivation(&path)?;
     let mut out = Out::new();
     for (name, value) in &drv.env {

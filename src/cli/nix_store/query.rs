@@ -1,11 +1,11 @@
 //! `--query`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 
 use nival::model::StorePath;
 use nival::ops::graph_text::{self, TreeWriter};
-use nival::ops::query;
+use nival::ops::query::{self, Keep};
 use nival::store::LocalStore;
 use nival::store::local::db::graph::{Graph, Node};
 
@@ -143,10 +143,7 @@ impl Query {
                 self.print_each(&paths, |query, path| query.out.line(query.store.raw_path(path)?.nar_size))
             }
             Question::Tree | Question::Graph | Question::GraphMl => self.graph(question, given),
-            Question::Resolve => {
-                let paths = self.used(given)?;
-                self.print_each(&paths, |query, path| query.print(path))
-            }
+            Question::Resolve => self.print_each(&given, |query, path| query.print(path)),
             Question::Roots => self.roots(given),
         }
     }
@@ -180,15 +177,24 @@ impl Query {
     fn referrers_closure(&mut self, given: Vec<StorePath>) -> anyhow::Result<()> {
         let paths = self.used(given)?;
         let graph = query::referrers_closure(&self.store, &paths)?;
-        // A path that is not valid has no referrers, but belongs to its own closure.
-        let invalid: BTreeSet<&StorePath> = paths.iter().filter(|path| graph.find(path).is_none()).collect();
-        if invalid.is_empty() {
-            return self.print_sorted(&graph);
+        let order = graph.topological(graph.nodes());
+        // A path that is not valid has no referrers, but belongs to its own
+        // closure. It comes after everything with a smaller name.
+        let mut invalid: BTreeMap<usize, Vec<&StorePath>> = BTreeMap::new();
+        let missing: BTreeSet<&StorePath> = paths.iter().filter(|path| graph.find(path).is_none()).collect();
+        for path in missing {
+            let smaller = order.iter().rposition(|node| graph.base_name(*node) < path.base_name());
+            invalid.entry(smaller.map_or(0, |at| at + 1)).or_default().push(path);
         }
-        let mut lines: Vec<String> = invalid.iter().map(|path| self.store.dir().print(path)).collect();
-        let sorted = graph.topological(graph.nodes());
-        lines.extend(sorted.into_iter().map(|node| query::print_node(self.store.dir(), &graph, node)));
-        lines.iter().try_for_each(|line| self.out.line(line))
+        for at in 0..=order.len() {
+            for path in invalid.get(&at).into_iter().flatten() {
+                self.print(path)?;
+            }
+            if let Some(node) = order.get(at) {
+                self.out.line(query::print_node(self.store.dir(), &graph, *node))?;
+            }
+        }
+        Ok(())
     }
 
     fn graph(&mut self, question: Question, given: Vec<StorePath>) -> anyhow::Result<()> {
@@ -217,8 +223,10 @@ impl Query {
         if paths.is_empty() {
             return Ok(());
         }
+        let settings = &self.call.context.settings;
+        let keep = Keep { derivations: settings.keep_derivations(), outputs: settings.keep_outputs() };
         let roots = self.store.find_roots(false)?;
-        for (holder, path) in query::roots_of(&self.store, &paths, &roots)? {
+        for (holder, path) in query::roots_of(&self.store, &paths, &roots, keep)? {
             let path = self.store.dir().print(&path);
             self.out.line(format_args!("{holder} -> {path}"))?;
         }

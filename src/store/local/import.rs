@@ -144,7 +144,10 @@ impl LocalStore {
 }
 
 fn text(bytes: &[u8]) -> Result<String> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| StoreError::Input("a path is not UTF-8".to_owned()))
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        _ => Err(StoreError::Input(format!("'{}' is no path", bytes[..bytes.len().min(80)].escape_ascii()))),
+    }
 }
 
 fn number(output: &mut impl Output, value: u64) -> std::result::Result<(), crate::nar::NarError> {

@@ -91,15 +91,18 @@ impl LocalStore {
     /// [`StoreError`].
     pub fn open(options: LocalOptions, progress: Arc<dyn Progress>) -> Result<Self> {
         if options.read_only {
-            return Self::open_read_only(options, progress, "it was opened with read-only=true".to_owned());
+            let reason = "it was opened with read-only=true".to_owned();
+            return Self::open_read_only(options, progress, reason, Access::Untouched);
         }
         match Self::open_read_write(options.clone(), Arc::clone(&progress)) {
             Err(error) if denied(&error) => {
                 // For reading if there is something to read; else the first error tells more.
-                Self::open_read_only(options, progress, error.to_string()).map_err(|second| match second {
-                    StoreError::SchemaTooNew(_) | StoreError::SchemaTooOld(_) => second,
-                    _ => error,
-                })
+                Self::open_read_only(options, progress, error.to_string(), Access::ReadOnly).map_err(
+                    |second| match second {
+                        StoreError::SchemaTooNew(_) | StoreError::SchemaTooOld(_) => second,
+                        _ => error,
+                    },
+                )
             }
             other => other,
         }
@@ -122,9 +125,14 @@ impl LocalStore {
         Ok(Self::assemble(options, db, progress, None, Some(big_lock)))
     }
 
-    fn open_read_only(options: LocalOptions, progress: Arc<dyn Progress>, reason: String) -> Result<Self> {
+    fn open_read_only(
+        options: LocalOptions,
+        progress: Arc<dyn Progress>,
+        reason: String,
+        access: Access,
+    ) -> Result<Self> {
         let layout = &options.layout;
-        let db = Db::open(&layout.db_dir(), &layout.store_dir, Access::ReadOnly, options.db)?;
+        let db = Db::open(&layout.db_dir(), &layout.store_dir, access, options.db)?;
         Ok(Self::assemble(options, db, progress, Some(reason), None))
     }
 

@@ -233,8 +233,8 @@ impl LocalStore {
         let now = now();
         // For each path its number in the database, once that is known.
         let mut ids = vec![0; entries.paths.len()];
-        let mut fresh = vec![false; entries.entries.len()];
-        for (i, entry) in entries.entries.iter().enumerate() {
+        let mut fresh = vec![false; entries.paths.len()];
+        for entry in &entries.entries {
             let id = &mut ids[entry.path as usize];
             if *id != 0 {
                 continue;
@@ -244,7 +244,7 @@ impl LocalStore {
                 Some(id) => id,
                 None => {
                     interrupt::check()?;
-                    fresh[i] = true;
+                    fresh[entry.path as usize] = true;
                     let id = writer.insert(&self.to_info(entries, entry, &[])?, now)?;
                     if path.is_derivation() {
                         writer.add_derivation_outputs(id, &self.read_derivation(path)?)?;
@@ -256,10 +256,10 @@ impl LocalStore {
         let mut start = 0;
         let mut rows = writer.references()?;
         let mut targets = Vec::new();
-        for (entry, fresh) in entries.entries.iter().zip(fresh) {
+        for entry in &entries.entries {
             let references = &entries.references[start..entry.end];
             start = entry.end;
-            if !fresh {
+            if !fresh[entry.path as usize] {
                 continue;
             }
             targets.clear();

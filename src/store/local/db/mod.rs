@@ -25,6 +25,9 @@ pub enum Access {
     ReadWrite,
     /// For reading by somebody who may not write.
     ReadOnly,
+    /// For reading without a trace, by somebody who could write. What others
+    /// write meanwhile may be missed.
+    Untouched,
 }
 
 /// What the settings say of the database.
@@ -56,11 +59,11 @@ impl Db {
     pub fn open(directory: &Path, dir: &StoreDir, access: Access, options: DbOptions) -> Result<Self> {
         let path = directory.join("db.sqlite");
         let version = check_version(directory)?;
-        if version.is_none() && access == Access::ReadOnly {
+        if version.is_none() && access != Access::ReadWrite {
             return Err(StoreError::NoDatabase);
         }
         let connection = match access {
-            Access::ReadOnly => open_read_only(&path)?,
+            Access::ReadOnly | Access::Untouched => open_read_only(&path, access)?,
             Access::ReadWrite => open_read_write(&path, version.is_none())?,
         };
         let mut db = Self { connection, path, dir: dir.clone() };
@@ -81,7 +84,7 @@ impl Db {
         c.pragma_update(None, "foreign_keys", true)?;
         c.pragma_update(None, "cache_size", CACHE)?;
         c.pragma_update(None, "temp_store", "memory")?;
-        if access == Access::ReadOnly {
+        if access != Access::ReadWrite {
             return Ok(());
         }
         c.pragma_update(None, "synchronous", if options.fsync { "normal" } else { "off" })?;
@@ -228,7 +231,7 @@ fn open_read_write(path: &Path, create: bool) -> Result<Connection> {
 
 /// Opens the database without writing anything, whether or not files may be
 /// created beside it.
-fn open_read_only(path: &Path) -> Result<Connection> {
+fn open_read_only(path: &Path, access: Access) -> Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let error = |source| sqlite_error("cannot open SQLite database", path.to_owned(), source);
@@ -242,14 +245,20 @@ fn open_read_only(path: &Path) -> Result<Connection> {
     }
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
-    let connection = Connection::open_with_flags(&uri, flags).map_err(error)?;
     // Without a log, or with an empty one, everything is in the database file,
-    // and a reader who may not create the log's index can go without it.
+    // and a reader can go without the log's index.
+    let log_is_empty = std::fs::metadata(&wal).map_or(true, |meta| meta.len() == 0);
+    let immutable = || Connection::open_with_flags(format!("{uri}?immutable=1"), flags).map_err(error);
+    if access == Access::Untouched {
+        return match log_is_empty {
+            true => immutable(),
+            false => Connection::open_with_flags(format!("{uri}?readonly_shm=1"), flags).map_err(error),
+        };
+    }
+    let connection = Connection::open_with_flags(&uri, flags).map_err(error)?;
     let readable = connection.query_row("select 1 from sqlite_master limit 1", [], |_| Ok(()));
     match readable {
-        Err(rusqlite::Error::SqliteFailure(..)) if std::fs::metadata(&wal).map_or(true, |m| m.len() == 0) => {
-            Connection::open_with_flags(format!("{uri}?immutable=1"), flags).map_err(error)
-        }
+        Err(rusqlite::Error::SqliteFailure(..)) if log_is_empty => immutable(),
         Err(source @ rusqlite::Error::SqliteFailure(..)) => Err(error(source)),
         _ => Ok(connection),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{OptionalExtension as _, Row, named_params, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::Db;
 use crate::model::hash::HashAlgorithm;
@@ -355,17 +355,26 @@ impl Db {
     /// # Errors
     /// Those of SQLite.
     pub fn valid_output_ids(&self, drv: PathId, found: &mut Vec<PathId>) -> Result<()> {
-        found.clear();
-        let mut query = || {
-            let mut statement = self.connection.prepare_cached(
-                "select v.id from DerivationOutputs d join ValidPaths v on d.path = v.path where d.drv = :drv",
-            )?;
-            let mut rows = statement.query(named_params! {":drv": drv})?;
-            while let Some(row) = rows.next()? {
-                found.push(row.get(0)?);
-            }
-            Ok(())
-        };
-        query().map_err(self.error("reading a derivation's outputs"))
+        let sql = "select v.id from DerivationOutputs d join ValidPaths v on d.path = v.path where d.drv = ?";
+        self.ids(sql, drv, found)
+    }
+
+    /// The valid outputs of a valid derivation whose deriver it is.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn ids_derived_by(&self, drv: PathId, found: &mut Vec<PathId>) -> Result<()> {
+        let sql = "select v.id from DerivationOutputs d join ValidPaths v on d.path = v.path \
+                   join ValidPaths self on self.id = d.drv where d.drv = ? and v.deriver = self.path";
+        self.ids(sql, drv, found)
+    }
+
+    /// The valid derivations that have a valid path as an output.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn valid_deriver_ids(&self, output: PathId, found: &mut Vec<PathId>) -> Result<()> {
+        let sql = "select d.drv from ValidPaths v join DerivationOutputs d on d.path = v.path where v.id = ?";
+        self.ids(sql, output, found)
     }
 }
