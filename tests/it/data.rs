@@ -177,7 +177,9 @@ pub fn sample(world: &World) -> Vec<String> {
     });
     world.run_with_input(Side::Nival, "nix-store", &["--register-validity"], text.as_bytes()).ok();
     paths.extend(planted);
-    paths
+    // In the order of an export.
+    let args: Vec<&str> = std::iter::once("-qR").chain(paths.iter().map(String::as_str)).collect();
+    world.nix_store(&args).ok().lines().into_iter().map(str::to_owned).collect()
 }
 
 /// The export stream of some paths.

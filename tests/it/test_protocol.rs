@@ -110,11 +110,64 @@ fn a_path_that_became_valid_meanwhile_is_left_alone() {
 
 #[test]
 fn lock_files_of_the_dead_are_taken_over() {
-    for contents in ["", "d"] {
-        let (world, path) = world_with_source();
-        std::fs::write(format!("{path}.lock"), contents).unwrap();
-        assert_eq!(data::finish(add(&world), PATIENCE).line(), path);
-        data::assert_sound(&world);
+    let (world, path) = world_with_source();
+    std::fs::write(format!("{path}.lock"), "").unwrap();
+    assert_eq!(data::finish(add(&world), PATIENCE).line(), path);
+    data::assert_sound(&world);
+}
+
+#[test]
+fn what_is_no_lock_file_is_not_taken_for_one() {
+    // A lock file is empty; this might be a path on its way into the store.
+    let (world, path) = world_with_source();
+    let lock = format!("{path}.lock");
+    std::fs::write(&lock, "contents").unwrap();
+    data::finish(add(&world), PATIENCE).fails(&format!(
+        "error: acquiring lock \"{lock}\": it is not a lock file, because there is something in it"
+    ));
+    assert_eq!(std::fs::read(&lock).unwrap(), b"contents");
+}
+
+#[test]
+fn a_path_named_like_a_lock_file_survives() {
+    // Both orders, in one stream and one after the other.
+    for together in [true, false] {
+        for reversed in [true, false] {
+            let world = World::new();
+            let base = format!("{}/{}-x", world.text("store"), data::hash_part(1));
+            let names = [base.clone(), format!("{base}.lock")];
+            let item = |path: &String| {
+                world.write("src/item", path);
+                let mut item = 1u64.to_le_bytes().to_vec();
+                item.extend(world.nix_store(&["--dump", &world.text("src/item")]).stdout);
+                item.extend(0x4558_494e_u64.to_le_bytes());
+                item.extend((path.len() as u64).to_le_bytes());
+                item.extend(path.as_bytes());
+                item.resize(item.len().next_multiple_of(8), 0);
+                item.extend([0; 24]);
+                item
+            };
+            let mut items: Vec<Vec<u8>> = names.iter().map(item).collect();
+            if reversed {
+                items.reverse();
+            }
+            let end = [0; 8];
+            if together {
+                let stream = [items.concat(), end.to_vec()].concat();
+                world.run_with_input(Side::Nival, "nix-store", &["--import"], &stream);
+            } else {
+                for item in items {
+                    let stream = [item, end.to_vec()].concat();
+                    world.run_with_input(Side::Nival, "nix-store", &["--import"], &stream);
+                }
+            }
+            // The one whose lock file would be the other may be refused; what
+            // is registered is there.
+            data::assert_sound(&world);
+            let registered = world.nix_store(&["--dump-db"]).ok().text().to_owned();
+            assert!(registered.contains(&names[1]), "{together} {reversed}");
+            assert_eq!(registered.contains(&format!("{base}\n")), !reversed, "{together} {reversed}");
+        }
     }
 }
 
