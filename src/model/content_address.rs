@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | text | `text` and `:`REF for each reference, sorted | the hash of the text |
 //! | NAR, sha256 | `source`, `:`REF for each reference, `:self` if it refers to itself | the hash of the NAR, own hash parts taken as zeros |
-//! | any other | `output:out` | sha256 of `fixed:out:` [`r:`] ALGO `:` BASE16 `:` |
+//! | any other | `output:out` | sha256 of `fixed:out:` \[`r:`\] ALGO `:` BASE16 `:` |
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -12,9 +12,9 @@
 //! | output | path | algo | hash |
 //! |---|---|---|---|
 //! | input-addressed | path | | |
-//! | fixed | path | [`r:`\|`text:`]ALGO | base16 |
-//! | floating | | [`r:`\|`text:`]ALGO | |
-//! | impure | | [`r:`\|`text:`]ALGO | `impure` |
+//! | fixed | path | \[`r:`\|`text:`\]ALGO | base16 |
+//! | floating | | \[`r:`\|`text:`\]ALGO | |
+//! | impure | | \[`r:`\|`text:`\]ALGO | `impure` |
 //! | deferred | | | |
 //!
 //! There is no blank and no newline. What follows the last bracket is ignored,

@@ -1,7 +1,7 @@
 //! The hash of a derivation *modulo* what it could not know when it was
 //! written: its own output paths and the fixed contents of its inputs.
 //!
-//! A fixed-output derivation hashes as `fixed:out:` [`r:`] ALGO `:` BASE16 `:` PATH,
+//! A fixed-output derivation hashes as `fixed:out:` \[`r:`\] ALGO `:` BASE16 `:` PATH,
 //! so that how it fetches does not matter. Any other hashes as its text, with
 //! each input derivation named by *its* hash (base-16) instead of its path and
 //! the list sorted again. For the derivation's own output paths the text has
