@@ -175,25 +175,40 @@ impl Finder<'_> {
     /// What one process uses. It may end, or turn out to be another user's, at
     /// any moment: then it has nothing to tell.
     fn process(&mut self, dir: &Path, censor: bool) -> Result<()> {
-        for link in ["exe", "cwd"] {
-            let link = dir.join(link);
-            if let Ok(target) = std::fs::read_link(&link) {
-                self.used(target.as_os_str().as_bytes(), &link, censor)?;
-            }
-        }
+        let mut links = vec![dir.join("exe"), dir.join("cwd")];
         if let Ok(descriptors) = std::fs::read_dir(dir.join("fd")) {
-            for descriptor in descriptors.flatten() {
-                let link = descriptor.path();
-                if let Ok(target) = std::fs::read_link(&link) {
-                    self.used(target.as_os_str().as_bytes(), &link, censor)?;
-                }
+            links.extend(descriptors.flatten().map(|descriptor| descriptor.path()));
+        }
+        for link in links {
+            if let Ok(target) = std::fs::read_link(&link) {
+                self.used_path(target.as_os_str().as_bytes(), &link, censor)?;
             }
         }
-        for file in ["maps", "environ"] {
-            let file = dir.join(file);
-            if let Ok(text) = std::fs::read(&file) {
-                self.used(&text, &file, censor)?;
+        let maps = dir.join("maps");
+        for line in std::fs::read(&maps).unwrap_or_default().split(|b| *b == b'\n') {
+            if let Some(start) = line.iter().position(|b| *b == b'/') {
+                self.used_path(&line[start..], &maps, censor)?;
             }
+        }
+        let environ = dir.join("environ");
+        let text = std::fs::read(&environ).unwrap_or_default();
+        self.used(&text, &environ, censor)
+    }
+
+    /// Adds the store path that a file in use lies in.
+    fn used_path(&mut self, file: &[u8], holder: &Path, censor: bool) -> Result<()> {
+        let Some((path, _)) =
+            std::str::from_utf8(file).ok().and_then(|f| self.store.dir().parse_below(f).ok())
+        else {
+            return Ok(());
+        };
+        self.add_used(path, holder, censor)
+    }
+
+    fn add_used(&mut self, path: StorePath, holder: &Path, censor: bool) -> Result<()> {
+        if self.store.db().is_valid(&path)? {
+            let holder = if censor { CENSORED.to_owned() } else { holder.display().to_string() };
+            self.add(path, holder);
         }
         Ok(())
     }
@@ -208,10 +223,7 @@ impl Finder<'_> {
             let len = rest.iter().take_while(|c| c.is_ascii_alphanumeric() || b"+-._?=".contains(c)).count();
             let Ok(name) = std::str::from_utf8(&rest[..len]) else { continue };
             let Ok(path) = StorePath::from_base_name(name) else { continue };
-            if self.store.db().is_valid(&path)? {
-                let holder = if censor { CENSORED.to_owned() } else { file.display().to_string() };
-                self.add(path, holder);
-            }
+            self.add_used(path, file, censor)?;
         }
         Ok(())
     }
