@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nival::progress::Progress;
+use nival::settings::value::lexically_normal;
 use nival::settings::{self, Environment, Machine, Settings};
 use nival::store::uri::{self, StoreUri, Surroundings};
 use nival::store::{LocalStore, StoreError};
@@ -119,17 +120,9 @@ impl Context {
     /// A path from the command line, absolute and without `.`, `..` and
     /// doubled slashes; symlinks stay.
     pub fn absolute(&self, path: &Path) -> PathBuf {
-        let mut out = PathBuf::from("/");
-        for part in self.current_dir.join(path).components() {
-            match part {
-                std::path::Component::Normal(name) => out.push(name),
-                std::path::Component::ParentDir => {
-                    out.pop();
-                }
-                _ => {}
-            }
-        }
-        out
+        let path = self.current_dir.join(path);
+        // The current directory is absolute, and so is what is joined to it.
+        lexically_normal(&path).unwrap_or(path)
     }
 }
 

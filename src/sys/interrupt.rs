@@ -76,6 +76,25 @@ impl<R: Read + AsFd> Read for Interruptible<R> {
     }
 }
 
+/// Waits until a non-blocking pipe or socket takes more.
+///
+/// # Errors
+/// [`io::ErrorKind::Interrupted`] after a signal.
+pub fn wait_writable(file: impl AsFd) -> io::Result<()> {
+    loop {
+        if requested() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let mut wanted = [PollFd::new(&file, PollFlags::OUT)];
+        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK.subsec_nanos()) };
+        match poll(&mut wanted, Some(&timeout)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            // Writable, or broken: the write itself tells which.
+            _ => return Ok(()),
+        }
+    }
+}
+
 /// Calls `end` if the process is still there a while after a signal, because it
 /// waits for somebody to take its output.
 ///

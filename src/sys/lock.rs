@@ -42,6 +42,8 @@ pub fn open_lock_file(path: &Path) -> Result<File, PathError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        // Nobody who may write to the directory chooses another file for us.
+        .custom_flags(libc::O_NOFOLLOW)
         .open(path)
         .map_err(PathError::at("opening lock file", path))
 }

@@ -42,6 +42,50 @@ impl PathError {
     }
 }
 
+/// Reads a regular file of at most `limit` bytes; symlinks, devices and pipes
+/// are refused, and nothing is waited for.
+///
+/// # Errors
+/// A [`PathError`].
+pub fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>, PathError> {
+    use io::Read as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let refuse = |why: &str| PathError::new("reading", path, io::Error::other(why.to_owned()));
+    let file = std::fs::File::options()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+        .map_err(PathError::at("opening file", path))?;
+    let meta = file.metadata().map_err(PathError::at("getting status of", path))?;
+    if !meta.is_file() {
+        return Err(refuse("it is not a regular file"));
+    }
+    let mut text = Vec::new();
+    file.take(limit + 1).read_to_end(&mut text).map_err(PathError::at("reading", path))?;
+    if text.len() as u64 > limit {
+        return Err(refuse("it is too large"));
+    }
+    Ok(text)
+}
+
+/// Writes everything to an open file, pipe or socket, blocking or not, unless a
+/// signal comes.
+///
+/// # Errors
+/// Those of writing; [`io::ErrorKind::Interrupted`] after a signal.
+pub fn write_all(file: &std::fs::File, mut data: &[u8]) -> io::Result<()> {
+    use rustix::io::Errno;
+    while !data.is_empty() {
+        match rustix::io::write(file, data) {
+            Ok(count) => data = &data[count..],
+            Err(Errno::INTR) if !interrupt::requested() => {}
+            Err(Errno::AGAIN) => interrupt::wait_writable(file)?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 /// The system's own words, without Rust's "(os error N)".
 pub fn errno_text(error: &io::Error) -> String {
     let text = error.to_string();

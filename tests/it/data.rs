@@ -101,6 +101,13 @@ pub fn set_aside(world: &World, number: usize) {
     }
 }
 
+/// As [`forget`], also where there is nothing yet.
+pub fn forget_if_there(world: &World) {
+    if world.store().exists() {
+        forget(world);
+    }
+}
+
 /// Removes a store; the next command begins a new one at the same place.
 pub fn forget(world: &World) {
     for dir in ["store", "var"] {

@@ -19,5 +19,6 @@ mod test_nix;
 mod test_programs;
 mod test_protocol;
 mod test_query;
+mod test_robustness;
 mod test_stores;
 mod test_transfer;

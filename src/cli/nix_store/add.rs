@@ -49,12 +49,11 @@ fn add_all(
     algorithm: HashAlgorithm,
 ) -> anyhow::Result<()> {
     let progress = store.progress();
-    progress.begin("adding", Some(sources.len() as u64), Unit::Items);
+    progress.begin("adding", None, Unit::Bytes);
     let mut adder = store.adder();
     let mut paths = Vec::with_capacity(sources.len());
     let added = sources.iter().try_for_each(|source| {
         paths.push(add_one(&call.context, &mut adder, Path::new(source.as_ref()), method, algorithm)?);
-        progress.advance(1);
         anyhow::Ok(())
     });
     // What comes before a failure is added, and is said to be; but who

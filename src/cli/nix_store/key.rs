@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use nival::model::signature::SecretKey;
+use nival::sys::PathError;
 use nival::sys::atomic::replace_file;
 
 use super::Call;
@@ -16,8 +17,19 @@ pub fn generate(call: Call) -> anyhow::Result<()> {
         return usage("three arguments expected");
     };
     let key = generate_key(&text(name)?)?;
-    replace_file(&call.context.absolute(Path::new(public_file)), key.public().print().as_bytes(), 0o644)?;
-    Ok(replace_file(&call.context.absolute(Path::new(secret_file)), key.print().as_bytes(), 0o600)?)
+    write_key(&call.context.absolute(Path::new(public_file)), &key.public().print(), 0o644)?;
+    write_key(&call.context.absolute(Path::new(secret_file)), &key.print(), 0o600)
+}
+
+/// Replaces a regular file; anything else that is there (a device, a pipe) is
+/// written to.
+fn write_key(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => {
+            Ok(std::fs::write(path, text).map_err(PathError::at("writing to", path))?)
+        }
+        _ => Ok(replace_file(path, text.as_bytes(), mode)?),
+    }
 }
 
 /// A new secret key.

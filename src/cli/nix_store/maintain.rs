@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use nival::progress::Progress as _;
+use nival::progress::{Progress as _, Unit};
 use nival::store::local::verify::Damage;
 
 use super::Call;
@@ -40,7 +40,8 @@ pub fn verify_path(call: Call) -> anyhow::Result<()> {
         let hash = store.path_info(&path)?.nar_hash;
         work.push((path, hash));
     }
-    store.verify_contents(&work, |path, damage| {
+    call.context.ui.begin("checking", None, Unit::Bytes);
+    let checked = store.verify_contents(&work, |path, damage| {
         let shown = store.dir().display(path);
         let text = match damage {
             None => return Ok(()),
@@ -52,7 +53,9 @@ pub fn verify_path(call: Call) -> anyhow::Result<()> {
         call.context.ui.problem(&text);
         status = 1;
         Ok(())
-    })?;
+    });
+    call.context.ui.end();
+    checked?;
     if status == 0 { Ok(()) } else { Err(Exit(status).into()) }
 }
 

@@ -57,7 +57,7 @@ pub fn import(call: Call) -> anyhow::Result<()> {
     call.no_arguments()?;
     let store = call.context.open_store()?;
     let ui = &call.context.ui;
-    ui.begin("importing", None, Unit::Items);
+    ui.begin("importing", None, Unit::Bytes);
     let imported = store.import(stdin());
     ui.end();
     let mut out = Out::new();

@@ -2,11 +2,14 @@
 
 use std::io::BufReader;
 
+use nival::nar::NarError;
 use nival::progress::{Progress as _, Unit};
+use nival::store::StoreError;
 use nival::store::local::db::write::Existing;
 use nival::store::local::register::RegisterOptions;
 
 use super::Call;
+use crate::cli::error::BrokenPipe;
 use crate::cli::ui::{Out, stdin};
 
 /// Bytes of text read at a time.
@@ -22,11 +25,21 @@ pub fn dump_db(call: Call) -> anyhow::Result<()> {
         ui.begin("dumping the database", Some(store.db().count()?), Unit::Items);
         let result = store.dump_all(&mut out);
         ui.end();
-        result?;
+        lines(result)?;
     } else {
-        store.dump_paths(&call.store_paths(&store)?, &mut out)?;
+        lines(store.dump_paths(&call.store_paths(&store)?, &mut out))?;
     }
     out.finish()
+}
+
+/// A reader of lines who has seen enough is no failure.
+fn lines(result: nival::store::error::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(StoreError::Nar(NarError::Write(error))) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            Err(BrokenPipe { status: 0 }.into())
+        }
+        other => Ok(other?),
+    }
 }
 
 /// Registers what `--dump-db` wrote.

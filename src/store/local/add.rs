@@ -52,7 +52,7 @@ impl LocalStore {
         let wanted = ContentReferences { others: references, itself: false };
         let path = self.dir().content_path(name, &ca, &wanted)?;
         let (ingested, incoming, ()) =
-            self.take_in(Hashes::new(None), |sink| Ok(sink.regular(false, &mut &text[..])?))?;
+            self.take_in(Hashes::new(None, self.watcher()), |sink| Ok(sink.regular(false, &mut &text[..])?))?;
         let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
         info.references = wanted.others;
         info.ca = Some(ca);
@@ -83,7 +83,7 @@ impl Adder<'_> {
         crate::model::store_path::check_name(name)
             .map_err(|reason| StoreError::Name { path: name.to_owned(), reason })?;
         let archive = method == ContentAddressMethod::NixArchive;
-        let hashes = Hashes::new(archive.then_some(algorithm));
+        let hashes = Hashes::new(archive.then_some(algorithm), self.store.watcher());
         let (ingested, incoming, flat) = self.store.take_in(hashes, |sink| {
             if archive {
                 dump::walk(source, sink)?;
@@ -98,6 +98,7 @@ impl Adder<'_> {
         let path = self.store.dir().content_path(name, &ca, &ContentReferences::default())?;
         let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
         info.ca = Some(ca);
+        self.store.warn_of_depth(&path, ingested.depth);
         self.batch.add(incoming, info)?;
         Ok(path)
     }

@@ -17,10 +17,17 @@ use crate::model::{StorePath, ValidPathInfo};
 use crate::nar::{NarError, Sink};
 use crate::store::error::{Result, StoreError};
 use crate::sys::lock::PathLock;
-use crate::sys::remove;
+use crate::sys::{interrupt, remove};
 
 /// Paths registered together at most; each needs an open lock file.
 const MAX_PATHS: usize = 500;
+/// As many paths as leave descriptors for everything else.
+fn max_paths() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let share = limit.map_or(MAX_PATHS, |limit| usize::try_from(limit / 4).unwrap_or(MAX_PATHS));
+    share.clamp(1, MAX_PATHS)
+}
+
 /// Bytes of archives registered together at most, roughly.
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -78,6 +85,18 @@ impl LocalStore {
         let (ingested, tree) = ingest.finish();
         incoming.tree = Some(tree);
         Ok((ingested, incoming, filled))
+    }
+
+    /// Says that other programs will not take a path.
+    pub(super) fn warn_of_depth(&self, path: &StorePath, depth: usize) {
+        /// Directories within directories that the reference takes.
+        const REFERENCE_DEPTH: usize = 64;
+        if depth > REFERENCE_DEPTH {
+            self.progress().warn(&format!(
+                "path '{}' has {depth} directories within each other; Nix reads {REFERENCE_DEPTH} at most",
+                self.dir().display(path)
+            ));
+        }
     }
 
     /// Begins a batch.
@@ -152,7 +171,7 @@ impl Batch<'_> {
         self.held += incoming.held_bytes();
         self.paths.insert(info.path.clone());
         self.items.push((incoming, info));
-        let full = self.items.len() >= MAX_PATHS || self.bytes >= MAX_BYTES || self.held >= HELD;
+        let full = self.items.len() >= max_paths() || self.bytes >= MAX_BYTES || self.held >= HELD;
         if full { self.flush() } else { Ok(()) }
     }
 
@@ -258,7 +277,9 @@ impl<'s> Placing<'s> {
             store.check_derivation(&info.path)?;
         }
         let paths: Vec<&StorePath> = self.infos.iter().map(|info| &info.path).collect();
+        interrupt::check()?;
         store.sync_paths(&paths)?;
+        interrupt::check()?;
         store.write(|writer| {
             writer.register(&self.infos, Existing::Update, now(), |path| store.read_derivation(path))
         })?;
@@ -271,8 +292,11 @@ impl Drop for Placing<'_> {
     fn drop(&mut self) {
         for info in &self.infos {
             // Without a row it is rubbish, which the next to add the path, or
-            // a collection, would remove as well.
-            let _ = remove::remove(&self.store.real_path(&info.path));
+            // a collection, would remove as well. Where that is not certain it
+            // stays.
+            if matches!(self.store.db().is_valid(&info.path), Ok(false)) {
+                let _ = remove::remove(&self.store.real_path(&info.path));
+            }
         }
     }
 }
@@ -296,7 +320,9 @@ fn put_all(place: &Place, mut items: Vec<(Incoming, StorePath)>) -> Result<()> {
         }
     };
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..cores).map(|_| scope.spawn(work)).collect();
+        // Where no thread can be had this one does everything.
+        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
+        let others: Vec<_> = (1..cores).filter_map(spawn).collect();
         let mut result = work();
         for other in others {
             match other.join() {

@@ -50,7 +50,6 @@ impl LocalStore {
         loop {
             match self.import_item(&mut input, &mut batch) {
                 Ok(Some(path)) => {
-                    self.progress().advance(1);
                     imported.push(path);
                 }
                 Ok(None) => break,
@@ -76,7 +75,7 @@ impl LocalStore {
             _ => return Err(bad()),
         }
         let (ingested, incoming, ()) =
-            self.take_in(Hashes::new(None), |sink| Ok(reader::read(input, sink)?))?;
+            self.take_in(Hashes::new(None, self.watcher()), |sink| Ok(reader::read(input, sink)?))?;
         if input.number()? != EXPORT_MAGIC {
             return Err(StoreError::Input("Nix archive cannot be imported; wrong format".to_owned()));
         }
@@ -97,6 +96,7 @@ impl LocalStore {
         let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
         info.references = references;
         info.deriver = deriver;
+        self.warn_of_depth(&path, ingested.depth);
         batch.add(incoming, info)?;
         Ok(Some(path))
     }

@@ -4,12 +4,14 @@
 //! What is held back costs no write if the path turns out to be valid already.
 
 use std::ffi::{CStr, CString};
+use std::sync::Arc;
 
 use crate::model::{Hash, HashAlgorithm};
 use crate::nar::hashing::HashPipe;
 use crate::nar::restore::Restorer;
 use crate::nar::writer::{NarWriter, Output};
 use crate::nar::{Contents, NarError, Sink};
+use crate::progress::Progress;
 use crate::sys::interrupt;
 
 /// Bytes of a tree that are held in memory at most.
@@ -26,10 +28,11 @@ pub struct Hashes {
 }
 
 impl Hashes {
-    /// SHA-256, and another algorithm where one is asked for.
-    pub fn new(other: Option<HashAlgorithm>) -> Self {
+    /// SHA-256, and another algorithm where one is asked for; the watcher is
+    /// told of the bytes.
+    pub fn new(other: Option<HashAlgorithm>, watcher: Arc<dyn Progress>) -> Self {
         Self {
-            sha256: HashPipe::new(HashAlgorithm::Sha256),
+            sha256: HashPipe::new(HashAlgorithm::Sha256).watched(watcher),
             other: other.filter(|algorithm| *algorithm != HashAlgorithm::Sha256).map(HashPipe::new),
         }
     }
@@ -70,6 +73,8 @@ pub struct Ingested {
     pub nar_size: u64,
     /// The other hash of the archive, where one was asked for.
     pub other: Option<Hash>,
+    /// Directories within directories.
+    pub depth: usize,
 }
 
 enum Event {
@@ -133,6 +138,8 @@ impl Pending<'_> {
 
 /// A sink that takes a tree in.
 pub struct Ingest<'m> {
+    depth: usize,
+    deepest: usize,
     writer: NarWriter<Hashes>,
     tree: Pending<'m>,
 }
@@ -144,7 +151,7 @@ impl<'m> Ingest<'m> {
     /// None in practice.
     pub fn new(hashes: Hashes, make: Make<'m>) -> Result<Self, NarError> {
         let tree = Pending { held: Vec::new(), held_bytes: 0, on_disk: None, make: Some(make) };
-        Ok(Self { writer: NarWriter::new(hashes)?, tree })
+        Ok(Self { depth: 0, deepest: 0, writer: NarWriter::new(hashes)?, tree })
     }
 
     /// The hashes, and the tree to be written or dropped.
@@ -152,12 +159,14 @@ impl<'m> Ingest<'m> {
         let hashes = self.writer.into_output();
         let (nar_hash, nar_size) = hashes.sha256.finish();
         let other = hashes.other.map(|pipe| pipe.finish().0);
-        (Ingested { nar_hash, nar_size, other }, self.tree)
+        (Ingested { nar_hash, nar_size, other, depth: self.deepest }, self.tree)
     }
 }
 
 impl Sink for Ingest<'_> {
     fn enter_directory(&mut self) -> Result<(), NarError> {
+        self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
         self.writer.enter_directory()?;
         match &mut self.tree.on_disk {
             Some(restorer) => restorer.enter_directory(),
@@ -174,6 +183,7 @@ impl Sink for Ingest<'_> {
     }
 
     fn leave_directory(&mut self) -> Result<(), NarError> {
+        self.depth -= 1;
         self.writer.leave_directory()?;
         match &mut self.tree.on_disk {
             Some(restorer) => restorer.leave_directory(),

@@ -43,8 +43,6 @@ pub struct LocalOptions {
     pub sync: bool,
     /// Bytes set aside for collecting at a full disk (`gc-reserved-space`).
     pub reserved_space: u64,
-    /// Imported paths must be signed by a trusted key (`require-sigs`).
-    pub require_signatures: bool,
     /// Extended attributes that may stay on store files (`ignored-acls`).
     pub ignored_xattrs: Vec<String>,
 }
@@ -58,7 +56,6 @@ impl LocalOptions {
             db: DbOptions { fsync: true, wal: true },
             sync: true,
             reserved_space: 8 << 20,
-            require_signatures: true,
             ignored_xattrs: Vec::new(),
         }
     }
@@ -176,6 +173,11 @@ impl LocalStore {
         &*self.progress
     }
 
+    /// Whoever watches, for parts that outlive a call.
+    pub(super) fn watcher(&self) -> Arc<dyn Progress> {
+        Arc::clone(&self.progress)
+    }
+
     /// The database, for queries.
     pub fn db(&self) -> std::cell::Ref<'_, Db> {
         self.db.borrow()
@@ -247,12 +249,13 @@ impl LocalStore {
     /// [`StoreError::Missing`], [`StoreError::Derivation`], file errors.
     pub fn read_derivation(&self, path: &StorePath) -> Result<Derivation> {
         let real = self.layout().real_path(path);
-        let text = match std::fs::read(&real) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        // The largest derivations are a few megabytes.
+        const MAX_LEN: u64 = 64 << 20;
+        let text = match crate::sys::read_regular(&real, MAX_LEN) {
+            Err(error) if error.is_not_found() => {
                 return Err(StoreError::Missing(self.dir().print(path)));
             }
-            Err(error) => return Err(PathError::new("reading", real, error).into()),
+            text => text?,
         };
         Derivation::parse(self.dir(), &text)
             .map_err(|source| StoreError::Derivation { path: self.dir().print(path), source })

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::LocalStore;
 use crate::model::StorePath;
+use crate::settings::value::lexically_normal;
 use crate::store::error::{Result, StoreError};
 use crate::sys::lock::{self, LockKind};
 use crate::sys::{PathError, interrupt};
@@ -53,6 +54,14 @@ impl Finder<'_> {
             Ok(entries) => entries,
             // Gone since its parent was read, or never there.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && self.store.is_read_only() => {
+                // Who may only read the store may not see everything.
+                self.store.progress().warn(&format!(
+                    "cannot read directory \"{}\", so there may be more roots",
+                    dir.display()
+                ));
+                return Ok(());
+            }
             Err(error) => return Err(PathError::new("cannot read directory", dir, error).into()),
         };
         if depth > MAX_DEPTH {
@@ -138,7 +147,7 @@ impl Finder<'_> {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => continue,
                 Err(error) => return Err(PathError::new("opening", path, error).into()),
             };
-            if lock::try_lock(&file, &path, LockKind::Exclusive)? {
+            if lock::try_lock(&file, &path, LockKind::Shared)? {
                 // Its process is gone; the file is for the next collection to remove.
                 continue;
             }
@@ -257,16 +266,6 @@ fn read_link(link: &Path) -> Result<Option<PathBuf>> {
 
 /// A link's target as an absolute path without `.`, `..` and doubled slashes.
 fn absolute(link: &Path, target: &Path) -> PathBuf {
-    let base = link.parent().unwrap_or(Path::new("/"));
-    let mut out = PathBuf::from("/");
-    for part in base.join(target).components() {
-        match part {
-            std::path::Component::Normal(name) => out.push(name),
-            std::path::Component::ParentDir => {
-                out.pop();
-            }
-            _ => {}
-        }
-    }
-    out
+    let path = link.parent().unwrap_or(Path::new("/")).join(target);
+    lexically_normal(&path).unwrap_or(path)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use super::LocalStore;
 use crate::model::{Hash, HashAlgorithm, StorePath};
@@ -25,6 +25,11 @@ pub enum Damage {
     },
     /// It cannot be read.
     Unreadable(NarError),
+}
+
+/// Whether the system had no descriptor left.
+fn is_exhaustion(error: &PathError) -> bool {
+    matches!(error.source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 impl LocalStore {
@@ -63,40 +68,51 @@ impl LocalStore {
     }
 
     fn verify_existence(&self) -> Result<bool> {
-        let present = self.names_on_disk()?;
-        let mut missing = Vec::new();
-        let db = self.db();
-        db.each_id(|_, path, _| {
-            let base = path.rsplit('/').next().unwrap_or(path);
-            if !present.contains(base) {
-                missing.push(path.to_owned());
+        // The database first: what is registered after it was read is no
+        // concern of ours, and what is put into the directory meanwhile is
+        // there before its row.
+        let mut valid: Vec<Box<str>> = Vec::new();
+        self.db().each_id(|_, path, _| valid.push(path.rsplit('/').next().unwrap_or(path).into()))?;
+        let mut present = vec![false; valid.len()];
+        let dir = &self.layout().real_store_dir;
+        let error = |error| PathError::new("cannot read directory", dir, error);
+        for entry in std::fs::read_dir(dir).map_err(error)? {
+            let name = entry.map_err(error)?.file_name();
+            let found = name.to_str().map(|name| valid.binary_search_by(|valid| (**valid).cmp(name)));
+            if let Some(Ok(at)) = found {
+                present[at] = true;
             }
-        })?;
-        drop(db);
-        let missing: Result<Vec<StorePath>> =
-            missing.iter().map(|path| Ok(self.dir().parse(path)?)).collect();
-        // For each vanished path whether it was taken out.
-        let mut done: HashMap<StorePath, bool> = HashMap::new();
+        }
+        let missing: std::result::Result<Vec<StorePath>, _> = valid
+            .iter()
+            .zip(present)
+            .filter(|(_, present)| !present)
+            .map(|(name, _)| StorePath::from_base_name(name))
+            .collect();
         let missing = missing?;
+        // For each vanished path whether all is well now.
+        let mut done: HashMap<StorePath, bool> = HashMap::new();
         let gone: HashSet<&StorePath> = missing.iter().collect();
         for path in &missing {
             interrupt::check()?;
             self.remove_vanished(path, &gone, &mut done)?;
         }
-        Ok(done.values().all(|removed| *removed))
+        Ok(done.values().all(|well| *well))
     }
 
-    fn names_on_disk(&self) -> Result<HashSet<Box<str>>> {
-        let dir = &self.layout().real_store_dir;
-        let error = |error| PathError::new("cannot read directory", dir, error);
-        let mut names = HashSet::new();
-        for entry in std::fs::read_dir(dir).map_err(error)? {
-            let name = entry.map_err(error)?.file_name();
-            if let Some(name) = name.to_str() {
-                names.insert(name.into());
+    /// Takes the row of a vanished path away, unless it is there after all;
+    /// others may have put it back since the directory was read.
+    fn invalidate_vanished(&self, path: &StorePath) -> Result<()> {
+        let real = self.real_path(path);
+        self.write(|writer| match std::fs::symlink_metadata(&real) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let shown = self.dir().print(path);
+                self.progress().notice(&format!("path '{shown}' disappeared, removing from database..."));
+                writer.invalidate(path)
             }
-        }
-        Ok(names)
+            Err(error) => Err(PathError::new("getting status of", &real, error).into()),
+            Ok(_) => Ok(()),
+        })
     }
 
     /// Takes a vanished path out of the database after those that refer to it,
@@ -125,15 +141,20 @@ impl LocalStore {
                 continue;
             }
             let shown = self.dir().print(&path);
-            let removable = referrers.is_empty() && !self.is_read_only();
-            if removable {
-                self.progress().notice(&format!("path '{shown}' disappeared, removing from database..."));
-                self.write(|writer| writer.invalidate(&path))?;
-            } else {
+            let well = if !referrers.is_empty() {
                 self.progress()
-                    .notice(&format!("path '{shown}' disappeared, but it still has valid referrers!"));
-            }
-            done.insert(path, referrers.is_empty());
+                    .problem(&format!("path '{shown}' disappeared, but it still has valid referrers!"));
+                false
+            } else if self.is_read_only() {
+                self.progress().problem(&format!(
+                    "path '{shown}' disappeared; it stays registered, because the store cannot be written to"
+                ));
+                false
+            } else {
+                self.invalidate_vanished(&path)?;
+                true
+            };
+            done.insert(path, well);
         }
         Ok(())
     }
@@ -223,25 +244,26 @@ impl LocalStore {
         std::thread::scope(|scope| {
             let (sender, results) = mpsc::sync_channel(cores * 64);
             for _ in 0..cores {
-                let (next, stop, sender) = (&next, &stop, sender.clone());
-                scope.spawn(move || {
+                let (next, stop, sender, progress) = (&next, &stop, sender.clone(), &self.progress);
+                let work = move || {
                     while !stop.load(Ordering::Relaxed) {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some((path, expected)) = work.get(index) else { break };
                         let pipe = if cores > 1 { HashPipe::without_thread } else { HashPipe::new };
-                        let outcome = dump::hash_with(&layout.real_path(path), pipe(HashAlgorithm::Sha256));
-                        let (damage, size) = match outcome {
-                            Ok((hash, size)) if hash == *expected => (None, size),
-                            Ok((hash, size)) => {
-                                (Some(Damage::Modified { expected: *expected, found: hash }), size)
-                            }
-                            Err(error) => (Some(Damage::Unreadable(error)), 0),
+                        let pipe = pipe(HashAlgorithm::Sha256).watched(Arc::clone(progress));
+                        let damage = match dump::hash_with(&layout.real_path(path), pipe) {
+                            Ok((hash, _)) if hash == *expected => None,
+                            Ok((hash, _)) => Some(Damage::Modified { expected: *expected, found: hash }),
+                            Err(error) => Some(Damage::Unreadable(error)),
                         };
-                        if sender.send((index, damage, size)).is_err() {
+                        if sender.send((index, damage)).is_err() {
                             break;
                         }
                     }
-                });
+                };
+                std::thread::Builder::new()
+                    .spawn_scoped(scope, work)
+                    .map_err(PathError::at("starting a thread for", &layout.real_store_dir))?;
             }
             drop(sender);
             let outcome = self.in_order(work, results, &mut found);
@@ -253,17 +275,24 @@ impl LocalStore {
     fn in_order(
         &self,
         work: &[(StorePath, Hash)],
-        results: mpsc::Receiver<(usize, Option<Damage>, u64)>,
+        results: mpsc::Receiver<(usize, Option<Damage>)>,
         found: &mut impl FnMut(&StorePath, Option<Damage>) -> Result<()>,
     ) -> Result<()> {
         let mut waiting: HashMap<usize, Option<Damage>> = HashMap::new();
         let mut next = 0;
-        for (index, damage, size) in results {
-            self.progress().advance(size);
+        for (index, damage) in results {
             if let Some(Damage::Unreadable(NarError::Interrupted(signal))) = damage {
                 return Err(signal.into());
             }
-            waiting.insert(index, damage);
+            if let Some(Damage::Unreadable(NarError::Path(error))) = damage {
+                if is_exhaustion(&error) {
+                    // It says nothing of the path.
+                    return Err(error.into());
+                }
+                waiting.insert(index, Some(Damage::Unreadable(NarError::Path(error))));
+            } else {
+                waiting.insert(index, damage);
+            }
             while let Some(damage) = waiting.remove(&next) {
                 found(&work[next].0, damage)?;
                 next += 1;

@@ -1,6 +1,6 @@
 //! Queries.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use rusqlite::{OptionalExtension as _, Row, params};
 
@@ -357,6 +357,20 @@ impl Db {
     pub fn valid_output_ids(&self, drv: PathId, found: &mut Vec<PathId>) -> Result<()> {
         let sql = "select v.id from DerivationOutputs d join ValidPaths v on d.path = v.path where d.drv = ?";
         self.ids(sql, drv, found)
+    }
+
+    /// The valid derivations with known output paths.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn derivation_ids(&self) -> Result<HashSet<PathId>> {
+        let query = || {
+            let mut statement =
+                self.connection.prepare_cached("select distinct drv from DerivationOutputs")?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<HashSet<_>>>()
+        };
+        query().map_err(self.error("reading the derivations"))
     }
 
     /// The valid outputs of a valid derivation whose deriver it is.
