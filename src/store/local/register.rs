@@ -8,9 +8,7 @@
 //! empty line. Hash and size are left out where the registering side computes
 //! them itself.
 
-use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
-use std::os::fd::AsFd;
 
 use indexmap::IndexSet;
 
@@ -330,30 +328,5 @@ impl LocalStore {
                 Ok(output.write_all(&entry).map_err(crate::nar::NarError::Write)?)
             })
         })
-    }
-
-    /// The references that an entry of these paths needs and that are not
-    /// valid: for checks before registering.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn missing_references(&self, references: &BTreeSet<StorePath>) -> Result<Vec<StorePath>> {
-        let mut missing = Vec::new();
-        for path in references {
-            if !self.db().is_valid(path)? {
-                missing.push(path.clone());
-            }
-        }
-        Ok(missing)
-    }
-
-    /// Makes sure that what was written to the file system before is durable.
-    ///
-    /// # Errors
-    /// [`PathError`].
-    pub fn sync(&self) -> Result<()> {
-        let dir = &self.layout().real_store_dir;
-        let handle = crate::sys::dir::open_dir(dir)?;
-        Ok(rustix::fs::syncfs(handle.as_fd()).map_err(PathError::at("syncing the file system of", dir))?)
     }
 }
