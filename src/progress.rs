@@ -58,3 +58,17 @@ impl Progress for Silent {}
 pub fn silent() -> Arc<dyn Progress> {
     Arc::new(Silent)
 }
+
+/// A number of bytes for people: one decimal, in KiB or a larger unit.
+pub fn size_text(bytes: i64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    // Only one digit after the point is shown, so rounding does no harm.
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    // More than: exactly one MiB is "1024.0 KiB".
+    while value.abs() > 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}

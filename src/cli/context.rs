@@ -6,6 +6,8 @@ use std::sync::Arc;
 use nival::progress::Progress;
 use nival::settings::value::lexically_normal;
 use nival::settings::{self, Environment, Machine, Settings};
+use nival::store::local::gc::liveness::Keep;
+use nival::store::local::{Layout, LocalOptions};
 use nival::store::uri::{self, StoreUri, Surroundings};
 use nival::store::{LocalStore, StoreError};
 
@@ -84,11 +86,41 @@ impl Context {
         self.open_store_at(uri)
     }
 
+    /// Opens the store that the settings name, to collect its garbage.
+    ///
+    /// # Errors
+    /// See [`Context::open_store`].
+    pub fn open_store_to_collect(&self) -> anyhow::Result<LocalStore> {
+        let mut options = self.local_options()?;
+        options.use_reserve = true;
+        Ok(LocalStore::open(options, self.progress())?)
+    }
+
+    /// How the store that the settings name would be opened.
+    ///
+    /// # Errors
+    /// See [`Context::open_store`].
+    pub fn local_options(&self) -> anyhow::Result<LocalOptions> {
+        self.store_options(self.settings.store_uri())
+    }
+
+    /// The directory of the user's own profiles.
+    pub fn profiles_dir(&self, layout: &Layout) -> Option<PathBuf> {
+        if self.machine.is_root() {
+            return Some(layout.state_dir.join("profiles/per-user/root"));
+        }
+        Some(self.environment.state_home(self.machine.home(&self.environment).0.as_deref())?.join("profiles"))
+    }
+
     /// Opens the store that `uri` names.
     ///
     /// # Errors
     /// See [`Context::open_store`].
     pub fn open_store_at(&self, uri: &str) -> anyhow::Result<LocalStore> {
+        Ok(LocalStore::open(self.store_options(uri)?, self.progress())?)
+    }
+
+    fn store_options(&self, uri: &str) -> anyhow::Result<LocalOptions> {
         let uri = StoreUri::parse(uri, &self.current_dir).map_err(|error| Usage(error.to_string()))?;
         let around = Surroundings {
             environment: &self.environment,
@@ -101,7 +133,7 @@ impl Context {
             self.ui.warn(&warning);
         }
         self.warn_of_missing_group();
-        Ok(LocalStore::open(options, self.progress())?)
+        Ok(options)
     }
 
     /// Builds as root need users to build as.
@@ -115,6 +147,11 @@ impl Context {
         if !known {
             self.ui.warn(&format!("the group '{group}' specified in 'build-users-group' does not exist"));
         }
+    }
+
+    /// What keeps paths alive besides references, by the settings.
+    pub fn keep(&self) -> Keep {
+        Keep { derivations: self.settings.keep_derivations(), outputs: self.settings.keep_outputs() }
     }
 
     /// A path from the command line, absolute and without `.`, `..` and

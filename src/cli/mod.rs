@@ -1,10 +1,13 @@
 //! The programs: which one is meant, and what all of them have in common.
 
 mod args;
+mod collect;
 mod context;
 mod error;
+mod json;
 mod nival;
 mod nix;
+mod nix_collect_garbage;
 mod nix_hash;
 mod nix_store;
 mod tour;
@@ -28,7 +31,7 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("nix", nix::run),
     ("nix-env", not_built),
     ("nix-copy-closure", not_built),
-    ("nix-collect-garbage", not_built),
+    ("nix-collect-garbage", nix_collect_garbage::run),
     ("nix-daemon", not_built),
     ("nix-instantiate", not_built),
     ("nix-build", not_built),

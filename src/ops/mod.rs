@@ -1,4 +1,6 @@
 //! Verbs over stores: what takes more than one step.
 
 pub mod graph_text;
+pub mod profile;
 pub mod query;
+pub mod roots_report;

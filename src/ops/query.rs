@@ -1,11 +1,12 @@
 //! Questions about paths.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use crate::model::{StoreDir, StorePath};
 use crate::store::error::{Result, StoreError};
 use crate::store::local::db::graph::Graph;
 use crate::store::local::db::read::PathId;
+use crate::store::local::gc::liveness::{Keep, keepers};
 use crate::store::local::roots::Roots;
 use crate::store::{LocalStore, local::db::Db};
 
@@ -131,15 +132,6 @@ pub fn among(store: &LocalStore, paths: &[StorePath]) -> Result<Graph> {
     })
 }
 
-/// What keeps a path besides what refers to it.
-#[derive(Debug, Clone, Copy)]
-pub struct Keep {
-    /// A path keeps the derivation that made it (`keep-derivations`).
-    pub derivations: bool,
-    /// A derivation keeps the paths it made (`keep-outputs`).
-    pub outputs: bool,
-}
-
 /// The roots because of which one of the given paths is kept.
 ///
 /// # Errors
@@ -156,26 +148,12 @@ pub fn roots_of(
         for path in paths {
             start.extend(db.id_of(path)?);
         }
-        // Most paths are no derivations, which need not be asked for outputs.
-        let derivations = if keep.derivations { db.derivation_ids()? } else { HashSet::new() };
-        let mut more = Vec::new();
-        Graph::reach(&db, &start, |id, found| {
-            db.referrer_ids(id, found)?;
-            if derivations.contains(&id) {
-                db.ids_derived_by(id, &mut more)?;
-                found.extend_from_slice(&more);
-            }
-            if keep.outputs {
-                db.valid_deriver_ids(id, &mut more)?;
-                found.extend_from_slice(&more);
-            }
-            Ok(())
-        })
+        keepers(&db, &start, keep)
     })?;
     let mut found = BTreeSet::new();
     for (path, holders) in all {
         if above.find(path).is_some() {
-            found.extend(holders.iter().map(|holder| (holder.clone(), path.clone())));
+            found.extend(holders.iter().map(|holder| (holder.to_string(), path.clone())));
         }
     }
     Ok(found)

@@ -142,6 +142,18 @@ impl Environment {
         files
     }
 
+    /// The user's directory for state: NIX_STATE_HOME, else XDG_STATE_HOME/nix, else
+    /// ~/.local/state/nix.
+    pub fn state_home(&self, home: Option<&Path>) -> Option<PathBuf> {
+        if let Some(dir) = self.non_empty("NIX_STATE_HOME") {
+            return Some(PathBuf::from(dir));
+        }
+        match self.non_empty("XDG_STATE_HOME") {
+            Some(dir) => Some(Path::new(dir).join("nix")),
+            None => home.map(|home| home.join(".local/state/nix")),
+        }
+    }
+
     /// The elements of NIX_PATH, if it is set; then it replaces `nix-path` from all files.
     ///
     /// A colon after `flake` or `channel`, or in the `://` of certain URLs, does not separate.

@@ -108,6 +108,9 @@ pub enum StoreError {
     /// The roots of the collector cannot be told.
     #[error("{0}")]
     Roots(String),
+    /// Something that may be a root cannot be read.
+    #[error("{0}; it may be a root, so nothing is deleted until it can be read or is gone")]
+    UnreadableRoot(PathError),
     /// Text input (load-db, register-validity) that breaks its format.
     #[error("{0}")]
     Input(String),

@@ -217,6 +217,7 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
             || settings.fsync_store_paths()
             || settings.sync_before_registering(),
         reserved_space: u64::try_from(settings.gc_reserved_space()).unwrap_or(0),
+        use_reserve: false,
         ignored_xattrs: settings.ignored_acls().iter().cloned().collect(),
     };
     Ok((options, warnings))

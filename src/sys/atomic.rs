@@ -33,6 +33,38 @@ pub fn replace_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), PathE
     sync_dir(dir)
 }
 
+/// Makes a symlink to `target` aside and renames it over `path`; the directory
+/// is synced too.
+///
+/// # Errors
+/// A [`PathError`]; what was at `path` is then still there.
+pub fn replace_symlink(path: &Path, target: &Path) -> Result<(), PathError> {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let error = |operation| PathError::at(operation, path);
+    let aside = loop {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(format!(".tmp-{}-{number}", std::process::id()));
+        match std::os::unix::fs::symlink(target, &aside) {
+            // Left by a killed process that had our number.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => {
+                made.map_err(error("creating symlink"))?;
+                break aside;
+            }
+        }
+    };
+    if let Err(failure) = std::fs::rename(&aside, path) {
+        let _ = std::fs::remove_file(&aside);
+        return Err(error("renaming symlink to")(failure));
+    }
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => sync_dir(dir),
+        _ => sync_dir(Path::new(".")),
+    }
+}
+
 /// Makes what was created, renamed or removed in `dir` durable.
 ///
 /// # Errors

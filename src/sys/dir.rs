@@ -15,14 +15,14 @@ use super::PathError;
 pub const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// The names in a directory, sorted by their bytes, with their types.
+/// The names in a directory, sorted by their bytes, with types and inodes.
 ///
 /// All names lie in one buffer, NUL-terminated, so that a directory costs
 /// little more than the bytes of its names.
 #[derive(Default)]
 pub struct Names {
     bytes: Vec<u8>,
-    index: Vec<(usize, FileType)>,
+    index: Vec<(usize, FileType, u64)>,
     next: usize,
 }
 
@@ -46,7 +46,7 @@ impl Names {
                 let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
                 file_type = FileType::from_raw_mode(stat.st_mode);
             }
-            names.index.push((names.bytes.len(), file_type));
+            names.index.push((names.bytes.len(), file_type, entry.ino()));
             names.bytes.extend_from_slice(name.to_bytes_with_nul());
         }
         let bytes = &names.bytes;
@@ -56,9 +56,14 @@ impl Names {
 
     /// The next name in order.
     pub fn take_next(&mut self) -> Option<(&CStr, FileType)> {
-        let &(at, file_type) = self.index.get(self.next)?;
+        self.take_next_with_inode().map(|(name, file_type, _)| (name, file_type))
+    }
+
+    /// The next name in order, with the number of its inode.
+    pub fn take_next_with_inode(&mut self) -> Option<(&CStr, FileType, u64)> {
+        let &(at, file_type, inode) = self.index.get(self.next)?;
         self.next += 1;
-        Some((name_at(&self.bytes, at), file_type))
+        Some((name_at(&self.bytes, at), file_type, inode))
     }
 
     /// How many there are, taken or not.

@@ -87,6 +87,23 @@ pub fn lock(file: &File, path: &Path, kind: LockKind, waiting: impl FnOnce()) ->
     }
 }
 
+/// The numbers of the processes that hold a lock on the file at `path`, as far
+/// as the kernel tells.
+pub fn holders(path: &Path) -> Vec<String> {
+    let Ok(meta) = std::fs::symlink_metadata(path) else { return Vec::new() };
+    let (dev, inode) = (meta.dev(), meta.ino());
+    let file = format!("{:02x}:{:02x}:{inode}", rustix::fs::major(dev), rustix::fs::minor(dev));
+    let table = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    // "1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF"; those that wait
+    // have an arrow in front of the kind.
+    let holder = |line: &str| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let held = words.get(1) != Some(&"->") && words.get(5) == Some(&file.as_str());
+        held.then(|| words[4].to_owned())
+    };
+    table.lines().filter_map(holder).collect()
+}
+
 /// A lock file that is removed when its holder is done with it.
 ///
 /// Whoever acquires it makes sure that the file is still the one the path

@@ -6,7 +6,10 @@ pub mod dir;
 pub mod interrupt;
 pub mod lock;
 pub mod remove;
+pub mod socket;
 pub mod sqlite;
+pub mod threads;
+pub mod walk;
 pub mod writeback;
 
 use std::io;

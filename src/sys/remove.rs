@@ -1,14 +1,16 @@
 //! Removing a tree of any depth, relative to directory handles.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
 use super::dir::{DIRECTORY, DirStack, Names};
-use super::{PathError, dir};
+use super::{PathError, dir, interrupt};
 
 /// Removes `name` in `parent`, whatever it is; true if it was there.
 ///
@@ -18,15 +20,7 @@ use super::{PathError, dir};
 /// # Errors
 /// The first [`PathError`]; what was removed till then is gone.
 pub fn remove_at(parent: BorrowedFd<'_>, name: &CStr, shown: &Path) -> Result<bool, PathError> {
-    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) => return Ok(true),
-        Err(Errno::NOENT) => return Ok(false),
-        // EISDIR is Linux's answer for a directory, EPERM that of POSIX.
-        Err(Errno::ISDIR | Errno::PERM) => {}
-        Err(error) => return Err(PathError::new("removing", shown, error)),
-    }
-    remove_directory(parent, name, shown)?;
-    Ok(true)
+    Remover { freed: None }.remove(parent, name, shown)
 }
 
 /// As [`remove_at`], by path.
@@ -41,63 +35,194 @@ pub fn remove(path: &Path) -> Result<bool, PathError> {
     }
 }
 
-fn remove_directory(parent: BorrowedFd<'_>, name: &CStr, shown: &Path) -> Result<(), PathError> {
-    // Names from the root down, for messages and for the rmdir on the way up.
-    let mut trail: Vec<(CString, Names)> = Vec::new();
-    let path_of = |trail: &[(CString, Names)], last: &CStr| -> PathBuf {
-        let mut path = shown.to_owned();
-        for (name, _) in trail.iter().skip(1) {
-            path.push(Path::new(std::ffi::OsStr::new(&*name.to_string_lossy())));
+/// As [`remove_at`]; counts what is given back, and ends with `EINTR` when a
+/// signal has come.
+///
+/// # Errors
+/// See [`remove_at`].
+pub fn remove_counted(
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    shown: &Path,
+    freed: &Freed,
+) -> Result<bool, PathError> {
+    Remover { freed: Some(freed) }.remove(parent, name, shown)
+}
+
+/// Locks by inode; each serves many inodes.
+const STRIPES: usize = 64;
+
+/// The bytes in files whose last link was removed, added up by several threads.
+pub struct Freed {
+    bytes: AtomicU64,
+    /// Two links of one file are not removed at the same moment, or neither
+    /// would be seen as the last.
+    stripes: [Mutex<()>; STRIPES],
+}
+
+impl Default for Freed {
+    fn default() -> Self {
+        Self { bytes: AtomicU64::new(0), stripes: [const { Mutex::new(()) }; STRIPES] }
+    }
+}
+
+impl Freed {
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes that came free in another way.
+    pub fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Removes something that is no directory.
+    ///
+    /// # Errors
+    /// Those of fstatat and unlinkat.
+    pub fn unlink(&self, parent: BorrowedFd<'_>, name: &CStr, inode: u64) -> Result<(), Errno> {
+        let stripe = usize::try_from(inode % STRIPES as u64).unwrap_or(0);
+        let _alone = self.stripes[stripe].lock();
+        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
+        if stat.st_nlink == 1 {
+            self.add(u64::try_from(stat.st_size).unwrap_or(0));
         }
-        path.push(&*last.to_string_lossy());
-        path
-    };
-    let open = |at: BorrowedFd<'_>, name: &CStr| -> Result<(std::os::fd::OwnedFd, Names), Errno> {
-        let handle = match rustix::fs::openat(at, name, DIRECTORY, Mode::empty()) {
-            Err(Errno::ACCESS) => {
-                rustix::fs::chmodat(at, name, Mode::RWXU, AtFlags::empty())?;
-                rustix::fs::openat(at, name, DIRECTORY, Mode::empty())?
-            }
-            other => other?,
+        Ok(())
+    }
+}
+
+struct Remover<'f> {
+    freed: Option<&'f Freed>,
+}
+
+/// A directory on the way down: its name in the one above, and what is left of
+/// its entries.
+type Step = (CString, Names);
+
+impl Remover<'_> {
+    fn remove(&self, parent: BorrowedFd<'_>, name: &CStr, shown: &Path) -> Result<bool, PathError> {
+        let error = |errno| PathError::new("removing", shown, errno);
+        let unlinked = match self.freed {
+            None => rustix::fs::unlinkat(parent, name, AtFlags::empty()),
+            Some(freed) => match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Err(Errno::ISDIR),
+                Ok(stat) => freed.unlink(parent, name, stat.st_ino),
+                Err(errno) => Err(errno),
+            },
         };
-        let names = Names::read(handle.as_fd())?;
-        if !names.is_empty() && !rustix::process::geteuid().is_root() {
-            // Entries of a read-only directory cannot be unlinked by its owner.
-            rustix::fs::fchmod(&handle, Mode::RWXU)?;
+        match unlinked {
+            Ok(()) => return Ok(true),
+            Err(Errno::NOENT) => return Ok(false),
+            // EISDIR is Linux's answer for a directory, EPERM that of POSIX.
+            Err(Errno::ISDIR | Errno::PERM) => {}
+            Err(errno) => return Err(error(errno)),
         }
-        Ok((handle, names))
-    };
-    let (handle, names) = open(parent, name).map_err(PathError::at("opening directory", shown))?;
-    let mut stack = DirStack::new(handle);
-    trail.push((name.to_owned(), names));
-    while let Some((_, names)) = trail.last_mut() {
-        let Some((entry, file_type)) = names.take_next() else {
-            let Some((left, _)) = trail.pop() else { break };
-            stack.leave().map_err(PathError::at("leaving directory", shown))?;
-            let at = if trail.is_empty() { parent } else { stack.current() };
-            match rustix::fs::unlinkat(at, &left, AtFlags::REMOVEDIR) {
-                Ok(()) | Err(Errno::NOENT) => continue,
-                Err(error) => {
-                    return Err(PathError::new("removing directory", path_of(&trail, &left), error));
-                }
+        match self.directory(parent, name, shown) {
+            // It is no directory: the first answer was meant.
+            Err(failure) if failure.source.raw_os_error() == Some(Errno::NOTDIR.raw_os_error()) => {
+                Err(error(unlinked.err().unwrap_or(Errno::NOTDIR)))
             }
-        };
-        let entry = entry.to_owned();
-        if file_type == FileType::Directory {
-            let opened = open(stack.current(), &entry);
-            let (handle, names) =
-                opened.map_err(|e| PathError::new("opening directory", path_of(&trail, &entry), e))?;
-            stack.enter(handle).map_err(PathError::at("entering directory", shown))?;
-            trail.push((entry, names));
-        } else {
-            match rustix::fs::unlinkat(stack.current(), &entry, AtFlags::empty()) {
-                // Gone already: somebody else removes the same tree.
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(error) => return Err(PathError::new("removing", path_of(&trail, &entry), error)),
-            }
+            removed => removed.map(|()| true),
         }
     }
-    Ok(())
+
+    fn unlink(&self, at: BorrowedFd<'_>, name: &CStr, inode: u64) -> Result<(), Errno> {
+        match self.freed {
+            None => rustix::fs::unlinkat(at, name, AtFlags::empty()),
+            Some(freed) => freed.unlink(at, name, inode),
+        }
+    }
+
+    fn directory(&self, parent: BorrowedFd<'_>, name: &CStr, shown: &Path) -> Result<(), PathError> {
+        // Names from the root down, for messages and for the rmdir on the way up.
+        let mut trail: Vec<Step> = Vec::new();
+        let (handle, names) = open(parent, name).map_err(PathError::at("opening directory", shown))?;
+        let mut stack = DirStack::new(handle);
+        trail.push((name.to_owned(), names));
+        while let Some((_, names)) = trail.last_mut() {
+            if self.freed.is_some() && interrupt::requested() {
+                return Err(PathError::new("removing", shown, Errno::INTR));
+            }
+            let Some((entry, file_type, inode)) = names.take_next_with_inode() else {
+                let Some((left, _)) = trail.pop() else { break };
+                stack.leave().map_err(PathError::at("leaving directory", shown))?;
+                let at = if trail.is_empty() { parent } else { stack.current() };
+                match rustix::fs::unlinkat(at, &left, AtFlags::REMOVEDIR) {
+                    Ok(()) | Err(Errno::NOENT) => continue,
+                    Err(errno) => {
+                        return Err(PathError::new("removing directory", below(shown, &trail, &left), errno));
+                    }
+                }
+            };
+            let entry = entry.to_owned();
+            if file_type == FileType::Directory {
+                let (handle, names) = match open(stack.current(), &entry) {
+                    Ok(opened) => opened,
+                    // Removed or replaced since the directory was read.
+                    Err(Errno::NOENT) => continue,
+                    Err(Errno::NOTDIR | Errno::LOOP) => {
+                        let _ = self.unlink(stack.current(), &entry, inode);
+                        continue;
+                    }
+                    Err(errno) => {
+                        return Err(PathError::new("opening directory", below(shown, &trail, &entry), errno));
+                    }
+                };
+                stack.enter(handle).map_err(PathError::at("entering directory", shown))?;
+                trail.push((entry, names));
+            } else {
+                match self.unlink(stack.current(), &entry, inode) {
+                    // Gone already: somebody else removes the same tree.
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(errno) => {
+                        return Err(PathError::new("removing", below(shown, &trail, &entry), errno));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The path of an entry of the innermost directory of `trail`.
+fn below(shown: &Path, trail: &[Step], last: &CStr) -> PathBuf {
+    let mut path = shown.to_owned();
+    let inner = trail.iter().skip(1).map(|(name, _)| name.as_c_str());
+    // The first name is that of `shown` itself.
+    for name in inner.chain((!trail.is_empty()).then_some(last)) {
+        path.push(&*name.to_string_lossy());
+    }
+    path
+}
+
+/// Opens a directory so that its entries can be removed.
+fn open(at: BorrowedFd<'_>, name: &CStr) -> Result<(OwnedFd, Names), Errno> {
+    let handle = match rustix::fs::openat(at, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            make_accessible(at, name)?;
+            rustix::fs::openat(at, name, DIRECTORY, Mode::empty())?
+        }
+        other => other?,
+    };
+    let names = Names::read(handle.as_fd())?;
+    if !names.is_empty() && !rustix::process::geteuid().is_root() {
+        // Entries of a read-only directory cannot be unlinked by its owner.
+        rustix::fs::fchmod(&handle, Mode::RWXU)?;
+    }
+    Ok((handle, names))
+}
+
+/// Gives the owner every permission on a directory that is not to be read.
+fn make_accessible(at: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    use rustix::fs::OFlags;
+    // By a handle on the very directory, since chmod by name follows a symlink
+    // that was put in its place.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = rustix::fs::openat(at, name, flags, Mode::empty())?;
+    use std::os::fd::AsRawFd as _;
+    rustix::fs::chmod(format!("/proc/self/fd/{}", handle.as_raw_fd()), Mode::RWXU)
 }
 
 #[cfg(test)]

@@ -78,7 +78,9 @@ impl World {
             std::fs::create_dir(world.path(dir)).unwrap();
         }
         world.write("etc/nix.conf", CONF);
-        for program in ["nival", "nix-store", "nix-hash", "nix", "nix-env", "nix-build"] {
+        for program in
+            ["nival", "nix-store", "nix-hash", "nix", "nix-env", "nix-build", "nix-collect-garbage"]
+        {
             std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_nival"), world.path("bin").join(program)).unwrap();
         }
         world

@@ -12,6 +12,8 @@ mod common;
 mod data;
 
 mod test_architecture;
+mod test_gc;
+mod test_gc_liveness;
 mod test_hash;
 mod test_import_damage;
 mod test_interop;

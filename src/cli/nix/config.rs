@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 
-use super::json::Style;
 use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::args;
 use crate::cli::context::Context;
 use crate::cli::error::usage;
+use crate::cli::json::Style;
 use crate::cli::ui::Out;
 
 /// `nix config show`.

@@ -10,11 +10,11 @@ use nival::store::local::db::graph::Graph;
 use nival::sys::interrupt;
 
 use super::info_json::method_name;
-use super::json::{Json, Style};
 use super::selection::{Selection, deriver};
 use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
+use crate::cli::json::{Json, Style};
 
 /// The version of the format.
 pub const FORMAT: u64 = 4;

@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 
 use super::derivation::{FORMAT, STRUCTURED};
 use super::hash::parse_algorithm;
-use super::json::compact;
 use super::words::Words;
 use super::{Command, framed};
 use crate::cli::context::Context;
+use crate::cli::json::compact;
 use crate::cli::ui::Out;
 use crate::cli::ui::read_stdin;
 

@@ -16,7 +16,7 @@ use nival::model::{ContentAddress, ContentAddressMethod, HashFormat, StoreDir};
 use nival::store::StoreError;
 use nival::store::local::db::read::RawPath;
 
-use super::json::Json;
+use crate::cli::json::Json;
 
 /// The versions of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

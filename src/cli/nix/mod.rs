@@ -6,11 +6,11 @@
 mod config;
 mod derivation;
 mod derivation_add;
+mod gc;
 mod hash;
 mod help;
 mod info_json;
 mod installable;
-mod json;
 mod key;
 mod log;
 mod nar;

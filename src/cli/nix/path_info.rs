@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use nival::model::StorePath;
-use nival::progress::Progress as _;
+use nival::progress::{Progress as _, size_text};
 use nival::store::LocalStore;
 use nival::store::local::db::closure_sizes::closure_sizes;
 use nival::store::local::db::graph::{Graph, Node};
@@ -13,11 +13,11 @@ use nival::store::local::db::read::RawPath;
 use nival::sys::interrupt;
 
 use super::info_json::{Format, InfoWriter};
-use super::json::{Style, handed_through};
 use super::selection::Selection;
 use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
+use crate::cli::json::{Style, handed_through};
 use crate::cli::ui::Out;
 
 /// `nix path-info`.
@@ -214,16 +214,7 @@ fn vouchers(raw: &RawPath) -> String {
 
 /// A size with one digit after the point and a unit.
 fn human(bytes: u64) -> String {
-    const UNITS: &[&str] = &["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    // Only one digit after the point is shown, so rounding does no harm.
-    let mut amount = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    // More than: exactly one MiB is "1024.0 KiB".
-    while amount > 1024.0 && unit + 1 < UNITS.len() {
-        amount /= 1024.0;
-        unit += 1;
-    }
-    format!("{amount:6.1} {}", UNITS[unit])
+    format!("{:>10}", size_text(i64::try_from(bytes).unwrap_or(i64::MAX)))
 }
 
 /// The sizes of all closures, if they are wanted.

@@ -5,13 +5,13 @@ use std::ffi::OsString;
 use nival::model::store_path::HASH_LEN;
 use nival::store::uri::{StoreKind, StoreUri};
 
-use super::json::Style;
 use super::nar;
 use super::selection::Selection;
 use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
+use crate::cli::json::Style;
 use crate::cli::ui::Out;
 
 /// The URL of the store in use, for the user.

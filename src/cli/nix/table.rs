@@ -2,6 +2,7 @@
 
 use super::derivation::Show;
 use super::derivation_add::Add as AddDerivation;
+use super::gc::{Delete, Gc};
 use super::hash::{self, Convert, HashFile, HashPath};
 use super::help::Help;
 use super::key::{GenerateSecret, SecretToPublic};
@@ -168,10 +169,15 @@ pub const TABLE: &[Row] = &[
         "Copy signatures from other stores (not available in this version)",
         make::<CopySigs>,
     ),
-    later("store delete"),
+    built(
+        "store delete",
+        "[--ignore-liveness] [-r] [--stdin] PATHS...",
+        "Delete store paths that nothing keeps",
+        make::<Delete>,
+    ),
     later("store diff-closures"),
     built("store dump-path", "INSTALLABLE", "Print the archive of a store path", make::<DumpPath>),
-    later("store gc"),
+    built("store gc", "[--dry-run] [--max BYTES]", "Delete everything that no root leads to", make::<Gc>),
     built("store info", "[--json]", "Open the store and say which one it is", make::<Info>),
     built("store ls", "[-l] [-R] [-d] [--json] PATH", "List what is in a store path", make::<StoreLs>),
     later("store make-content-addressed"),

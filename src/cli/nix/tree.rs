@@ -6,8 +6,8 @@ use std::io::Write as _;
 use nival::nar::NarError;
 use nival::nar::listing::{Node, Visitor};
 
-use super::json::{Json, Style, handed_through};
 use crate::cli::error::usage;
+use crate::cli::json::{Json, Style, handed_through};
 use crate::cli::ui::Out;
 
 /// What the flags say about a listing.

@@ -1,6 +1,7 @@
 //! `nix-store`: one operation, its flags and its arguments, in any order.
 
 mod add;
+mod gc;
 mod key;
 mod maintain;
 mod query;
@@ -26,6 +27,8 @@ pub struct Call {
     pub flags: Vec<String>,
     /// All other words, in order.
     pub arguments: Vec<OsString>,
+    /// The value of `--max-freed`.
+    pub max_freed: Option<u64>,
 }
 
 type Operation = fn(Call) -> anyhow::Result<()>;
@@ -52,8 +55,8 @@ const OPERATIONS: &[(&[&str], Option<Operation>)] = &[
     (&["--check-validity"], Some(validity::check_validity)),
     (&["--generate-binary-cache-key"], Some(key::generate)),
     (&["--realise", "--realize", "-r"], None),
-    (&["--gc"], None),
-    (&["--delete"], None),
+    (&["--gc"], Some(gc::gc)),
+    (&["--delete"], Some(gc::delete)),
     (&["--optimise", "--optimize"], None),
     (&["--repair-path"], None),
     (&["--serve"], None),
@@ -67,6 +70,7 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
     let mut operation: Option<(&str, Option<Operation>)> = None;
     let (mut flags, mut arguments) = (Vec::new(), Vec::new());
     let mut from_stdin = false;
+    let mut max_freed = None;
     while let Some(word) = args.next() {
         let flag = match word {
             Word::Argument(argument) => {
@@ -84,6 +88,12 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
         }
         match flag.as_str() {
             "--stdin" => from_stdin = true,
+            "--max-freed" => {
+                let Ok(value) = args.text(&flag) else { return usage("'--max-freed' requires an argument") };
+                let number = nival::settings::flags::parse_unit_number(&value);
+                max_freed = Some(number.map_err(|error| super::error::Usage(error.to_string()))?);
+                flags.push(flag);
+            }
             // Of realisation; the operations here make no links and build nothing.
             "--add-root" => {
                 if args.value(&flag).is_err() {
@@ -111,7 +121,7 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
     let Some(run) = run else {
         anyhow::bail!("'nix-store {name}' is not available in this version of Nival");
     };
-    run(Call { context, flags, arguments })
+    run(Call { context, flags, arguments, max_freed })
 }
 
 fn help() -> anyhow::Result<()> {

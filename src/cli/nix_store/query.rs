@@ -5,9 +5,10 @@ use std::io::Write as _;
 
 use nival::model::StorePath;
 use nival::ops::graph_text::{self, TreeWriter};
-use nival::ops::query::{self, Keep};
+use nival::ops::query;
 use nival::store::LocalStore;
 use nival::store::local::db::graph::{Graph, Node};
+use nival::store::local::roots::RootSearch;
 
 use super::Call;
 use crate::cli::args::text;
@@ -223,9 +224,8 @@ impl Query {
         if paths.is_empty() {
             return Ok(());
         }
-        let settings = &self.call.context.settings;
-        let keep = Keep { derivations: settings.keep_derivations(), outputs: settings.keep_outputs() };
-        let roots = self.store.find_roots(false)?;
+        let keep = self.call.context.keep();
+        let roots = self.store.find_roots(RootSearch::default())?;
         for (holder, path) in query::roots_of(&self.store, &paths, &roots, keep)? {
             let path = self.store.dir().print(&path);
             self.out.line(format_args!("{holder} -> {path}"))?;

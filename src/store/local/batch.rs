@@ -17,7 +17,7 @@ use crate::model::{StorePath, ValidPathInfo};
 use crate::nar::{NarError, Sink};
 use crate::store::error::{Result, StoreError};
 use crate::sys::lock::PathLock;
-use crate::sys::{interrupt, remove};
+use crate::sys::{interrupt, remove, threads};
 
 /// Paths registered together at most; each needs an open lock file.
 const MAX_PATHS: usize = 500;
@@ -302,15 +302,11 @@ impl Drop for Placing<'_> {
 }
 
 /// Puts trees in their places, on all cores where there are several.
-fn put_all(place: &Place, mut items: Vec<(Incoming, StorePath)>) -> Result<()> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
-    if cores <= 1 {
-        return items.drain(..).try_for_each(|(incoming, path)| incoming.put(place, &path));
-    }
+fn put_all(place: &Place, items: Vec<(Incoming, StorePath)>) -> Result<()> {
     let next = AtomicUsize::new(0);
     let slots: Vec<std::sync::Mutex<Option<(Incoming, StorePath)>>> =
         items.into_iter().map(|item| std::sync::Mutex::new(Some(item))).collect();
-    let work = || -> Result<()> {
+    threads::on_all_cores(slots.len(), || {
         loop {
             let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
             let item = slot.lock().ok().and_then(|mut slot| slot.take());
@@ -318,19 +314,6 @@ fn put_all(place: &Place, mut items: Vec<(Incoming, StorePath)>) -> Result<()> {
                 incoming.put(place, &path)?;
             }
         }
-    };
-    std::thread::scope(|scope| {
-        // Where no thread can be had this one does everything.
-        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
-        let others: Vec<_> = (1..cores).filter_map(spawn).collect();
-        let mut result = work();
-        for other in others {
-            match other.join() {
-                Ok(outcome) => result = result.and(outcome),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        result
     })
 }
 

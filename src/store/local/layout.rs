@@ -66,11 +66,41 @@ impl Layout {
         self.state_dir.join("temproots")
     }
 
-    /// Makes what is missing, the room reserved for a full disk included.
+    /// Symlinks to the links elsewhere that are roots.
+    pub fn auto_roots_dir(&self) -> PathBuf {
+        self.state_dir.join("gcroots/auto")
+    }
+
+    /// Where a running collector answers.
+    pub fn gc_socket(&self) -> PathBuf {
+        self.state_dir.join("gc-socket/socket")
+    }
+
+    /// Room kept for collecting at a full disk.
+    pub fn reserved(&self) -> PathBuf {
+        self.db_dir().join("reserved")
+    }
+
+    /// Gives up the room reserved for a full disk.
     ///
     /// # Errors
     /// A [`PathError`].
-    pub fn create(&self, reserved: u64) -> Result<(), PathError> {
+    pub fn release_reserve(&self) -> Result<(), PathError> {
+        let path = self.reserved();
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(PathError::new("removing", path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes what is missing; also, unless it is to be used just now, so many
+    /// bytes of room reserved for a full disk.
+    ///
+    /// # Errors
+    /// A [`PathError`].
+    pub fn create(&self, reserved: Option<u64>) -> Result<(), PathError> {
         create_dirs(&self.real_store_dir)?;
         create_dir(&self.links_dir())?;
         create_dirs(&self.state_dir)?;
@@ -79,7 +109,9 @@ impl Layout {
         }
         // A collection at a full disk removes this file to have room to work
         // in; where there is no room for it now, the store is used without.
-        let _ = reserve(&self.db_dir().join("reserved"), reserved);
+        if let Some(size) = reserved {
+            let _ = reserve(&self.reserved(), size);
+        }
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 pub mod add;
 pub mod batch;
 pub mod db;
+pub mod gc;
 pub mod import;
 pub mod ingest;
 pub mod layout;
@@ -43,6 +44,8 @@ pub struct LocalOptions {
     pub sync: bool,
     /// Bytes set aside for collecting at a full disk (`gc-reserved-space`).
     pub reserved_space: u64,
+    /// That room is given up while the store is open, to work at a full disk.
+    pub use_reserve: bool,
     /// Extended attributes that may stay on store files (`ignored-acls`).
     pub ignored_xattrs: Vec<String>,
 }
@@ -56,6 +59,7 @@ impl LocalOptions {
             db: DbOptions { fsync: true, wal: true },
             sync: true,
             reserved_space: 8 << 20,
+            use_reserve: false,
             ignored_xattrs: Vec::new(),
         }
     }
@@ -109,7 +113,10 @@ impl LocalStore {
         let layout = &options.layout;
         // Before anything is written to a store that is not for us.
         db::check_version(&layout.db_dir())?;
-        layout.create(options.reserved_space)?;
+        if options.use_reserve {
+            layout.release_reserve()?;
+        }
+        layout.create((!options.use_reserve).then_some(options.reserved_space))?;
         let path = layout.big_lock();
         let big_lock = lock::open_lock_file(&path)?;
         lock::lock(&big_lock, &path, LockKind::Shared, || {

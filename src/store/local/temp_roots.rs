@@ -23,7 +23,7 @@ use super::layout::Layout;
 use crate::model::StorePath;
 use crate::store::error::{Result, StoreError};
 use crate::sys::lock::{self, LockKind};
-use crate::sys::{PathError, interrupt};
+use crate::sys::{PathError, interrupt, socket};
 
 /// How long to wait before asking again for a collector that is not ready.
 const RETRY: Duration = Duration::from_millis(100);
@@ -134,9 +134,9 @@ fn append(file: &mut File, path: &std::path::Path, texts: &[String]) -> Result<(
 
 /// Asks the running collector; false when there is none (any more).
 fn announce(layout: &Layout, connection: &mut Option<UnixStream>, texts: &[String]) -> Result<bool> {
-    let path = layout.state_dir.join("gc-socket/socket");
+    let path = layout.gc_socket();
     if connection.is_none() {
-        match UnixStream::connect(&path) {
+        match socket::connect(&path) {
             Ok(stream) => {
                 let timeout = stream.set_read_timeout(Some(RETRY));
                 timeout.map_err(PathError::at("connecting to", &path))?;

@@ -63,10 +63,27 @@ impl Graph {
         let mut graph = Self::empty();
         let prefix = db.dir.as_str().len() + 1;
         db.each_id(|id, path, size| graph.push(id, path.get(prefix..).unwrap_or(path), size))?;
-        let ranks = graph.ranks();
+        graph.load_references(db)?;
+        Ok(graph)
+    }
+
+    /// As [`Graph::load`], without sizes: every one is 0.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn load_names(db: &Db) -> Result<Self> {
+        let mut graph = Self::empty();
+        let prefix = db.dir.as_str().len() + 1;
+        db.each_name(|id, path| graph.push_name(id, path.get(prefix..).unwrap_or(path)))?;
+        graph.load_references(db)?;
+        Ok(graph)
+    }
+
+    fn load_references(&mut self, db: &Db) -> Result<()> {
+        let ranks = self.ranks();
         // References come ordered by referrer, but nodes are ordered by path:
         // counted first, then filled in.
-        let mut counts = vec![0u32; graph.ids.len() + 1];
+        let mut counts = vec![0u32; self.ids.len() + 1];
         let mut pairs: Vec<(Node, Node)> = Vec::new();
         db.each_reference(|referrer, reference| {
             if let (Some(from), Some(to)) = (ranks.get(referrer), ranks.get(reference)) {
@@ -78,16 +95,16 @@ impl Graph {
         for i in 1..counts.len() {
             counts[i] += counts[i - 1];
         }
-        graph.edges = vec![0; pairs.len()];
+        self.edges = vec![0; pairs.len()];
         let mut next = counts.clone();
         for (from, to) in pairs {
             let at = &mut next[from as usize];
-            graph.edges[*at as usize] = to;
+            self.edges[*at as usize] = to;
             *at += 1;
         }
-        graph.edge_ends = counts[1..].to_vec();
-        graph.sort_edges();
-        Ok(graph)
+        self.edge_ends = counts[1..].to_vec();
+        self.sort_edges();
+        Ok(())
     }
 
     /// The given paths, which are valid, and everything `next` leads to.
@@ -155,10 +172,14 @@ impl Graph {
     }
 
     fn push(&mut self, id: PathId, name: &str, size: u64) {
+        self.push_name(id, name);
+        self.sizes.push(size);
+    }
+
+    fn push_name(&mut self, id: PathId, name: &str) {
         self.names.push_str(name);
         self.ends.push(index(self.names.len()));
         self.ids.push(id);
-        self.sizes.push(size);
     }
 
     fn sort_edges(&mut self) {
@@ -170,7 +191,8 @@ impl Graph {
         }
     }
 
-    fn ranks(&self) -> Ranks {
+    /// What finds a node by the database's number.
+    pub fn ranks(&self) -> Ranks {
         let max = self.ids.iter().copied().max().unwrap_or(0);
         // Numbers are never reused, so an old database may have large gaps.
         if usize::try_from(max).is_ok_and(|max| max <= self.ids.len().saturating_mul(4) + 1024) {
@@ -224,7 +246,7 @@ impl Graph {
 
     /// Bytes of a node's NAR.
     pub fn nar_size(&self, node: Node) -> u64 {
-        self.sizes[node as usize]
+        self.sizes.get(node as usize).copied().unwrap_or(0)
     }
 
     /// The nodes that a node refers to, sorted, itself among them where it does.
@@ -236,10 +258,15 @@ impl Graph {
 
     /// The node of a path.
     pub fn find(&self, path: &StorePath) -> Option<Node> {
+        self.find_name(path.base_name().as_bytes())
+    }
+
+    /// The node of a base name.
+    pub fn find_name(&self, name: &[u8]) -> Option<Node> {
         let (mut low, mut high) = (0, index(self.ids.len()));
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.base_name(middle).cmp(path.base_name()) {
+            match self.base_name(middle).as_bytes().cmp(name) {
                 std::cmp::Ordering::Equal => return Some(middle),
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
@@ -328,13 +355,17 @@ fn index(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-enum Ranks {
+/// Nodes by the database's numbers.
+pub enum Ranks {
+    /// By position.
     Dense(Vec<Node>),
+    /// Where the numbers have large gaps.
     Sparse(HashMap<PathId, Node>),
 }
 
 impl Ranks {
-    fn get(&self, id: PathId) -> Option<Node> {
+    /// The node with a number.
+    pub fn get(&self, id: PathId) -> Option<Node> {
         match self {
             Self::Dense(ranks) => {
                 ranks.get(usize::try_from(id).ok()?).copied().filter(|rank| *rank != Node::MAX)

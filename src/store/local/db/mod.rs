@@ -48,6 +48,7 @@ pub struct Db {
     connection: Connection,
     path: PathBuf,
     dir: StoreDir,
+    fsync: bool,
 }
 
 impl Db {
@@ -66,7 +67,7 @@ impl Db {
             Access::ReadOnly | Access::Untouched => open_read_only(&path, access)?,
             Access::ReadWrite => open_read_write(&path, version.is_none())?,
         };
-        let mut db = Self { connection, path, dir: dir.clone() };
+        let mut db = Self { connection, path, dir: dir.clone(), fsync: options.fsync };
         db.configure(access, options).map_err(db.error("setting up the database"))?;
         if version.is_none() {
             // Two who find an empty store create it one after the other.
@@ -100,6 +101,11 @@ impl Db {
             crate::sys::sqlite::keep_wal_files(c);
         }
         Ok(())
+    }
+
+    /// The directory that paths are named by.
+    pub fn dir(&self) -> &StoreDir {
+        &self.dir
     }
 
     /// Runs `work` in a write transaction; it is undone when `work` fails.
@@ -146,6 +152,21 @@ impl Db {
     fn set_bulk(&self, bulk: bool) -> Result<()> {
         self.connection
             .pragma_update(None, "foreign_keys", !bulk)
+            .map_err(self.error("setting up the database"))
+    }
+
+    /// Whether each commit reaches the disk before it returns, not only in
+    /// order; for deleting what a row stood for. Without effect where nothing
+    /// is synced at all (`fsync-metadata`).
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn set_durable(&self, durable: bool) -> Result<()> {
+        if !self.fsync {
+            return Ok(());
+        }
+        self.connection
+            .pragma_update(None, "synchronous", if durable { "full" } else { "normal" })
             .map_err(self.error("setting up the database"))
     }
 

@@ -1,6 +1,6 @@
 //! Queries.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{OptionalExtension as _, Row, params};
 
@@ -116,6 +116,21 @@ impl Db {
                 })
         };
         query().map_err(self.error("looking up a path by its number"))
+    }
+
+    /// The size of the NAR of the path with a number; 0 when there is none.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn size_of(&self, id: PathId) -> Result<u64> {
+        let query = || {
+            self.connection
+                .prepare_cached("select narSize from ValidPaths where id = ?")?
+                .query_row([id], |row| row.get::<_, Option<i64>>(0))
+                .optional()
+        };
+        let size = query().map_err(self.error("looking up a size"))?;
+        Ok(size.flatten().unwrap_or(0).cast_unsigned())
     }
 
     /// The path with a number.
@@ -320,6 +335,58 @@ impl Db {
         query().map_err(self.error("reading all paths"))
     }
 
+    /// The numbers and NAR sizes of all valid paths, in any order.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn each_size(&self, mut each: impl FnMut(PathId, u64)) -> Result<()> {
+        let mut query = || {
+            let mut statement = self.connection.prepare_cached("select id, narSize from ValidPaths")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                each(row.get(0)?, row.get::<_, Option<i64>>(1)?.unwrap_or(0).cast_unsigned());
+            }
+            Ok(())
+        };
+        query().map_err(self.error("reading sizes"))
+    }
+
+    /// As [`Db::each_id`], without the sizes, which saves reading the rows: the
+    /// index of paths has all.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn each_name(&self, mut each: impl FnMut(PathId, &str)) -> Result<()> {
+        let mut query = || {
+            let mut statement =
+                self.connection.prepare_cached("select id, path from ValidPaths order by path")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                each(row.get(0)?, row.get_ref(1)?.as_str()?);
+            }
+            Ok(())
+        };
+        query().map_err(self.error("reading all paths"))
+    }
+
+    /// Every valid output of a valid derivation: the derivation, the output.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn each_derivation_output(&self, mut each: impl FnMut(PathId, PathId)) -> Result<()> {
+        let mut query = || {
+            let mut statement = self.connection.prepare_cached(
+                "select d.drv, v.id from DerivationOutputs d join ValidPaths v on v.path = d.path",
+            )?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                each(row.get(0)?, row.get(1)?);
+            }
+            Ok(())
+        };
+        query().map_err(self.error("reading the outputs of derivations"))
+    }
+
     /// Every reference, as numbers, ordered by referrer.
     ///
     /// # Errors
@@ -359,28 +426,43 @@ impl Db {
         self.ids(sql, drv, found)
     }
 
-    /// The valid derivations with known output paths.
+    /// Every valid path that has a deriver, valid or not: its number, and the
+    /// full path of the deriver.
     ///
     /// # Errors
     /// Those of SQLite.
-    pub fn derivation_ids(&self) -> Result<HashSet<PathId>> {
-        let query = || {
-            let mut statement =
-                self.connection.prepare_cached("select distinct drv from DerivationOutputs")?;
-            let rows = statement.query_map([], |row| row.get(0))?;
-            rows.collect::<rusqlite::Result<HashSet<_>>>()
+    pub fn each_deriver(&self, mut each: impl FnMut(PathId, &str)) -> Result<()> {
+        let mut query = || {
+            let mut statement = self
+                .connection
+                .prepare_cached("select id, deriver from ValidPaths where deriver is not null")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                each(row.get(0)?, row.get_ref(1)?.as_str()?);
+            }
+            Ok(())
         };
-        query().map_err(self.error("reading the derivations"))
+        query().map_err(self.error("reading the derivers"))
     }
 
-    /// The valid outputs of a valid derivation whose deriver it is.
+    /// The valid paths whose deriver is valid too, by the deriver.
     ///
     /// # Errors
     /// Those of SQLite.
-    pub fn ids_derived_by(&self, drv: PathId, found: &mut Vec<PathId>) -> Result<()> {
-        let sql = "select v.id from DerivationOutputs d join ValidPaths v on d.path = v.path \
-                   join ValidPaths self on self.id = d.drv where d.drv = ? and v.deriver = self.path";
-        self.ids(sql, drv, found)
+    pub fn ids_by_deriver(&self) -> Result<HashMap<PathId, Vec<PathId>>> {
+        let mut found: HashMap<PathId, Vec<PathId>> = HashMap::new();
+        let mut query = || {
+            let mut statement = self.connection.prepare_cached(
+                "select d.id, v.id from ValidPaths v join ValidPaths d on d.path = v.deriver",
+            )?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                found.entry(row.get(0)?).or_default().push(row.get(1)?);
+            }
+            Ok(())
+        };
+        query().map_err(self.error("reading the derivers"))?;
+        Ok(found)
     }
 
     /// The valid derivations that have a valid path as an output.

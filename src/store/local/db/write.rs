@@ -1,6 +1,6 @@
 //! Changes, each inside a transaction of [`super::Db::write`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
@@ -232,6 +232,48 @@ impl<'t> Writer<'t> {
                 .execute([self.dir.print(path)])
         };
         query().map(drop).map_err(self.error("removing a path from the database"))
+    }
+}
+
+impl Writer<'_> {
+    /// Whether a path refers to the one with a number, other than itself and
+    /// those of `inside`.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn has_referrer_outside(&self, id: PathId, inside: &HashSet<PathId>) -> Result<bool> {
+        let query = || {
+            let mut statement =
+                self.transaction.prepare_cached("select referrer from Refs where reference = ?")?;
+            let mut rows = statement.query([id])?;
+            while let Some(row) = rows.next()? {
+                let referrer = row.get(0)?;
+                if referrer != id && !inside.contains(&referrer) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        query().map_err(self.error("reading referrers"))
+    }
+
+    /// Removes the references of the path with a number to others.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn remove_references(&self, id: PathId) -> Result<()> {
+        let query = || self.transaction.prepare_cached("delete from Refs where referrer = ?")?.execute([id]);
+        query().map(drop).map_err(self.error("removing references"))
+    }
+
+    /// Removes the row with a number, to which no other refers; false if there
+    /// is none.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn remove(&self, id: PathId) -> Result<bool> {
+        let query = || self.transaction.prepare_cached("delete from ValidPaths where id = ?")?.execute([id]);
+        query().map(|rows| rows > 0).map_err(self.error("removing a path from the database"))
     }
 }
 

@@ -1,0 +1,146 @@
+//! What the programs that collect garbage have in common.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use nival::progress::{Progress as _, size_text};
+use nival::store::LocalStore;
+use nival::store::local::gc::{GcOptions, GcReport, WhyAlive};
+use nival::store::local::roots::Holder;
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::error::Exit;
+use super::ui::Out;
+
+/// Deletes everything that is dead and says how much it was.
+pub fn collect(context: &Context, max_freed: Option<u64>) -> anyhow::Result<()> {
+    let store = context.open_store_to_collect()?;
+    let mut options = GcOptions::new(context.keep());
+    options.max_freed = max_freed.unwrap_or(u64::MAX);
+    let mut report = GcReport::default();
+    let result = store.collect_garbage(&options, &mut report);
+    finish(&report, result)
+}
+
+/// The last line, also after a failure; then the failure, if there was one.
+pub fn finish(report: &GcReport, result: nival::store::error::Result<()>) -> anyhow::Result<()> {
+    let freed = size_text(i64::try_from(report.freed).unwrap_or(i64::MAX));
+    let mut out = Out::new();
+    out.line(format_args!("{} store paths deleted, {freed} freed", report.deleted))?;
+    out.finish()?;
+    result?;
+    if report.failed > 0 || !report.alive.is_empty() { Err(Exit(1).into()) } else { Ok(()) }
+}
+
+/// Says which paths were not deleted, and why.
+pub fn tell_alive(context: &Context, store: &LocalStore, report: &GcReport) {
+    for why in &report.alive {
+        context.ui.error(&format!(
+            "Cannot delete path '{}' since it is still alive. To find out why, use: nix-store --query --roots \
+             and nix-store --query --referrers",
+            store.dir().display(&why.path)
+        ));
+        explain(store, why).iter().for_each(|line| context.ui.hint(line));
+    }
+}
+
+/// Says what would be deleted if the links of `without` were no roots, and
+/// what that would free.
+pub fn dry_run(context: &Context, without: &HashSet<PathBuf>) -> anyhow::Result<()> {
+    let store = context.open_store_to_collect()?;
+    let survey = store.survey(context.keep(), without)?;
+    let dir = store.dir().as_str();
+    survey.each_name(false, |name| -> anyhow::Result<()> {
+        context.ui.notice(&format!("would delete '{dir}/{name}'"));
+        Ok(())
+    })?;
+    let bytes = store.reclaimable(&survey)?;
+    let mut out = Out::new();
+    out.line(format_args!(
+        "{} store paths would be deleted, {} would be freed",
+        survey.dead_count(),
+        size_text(i64::try_from(bytes).unwrap_or(i64::MAX))
+    ))?;
+    out.finish()
+}
+
+/// A root for people: what it is and who holds it.
+pub fn describe(holder: &Holder) -> String {
+    match (holder, holder.process()) {
+        (Holder::Temporary(_), Some(pid)) => format!("temporary root of process {}", with_program(pid)),
+        (Holder::Running(file), Some(pid)) => {
+            format!("in use by process {}: {}", with_program(pid), file.display())
+        }
+        (Holder::Permanent(link), _) => format!("permanent root \"{}\"", link.display()),
+        (Holder::Profile(link), _) => format!("profile \"{}\"", link.display()),
+        (Holder::Indirect(link), _) => format!("indirect root \"{}\"", link.display()),
+        (other, _) => format!("in use: {other}"),
+    }
+}
+
+fn with_program(pid: &str) -> String {
+    match program(pid) {
+        Some(program) => format!("{pid} ({program})"),
+        None => pid.to_owned(),
+    }
+}
+
+/// The name of the program that a process runs.
+fn program(pid: &str) -> Option<String> {
+    let name = std::fs::read_to_string(Path::new("/proc").join(pid).join("comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
+/// The processes that hold the lock of a path.
+pub fn lock_holders(store: &LocalStore, why: &WhyAlive) -> Vec<String> {
+    nival::sys::lock::holders(&store.layout().lock_path(&why.path))
+}
+
+/// Why a path is alive, line by line.
+pub fn explain(store: &LocalStore, why: &WhyAlive) -> Vec<String> {
+    let dir = store.dir();
+    let mut lines = Vec::new();
+    if why.chain.is_empty() {
+        lines.push(format!("nothing keeps '{}'", dir.display(&why.path)));
+    } else {
+        lines.push(format!("'{}' is alive because of", dir.display(&why.path)));
+        lines.extend(why.holders.iter().map(|holder| format!("  {}", describe(holder))));
+        for (depth, path) in why.chain.iter().enumerate() {
+            let no_root = if depth == 0 && why.holders.is_empty() { "  (no root leads to it)" } else { "" };
+            lines.push(format!("  {}→ {}{no_root}", "  ".repeat(depth), dir.display(path)));
+        }
+    }
+    for pid in lock_holders(store, why) {
+        lines.push(format!("  its lock is held by process {}", with_program(&pid)));
+    }
+    match why.other_roots {
+        0 => {}
+        1 => lines.push("  and of 1 other root".to_owned()),
+        count => lines.push(format!("  and of {count} other roots")),
+    }
+    lines
+}
+
+/// A root as JSON.
+pub fn holder_json(holder: &Holder) -> Value {
+    let mut value = json!({"kind": holder.kind(), "root": holder.to_string()});
+    if let (Some(pid), Some(object)) = (holder.process(), value.as_object_mut()) {
+        object.insert("pid".to_owned(), pid.parse::<u64>().map_or(Value::Null, Value::from));
+        object.insert("program".to_owned(), program(pid).map_or(Value::Null, Value::from));
+    }
+    value
+}
+
+/// As [`explain`], as JSON.
+pub fn explain_json(store: &LocalStore, why: &WhyAlive) -> Value {
+    let dir = store.dir();
+    json!({
+        "path": dir.print(&why.path),
+        "alive": !why.chain.is_empty(),
+        "roots": why.holders.iter().map(holder_json).collect::<Vec<_>>(),
+        "chain": why.chain.iter().map(|path| dir.print(path)).collect::<Vec<_>>(),
+        "otherRoots": why.other_roots,
+        "lockHolders": lock_holders(store, why).iter().filter_map(|pid| pid.parse::<u64>().ok()).collect::<Vec<_>>(),
+    })
+}

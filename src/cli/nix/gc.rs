@@ -1,0 +1,80 @@
+//! `nix store gc` and `nix store delete`.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+
+use nival::store::local::gc::{GcOptions, GcReport};
+
+use super::selection::Selection;
+use super::words::Words;
+use super::{Arity, Command};
+use crate::cli::collect;
+use crate::cli::context::Context;
+use crate::cli::error::usage;
+
+/// `nix store gc`.
+#[derive(Default)]
+pub struct Gc {
+    dry_run: bool,
+    max: Option<u64>,
+}
+
+impl Command for Gc {
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        match flag {
+            "--dry-run" => self.dry_run = true,
+            "--max" => self.max = Some(words.number(flag)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        if self.dry_run && self.max.is_some() {
+            return usage("options --max and --dry-run cannot be combined");
+        }
+        Ok(())
+    }
+
+    fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
+        if self.dry_run {
+            return collect::dry_run(context, &HashSet::new());
+        }
+        collect::collect(context, self.max)
+    }
+}
+
+/// `nix store delete`.
+#[derive(Default)]
+pub struct Delete {
+    selection: Selection,
+    ignore_liveness: bool,
+}
+
+impl Command for Delete {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        if flag == "--ignore-liveness" {
+            self.ignore_liveness = true;
+            return Ok(true);
+        }
+        self.selection.flag(flag, words)
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let store = context.open_store_to_collect()?;
+        let (graph, valid, invalid) = self.selection.graph(context, &store, arguments, false)?;
+        let mut paths = invalid;
+        for node in valid {
+            paths.push(graph.path(node)?);
+        }
+        let options = GcOptions::new(context.keep());
+        let mut report = GcReport::default();
+        let result = store.delete_paths(&paths, self.ignore_liveness, &options, &mut report);
+        collect::tell_alive(context, &store, &report);
+        collect::finish(&report, result)
+    }
+}

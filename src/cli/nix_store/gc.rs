@@ -1,0 +1,158 @@
+//! `--gc` and `--delete`.
+
+use std::collections::HashSet;
+
+use nival::ops::roots_report;
+use nival::store::local::gc::{GcOptions, GcReport};
+use nival::store::local::roots::RootSearch;
+use serde_json::{Value, json};
+
+use super::Call;
+use crate::cli::collect;
+use crate::cli::error::usage;
+use crate::cli::ui::Out;
+
+/// What `--gc` is to do; of several, those that come first here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    WhyAlive,
+    Roots,
+    Live,
+    Dead,
+    DryRun,
+    Delete,
+}
+
+/// Collects garbage, or says what it would find.
+pub fn gc(mut call: Call) -> anyhow::Result<()> {
+    let mut aim = Aim::Delete;
+    let mut as_json = false;
+    for flag in std::mem::take(&mut call.flags) {
+        let wanted = match flag.as_str() {
+            "--print-roots" => Aim::Roots,
+            "--print-live" => Aim::Live,
+            "--print-dead" => Aim::Dead,
+            "--dry-run" => Aim::DryRun,
+            "--why-alive" => Aim::WhyAlive,
+            "--max-freed" => continue,
+            "--json" => {
+                as_json = true;
+                continue;
+            }
+            _ => return usage(format!("bad sub-operation '{flag}' in GC")),
+        };
+        // Questions about roots come first; else the last word counts.
+        if !matches!(aim, Aim::Roots | Aim::WhyAlive) {
+            aim = wanted;
+        }
+    }
+    if aim != Aim::WhyAlive {
+        call.no_arguments()?;
+    }
+    if as_json && !matches!(aim, Aim::Roots | Aim::WhyAlive) {
+        return usage("--json goes with --print-roots and --why-alive");
+    }
+    if call.max_freed.is_some() && aim != Aim::Delete {
+        return usage(match aim {
+            Aim::DryRun => "options --max-freed and --dry-run cannot be combined",
+            Aim::WhyAlive => "option --max-freed cannot be combined with --why-alive",
+            _ => "option --max-freed cannot be combined with --print-live, --print-dead, or --print-roots",
+        });
+    }
+    match aim {
+        Aim::Delete => collect::collect(&call.context, call.max_freed),
+        Aim::DryRun => collect::dry_run(&call.context, &HashSet::new()),
+        Aim::Roots if as_json => print_roots_json(&call),
+        Aim::Roots => print_roots(&call),
+        Aim::Live | Aim::Dead => print_paths(&call, aim == Aim::Live),
+        Aim::WhyAlive => why_alive(&call, as_json),
+    }
+}
+
+fn print_roots(call: &Call) -> anyhow::Result<()> {
+    let store = call.context.open_store()?;
+    let roots = store.find_roots(RootSearch { clean: true, strict: false, censor: false })?;
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for (path, holders) in &roots {
+        lines.extend(holders.iter().map(|holder| (holder.to_string(), store.dir().print(path))));
+    }
+    lines.sort_unstable();
+    let mut out = Out::new();
+    for (holder, path) in lines {
+        match holder.starts_with('{') {
+            // These are no files.
+            true => out.line(format_args!("\"{holder}\" -> {path}"))?,
+            false => out.line(format_args!("{holder:?} -> {path}"))?,
+        }
+    }
+    out.finish()
+}
+
+fn print_roots_json(call: &Call) -> anyhow::Result<()> {
+    let store = call.context.open_store_to_collect()?;
+    let reports = roots_report::report(&store, call.context.keep())?;
+    let roots: Vec<Value> = reports
+        .into_iter()
+        .map(|report| {
+            let mut value = collect::holder_json(&report.holder);
+            if let Some(object) = value.as_object_mut() {
+                object.insert("path".to_owned(), json!(store.dir().print(&report.path)));
+                object.insert("age".to_owned(), json!(report.age));
+                object.insert("closureSize".to_owned(), json!(report.closure_size));
+                object.insert("exclusiveSize".to_owned(), json!(report.exclusive_size));
+            }
+            value
+        })
+        .collect();
+    print_json(&Value::Array(roots))
+}
+
+fn print_json(value: &Value) -> anyhow::Result<()> {
+    let mut out = Out::new();
+    out.line(value)?;
+    out.finish()
+}
+
+fn print_paths(call: &Call, alive: bool) -> anyhow::Result<()> {
+    let store = call.context.open_store_to_collect()?;
+    let survey = store.survey(call.context.keep(), &HashSet::new())?;
+    let dir = store.dir().as_str();
+    let mut out = Out::new();
+    survey.each_name(alive, |name| out.line(format_args!("{dir}/{name}")))?;
+    out.finish()
+}
+
+fn why_alive(call: &Call, as_json: bool) -> anyhow::Result<()> {
+    let store = call.context.open_store()?;
+    let mut out = Out::new();
+    let mut values = Vec::new();
+    for path in call.store_paths(&store)? {
+        let why = store.why_alive(&path, call.context.keep())?;
+        if as_json {
+            values.push(collect::explain_json(&store, &why));
+        } else {
+            collect::explain(&store, &why).into_iter().try_for_each(|line| out.line(line))?;
+        }
+    }
+    if as_json {
+        return print_json(&Value::Array(values));
+    }
+    out.finish()
+}
+
+/// Deletes paths that nothing keeps.
+pub fn delete(mut call: Call) -> anyhow::Result<()> {
+    let ignore_liveness = call.take_flag("--ignore-liveness");
+    call.no_flags()?;
+    delete_paths(&call, ignore_liveness)
+}
+
+fn delete_paths(call: &Call, ignore_liveness: bool) -> anyhow::Result<()> {
+    let store = call.context.open_store_to_collect()?;
+    let paths = call.store_paths(&store)?;
+    let options = GcOptions::new(call.context.keep());
+    let mut report = GcReport::default();
+    let result = store.delete_paths(&paths, ignore_liveness, &options, &mut report);
+    collect::tell_alive(&call.context, &store, &report);
+    collect::finish(&report, result)
+}

@@ -1,0 +1,195 @@
+//! Garbage collection.
+//!
+//! ```text
+//! lock out other collections and new temporary roots (from now on the server grants them)
+//!   └→ roots → graph → mark → entries of the store directory that have no row
+//!        └→ batches: pick what is still dead; remove the rows (one durable transaction); take the
+//!           entries away; let whoever waits for one of them go on
+//!             └→ files of .links that nothing shares
+//! ```
+//!
+//! What is added meanwhile is safe: its path was granted, so that nothing with
+//! its hash part is picked, and in the transaction a path to which some path
+//! outside the batch refers is left alone.
+
+pub mod explain;
+mod links;
+pub mod liveness;
+mod server;
+mod survey;
+mod sweep;
+mod trash;
+mod usage;
+
+use std::fs::File;
+
+use super::LocalStore;
+use super::roots::{RootSearch, Roots};
+use crate::model::StorePath;
+use crate::store::error::Result;
+use crate::sys::lock::{self, LockKind};
+use liveness::Keep;
+use server::RootsServer;
+
+pub use explain::WhyAlive;
+pub use survey::Survey;
+
+/// What is to be deleted.
+#[derive(Debug, Clone, Copy)]
+pub struct GcOptions {
+    /// What keeps paths besides references.
+    pub keep: Keep,
+    /// Ends once more than so many bytes came free.
+    pub max_freed: u64,
+}
+
+impl GcOptions {
+    /// Everything that is dead.
+    pub fn new(keep: Keep) -> Self {
+        Self { keep, max_freed: u64::MAX }
+    }
+}
+
+/// What a collection did, also when it failed in the middle.
+#[derive(Debug, Default)]
+pub struct GcReport {
+    /// Paths and other entries of the store directory that are gone.
+    pub deleted: u64,
+    /// Bytes of files whose last link was removed.
+    pub freed: u64,
+    /// What should have been deleted, but is alive, and why.
+    pub alive: Vec<WhyAlive>,
+    /// Entries that could not be deleted; each was told as a problem.
+    pub failed: u64,
+}
+
+/// A collection that has begun: nobody else collects, and temporary roots are
+/// granted by us.
+struct Collection {
+    // Dropped first, so that nobody is granted anything once the lock is free.
+    server: RootsServer,
+    roots: Roots,
+    _gc_lock: File,
+}
+
+impl LocalStore {
+    fn begin_collection(&self, with_permanent_roots: bool) -> Result<Collection> {
+        self.require_writable()?;
+        self.layout().release_reserve()?;
+        let path = self.layout().gc_lock();
+        let gc_lock = lock::open_lock_file(&path)?;
+        lock::lock(&gc_lock, &path, LockKind::Exclusive, || {
+            self.progress().notice("waiting for the big garbage collector lock...");
+        })?;
+        let server = RootsServer::start(self.layout())?;
+        self.progress().notice("finding garbage collector roots...");
+        let search = RootSearch { clean: true, strict: true, censor: false };
+        let roots =
+            if with_permanent_roots { self.find_roots(search)? } else { self.find_temp_roots(search)? };
+        {
+            let mut state = server.state();
+            let temporary =
+                roots.iter().filter(|(_, holders)| holders.iter().any(|h| h.kind() == "temporary"));
+            state
+                .kept
+                .extend(temporary.filter_map(|(path, _)| server::hash_part(path.base_name().as_bytes())));
+        }
+        Ok(Collection { server, roots, _gc_lock: gc_lock })
+    }
+
+    /// Deletes what no root leads to. `report` tells what was done, also after
+    /// a failure.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a root that cannot be read, before anything is deleted.
+    pub fn collect_garbage(&self, options: &GcOptions, report: &mut GcReport) -> Result<()> {
+        let collection = self.begin_collection(true)?;
+        if options.max_freed > 0 {
+            let mut liveness = liveness::Liveness::of_all(&self.db(), options.keep)?;
+            collection.roots.keys().for_each(|root| liveness.mark(root));
+            let strays = self.strays(liveness.graph())?;
+            self.progress().notice("deleting garbage...");
+            sweep::Sweep::new(self, &collection.server, liveness, options, report)?.run(strays)?;
+        }
+        self.clean_links(report)
+    }
+
+    /// Deletes the given paths if nothing keeps them, each other apart; those
+    /// that are kept are in the report. With `ignore_liveness` roots other than
+    /// temporary ones do not count.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn delete_paths(
+        &self,
+        paths: &[StorePath],
+        ignore_liveness: bool,
+        options: &GcOptions,
+        report: &mut GcReport,
+    ) -> Result<()> {
+        let collection = self.begin_collection(!ignore_liveness)?;
+        let wanted: std::collections::BTreeSet<&StorePath> = paths.iter().collect();
+        let mut ids = Vec::new();
+        let mut strays = Vec::new();
+        for path in &wanted {
+            match self.db().id_of(path)? {
+                Some(id) => ids.push(id),
+                None => strays.push((*path).clone()),
+            }
+        }
+        let mut liveness = liveness::Liveness::of_keepers(&self.db(), &ids, options.keep)?;
+        collection.roots.keys().for_each(|root| liveness.mark(root));
+        // What keeps one of the paths and is not to go keeps it as a root does.
+        let others: Vec<_> = liveness
+            .graph()
+            .nodes()
+            .filter(|node| !liveness.graph().path(*node).is_ok_and(|path| wanted.contains(&path)))
+            .collect();
+        others.into_iter().for_each(|node| liveness.mark_node(node));
+        for path in &wanted {
+            let alive = match liveness.graph().find(path) {
+                Some(node) => liveness.is_alive(node),
+                None => collection.is_kept(path),
+            };
+            if alive {
+                let why =
+                    explain::why_alive(&liveness, &collection.roots, path, |path| !wanted.contains(path))?;
+                report.alive.push(why);
+            }
+        }
+        let strays =
+            strays.into_iter().filter_map(|path| std::ffi::CString::new(path.base_name()).ok()).collect();
+        sweep::Sweep::new(self, &collection.server, liveness, options, report)?.run(strays)?;
+        if report.alive.is_empty() { self.clean_links(report) } else { Ok(()) }
+    }
+
+    /// Why a path is kept, or that it is not.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError).
+    pub fn why_alive(&self, path: &StorePath, keep: Keep) -> Result<WhyAlive> {
+        let roots = self.find_roots(RootSearch { clean: false, strict: false, censor: false })?;
+        let ids: Vec<_> = self.db().id_of(path)?.into_iter().collect();
+        let liveness = liveness::Liveness::of_keepers(&self.db(), &ids, keep)?;
+        explain::why_alive(&liveness, &roots, path, |_| false)
+    }
+
+    fn clean_links(&self, report: &mut GcReport) -> Result<()> {
+        self.progress().notice("deleting unused links...");
+        let freed = crate::sys::remove::Freed::default();
+        let saved = links::remove_unused(&self.layout().links_dir(), &freed, self.progress());
+        report.freed += freed.bytes();
+        let saved = saved?;
+        self.progress()
+            .notice(&format!("note: hard linking is currently saving {}", crate::progress::size_text(saved)));
+        Ok(())
+    }
+}
+
+impl Collection {
+    /// Whether a path without a row is that of a temporary root.
+    fn is_kept(&self, path: &StorePath) -> bool {
+        server::hash_part(path.base_name().as_bytes())
+            .is_some_and(|part| self.server.state().kept.contains(&part))
+    }
+}

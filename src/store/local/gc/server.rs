@@ -1,0 +1,258 @@
+//! The collector's side of temporary roots: granting them while it runs.
+//!
+//! ```text
+//! client: full store path, LF        collector: the byte "1"
+//! ```
+//!
+//! A path is granted at once, unless it is just being deleted: then when it is
+//! completely gone. What was granted stays for the whole collection, and so do
+//! all entries of the store directory with the same hash part (locks and
+//! scratch directories of whoever makes the path).
+
+use std::collections::HashSet;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::super::layout::Layout;
+use crate::model::StorePath;
+use crate::model::store_path::HASH_LEN;
+use crate::store::error::Result;
+use crate::sys::{PathError, socket};
+
+/// The byte that grants a root.
+const GRANTED: &[u8] = b"1";
+/// Longest line that may be a store path: directory, hash part, name.
+const MAX_LINE: usize = 8192;
+/// Clients served at once; more of them wait to be accepted.
+const MAX_CLIENTS: usize = 4096;
+
+/// The hash part of a base name of the store directory, if it has one.
+pub(super) fn hash_part(base: &[u8]) -> Option<HashPart> {
+    base.first_chunk::<HASH_LEN>().copied()
+}
+
+/// The digits that all entries belonging to one path begin with.
+pub(super) type HashPart = [u8; HASH_LEN];
+
+#[derive(Default)]
+pub(super) struct State {
+    /// Hash parts of everything that was granted.
+    pub(super) kept: HashSet<HashPart>,
+    /// Granted, and not yet looked at by the collector.
+    pub(super) fresh: Vec<StorePath>,
+    /// Being deleted just now.
+    pub(super) pending: HashSet<HashPart>,
+}
+
+/// Answers until it is dropped.
+pub(super) struct RootsServer {
+    state: Arc<Mutex<State>>,
+    waker: UnixStream,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RootsServer {
+    /// Begins to answer; the collector's lock is held. Where no socket can be
+    /// made (at a full disk), whoever wants a root waits for the end of the
+    /// collection.
+    ///
+    /// # Errors
+    /// When there are no descriptors or threads to be had.
+    pub(super) fn start(layout: &Layout) -> Result<Self> {
+        let path = layout.gc_socket();
+        let error = |error| PathError::new("answering at", &path, error);
+        let (waker, woken) = UnixStream::pair().map_err(error)?;
+        for end in [&waker, &woken] {
+            end.set_nonblocking(true).map_err(error)?;
+        }
+        let state = Arc::<Mutex<State>>::default();
+        let thread = match listen(layout) {
+            Ok(listener) => {
+                let server = Server {
+                    store_dir: layout.store_dir.clone(),
+                    state: Arc::clone(&state),
+                    listener,
+                    woken,
+                    clients: Vec::new(),
+                };
+                let builder = std::thread::Builder::new().stack_size(256 * 1024);
+                Some(builder.spawn(move || server.run()).map_err(error)?)
+            }
+            Err(_) => None,
+        };
+        Ok(Self { state, waker, thread })
+    }
+
+    /// What was granted and what is being deleted; nothing is granted until
+    /// the guard is let go.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything that was being deleted is gone.
+    pub(super) fn release(&self) {
+        self.state().pending.clear();
+        // A full pipe wakes the server as well.
+        let _ = (&self.waker).write(b"r");
+    }
+}
+
+impl Drop for RootsServer {
+    fn drop(&mut self) {
+        self.state().pending.clear();
+        let _ = self.waker.shutdown(std::net::Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn listen(layout: &Layout) -> io::Result<UnixListener> {
+    let path = layout.gc_socket();
+    if let Some(dir) = path.parent() {
+        match std::fs::create_dir(dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = socket::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+struct Client {
+    stream: UnixStream,
+    /// What has come of the next line.
+    line: Vec<u8>,
+    /// Asked for, and being deleted; nothing is read meanwhile.
+    waiting: Option<HashPart>,
+}
+
+struct Server {
+    store_dir: crate::model::StoreDir,
+    state: Arc<Mutex<State>>,
+    listener: UnixListener,
+    woken: UnixStream,
+    clients: Vec<Client>,
+}
+
+impl Server {
+    fn run(mut self) {
+        loop {
+            let ready = {
+                let full = self.clients.len() >= MAX_CLIENTS;
+                let accepting = if full { PollFlags::empty() } else { PollFlags::IN };
+                let mut wanted = vec![
+                    PollFd::from_borrowed_fd(self.woken.as_fd(), PollFlags::IN),
+                    PollFd::from_borrowed_fd(self.listener.as_fd(), accepting),
+                ];
+                wanted.extend(self.clients.iter().map(|client| {
+                    let flags = if client.waiting.is_some() { PollFlags::empty() } else { PollFlags::IN };
+                    PollFd::from_borrowed_fd(client.stream.as_fd(), flags)
+                }));
+                match poll(&mut wanted, None) {
+                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                    Err(_) => return,
+                }
+                wanted.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<bool>>()
+            };
+            if ready[0] && !self.wake() {
+                return;
+            }
+            // Clients first: those accepted below have not been polled.
+            let mut ready_clients = ready[2..].iter();
+            let state = Arc::clone(&self.state);
+            let dir = &self.store_dir;
+            self.clients.retain_mut(|client| {
+                let ready = ready_clients.next().copied().unwrap_or(false);
+                (!ready || client.read()) && client.serve(dir, &state)
+            });
+            if ready[1] {
+                self.accept();
+            }
+        }
+    }
+
+    /// Takes in what woke us; false when the collection is over.
+    fn wake(&mut self) -> bool {
+        let mut bytes = [0; 64];
+        loop {
+            match self.woken.read(&mut bytes) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        while self.clients.len() < MAX_CLIENTS {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    // No descriptor left, say: whoever wants in waits a little.
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                    return;
+                }
+            };
+            // Whatever is wrong with a client, it asks again.
+            if stream.set_nonblocking(true).is_ok() {
+                self.clients.push(Client { stream, line: Vec::new(), waiting: None });
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Reads what is there; false when the client is gone or talks nonsense.
+    fn read(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.line.extend_from_slice(&buffer[..count]);
+                self.line.len() <= MAX_LINE || self.line.contains(&b'\n')
+            }
+            Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+        }
+    }
+
+    /// Answers what was asked, as far as it can be answered now; false when
+    /// the client is to be dropped.
+    fn serve(&mut self, dir: &crate::model::StoreDir, state: &Mutex<State>) -> bool {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(part) = self.waiting {
+                if state.pending.contains(&part) {
+                    return true;
+                }
+                self.waiting = None;
+                if self.stream.write_all(GRANTED).is_err() {
+                    return false;
+                }
+            }
+            let Some(end) = self.line.iter().position(|b| *b == b'\n') else { return true };
+            let line: Vec<u8> = self.line.drain(..=end).collect();
+            let path = std::str::from_utf8(&line[..end]).ok().and_then(|text| dir.parse(text).ok());
+            let Some(path) = path else { return false };
+            let Some(part) = hash_part(path.base_name().as_bytes()) else { return false };
+            state.kept.insert(part);
+            state.fresh.push(path);
+            self.waiting = Some(part);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What a collection would find, with nothing deleted.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::path::PathBuf;
+
+use rustix::fs::RawDir;
+
+use super::liveness::{Keep, Liveness};
+use super::{Collection, server};
+use crate::store::LocalStore;
+use crate::store::error::Result;
+use crate::store::local::db::graph::{Graph, Node};
+use crate::store::local::roots::Roots;
+use crate::sys::{PathError, interrupt};
+
+/// Entries of the store directory that are no paths.
+const NO_PATHS: [&[u8]; 4] = [b".", b"..", b".links", b"lost+found"];
+/// Bytes of the store directory read at a time.
+const BUFFER: usize = 64 * 1024;
+
+/// The state of all paths, and of what lies beside them; no collection begins
+/// while this is held.
+pub struct Survey {
+    liveness: Liveness,
+    /// Entries without a row, in order, and whether they are kept.
+    strays: Vec<(CString, bool)>,
+    collection: Collection,
+}
+
+impl LocalStore {
+    /// Finds out what is alive and what is dead, as if the links of `without`
+    /// were no roots.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError); also for a root that cannot be read.
+    pub fn survey(&self, keep: Keep, without: &HashSet<PathBuf>) -> Result<Survey> {
+        let mut collection = self.begin_collection(true)?;
+        if !without.is_empty() {
+            collection.roots.retain(|_, holders| {
+                holders.retain(|holder| !holder.link().is_some_and(|link| without.contains(link)));
+                !holders.is_empty()
+            });
+        }
+        self.progress().notice("determining live/dead paths...");
+        let mut liveness = Liveness::of_all(&self.db(), keep)?;
+        collection.roots.keys().for_each(|root| liveness.mark(root));
+        let strays = self.strays(liveness.graph())?;
+        let state = collection.server.state();
+        let is_kept =
+            |name: &CStr| server::hash_part(name.to_bytes()).is_some_and(|part| state.kept.contains(&part));
+        let strays =
+            strays.into_iter().map(|name| (is_kept(&name), name)).map(|(kept, name)| (name, kept)).collect();
+        drop(state);
+        Ok(Survey { liveness, strays, collection })
+    }
+
+    /// The entries of the store directory that have no row, in order.
+    pub(super) fn strays(&self, graph: &Graph) -> Result<Vec<CString>> {
+        let path = &self.layout().real_store_dir;
+        let error = |errno| PathError::new("cannot read directory", path, errno);
+        let handle = std::fs::File::open(path).map_err(PathError::at("opening directory", path))?;
+        let mut buffer = Vec::with_capacity(BUFFER);
+        let mut entries = RawDir::new(&handle, buffer.spare_capacity_mut());
+        let mut strays = Vec::new();
+        while let Some(entry) = entries.next() {
+            interrupt::check()?;
+            let entry = entry.map_err(error)?;
+            let name = entry.file_name();
+            if !NO_PATHS.contains(&name.to_bytes()) && graph.find_name(name.to_bytes()).is_none() {
+                strays.push(name.to_owned());
+            }
+        }
+        strays.sort_unstable();
+        Ok(strays)
+    }
+}
+
+/// A path, or another entry of the store directory.
+enum Entry<'s> {
+    Path(Node),
+    Stray(&'s CStr),
+}
+
+impl Survey {
+    /// Paths, references, and what is alive.
+    pub fn liveness(&self) -> &Liveness {
+        &self.liveness
+    }
+
+    /// The roots.
+    pub fn roots(&self) -> &Roots {
+        &self.collection.roots
+    }
+
+    /// Calls `each` with the base names of everything that is alive, or of
+    /// everything that is dead, in order.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub fn each_name<E>(
+        &self,
+        alive: bool,
+        mut each: impl FnMut(&str) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        self.each(alive, |entry| match entry {
+            Entry::Path(node) => each(self.liveness.graph().base_name(node)),
+            Entry::Stray(name) => each(&name.to_string_lossy()),
+        })
+    }
+
+    /// How many paths and other entries are dead.
+    pub fn dead_count(&self) -> u64 {
+        let mut count = 0;
+        let Ok(()) = self.each(false, |_| -> std::result::Result<(), std::convert::Infallible> {
+            count += 1;
+            Ok(())
+        });
+        count
+    }
+
+    fn each<'s, E>(
+        &'s self,
+        alive: bool,
+        mut each: impl FnMut(Entry<'s>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let graph = self.liveness.graph();
+        let mut strays = self.strays.iter().filter(|(_, kept)| *kept == alive).peekable();
+        for node in graph.nodes().filter(|node| self.liveness.is_alive(*node) == alive) {
+            let name = graph.base_name(node).as_bytes();
+            while let Some((stray, _)) = strays.next_if(|(stray, _)| stray.to_bytes() < name) {
+                each(Entry::Stray(stray))?;
+            }
+            each(Entry::Path(node))?;
+        }
+        strays.try_for_each(|(stray, _)| each(Entry::Stray(stray)))
+    }
+}

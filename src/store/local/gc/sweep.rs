@@ -1,0 +1,267 @@
+//! Deleting what is dead.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+
+use super::liveness::Liveness;
+use super::server::{RootsServer, hash_part};
+use super::trash::Trash;
+use super::{GcOptions, GcReport};
+use crate::model::StorePath;
+use crate::progress::Unit;
+use crate::store::LocalStore;
+use crate::store::error::{Result, StoreError};
+use crate::store::local::db::graph::Node;
+use crate::sys::interrupt;
+use crate::sys::lock::PathLock;
+
+/// Paths whose rows are removed together at first, and at most. A transaction
+/// must fit in what is free at a full disk.
+const FIRST_BATCH: usize = 64;
+const MAX_BATCH: usize = 2048;
+
+/// An entry of the store directory that is to go.
+enum Item {
+    /// A valid path.
+    Path(Node),
+    /// Something without a row.
+    Stray(CString),
+}
+
+pub(super) struct Sweep<'c> {
+    store: &'c LocalStore,
+    server: &'c RootsServer,
+    liveness: Liveness,
+    options: &'c GcOptions,
+    report: &'c mut GcReport,
+    trash: Trash,
+    batch: usize,
+}
+
+impl<'c> Sweep<'c> {
+    pub(super) fn new(
+        store: &'c LocalStore,
+        server: &'c RootsServer,
+        liveness: Liveness,
+        options: &'c GcOptions,
+        report: &'c mut GcReport,
+    ) -> Result<Self> {
+        let trash = Trash::new(&store.layout().real_store_dir)?;
+        Ok(Self { store, server, liveness, options, report, trash, batch: FIRST_BATCH })
+    }
+
+    /// Deletes `strays` and every node that is not alive.
+    pub(super) fn run(mut self, strays: Vec<CString>) -> Result<()> {
+        let dead = self.liveness.dead();
+        let total = strays.len() + dead.len();
+        self.store.progress().begin("deleting", Some(total as u64), Unit::Items);
+        // What has no row comes first: at a full disk it makes room for the
+        // changes to the database.
+        let mut items = strays.into_iter().map(Item::Stray).chain(dead.into_iter().map(Item::Path));
+        self.store.db().set_durable(true)?;
+        let swept = self.sweep(&mut items);
+        self.store.db().set_durable(false)?;
+        self.store.progress().end();
+        let (failures, freed) = self.trash.finish();
+        self.report.freed += freed;
+        for failure in &failures {
+            self.store.progress().problem(&format!("error: cannot delete: {failure}"));
+        }
+        self.report.failed += failures.len() as u64;
+        swept?;
+        Ok(interrupt::check()?)
+    }
+
+    fn sweep(&mut self, items: &mut impl Iterator<Item = Item>) -> Result<()> {
+        let limited = self.options.max_freed != u64::MAX;
+        let mut waiting: Option<Item> = None;
+        loop {
+            interrupt::check()?;
+            if limited {
+                self.trash.drain();
+                if self.trash.freed().bytes() > self.options.max_freed {
+                    let limit = self.options.max_freed;
+                    self.store.progress().notice(&format!("deleted more than {limit} bytes; stopping"));
+                    return Ok(());
+                }
+            }
+            let picked = self.pick(items, &mut waiting, limited)?;
+            if picked.is_empty() {
+                return Ok(());
+            }
+            let deleted = self.delete(picked);
+            // Whatever happened, nobody is to wait for us.
+            self.server.release();
+            deleted?;
+        }
+    }
+
+    /// The next items that are still dead, marked as being deleted.
+    fn pick(
+        &mut self,
+        items: &mut impl Iterator<Item = Item>,
+        waiting: &mut Option<Item>,
+        limited: bool,
+    ) -> Result<Vec<Item>> {
+        let mut picked = Vec::new();
+        let room = self.options.max_freed.saturating_sub(self.trash.freed().bytes());
+        let mut size = 0u64;
+        while picked.len() < self.batch {
+            let Some(item) = waiting.take().or_else(|| items.next()) else { break };
+            if limited {
+                // As few as may free enough: a path frees its NAR's size at most.
+                if size > room || (matches!(item, Item::Stray(_)) && !picked.is_empty()) {
+                    *waiting = Some(item);
+                    break;
+                }
+                size = match &item {
+                    Item::Path(node) => {
+                        let size_of = self.store.db().size_of(self.liveness.graph().id(*node))?;
+                        size.saturating_add(size_of)
+                    }
+                    Item::Stray(_) => u64::MAX,
+                };
+            }
+            picked.push(item);
+        }
+        let mut state = self.server.state();
+        for root in std::mem::take(&mut state.fresh) {
+            self.liveness.mark(&root);
+        }
+        let graph = self.liveness.graph();
+        let mut left_alone = 0;
+        picked.retain(|item| {
+            let (name, alive) = match item {
+                Item::Path(node) => (graph.base_name(*node).as_bytes(), self.liveness.is_alive(*node)),
+                Item::Stray(name) => (name.to_bytes(), false),
+            };
+            let part = hash_part(name);
+            let kept = alive || part.is_some_and(|part| state.kept.contains(&part));
+            left_alone += u64::from(kept);
+            if let (false, Some(part)) = (kept, part) {
+                state.pending.insert(part);
+            }
+            !kept
+        });
+        drop(state);
+        self.store.progress().advance(left_alone);
+        if picked.is_empty() && left_alone > 0 {
+            return self.pick(items, waiting, limited);
+        }
+        Ok(picked)
+    }
+
+    fn delete(&mut self, picked: Vec<Item>) -> Result<()> {
+        let mut rows: Vec<Node> = Vec::new();
+        let mut strays: Vec<CString> = Vec::new();
+        for item in picked {
+            match item {
+                Item::Path(node) => rows.push(node),
+                Item::Stray(name) => strays.push(name),
+            }
+        }
+        for name in strays {
+            self.delete_stray(&name)?;
+        }
+        let mut rest = &rows[..];
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.batch.min(rest.len()));
+            match self.remove_rows(now) {
+                Ok(removed) => {
+                    for node in removed {
+                        self.take_path(node);
+                    }
+                    rest = later;
+                    self.batch = (self.batch * 2).min(MAX_BATCH);
+                    self.store.progress().advance(now.len() as u64);
+                }
+                // Less at a time, after what is under way has made room.
+                Err(error) if is_full(&error) && self.batch > 1 => {
+                    self.trash.drain();
+                    self.batch /= 2;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes rows, those of paths that something else refers to by now
+    /// apart; gives the nodes whose rows are gone.
+    fn remove_rows(&self, nodes: &[Node]) -> Result<Vec<Node>> {
+        if nodes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let graph = self.liveness.graph();
+        let ids: HashSet<_> = nodes.iter().map(|node| graph.id(*node)).collect();
+        self.store.write(|writer| {
+            let mut kept: HashSet<Node> = HashSet::new();
+            for node in nodes {
+                // Referrers come first, so what is kept is known by the time
+                // of what it refers to; circles are left to the next time.
+                let referred = kept.contains(node) || writer.has_referrer_outside(graph.id(*node), &ids)?;
+                if referred {
+                    kept.insert(*node);
+                    kept.extend(graph.references(*node));
+                }
+            }
+            let mut removed = Vec::with_capacity(nodes.len());
+            let going: Vec<Node> = nodes.iter().copied().filter(|node| !kept.contains(node)).collect();
+            for node in &going {
+                writer.remove_references(graph.id(*node))?;
+            }
+            for node in going {
+                if writer.remove(graph.id(node))? {
+                    removed.push(node);
+                }
+            }
+            Ok(removed)
+        })
+    }
+
+    fn take_path(&mut self, node: Node) {
+        let name = self.liveness.graph().base_name(node);
+        let shown = format!("{}/{name}", self.store.dir().as_str());
+        self.store.progress().notice(&format!("deleting '{shown}'"));
+        if let Ok(name) = CString::new(name) {
+            self.trash.take(&name);
+        }
+        self.report.deleted += 1;
+    }
+
+    /// Deletes an entry that had no row, unless it has one by now or is the
+    /// lock file of somebody who holds it.
+    fn delete_stray(&mut self, name: &CStr) -> Result<()> {
+        let text = name.to_string_lossy();
+        if let Ok(path) = StorePath::from_base_name(&text)
+            && self.store.db().is_valid(&path)?
+        {
+            return Ok(());
+        }
+        self.store.progress().notice(&format!("deleting '{}/{text}'", self.store.dir().as_str()));
+        if text.ends_with(".lock") {
+            let path = self.store.layout().real_store_dir.join(&*text);
+            let is_lock =
+                std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() == 0);
+            if is_lock {
+                // Removed as its holder would remove it.
+                if PathLock::try_acquire(&path)?.is_some() {
+                    self.report.deleted += 1;
+                }
+                return Ok(());
+            }
+        }
+        self.trash.take(name);
+        self.report.deleted += 1;
+        self.store.progress().advance(1);
+        Ok(())
+    }
+}
+
+/// Whether SQLite had no room.
+fn is_full(error: &StoreError) -> bool {
+    let StoreError::Sqlite { source, .. } = error else { return false };
+    let code = source.sqlite_error_code();
+    matches!(code, Some(rusqlite::ErrorCode::DiskFull))
+        || matches!(source.sqlite_error(), Some(error) if error.extended_code == rusqlite::ffi::SQLITE_IOERR_WRITE)
+}

@@ -1,0 +1,66 @@
+//! Making a symlink of the user's a root.
+//!
+//! ```text
+//! STATE/gcroots/auto/NAME -> absolute path of the link -> store path
+//! NAME = nix32(sha1(absolute path of the link))
+//! ```
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::model::hash::HashAlgorithm;
+use crate::model::{HashFormat, Hasher, StorePath};
+use crate::store::LocalStore;
+use crate::store::error::{Result, StoreError};
+use crate::sys::{PathError, atomic};
+
+impl LocalStore {
+    /// Makes `link`, which is absolute, a symlink to `path` and a root.
+    ///
+    /// The path is rooted for this process first, so that it is safe from the
+    /// moment this is called. A symlink that is there already is replaced.
+    ///
+    /// # Errors
+    /// Something else than a symlink is at `link`; [`StoreError`].
+    pub fn add_indirect_root(&self, link: &Path, path: &StorePath) -> Result<()> {
+        self.add_temp_roots(&[path])?;
+        if self.dir().parse_below(&link.to_string_lossy()).is_ok() {
+            return Err(StoreError::Roots(format!(
+                "creating a garbage collector root ({}) in the Nix store is forbidden (are you running nix-build \
+                 inside the store?)",
+                link.display()
+            )));
+        }
+        match std::fs::symlink_metadata(link) {
+            Ok(meta) if !meta.is_symlink() => {
+                return Err(StoreError::Roots(format!(
+                    "cannot create symlink \"{}\"; already exists",
+                    link.display()
+                )));
+            }
+            _ => {}
+        }
+        if let Some(parent) = link.parent() {
+            std::fs::create_dir_all(parent).map_err(PathError::at("creating directory", parent))?;
+        }
+        atomic::replace_symlink(link, Path::new(&self.dir().print(path)))?;
+        self.register_indirect_root(link)
+    }
+
+    /// Makes a symlink that is there a root.
+    ///
+    /// # Errors
+    /// [`PathError`].
+    pub fn register_indirect_root(&self, link: &Path) -> Result<()> {
+        let auto = self.layout().auto_roots_dir();
+        std::fs::create_dir_all(&auto).map_err(PathError::at("creating directory", &auto))?;
+        Ok(atomic::replace_symlink(&self.auto_root(link), link)?)
+    }
+
+    /// Where the entry of a link in `gcroots/auto` is or would be.
+    pub fn auto_root(&self, link: &Path) -> PathBuf {
+        let mut hasher = Hasher::new(HashAlgorithm::Sha1);
+        hasher.update(link.as_os_str().as_bytes());
+        self.layout().auto_roots_dir().join(hasher.finish().digits(HashFormat::Nix32))
+    }
+}

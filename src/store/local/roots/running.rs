@@ -1,0 +1,123 @@
+//! Paths that running processes use: programs, working directories, open and
+//! mapped files, and whatever stands in their environments.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use super::{Finder, Holder};
+use crate::model::StorePath;
+use crate::store::error::Result;
+use crate::sys::interrupt;
+
+/// Files of the kernel that name programs it starts by itself.
+const KERNEL: [&str; 3] =
+    ["/proc/sys/kernel/modprobe", "/proc/sys/kernel/fbsplash", "/proc/sys/kernel/poweroff_cmd"];
+
+impl Finder<'_> {
+    pub(super) fn running(&mut self) -> Result<()> {
+        for file in KERNEL.map(Path::new) {
+            let text = std::fs::read(file).unwrap_or_default();
+            self.used(&text, file)?;
+        }
+        let Ok(processes) = std::fs::read_dir("/proc") else { return Ok(()) };
+        for process in processes.flatten() {
+            let name = process.file_name();
+            if !name.as_bytes().iter().all(u8::is_ascii_digit) {
+                continue;
+            }
+            interrupt::check()?;
+            self.process(&process.path())?;
+        }
+        Ok(())
+    }
+
+    /// What one process uses. It may end, or turn out to be another user's, at
+    /// any moment: then it has nothing to tell.
+    fn process(&mut self, dir: &Path) -> Result<()> {
+        let mut links = vec![dir.join("exe"), dir.join("cwd")];
+        if let Ok(descriptors) = std::fs::read_dir(dir.join("fd")) {
+            links.extend(descriptors.flatten().map(|descriptor| descriptor.path()));
+        }
+        for link in links {
+            if let Ok(target) = std::fs::read_link(&link) {
+                self.used_path(target.as_os_str().as_bytes(), &link)?;
+            }
+        }
+        self.mapped_files(&dir.join("maps"))?;
+        let environ = dir.join("environ");
+        let text = std::fs::read(&environ).unwrap_or_default();
+        self.used(&text, &environ)
+    }
+
+    fn mapped_files(&mut self, maps: &Path) -> Result<()> {
+        let Ok(file) = File::open(maps) else { return Ok(()) };
+        let mut lines = BufReader::new(file);
+        let (mut line, mut last) = (Vec::new(), Vec::new());
+        // One line a mapping, of which a process may have tens of thousands;
+        // those of one file stand together.
+        while lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+            let path = line.iter().position(|b| *b == b'/').map_or(&[][..], |start| &line[start..]);
+            let path = path.strip_suffix(b"\n").unwrap_or(path);
+            if !path.is_empty() && path != last {
+                self.used_path(path, maps)?;
+                last.clear();
+                last.extend_from_slice(path);
+            }
+            line.clear();
+        }
+        Ok(())
+    }
+
+    /// Adds the store path that a file in use lies in.
+    fn used_path(&mut self, file: &[u8], holder: &Path) -> Result<()> {
+        let text = String::from_utf8_lossy(file);
+        let dir = self.store.dir();
+        if !text.starts_with(dir.as_str()) {
+            return Ok(());
+        }
+        // How the kernel shows a file that has lost its name since.
+        let text = text.strip_suffix(" (deleted)").unwrap_or(&text);
+        match dir.parse_below(text) {
+            Ok((path, _)) => self.add_used(path, holder),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn add_used(&mut self, path: StorePath, holder: &Path) -> Result<()> {
+        if self.is_valid(&path)? {
+            let holder =
+                if self.search.censor { Holder::Censored } else { Holder::Running(holder.to_owned()) };
+            self.add(path, holder);
+        }
+        Ok(())
+    }
+
+    /// Adds every valid store path whose text stands somewhere in `text`.
+    fn used(&mut self, text: &[u8], file: &Path) -> Result<()> {
+        let prefix = format!("{}/", self.store.dir().as_str());
+        let prefix = prefix.as_bytes();
+        let mut rest = text;
+        while let Some(at) = find(rest, prefix) {
+            rest = &rest[at + prefix.len()..];
+            let len = rest.iter().take_while(|c| c.is_ascii_alphanumeric() || b"+-._?=".contains(c)).count();
+            let Ok(name) = std::str::from_utf8(&rest[..len]) else { continue };
+            let Ok(path) = StorePath::from_base_name(name) else { continue };
+            self.add_used(path, file)?;
+        }
+        Ok(())
+    }
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    let first = *wanted.first()?;
+    let mut from = 0;
+    loop {
+        let at = from + text.get(from..)?.iter().position(|b| *b == first)?;
+        if text[at..].starts_with(wanted) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+}
