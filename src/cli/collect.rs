@@ -144,3 +144,9 @@ pub fn explain_json(store: &LocalStore, why: &WhyAlive) -> Value {
         "lockHolders": lock_holders(store, why).iter().filter_map(|pid| pid.parse::<u64>().ok()).collect::<Vec<_>>(),
     })
 }
+
+/// Links equal files.
+pub fn optimise(context: &Context) -> anyhow::Result<()> {
+    let report = context.open_store()?.optimise()?;
+    if report.failed > 0 { Err(Exit(1).into()) } else { Ok(()) }
+}

@@ -8,7 +8,7 @@ use nival::settings::value::lexically_normal;
 use nival::settings::{self, Environment, Machine, Settings};
 use nival::store::local::gc::liveness::Keep;
 use nival::store::local::{Layout, LocalOptions};
-use nival::store::uri::{self, StoreUri, Surroundings};
+use nival::store::uri::{self, StoreKind, StoreUri, Surroundings};
 use nival::store::{LocalStore, StoreError};
 
 use super::error::Usage;
@@ -118,6 +118,31 @@ impl Context {
     /// See [`Context::open_store`].
     pub fn open_store_at(&self, uri: &str) -> anyhow::Result<LocalStore> {
         Ok(LocalStore::open(self.store_options(uri)?, self.progress())?)
+    }
+
+    /// The other stores on this machine that `substituters` names, for reading.
+    /// Those that cannot be used are told of.
+    ///
+    /// # Errors
+    /// Usage errors.
+    pub fn local_substituters(&self) -> anyhow::Result<Vec<LocalStore>> {
+        let mut stores = Vec::new();
+        for uri in self.settings.substituters() {
+            let parsed = StoreUri::parse(uri, &self.current_dir).map_err(|error| Usage(error.to_string()))?;
+            if !matches!(parsed.kind, StoreKind::Local(_)) {
+                self.ui.warn(&format!(
+                    "cannot repair from '{uri}': this version of Nival repairs from local stores"
+                ));
+                continue;
+            }
+            let mut options = self.store_options(uri)?;
+            options.read_only = true;
+            match LocalStore::open(options, nival::progress::silent()) {
+                Ok(store) => stores.push(store),
+                Err(error) => self.ui.warn(&format!("cannot repair from '{uri}': {error}")),
+            }
+        }
+        Ok(stores)
     }
 
     fn store_options(&self, uri: &str) -> anyhow::Result<LocalOptions> {

@@ -8,6 +8,7 @@ pub mod content_address;
 pub mod derivation;
 pub mod hash;
 pub mod path_info;
+pub mod references;
 pub mod signature;
 pub mod store_path;
 

@@ -175,7 +175,8 @@ impl Restorer {
     }
 }
 
-pub(super) const CANONICAL_TIMES: Timestamps = Timestamps {
+/// The time of everything in a store; when it was read last stays as it is.
+pub const CANONICAL_TIMES: Timestamps = Timestamps {
     last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT as _ },
     last_modification: Timespec { tv_sec: CANONICAL_MTIME, tv_nsec: 0 },
 };

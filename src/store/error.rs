@@ -111,6 +111,9 @@ pub enum StoreError {
     /// Something that may be a root cannot be read.
     #[error("{0}; it may be a root, so nothing is deleted until it can be read or is gone")]
     UnreadableRoot(PathError),
+    /// No other store has what is damaged here.
+    #[error("cannot repair path '{0}'")]
+    Unrepairable(String),
     /// Text input (load-db, register-validity) that breaks its format.
     #[error("{0}")]
     Input(String),

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Result, StoreError};
 use super::local::db::DbOptions;
+use super::local::gc::Keep;
+use super::local::gc::auto::AutoGc;
 use super::local::{Layout, LocalOptions};
 use crate::model::StoreDir;
 use crate::settings::value::lexically_normal;
@@ -218,6 +220,13 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
             || settings.sync_before_registering(),
         reserved_space: u64::try_from(settings.gc_reserved_space()).unwrap_or(0),
         use_reserve: false,
+        auto_optimise: settings.auto_optimise_store(),
+        auto_gc: Some(AutoGc {
+            min_free: settings.min_free(),
+            max_free: settings.max_free(),
+            interval: std::time::Duration::from_secs(settings.min_free_check_interval()),
+            keep: Keep { derivations: settings.keep_derivations(), outputs: settings.keep_outputs() },
+        }),
         ignored_xattrs: settings.ignored_acls().iter().cloned().collect(),
     };
     Ok((options, warnings))

@@ -1,4 +1,4 @@
-//! `nix store gc` and `nix store delete`.
+//! `nix store gc`, `nix store delete` and `nix store optimise`.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -76,5 +76,15 @@ impl Command for Delete {
         let result = store.delete_paths(&paths, self.ignore_liveness, &options, &mut report);
         collect::tell_alive(context, &store, &report);
         collect::finish(&report, result)
+    }
+}
+
+/// `nix store optimise`.
+#[derive(Default)]
+pub struct Optimise;
+
+impl Command for Optimise {
+    fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
+        collect::optimise(context)
     }
 }

@@ -2,13 +2,14 @@
 
 use super::derivation::Show;
 use super::derivation_add::Add as AddDerivation;
-use super::gc::{Delete, Gc};
+use super::gc::{Delete, Gc, Optimise};
 use super::hash::{self, Convert, HashFile, HashPath};
 use super::help::Help;
 use super::key::{GenerateSecret, SecretToPublic};
 use super::log::Log;
 use super::nar::{Cat, Ls, Pack};
 use super::path_info::PathInfo;
+use super::repair::Repair;
 use super::sign::{CopySigs, Sign};
 use super::store::{DumpPath, Info, PathFromHashPart};
 use super::store_add;
@@ -181,7 +182,7 @@ pub const TABLE: &[Row] = &[
     built("store info", "[--json]", "Open the store and say which one it is", make::<Info>),
     built("store ls", "[-l] [-R] [-d] [--json] PATH", "List what is in a store path", make::<StoreLs>),
     later("store make-content-addressed"),
-    later("store optimise"),
+    built("store optimise", "", "Make equal files hard links to one copy", make::<Optimise>),
     built(
         "store path-from-hash-part",
         "HASHPART",
@@ -189,7 +190,12 @@ pub const TABLE: &[Row] = &[
         make::<PathFromHashPart>,
     ),
     later("store prefetch-file"),
-    later("store repair"),
+    built(
+        "store repair",
+        "PATHS...",
+        "Give damaged paths their contents back, from other stores",
+        make::<Repair>,
+    ),
     later("store roots-daemon"),
     built(
         "store sign",

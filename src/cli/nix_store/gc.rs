@@ -1,4 +1,4 @@
-//! `--gc` and `--delete`.
+//! `--gc`, `--delete`, `--optimise`.
 
 use std::collections::HashSet;
 
@@ -155,4 +155,13 @@ fn delete_paths(call: &Call, ignore_liveness: bool) -> anyhow::Result<()> {
     let result = store.delete_paths(&paths, ignore_liveness, &options, &mut report);
     collect::tell_alive(&call.context, &store, &report);
     collect::finish(&report, result)
+}
+
+/// Links equal files.
+pub fn optimise(call: Call) -> anyhow::Result<()> {
+    if !call.flags.is_empty() {
+        return usage("no arguments expected");
+    }
+    call.no_arguments()?;
+    collect::optimise(&call.context)
 }

@@ -1,11 +1,14 @@
-//! `--init`, `--verify`, `--verify-path`, `--read-log`, `--print-env`.
+//! `--init`, `--verify`, `--verify-path`, `--repair-path`, `--read-log`, `--print-env`.
 
 use std::io::Read as _;
 
+use nival::model::StorePath;
 use nival::progress::{Progress as _, Unit};
 use nival::store::local::verify::Damage;
+use nival::store::{LocalStore, StoreError};
 
 use super::Call;
+use crate::cli::context::Context;
 use crate::cli::error::{Exit, usage};
 use crate::cli::ui::Out;
 
@@ -23,11 +26,61 @@ pub fn verify(mut call: Call) -> anyhow::Result<()> {
     let repair = call.take_flag("--repair");
     call.no_flags()?;
     let store = call.context.open_store()?;
-    if store.verify(contents, repair)? {
+    let sources = if repair { call.context.local_substituters()? } else { Vec::new() };
+    if store.verify(contents, repair.then_some(&sources[..]))? {
         return Ok(());
     }
     call.context.ui.warn("not all store errors were fixed");
     Err(Exit(1).into())
+}
+
+/// Makes a lost database anew.
+pub fn rebuild_db(call: Call) -> anyhow::Result<()> {
+    call.no_flags()?;
+    call.no_arguments()?;
+    let options = call.context.local_options()?;
+    nival::store::local::rebuild::rebuild(&options, &call.context.progress())?;
+    Ok(())
+}
+
+/// Repairs paths whose contents are not what is registered.
+pub fn repair_path(call: Call) -> anyhow::Result<()> {
+    call.no_flags()?;
+    let store = call.context.open_store()?;
+    let paths = call.store_paths(&store)?;
+    repair(&call.context, &store, &paths, |_, _| ())
+}
+
+/// Checks paths and repairs those that are damaged; tells `damaged` of them.
+pub fn repair(
+    context: &Context,
+    store: &LocalStore,
+    paths: &[StorePath],
+    damaged: impl Fn(&Context, &StorePath),
+) -> anyhow::Result<()> {
+    let sources = context.local_substituters()?;
+    let mut work = Vec::new();
+    for path in paths {
+        work.push((path.clone(), store.path_info(path)?.nar_hash));
+    }
+    let mut broken = Vec::new();
+    store.verify_contents(&work, |path, damage| {
+        broken.extend(damage.map(|_| path.clone()));
+        Ok(())
+    })?;
+    let mut failed = false;
+    for path in &broken {
+        damaged(context, path);
+        match store.require_repair(path, &sources) {
+            Ok(()) => {}
+            Err(error @ StoreError::Unrepairable(_)) => {
+                context.ui.error(&error.to_string());
+                failed = true;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if failed { Err(Exit(1).into()) } else { Ok(()) }
 }
 
 /// Checks the contents of some paths.

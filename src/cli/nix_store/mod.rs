@@ -3,8 +3,9 @@
 mod add;
 mod gc;
 mod key;
-mod maintain;
+pub mod maintain;
 mod query;
+mod realise;
 mod transfer;
 mod validity;
 
@@ -29,6 +30,10 @@ pub struct Call {
     pub arguments: Vec<OsString>,
     /// The value of `--max-freed`.
     pub max_freed: Option<u64>,
+    /// The value of `--add-root`.
+    pub add_root: Option<OsString>,
+    /// Nobody is to be told that a result has no root.
+    pub no_gc_warning: bool,
 }
 
 type Operation = fn(Call) -> anyhow::Result<()>;
@@ -53,12 +58,13 @@ const OPERATIONS: &[(&[&str], Option<Operation>)] = &[
     (&["--load-db"], Some(validity::load_db)),
     (&["--register-validity"], Some(validity::register_validity)),
     (&["--check-validity"], Some(validity::check_validity)),
+    (&["--rebuild-db"], Some(maintain::rebuild_db)),
     (&["--generate-binary-cache-key"], Some(key::generate)),
-    (&["--realise", "--realize", "-r"], None),
+    (&["--realise", "--realize", "-r"], Some(realise::realise)),
     (&["--gc"], Some(gc::gc)),
     (&["--delete"], Some(gc::delete)),
-    (&["--optimise", "--optimize"], None),
-    (&["--repair-path"], None),
+    (&["--optimise", "--optimize"], Some(gc::optimise)),
+    (&["--repair-path"], Some(maintain::repair_path)),
     (&["--serve"], None),
 ];
 
@@ -71,6 +77,7 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
     let (mut flags, mut arguments) = (Vec::new(), Vec::new());
     let mut from_stdin = false;
     let mut max_freed = None;
+    let (mut add_root, mut no_gc_warning) = (None, false);
     while let Some(word) = args.next() {
         let flag = match word {
             Word::Argument(argument) => {
@@ -94,14 +101,15 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
                 max_freed = Some(number.map_err(|error| super::error::Usage(error.to_string()))?);
                 flags.push(flag);
             }
-            // Of realisation; the operations here make no links and build nothing.
-            "--add-root" => {
-                if args.value(&flag).is_err() {
-                    return usage("'--add-root' requires an argument");
-                }
-            }
-            "--indirect" | "--no-output" | "--no-gc-warning" | "-Q" | "--no-build-output" | "-K"
-            | "--keep-failed" | "-k" | "--keep-going" | "--readonly-mode" => {}
+            // Of realisation; the other operations make no links.
+            "--add-root" => match args.value(&flag) {
+                Ok(value) => add_root = Some(value),
+                Err(_) => return usage("'--add-root' requires an argument"),
+            },
+            "--no-gc-warning" => no_gc_warning = true,
+            // Roots are always indirect; of building, which nothing here does.
+            "--indirect" | "--no-output" | "-Q" | "--no-build-output" | "-K" | "--keep-failed" | "-k"
+            | "--keep-going" | "--readonly-mode" => {}
             _ if context.common_flag(&flag, &mut args)? => {}
             _ => flags.push(flag),
         }
@@ -121,7 +129,7 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
     let Some(run) = run else {
         anyhow::bail!("'nix-store {name}' is not available in this version of Nival");
     };
-    run(Call { context, flags, arguments, max_freed })
+    run(Call { context, flags, arguments, max_freed, add_root, no_gc_warning })
 }
 
 fn help() -> anyhow::Result<()> {

@@ -47,6 +47,19 @@ impl Incoming {
         place.put(&self.scratch, &self.entry, path)
     }
 
+    /// Writes it, if need be, and puts it in the place of `path` in one step,
+    /// with `sync` once it is on disk; what was there is removed.
+    pub(super) fn exchange(mut self, place: &Place, path: &StorePath, sync: bool) -> Result<()> {
+        if let Some(tree) = self.tree.take() {
+            tree.write()?;
+        }
+        if sync {
+            place.sync()?;
+        }
+        place.exchange(&self.scratch, &self.entry, path)?;
+        if sync { place.sync() } else { Ok(()) }
+    }
+
     fn held_bytes(&self) -> usize {
         self.tree.as_ref().map_or(0, Pending::held_bytes)
     }
@@ -159,6 +172,11 @@ impl Batch<'_> {
             return Ok(());
         }
         self.keep_apart_from_locks(&info.path)?;
+        // First a root, then the question whether it is valid: no collection
+        // comes in between.
+        let others: Vec<&StorePath> =
+            info.references.iter().filter(|path| !self.paths.contains(*path)).collect();
+        self.store.add_temp_roots(&others)?;
         for reference in &info.references {
             let known = *reference == info.path
                 || self.paths.contains(reference)
@@ -210,6 +228,7 @@ impl Batch<'_> {
         }
         let store = self.store;
         store.add_temp_roots(&paths.iter().collect::<Vec<_>>())?;
+        store.collect_if_short()?;
         match try_lock_all(store, &items)? {
             Some(locks) => {
                 let mut all = Placing::new(store);
@@ -278,6 +297,9 @@ impl<'s> Placing<'s> {
         }
         let paths: Vec<&StorePath> = self.infos.iter().map(|info| &info.path).collect();
         interrupt::check()?;
+        if store.options.auto_optimise {
+            store.optimise_new(&paths)?;
+        }
         store.sync_paths(&paths)?;
         interrupt::check()?;
         store.write(|writer| {

@@ -8,8 +8,11 @@ pub mod import;
 pub mod ingest;
 pub mod layout;
 pub mod log;
+pub mod optimise;
 pub mod place;
+pub mod rebuild;
 pub mod register;
+pub mod repair;
 pub mod roots;
 pub mod temp_roots;
 pub mod verify;
@@ -46,6 +49,10 @@ pub struct LocalOptions {
     pub reserved_space: u64,
     /// That room is given up while the store is open, to work at a full disk.
     pub use_reserve: bool,
+    /// Whatever is added is linked to equal files at once (`auto-optimise-store`).
+    pub auto_optimise: bool,
+    /// Collecting garbage by itself while paths are added.
+    pub auto_gc: Option<gc::auto::AutoGc>,
     /// Extended attributes that may stay on store files (`ignored-acls`).
     pub ignored_xattrs: Vec<String>,
 }
@@ -60,6 +67,8 @@ impl LocalOptions {
             sync: true,
             reserved_space: 8 << 20,
             use_reserve: false,
+            auto_optimise: false,
+            auto_gc: None,
             ignored_xattrs: Vec::new(),
         }
     }
@@ -75,6 +84,8 @@ pub struct LocalStore {
     scratch: RefCell<Option<Arc<place::Scratch>>>,
     /// Trees taken in so far, for names in the scratch directory.
     taken_in: std::cell::Cell<u64>,
+    /// When the free space was last looked at.
+    looked_for_room: std::cell::Cell<Option<std::time::Instant>>,
     progress: Arc<dyn Progress>,
     /// Why nothing can be written, if so.
     read_only: Option<String>,
@@ -154,6 +165,7 @@ impl LocalStore {
             temp_roots,
             scratch: RefCell::default(),
             taken_in: std::cell::Cell::default(),
+            looked_for_room: std::cell::Cell::default(),
             progress,
             read_only,
             _big_lock: big_lock,

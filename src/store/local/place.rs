@@ -86,6 +86,52 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Makes everything in the store durable. A tree has too many files for a
+    /// call each: the file system as a whole is asked once.
+    ///
+    /// # Errors
+    /// [`PathError`].
+    pub(super) fn sync(&self) -> Result<()> {
+        rustix::fs::syncfs(&self.handle).map_err(PathError::at("syncing the file system of", &self.path))?;
+        Ok(())
+    }
+
+    /// Puts an entry of the scratch directory, complete and durable, in the
+    /// place of `path` in one step; what was there is then the scratch entry.
+    ///
+    /// # Errors
+    /// [`PathError`].
+    pub(super) fn exchange(&self, scratch: &Scratch, entry: &CString, path: &StorePath) -> Result<()> {
+        let real = self.path.join(path.base_name());
+        let base = CString::new(path.base_name()).unwrap_or_default();
+        let exchanged = rustix::fs::renameat_with(
+            &scratch.handle,
+            entry,
+            &self.handle,
+            &base,
+            rustix::fs::RenameFlags::EXCHANGE,
+        );
+        match exchanged {
+            Ok(()) => {}
+            // Nothing was there.
+            Err(Errno::NOENT) => return self.put(scratch, entry, path),
+            // A file system without that step: for a moment nothing is there.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                let aside = CString::new(format!("{}-old", entry.to_string_lossy())).unwrap_or_default();
+                rustix::fs::renameat(&self.handle, &base, &scratch.handle, &aside)
+                    .map_err(PathError::at("moving aside", &real))?;
+                if let Err(errno) = rustix::fs::renameat(&scratch.handle, entry, &self.handle, &base) {
+                    let _ = rustix::fs::renameat(&scratch.handle, &aside, &self.handle, &base);
+                    return Err(PathError::new("renaming to", &real, errno).into());
+                }
+            }
+            Err(errno) => return Err(PathError::new("exchanging", &real, errno).into()),
+        }
+        Ok(restore::make_canonical(self.handle.as_fd(), &base, &real)?)
+    }
+}
+
 impl LocalStore {
     /// The scratch directory, made on first use.
     ///
@@ -148,11 +194,7 @@ impl LocalStore {
             rustix::fs::fsync(&place.handle).map_err(PathError::at("syncing directory", &place.path))?;
             return Ok(());
         }
-        // A tree has too many files for a call each: the file system as a
-        // whole is asked once.
-        rustix::fs::syncfs(&place.handle)
-            .map_err(PathError::at("syncing the file system of", &place.path))?;
-        Ok(())
+        place.sync()
     }
 }
 

@@ -12,6 +12,7 @@
 //! Whether a path is valid may be asked only after it is a root.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -40,6 +41,8 @@ pub struct TempRoots {
 struct State {
     file: Option<(File, PathBuf)>,
     gc_lock: Option<File>,
+    /// What is protected already.
+    known: HashSet<StorePath>,
     /// To the running collector. It keeps what was announced for as long as
     /// this side stays connected.
     connection: Option<UnixStream>,
@@ -60,6 +63,17 @@ impl TempRoots {
             return Ok(());
         }
         let state = &mut *self.state.borrow_mut();
+        let new: Vec<&StorePath> =
+            paths.iter().copied().filter(|path| !state.known.contains(*path)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.add_new(state, &new)?;
+        state.known.extend(new.into_iter().cloned());
+        Ok(())
+    }
+
+    fn add_new(&self, state: &mut State, paths: &[&StorePath]) -> Result<()> {
         if state.file.is_none() {
             state.file = Some(create_file(&self.layout)?);
         }

@@ -9,7 +9,7 @@ use crate::model::{Hash, HashAlgorithm, StorePath};
 use crate::nar::hashing::HashPipe;
 use crate::nar::{NarError, dump};
 use crate::progress::Unit;
-use crate::store::error::{Result, StoreError};
+use crate::store::error::Result;
 use crate::sys::lock::{self, LockKind};
 use crate::sys::{PathError, interrupt};
 
@@ -35,23 +35,24 @@ fn is_exhaustion(error: &PathError) -> bool {
 impl LocalStore {
     /// Checks that every valid path exists, and with `contents` that it holds
     /// what was registered; paths that vanished are taken out of the database
-    /// unless others refer to them. True if all is well by now.
+    /// unless others refer to them. With `repair`, what is damaged or gone is
+    /// first sought in these stores. True if all is well by now.
     ///
     /// No collection begins meanwhile. Findings are told as notices.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn verify(&self, contents: bool, repair: bool) -> Result<bool> {
+    /// [`StoreError`](crate::store::StoreError).
+    pub fn verify(&self, contents: bool, repair: Option<&[LocalStore]>) -> Result<bool> {
         let progress = self.progress();
         progress.notice("reading the Nix store...");
         // Who may not write can check all the same; a collection meanwhile may
         // then show as paths that vanished.
         let _gc_lock = if self.is_read_only() { None } else { Some(self.lock_out_collections()?) };
         progress.notice("checking path existence...");
-        let mut sound = self.verify_existence()?;
+        let mut sound = self.verify_existence(repair)?;
         if contents {
             progress.notice("checking link hashes...");
-            sound &= self.verify_links(repair)?;
+            sound &= self.verify_links(repair.is_some())?;
             progress.notice("checking store hashes...");
             sound &= self.verify_all_contents(repair)?;
         }
@@ -67,7 +68,7 @@ impl LocalStore {
         Ok(gc_lock)
     }
 
-    fn verify_existence(&self) -> Result<bool> {
+    fn verify_existence(&self, repair: Option<&[LocalStore]>) -> Result<bool> {
         // The database first: what is registered after it was read is no
         // concern of ours, and what is put into the directory meanwhile is
         // there before its row.
@@ -89,7 +90,17 @@ impl LocalStore {
             .filter(|(_, present)| !present)
             .map(|(name, _)| StorePath::from_base_name(name))
             .collect();
-        let missing = missing?;
+        let mut missing = missing?;
+        if let Some(sources) = repair {
+            let mut still = Vec::new();
+            for path in missing {
+                interrupt::check()?;
+                if !self.db().is_valid(&path)? || !self.repair_path(&path, sources)? {
+                    still.push(path);
+                }
+            }
+            missing = still;
+        }
         // For each vanished path whether all is well now.
         let mut done: HashMap<StorePath, bool> = HashMap::new();
         let gone: HashSet<&StorePath> = missing.iter().collect();
@@ -195,7 +206,7 @@ impl LocalStore {
         Ok(sound)
     }
 
-    fn verify_all_contents(&self, repair: bool) -> Result<bool> {
+    fn verify_all_contents(&self, repair: Option<&[LocalStore]>) -> Result<bool> {
         let mut work = Vec::new();
         let mut total = 0u64;
         self.db().each_path(|row| {
@@ -216,9 +227,13 @@ impl LocalStore {
                     self.progress().problem(&format!("cannot check path '{shown}': {error}"));
                 }
             }
-            sound = false;
-            if repair {
-                return Err(StoreError::Roots(format!("cannot repair path '{shown}'")));
+            match repair {
+                Some(sources) if self.repair_path(path, sources)? => {}
+                Some(_) => {
+                    self.progress().problem(&format!("error: cannot repair path '{shown}'"));
+                    sound = false;
+                }
+                None => sound = false,
             }
             Ok(())
         });

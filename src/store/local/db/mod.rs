@@ -170,6 +170,45 @@ impl Db {
             .map_err(self.error("setting up the database"))
     }
 
+    /// Gives unused pages back to the file system if more than a quarter of the
+    /// file is unused, there is room for the copy that this takes, and nobody
+    /// else is writing; true if it was done.
+    ///
+    /// # Errors
+    /// Those of SQLite, other than that it could not be done now.
+    pub fn give_pages_back(&mut self) -> Result<bool> {
+        /// Bytes that are not worth the trouble.
+        const LITTLE: u64 = 1 << 20;
+        let number = |name: &str| {
+            let value: i64 = self
+                .connection
+                .pragma_query_value(None, name, |row| row.get(0))
+                .map_err(self.error("looking at the pages"))?;
+            Ok::<u64, StoreError>(value.cast_unsigned())
+        };
+        let (size, all, unused) = (number("page_size")?, number("page_count")?, number("freelist_count")?);
+        if unused * 4 <= all || unused * size < LITTLE {
+            return Ok(false);
+        }
+        // A copy in a temporary file, then all of it in the log, then the file.
+        let needed = (all - unused) * size * 3;
+        let room = |dir: &Path| rustix::fs::statvfs(dir).is_ok_and(|s| s.f_bavail * s.f_frsize > needed);
+        if !self.path.parent().is_some_and(room) || !room(&std::env::temp_dir()) {
+            return Ok(false);
+        }
+        let mut vacuum = || {
+            // Not in memory, of which it would take as much as the file has.
+            self.connection.pragma_update(None, "temp_store", "file")?;
+            self.connection.busy_handler(None::<fn(i32) -> bool>)?;
+            let done = self.connection.execute_batch("vacuum");
+            self.connection.busy_handler(Some(wait_for_turn))?;
+            self.connection.pragma_update(None, "temp_store", "memory")?;
+            done
+        };
+        // Busy, or no room after all: another time.
+        Ok(vacuum().is_ok())
+    }
+
     /// Runs `work` on one unchanging state of the database.
     ///
     /// # Errors

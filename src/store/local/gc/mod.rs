@@ -12,6 +12,7 @@
 //! its hash part is picked, and in the transaction a path to which some path
 //! outside the batch refers is left alone.
 
+pub mod auto;
 pub mod explain;
 mod links;
 pub mod liveness;
@@ -28,7 +29,7 @@ use super::roots::{RootSearch, Roots};
 use crate::model::StorePath;
 use crate::store::error::Result;
 use crate::sys::lock::{self, LockKind};
-use liveness::Keep;
+pub use liveness::Keep;
 use server::RootsServer;
 
 pub use explain::WhyAlive;
@@ -101,7 +102,7 @@ impl LocalStore {
     /// a failure.
     ///
     /// # Errors
-    /// [`StoreError`]; a root that cannot be read, before anything is deleted.
+    /// [`StoreError`](crate::store::StoreError); a root that cannot be read, before anything is deleted.
     pub fn collect_garbage(&self, options: &GcOptions, report: &mut GcReport) -> Result<()> {
         let collection = self.begin_collection(true)?;
         if options.max_freed > 0 {
@@ -110,6 +111,9 @@ impl LocalStore {
             let strays = self.strays(liveness.graph())?;
             self.progress().notice("deleting garbage...");
             sweep::Sweep::new(self, &collection.server, liveness, options, report)?.run(strays)?;
+            if report.deleted > 0 && self.db.borrow_mut().give_pages_back()? {
+                self.progress().detail("gave unused pages of the database back");
+            }
         }
         self.clean_links(report)
     }
@@ -119,7 +123,7 @@ impl LocalStore {
     /// temporary ones do not count.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`](crate::store::StoreError).
     pub fn delete_paths(
         &self,
         paths: &[StorePath],

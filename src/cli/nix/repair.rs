@@ -1,0 +1,42 @@
+//! `nix store repair`.
+
+use std::ffi::OsString;
+
+use nival::progress::Progress as _;
+
+use super::selection::Selection;
+use super::words::Words;
+use super::{Arity, Command};
+use crate::cli::context::Context;
+use crate::cli::nix_store::maintain;
+
+/// `nix store repair`.
+#[derive(Default)]
+pub struct Repair(Selection);
+
+impl Command for Repair {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        self.0.flag(flag, words)
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let store = context.open_store()?;
+        let (graph, valid, invalid) = self.0.graph(context, &store, arguments, false)?;
+        if let Some(path) = invalid.first() {
+            return Err(store.invalid(path).into());
+        }
+        let mut paths = Vec::new();
+        for node in valid {
+            let path = graph.path(node)?;
+            context.ui.notice(&format!("checking path '{}'...", store.dir().display(&path)));
+            paths.push(path);
+        }
+        maintain::repair(context, &store, &paths, |context, path| {
+            context.ui.notice(&format!("path '{}' is corrupted or missing!", store.dir().display(path)));
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! `--realise`: paths that are there already, and roots for them. Nothing is
+//! built or fetched yet.
+
+use std::path::PathBuf;
+
+use nival::model::StorePath;
+use nival::progress::Progress as _;
+use nival::store::LocalStore;
+
+use super::{Call, store_path};
+use crate::cli::args::text;
+use crate::cli::nix::installable::Outputs;
+use crate::cli::nix::plan::Plan;
+use crate::cli::ui::Out;
+
+/// An argument.
+struct Request {
+    path: StorePath,
+    outputs: Outputs,
+}
+
+/// What an argument stands for.
+#[derive(Default)]
+struct Resolved {
+    /// Output names and paths, in the order of the paths.
+    outputs: Vec<(String, StorePath)>,
+    /// Every one of them is there.
+    complete: bool,
+}
+
+impl Request {
+    /// `PATH` or `DRV!NAME,NAME`.
+    fn parse(call: &Call, store: &LocalStore, word: &std::ffi::OsStr) -> anyhow::Result<Self> {
+        let word = text(word)?;
+        let (path, names) = match word.split_once('!') {
+            Some((path, names)) => (path, Some(names)),
+            None => (word.as_str(), None),
+        };
+        let path = store_path(&call.context, store, path)?;
+        let outputs = match names {
+            Some(names) => Outputs::Named(names.split(',').map(str::to_owned).collect()),
+            None => Outputs::All,
+        };
+        Ok(Self { path, outputs })
+    }
+
+    /// What it stands for; what is missing is noted in the plan.
+    fn resolve(&self, store: &LocalStore, plan: &mut Plan) -> anyhow::Result<Resolved> {
+        let dir = store.dir();
+        store.add_temp_roots(&[&self.path])?;
+        let valid = store.db().is_valid(&self.path)?;
+        if !valid {
+            plan.add_unknown(&self.path);
+            return Ok(Resolved::default());
+        }
+        if !self.path.is_derivation() {
+            return Ok(Resolved { outputs: vec![("out".to_owned(), self.path.clone())], complete: true });
+        }
+        let derivation = store.read_derivation(&self.path)?;
+        if let Outputs::Named(names) = &self.outputs
+            && let Some(name) = names.iter().find(|name| !derivation.outputs.contains_key(*name))
+        {
+            anyhow::bail!("derivation '{}' does not have output '{name}'", dir.display(&self.path));
+        }
+        let mut resolved = Resolved { outputs: Vec::new(), complete: true };
+        for (name, path) in self.outputs.of(store, &self.path, &derivation)? {
+            let Some(path) = path else {
+                resolved.complete = false;
+                continue;
+            };
+            store.add_temp_roots(&[&path])?;
+            resolved.complete &= store.db().is_valid(&path)?;
+            resolved.outputs.push((name, path));
+        }
+        plan.add_outputs(store, &self.path, &self.outputs)?;
+        resolved.outputs.sort_by(|a, b| a.1.cmp(&b.1));
+        Ok(resolved)
+    }
+}
+
+/// Prints what arguments stand for, and makes it roots.
+pub fn realise(mut call: Call) -> anyhow::Result<()> {
+    let dry_run = call.take_flag("--dry-run");
+    let ignore_unknown = call.take_flag("--ignore-unknown");
+    for flag in ["--check", "--repair"] {
+        if call.take_flag(flag) {
+            anyhow::bail!("'--realise {flag}' is not available in this version of Nival");
+        }
+    }
+    call.no_flags()?;
+    let store = call.context.open_store()?;
+    let mut requests = Vec::new();
+    for word in &call.arguments {
+        requests.push(Request::parse(&call, &store, word)?);
+    }
+    let mut plan = Plan::default();
+    let mut resolved = Vec::new();
+    for request in &requests {
+        if ignore_unknown && !request.path.is_derivation() && !store.db().is_valid(&request.path)? {
+            continue;
+        }
+        resolved.push((request, request.resolve(&store, &mut plan)?));
+    }
+    plan.tell(&call.context, &store);
+    if dry_run {
+        return Ok(());
+    }
+    refuse_missing(&store, &resolved)?;
+    if ignore_unknown {
+        // The original says nothing of what is there either.
+        return Ok(());
+    }
+    let mut out = Out::new();
+    let mut warned = call.add_root.is_some() || call.no_gc_warning;
+    for (number, (_, argument)) in resolved.iter().enumerate() {
+        for (name, path) in &argument.outputs {
+            if !std::mem::replace(&mut warned, true) {
+                call.context.ui.warn(
+                    "you did not specify '--add-root'; the result might be removed by the garbage collector",
+                );
+            }
+            match &call.add_root {
+                None => out.line(store.dir().display(path))?,
+                Some(root) => {
+                    let link = root_link(&call, root, number, name);
+                    store.add_indirect_root(&link, path)?;
+                    out.line(link.display())?;
+                }
+            }
+        }
+    }
+    out.finish()
+}
+
+/// The link for an output of the argument with a number: `L`, `L-2`, `L-2-dev`.
+fn root_link(call: &Call, root: &std::ffi::OsStr, number: usize, output: &str) -> PathBuf {
+    let mut link = root.to_owned();
+    if number > 0 {
+        link.push(format!("-{}", number + 1));
+    }
+    if output != "out" {
+        link.push(format!("-{output}"));
+    }
+    call.context.absolute(std::path::Path::new(&link))
+}
+
+/// The first thing that would have to be made.
+fn refuse_missing(store: &LocalStore, all: &[(&Request, Resolved)]) -> anyhow::Result<()> {
+    let dir = store.dir();
+    for (request, resolved) in all {
+        let shown = dir.display(&request.path);
+        if !store.db().is_valid(&request.path)? {
+            if request.path.is_derivation() {
+                anyhow::bail!("failed to obtain derivation of '{shown}'");
+            }
+            anyhow::bail!("path '{shown}' is required, but there is no substituter that can build it");
+        }
+        anyhow::ensure!(
+            resolved.complete,
+            "cannot build '{shown}': this version of Nival does not build yet"
+        );
+    }
+    Ok(())
+}

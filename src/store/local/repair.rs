@@ -1,0 +1,68 @@
+//! Giving a damaged path its contents back, from another store that has it.
+
+use std::sync::Arc;
+
+use super::LocalStore;
+use super::ingest::Hashes;
+use crate::model::StorePath;
+use crate::nar::dump;
+use crate::store::error::{Result, StoreError};
+use crate::sys::lock::PathLock;
+
+impl LocalStore {
+    /// Replaces a valid path by what one of `sources` holds for it, if that is
+    /// what is registered here; false if none of them has it.
+    ///
+    /// The replacement is complete, verified and on disk before it takes the
+    /// place of the damaged path, in one step.
+    ///
+    /// # Errors
+    /// [`StoreError`] of this store; what is wrong with a source is told as a
+    /// warning.
+    pub fn repair_path(&self, path: &StorePath, sources: &[LocalStore]) -> Result<bool> {
+        let wanted = self.path_info(path)?.nar_hash;
+        for source in sources {
+            if source.dir() != self.dir() || !source.db().is_valid(path)? {
+                continue;
+            }
+            let real = source.real_path(path);
+            let hashes = Hashes::new(None, Arc::new(crate::progress::Silent));
+            let taken = self.take_in(hashes, |sink| Ok(dump::walk(&real, sink)?));
+            let (ingested, incoming) = match taken {
+                Ok((ingested, incoming, ())) => (ingested, incoming),
+                Err(error) if error.is_interruption() => return Err(error),
+                Err(error) => {
+                    self.progress().warn(&format!("cannot repair from '{}': {error}", real.display()));
+                    continue;
+                }
+            };
+            if ingested.nar_hash != wanted {
+                self.progress().warn(&format!("'{}' is not what is registered here", real.display()));
+                continue;
+            }
+            self.progress().notice(&format!(
+                "copying path '{}' from '{}'...",
+                self.dir().display(path),
+                real.display()
+            ));
+            self.add_temp_roots(&[path])?;
+            let _lock = PathLock::acquire(&self.layout().lock_path(path), || {
+                self.progress().notice(&format!("waiting for lock on '{}'...", self.dir().display(path)));
+            })?;
+            incoming.exchange(&self.place()?, path, self.options().sync)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// As [`LocalStore::repair_path`], for a path that must be repaired.
+    ///
+    /// # Errors
+    /// Also when no source has it.
+    pub fn require_repair(&self, path: &StorePath, sources: &[LocalStore]) -> Result<()> {
+        match self.repair_path(path, sources)? {
+            true => Ok(()),
+            false => Err(StoreError::Unrepairable(self.dir().print(path))),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! `--optimise`, `auto-optimise-store`, and the sizes that depend on hard links.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::common::{Side, World};
+use crate::data;
+
+const SIDES: [Side; 2] = [Side::Nival, Side::Reference];
+
+/// Two trees and a file with much in common: contents, executables, symlinks,
+/// empty files.
+fn add_similar(world: &World, extra: &[&str]) -> Vec<String> {
+    for tree in ["a", "b"] {
+        for number in 0..20 {
+            world.write(
+                format!("src/{tree}/d{}/f{number}", number % 3),
+                format!("{number}").repeat(number * 100),
+            );
+        }
+        world.write(format!("src/{tree}/run"), "0".repeat(500));
+        world.write(format!("src/{tree}/own"), tree.repeat(1000));
+        std::fs::set_permissions(
+            world.path(format!("src/{tree}/run")),
+            std::fs::Permissions::from_mode(0o755),
+        )
+        .unwrap();
+        for number in 0..3 {
+            symlink("same target", world.path(format!("src/{tree}/link{number}"))).unwrap();
+        }
+    }
+    world.write("src/single", "5".repeat(500));
+    let mut args = vec!["--add".to_owned()];
+    args.extend(["a", "b", "single"].map(|source| world.text(Path::new("src").join(source))));
+    args.extend(extra.iter().map(|arg| (*arg).to_owned()));
+    let added = world.nix_store(&args);
+    added.ok().lines().into_iter().map(str::to_owned).collect()
+}
+
+/// Which files are one, by their paths in the store; and the links' names.
+fn groups(world: &World) -> (BTreeSet<BTreeSet<PathBuf>>, BTreeSet<String>) {
+    let mut by_inode: BTreeMap<u64, BTreeSet<PathBuf>> = BTreeMap::new();
+    let mut waiting = vec![world.store()];
+    while let Some(dir) = waiting.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let meta = entry.metadata().unwrap();
+            if meta.is_dir() {
+                waiting.push(entry.path());
+            } else {
+                let path = entry.path().strip_prefix(world.store()).unwrap().to_owned();
+                by_inode.entry(meta.ino()).or_default().insert(path);
+            }
+        }
+    }
+    (by_inode.into_values().collect(), data::names(&world.path("store/.links")))
+}
+
+/// The store directory without its name, which is part of every path's hash.
+fn nameless(
+    world: &World,
+    (groups, links): (BTreeSet<BTreeSet<PathBuf>>, BTreeSet<String>),
+) -> (BTreeSet<BTreeSet<String>>, BTreeSet<String>) {
+    let nameless = |path: &PathBuf| {
+        let text = path.display().to_string();
+        if text.starts_with(".links") { text } else { text[32..].to_owned() }
+    };
+    assert!(world.store().exists());
+    (groups.iter().map(|group| group.iter().map(nameless).collect()).collect(), links)
+}
+
+#[test]
+fn links_what_the_reference_links() {
+    let Some(ours) = World::with_reference() else { return };
+    let theirs = World::new();
+    let results = std::iter::zip([&ours, &theirs], SIDES).map(|(world, side)| {
+        add_similar(world, &[]);
+        let outcome = world.run(side, "nix-store", &["--optimise"]);
+        (outcome.status, outcome.stderr.clone(), nameless(world, groups(world)))
+    });
+    let results: Vec<_> = results.collect();
+    assert_eq!(results[0], results[1]);
+    assert!(ours.path("store/.links").read_dir().unwrap().count() > 20);
+    // What one has linked the other finds linked, and nothing has changed.
+    let before = groups(&ours);
+    for (world, side) in [(&ours, Side::Reference), (&theirs, Side::Nival)] {
+        let again = world.run(side, "nix-store", &["--optimise"]);
+        assert_eq!(again.ok().stderr, "0.0 KiB freed by hard-linking 0 files\n");
+        let metadata = data::metadata(&world.store());
+        let odd: Vec<_> = metadata
+            .iter()
+            .filter(|(path, text)| !path.is_empty() && *path != ".links" && !text.contains(" 1"))
+            .collect();
+        assert!(odd.is_empty(), "{odd:?}");
+        data::assert_sound(world);
+    }
+    assert_eq!(groups(&ours), before);
+}
+
+#[test]
+fn what_is_added_is_linked_at_once_if_asked() {
+    let world = World::new();
+    add_similar(&world, &["--option", "auto-optimise-store", "true"]);
+    let linked = groups(&world);
+    let outcome = world.nix_store(&["--optimise"]);
+    assert_eq!(outcome.ok().stderr, "0.0 KiB freed by hard-linking 0 files\n");
+    assert_eq!(groups(&world), linked);
+    assert!(linked.0.iter().filter(|group| group.len() > 2).count() > 15);
+    data::assert_sound(&world);
+}
+
+#[test]
+fn damage_does_not_spread_and_odd_files_are_left_alone() {
+    let world = World::new();
+    let paths = add_similar(&world, &[]);
+    world.nix_store(&["--optimise"]).ok();
+    // A link whose contents changed, with the same size.
+    let file = format!("{}/own", paths[0]);
+    let hash = world.nival("nix-hash", &["--type", "sha256", "--base32", &file]).line();
+    let link = world.path("store/.links").join(hash);
+    let damaged = "x".repeat(1000);
+    std::fs::remove_file(&link).unwrap();
+    std::fs::write(&link, &damaged).unwrap();
+    std::fs::set_permissions(&link, std::fs::Permissions::from_mode(0o444)).unwrap();
+    // A file that somebody can write to.
+    let writable = format!("{}/own", paths[1]);
+    std::fs::remove_file(&writable).unwrap();
+    std::fs::write(&writable, "b".repeat(1000)).unwrap();
+    std::fs::set_permissions(&writable, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let outcome = world.nix_store(&["--optimise"]);
+    assert!(outcome.ok().stderr.contains("removing corrupted link"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains(&format!("skipping suspicious writable file '\"{writable}\"'")));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "a".repeat(1000));
+    data::assert_sound(&world);
+}
+
+/// A file system of its own for a store; unmounted with the guard.
+pub struct Mount(PathBuf);
+
+impl Mount {
+    /// A tmpfs; `None` (and a word why) where it cannot be had.
+    pub fn new(path: &Path, options: &str) -> Option<Self> {
+        std::fs::create_dir_all(path).unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(path)
+            .output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            eprintln!("skipped: no file system can be mounted here");
+            return None;
+        }
+        Some(Self(path.to_owned()))
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> u64 {
+        let stat = rustix::fs::statvfs(&self.0).unwrap();
+        (stat.f_blocks - stat.f_bfree) * stat.f_frsize
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let unmounted = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()));
+    }
+}
+
+#[test]
+fn a_dry_run_knows_what_comes_free() {
+    let world = World::new();
+    let Some(mount) = Mount::new(&world.store(), "size=256m") else { return };
+    let paths = add_similar(&world, &[]);
+    data::big_file(&world.path("src/big"), 200);
+    let big = world.nix_store(&["--add", &world.text("src/big")]).line();
+    // Some of the links lead to what stays.
+    world.nix_store(&["--optimise"]).ok();
+    symlink(&paths[1], world.path("var/gcroots/b")).unwrap();
+    let before = mount.used();
+    let dry = world.nix_store(&["--gc", "--dry-run", "--log-format", "raw"]);
+    let line = dry.ok().text().trim().to_owned();
+    assert!(line.starts_with("3 store paths would be deleted, "), "{line}");
+    for path in [&paths[0], &paths[2], &big] {
+        assert!(dry.stderr.contains(&format!("would delete '{path}'")));
+    }
+    assert_eq!(world.nival("nix", &["store", "gc", "--dry-run"]).line(), line);
+    assert_eq!(mount.used(), before);
+    world.nix_store(&["--gc"]).ok();
+    let freed = before - mount.used();
+    let said: f64 = line.split(' ').nth(6).unwrap().parse().unwrap();
+    let unit = if line.contains("MiB") { 1_048_576.0 } else { 1024.0 };
+    let ratio = said * unit / freed as f64;
+    assert!((0.99..1.01).contains(&ratio), "{line}, and {freed} came free");
+    drop(mount);
+}
