@@ -52,6 +52,19 @@ const STEPS: &[(&str, &str)] = &[
         "F=$OTHER/nix/store/$(basename $(nix-store --add project))/data; chmod u+w $F; echo changed > $F\n\
       nix-store --store \"$OTHER\" --verify --check-contents || echo exit status $?",
     ),
+    (
+        "The first store has the contents still; the damaged path gets them back.",
+        "nix-store --store \"$OTHER\" --repair-path $(nix-store --add project) \\\n\
+      --option substituters \"local?real=$NIX_STORE_DIR&state=$NIX_STATE_DIR\" && echo repaired",
+    ),
+    (
+        "A symlink becomes a root; it keeps the wrapper, and that keeps the tree.",
+        "nix-store --realise $(head -n 1 ../tree) --add-root ../result; nix-store --gc --print-roots",
+    ),
+    ("", "nix-store --gc --why-alive $(nix-store --add project)"),
+    ("What nothing keeps can go.", "nix-store --gc --dry-run"),
+    ("", "nix-store --gc"),
+    ("Without its root everything goes.", "rm ../result; nix-collect-garbage"),
 ];
 
 /// Runs it; the directory is left there with `keep`.
