@@ -112,6 +112,115 @@ impl Context {
         Some(self.environment.state_home(self.machine.home(&self.environment).0.as_deref())?.join("profiles"))
     }
 
+    fn home(&self) -> anyhow::Result<PathBuf> {
+        let (home, _) = self.machine.home(&self.environment);
+        home.ok_or_else(|| anyhow::anyhow!("cannot determine your home directory"))
+    }
+
+    /// The user's directory for state.
+    fn state_home(&self) -> anyhow::Result<PathBuf> {
+        let home = self.home()?;
+        self.environment
+            .state_home(Some(&home))
+            .ok_or_else(|| anyhow::anyhow!("cannot determine your home directory"))
+    }
+
+    /// The user's link to the profile in use, whether or not it is there.
+    ///
+    /// # Errors
+    /// When there is no home directory.
+    pub fn profile_link(&self) -> anyhow::Result<PathBuf> {
+        Ok(match self.settings.use_xdg_base_directories() {
+            true => self.state_home()?.join("profile"),
+            false => self.home()?.join(".nix-profile"),
+        })
+    }
+
+    /// The directory of what packages are chosen from by default.
+    fn default_expression(&self) -> anyhow::Result<PathBuf> {
+        Ok(match self.settings.use_xdg_base_directories() {
+            true => self.state_home()?.join("defexpr"),
+            false => self.home()?.join(".nix-defexpr"),
+        })
+    }
+
+    /// Whether there is anything to choose packages from by default.
+    ///
+    /// # Errors
+    /// When there is no home directory.
+    pub fn has_default_expression(&self) -> anyhow::Result<bool> {
+        let dir = self.default_expression()?;
+        if dir.join("default.nix").exists() || dir.is_file() {
+            return Ok(true);
+        }
+        let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+        // Links to channels that are not there lead to nothing.
+        Ok(entries.map(|entry| entry.path()).any(|path| path.exists()))
+    }
+
+    /// The profile that is worked on unless another one is named.
+    ///
+    /// # Errors
+    /// When there is no home directory.
+    pub fn default_profile(&self, layout: &Layout) -> anyhow::Result<PathBuf> {
+        if let Some(profile) = self.environment.get("NIX_PROFILE") {
+            return Ok(self.absolute(Path::new(profile)));
+        }
+        let link = self.profile_link()?;
+        match std::fs::read_link(&link) {
+            Ok(target) => {
+                let base = link.parent().unwrap_or(Path::new("/")).to_owned();
+                Ok(self.absolute(&base.join(target)))
+            }
+            // Something else is there: then that is the profile.
+            Err(_) if std::fs::symlink_metadata(&link).is_ok() => Ok(link),
+            Err(_) => match self.profiles_dir(layout) {
+                Some(dir) => Ok(dir.join("profile")),
+                None => Ok(link),
+            },
+        }
+    }
+
+    /// Makes the user's links to profile and channels where they are missing.
+    ///
+    /// # Errors
+    /// Files that cannot be made.
+    pub fn make_user_links(&self, layout: &Layout) -> anyhow::Result<()> {
+        let Some(profiles) = self.profiles_dir(layout) else { return Ok(()) };
+        let make_dir = |dir: &Path| {
+            std::fs::create_dir_all(dir).map_err(nival::sys::PathError::at("creating directory", dir))
+        };
+        let make_link = |link: &Path, target: &Path| -> anyhow::Result<()> {
+            if std::fs::symlink_metadata(link).is_err() {
+                nival::sys::atomic::replace_symlink(link, target)?;
+            }
+            Ok(())
+        };
+        make_dir(&profiles)?;
+        let root_profiles = layout.state_dir.join("profiles/per-user/root");
+        if self.machine.is_root() {
+            make_link(&layout.state_dir.join("profiles/default"), &root_profiles.join("profile"))?;
+        }
+        if self.environment.get("NIX_PROFILE").is_none() {
+            let link = self.profile_link()?;
+            // Without a home there is nothing to put it into.
+            if link.parent().is_some_and(Path::exists) || self.settings.use_xdg_base_directories() {
+                link.parent().map_or(Ok(()), make_dir)?;
+                make_link(&link, &profiles.join("profile"))?;
+            }
+        }
+        let expressions = self.default_expression()?;
+        if std::fs::symlink_metadata(&expressions).is_ok() || !self.home()?.exists() {
+            return Ok(());
+        }
+        make_dir(&expressions)?;
+        if self.machine.is_root() {
+            return make_link(&expressions.join("channels"), &root_profiles.join("channels"));
+        }
+        make_link(&expressions.join("channels"), &profiles.join("channels"))?;
+        make_link(&expressions.join("channels_root"), &root_profiles.join("channels"))
+    }
+
     /// Opens the store that `uri` names.
     ///
     /// # Errors

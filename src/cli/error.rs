@@ -1,6 +1,8 @@
 //! A failure → its wording and the exit status.
 
 use nival::nar::NarError;
+use nival::ops::user_env::UserEnvError;
+use nival::ops::user_env::build_env::Conflicts;
 use nival::settings::{LoadError, ValueError};
 use nival::store::StoreError;
 
@@ -41,10 +43,31 @@ pub fn report(error: &anyhow::Error, program: &str, ui: &Ui) -> u8 {
         return 1;
     }
     ui.error(&error.to_string());
+    if let Some(UserEnvError::Conflicts(conflicts)) = error.downcast_ref() {
+        return tell_conflicts(conflicts, ui);
+    }
     if is_usage(error) {
         ui.hint(&format!("Try '{program} --help' for more information."));
     }
     1
+}
+
+/// The rest of what there is to say about packages with the same files; the
+/// status is that of a failed build.
+fn tell_conflicts(conflicts: &Conflicts, ui: &Ui) -> u8 {
+    const FAILED_BUILD: u8 = 100;
+    ui.error(&format!(
+        "Cannot build '{}'.\n       Reason: builder failed with exit code 1.\n       Output paths:\n         {}",
+        conflicts.drv_path, conflicts.out
+    ));
+    if let Some(first) = conflicts.all.first() {
+        let lower = first.priority - 1;
+        ui.hint(&format!(
+            "To choose between them, give one of the packages a lower number: nix-env --set-flag priority {lower} NAME; \
+             or remove one: nix-env --uninstall NAME"
+        ));
+    }
+    FAILED_BUILD
 }
 
 fn is_usage(error: &anyhow::Error) -> bool {

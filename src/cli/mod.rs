@@ -8,6 +8,7 @@ mod json;
 mod nival;
 mod nix;
 mod nix_collect_garbage;
+mod nix_env;
 mod nix_hash;
 mod nix_store;
 mod tour;
@@ -29,7 +30,7 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("nix-store", nix_store::run),
     ("nix-hash", nix_hash::run),
     ("nix", nix::run),
-    ("nix-env", not_built),
+    ("nix-env", nix_env::run),
     ("nix-copy-closure", not_built),
     ("nix-collect-garbage", nix_collect_garbage::run),
     ("nix-daemon", not_built),

@@ -85,6 +85,11 @@ impl Ui {
         self.format.store(format as u8, Ordering::Relaxed);
     }
 
+    /// Whether a person reads the messages.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal && !self.is_json()
+    }
+
     fn is_json(&self) -> bool {
         self.format.load(Ordering::Relaxed) == LogFormat::InternalJson as u8
     }

@@ -7,6 +7,8 @@ pub mod base32;
 pub mod content_address;
 pub mod derivation;
 pub mod hash;
+pub mod manifest_nix;
+pub mod package_name;
 pub mod path_info;
 pub mod references;
 pub mod signature;

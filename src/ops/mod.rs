@@ -4,3 +4,4 @@ pub mod graph_text;
 pub mod profile;
 pub mod query;
 pub mod roots_report;
+pub mod user_env;

@@ -11,9 +11,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::model::StorePath;
 use crate::progress::Progress;
-use crate::sys::PathError;
+use crate::store::{LocalStore, StoreError};
 use crate::sys::lock::{LockError, PathLock};
+use crate::sys::{PathError, atomic};
 
 /// The number of a generation.
 pub type Number = u64;
@@ -39,6 +41,15 @@ pub enum ProfileError {
     /// A plus sign without a number.
     #[error("invalid number of generations to keep '{0}'")]
     Count(String),
+    /// There is no such generation.
+    #[error("profile version {0} does not exist")]
+    NotThere(Number),
+    /// There is nothing to roll back to.
+    #[error("no profile version older than the current ({0}) exists")]
+    Oldest(Number),
+    /// A root could not be made.
+    #[error(transparent)]
+    Store(#[from] Box<StoreError>),
     /// A file.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -227,6 +238,84 @@ impl Profile {
         Ok(PathLock::acquire(Path::new(&path), || {
             progress.notice(&format!("waiting for lock on profile \"{}\"", self.link.display()));
         })?)
+    }
+
+    /// Where the profile leads to, in one step; nothing when there is none.
+    ///
+    /// # Errors
+    /// A [`PathError`].
+    pub fn target(&self) -> Result<Option<PathBuf>> {
+        match std::fs::read_link(&self.link) {
+            Ok(target) => Ok(Some(target)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
+                Ok(None)
+            }
+            Err(error) => Err(PathError::new("reading symbolic link", &self.link, error).into()),
+        }
+    }
+
+    /// Makes a path the current generation: a new one, unless the newest is
+    /// that path already. The caller holds the lock; the path is valid and
+    /// rooted.
+    ///
+    /// # Errors
+    /// [`ProfileError`]; the profile is then as before.
+    pub fn add_generation(&self, store: &LocalStore, path: &StorePath) -> Result<Number> {
+        let target = PathBuf::from(store.dir().print(path));
+        let generations = self.generations()?;
+        let newest = generations.all.last();
+        if let Some(newest) = newest
+            && std::fs::read_link(&newest.link).is_ok_and(|there| there == target)
+        {
+            self.switch(newest.number)?;
+            return Ok(newest.number);
+        }
+        let number = newest.map_or(0, |newest| newest.number) + 1;
+        let link = self.generation_link(number);
+        atomic::replace_symlink(&link, &target)?;
+        store.register_indirect_root(&link).map_err(Box::new)?;
+        self.switch(number)?;
+        Ok(number)
+    }
+
+    /// Makes a generation the current one, in one step.
+    ///
+    /// # Errors
+    /// A [`PathError`].
+    pub fn switch(&self, number: Number) -> Result<()> {
+        let target = format!("{}-{number}-link", self.name);
+        if self.target()?.is_some_and(|there| there == Path::new(&target)) {
+            return Ok(());
+        }
+        Ok(atomic::replace_symlink(&self.link, Path::new(&target))?)
+    }
+
+    /// Makes the generation before the current one, or the one with a number,
+    /// the current one, and tells of it.
+    ///
+    /// # Errors
+    /// [`ProfileError::NotThere`], [`ProfileError::Oldest`].
+    pub fn switch_generation(
+        &self,
+        wanted: Option<Number>,
+        dry_run: bool,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let _lock = if dry_run { None } else { Some(self.lock(progress)?) };
+        let generations = self.generations()?;
+        let current = generations.current.unwrap_or(0);
+        let found = match wanted {
+            Some(number) => generations.all.iter().find(|generation| generation.number == number),
+            None => generations.all.iter().rev().find(|generation| generation.number < current),
+        };
+        let Some(found) = found else {
+            return Err(match wanted {
+                Some(number) => ProfileError::NotThere(number),
+                None => ProfileError::Oldest(current),
+            });
+        };
+        progress.notice(&format!("switching profile from version {current} to {}", found.number));
+        if dry_run { Ok(()) } else { self.switch(found.number) }
     }
 
     /// Deletes generations and tells of each; with `dry_run` it only tells.

@@ -262,7 +262,7 @@ pub static TABLE: &[Row] = &[
     row("use-cgroups", Bool, "false", "Run each build in a control group of its own (Linux)."),
     row("use-registries", Bool, "true", "Resolve indirect flake references through registries.").feature("flakes"),
     row("use-sqlite-wal", Bool, "true", "Keep the store database in write-ahead-log mode.").used(),
-    row("use-xdg-base-directories", Bool, "false", "Keep per-user files in the XDG directories, not directly in the home directory."),
+    row("use-xdg-base-directories", Bool, "false", "Keep per-user files in the XDG directories, not directly in the home directory.").used(),
     row("user-agent-suffix", Text, "", "Text added to the HTTP user agent."),
     row("warn-dirty", Bool, "true", "Warn about work trees with uncommitted changes."),
     row("warn-large-path-threshold", Unsigned64, "0", "Warn when a larger path (in bytes) is copied to the store; 0 never does."),

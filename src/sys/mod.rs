@@ -2,6 +2,7 @@
 //! locks, interruption. The only floor where `unsafe` may stand.
 
 pub mod atomic;
+pub mod clock;
 pub mod dir;
 pub mod interrupt;
 pub mod lock;

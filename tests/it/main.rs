@@ -20,6 +20,7 @@ mod test_hash;
 mod test_import_damage;
 mod test_interop;
 mod test_nix;
+mod test_nix_env;
 mod test_optimise;
 mod test_programs;
 mod test_protocol;

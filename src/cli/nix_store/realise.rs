@@ -113,6 +113,7 @@ pub fn realise(mut call: Call) -> anyhow::Result<()> {
     let mut out = Out::new();
     let mut warned = call.add_root.is_some() || call.no_gc_warning;
     for (number, (_, argument)) in resolved.iter().enumerate() {
+        let mut lines = Vec::new();
         for (name, path) in &argument.outputs {
             if !std::mem::replace(&mut warned, true) {
                 call.context.ui.warn(
@@ -120,14 +121,17 @@ pub fn realise(mut call: Call) -> anyhow::Result<()> {
                 );
             }
             match &call.add_root {
-                None => out.line(store.dir().display(path))?,
+                None => lines.push(store.dir().print(path)),
                 Some(root) => {
                     let link = root_link(&call, root, number, name);
                     store.add_indirect_root(&link, path)?;
-                    out.line(link.display())?;
+                    lines.push(link.display().to_string());
                 }
             }
         }
+        // Links are printed in the order of their own names.
+        lines.sort();
+        lines.into_iter().try_for_each(|line| out.line(line))?;
     }
     out.finish()
 }

@@ -92,6 +92,22 @@ fn hash_text<E>(
     Ok(Modulo::Known(Hash::sha256(&aterm::print_with(drv, dir, named, mask))))
 }
 
+/// Gives an input-addressed derivation without input derivations its output
+/// paths, in `outputs` and in its environment.
+///
+/// # Errors
+/// A bad name.
+pub fn fill_in_outputs(drv: &mut Derivation, dir: &StoreDir, name: &str) -> Result<(), NameError> {
+    let none = |_: &StorePath| Ok::<_, std::convert::Infallible>(Modulo::Deferred);
+    let Ok(Modulo::Known(hash)) = hash_text(drv, dir, true, none) else { return Ok(()) };
+    for (output_name, output) in &mut drv.outputs {
+        let path = dir.output_path(output_name, &hash, name)?;
+        drv.env.insert(output_name.clone().into_bytes(), dir.print(&path).into_bytes());
+        *output = DerivationOutput::InputAddressed(path);
+    }
+    Ok(())
+}
+
 /// Checks that every output path of the derivation named `name` (without
 /// `.drv`) follows from its inputs or its promised content.
 ///

@@ -63,6 +63,31 @@ impl LocalStore {
     }
 }
 
+impl LocalStore {
+    /// Adds a tree, as `fill` tells of it, as the output of a valid derivation
+    /// that was made here, with its references.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the store is then as before.
+    pub fn add_built(
+        &self,
+        path: &StorePath,
+        deriver: &StorePath,
+        references: BTreeSet<StorePath>,
+        fill: impl FnOnce(&mut dyn Sink) -> std::result::Result<(), NarError>,
+    ) -> Result<()> {
+        let hashes = Hashes::new(None, self.watcher());
+        let (ingested, incoming, ()) = self.take_in(hashes, |sink| Ok(fill(sink)?))?;
+        let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
+        info.references = references;
+        info.deriver = Some(deriver.clone());
+        info.ultimate = true;
+        let mut batch = self.batch();
+        batch.add(incoming, info)?;
+        batch.flush()
+    }
+}
+
 impl Adder<'_> {
     /// Adds the tree at `source` under `name`, addressed by the hash of its
     /// archive or (`Flat`, `Text`) of its one file, and gives its path.

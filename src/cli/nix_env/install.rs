@@ -1,0 +1,168 @@
+//! `--install`, `--upgrade`, `--uninstall`, `--set`, `--set-flag`.
+
+use nival::model::manifest_nix::Value;
+use nival::model::package_name::compare_versions;
+use nival::ops::user_env::element::Element;
+use nival::ops::user_env::selector::take_out;
+use nival::ops::user_env::upgrade;
+use nival::ops::user_env::{self, UserEnvError};
+use nival::progress::Progress as _;
+use nival::store::LocalStore;
+
+use super::Call;
+use super::packages::{packages, selectors};
+use crate::cli::error::usage;
+
+/// Adds packages, in the place of those with the same names.
+pub fn install(mut call: Call) -> anyhow::Result<()> {
+    let remove_all = call.take_flag(&["--remove-all", "-r"]);
+    let preserve = call.take_flag(&["--preserve-installed", "-P"]);
+    // What is installed here is there already.
+    call.take_flag(&["--prebuilt-only", "-b"]);
+    call.no_flags()?;
+    let store = call.open_store()?;
+    let new = packages(&call, &store)?;
+    change(&call, &store, |old| {
+        let mut elements = new.clone();
+        if remove_all {
+            return Ok(Some(elements));
+        }
+        let replaced = |old: &Element| {
+            !preserve && !old.is_kept() && new.iter().any(|new| new.package() == old.package())
+        };
+        for old in old.iter().filter(|old| replaced(old)) {
+            call.context.ui.notice(&format!("replacing old '{}'", old.name));
+        }
+        for new in &new {
+            call.context.ui.notice(&format!("installing '{}'", new.name));
+        }
+        elements.extend(old.into_iter().filter(|old| !replaced(old)));
+        Ok(Some(elements))
+    })
+}
+
+/// Replaces installed packages by newer ones.
+pub fn upgrade(mut call: Call) -> anyhow::Result<()> {
+    call.take_flag(&["--prebuilt-only", "-b"]);
+    call.no_flags()?;
+    let store = call.open_store()?;
+    if call.arguments.is_empty() && call.from_profile.is_none() {
+        return Err(super::needs_language("upgrading to what an expression offers"));
+    }
+    let offers = packages(&call, &store)?;
+    change(&call, &store, |old| {
+        let replace = |installed: Element| match upgrade::choose(&installed, &offers, call.mode) {
+            Some(best) => {
+                let newer = compare_versions(installed.version(), best.version()).is_le();
+                let verb = if newer { "upgrading" } else { "downgrading" };
+                call.context.ui.notice(&format!("{verb} '{}' to '{}'", installed.name, best.name));
+                best.clone()
+            }
+            None => installed,
+        };
+        Ok(Some(old.into_iter().map(replace).collect()))
+    })
+}
+
+/// Removes packages.
+pub fn uninstall(call: Call) -> anyhow::Result<()> {
+    call.no_flags()?;
+    let store = call.open_store()?;
+    let words = call.texts()?;
+    change(&call, &store, |mut elements| {
+        for mut selector in selectors(&store, &words)? {
+            let gone = take_out(&mut elements, &mut selector);
+            if gone.is_empty() {
+                let text = selector.text();
+                call.context.ui.warn(&format!("selector '{text}' matched no installed derivations"));
+            }
+            for element in gone {
+                call.context.ui.notice(&format!("uninstalling '{}'", element.name));
+            }
+        }
+        Ok(Some(elements))
+    })
+}
+
+/// Notes something with installed packages.
+pub fn set_flag(call: Call) -> anyhow::Result<()> {
+    call.no_flags()?;
+    let words = call.texts()?;
+    let [name, value, rest @ ..] = &words[..] else {
+        return usage("not enough arguments to '--set-flag'");
+    };
+    if name == "priority" {
+        anyhow::ensure!(value.parse::<i64>().is_ok(), "the priority of a package is a number, not '{value}'");
+    }
+    let store = call.open_store()?;
+    change(&call, &store, |mut elements| {
+        let mut selectors = selectors(&store, rest)?;
+        user_env::selector::select(&elements, &mut selectors)?;
+        for element in &mut elements {
+            if selectors.iter_mut().any(|selector| selector.matches(element)) {
+                call.context.ui.notice(&format!("setting flag on '{}'", element.name));
+                element.meta.insert(name.clone(), Value::String(value.clone()));
+            }
+        }
+        Ok(Some(elements))
+    })
+}
+
+/// Makes the profile one package.
+pub fn set(call: Call) -> anyhow::Result<()> {
+    call.no_flags()?;
+    let store = call.open_store()?;
+    let profile = call.profile(&store)?;
+    let found = packages(&call, &store)?;
+    let [element] = &found[..] else { anyhow::bail!("--set requires exactly one derivation") };
+    if call.dry_run {
+        return Ok(());
+    }
+    let _lock = profile.lock(&*call.context.ui)?;
+    profile.add_generation(&store, &element.out_path)?;
+    Ok(())
+}
+
+/// Changes what is installed, unless that is only to be told.
+fn change(
+    call: &Call,
+    store: &LocalStore,
+    mut how: impl FnMut(Vec<Element>) -> anyhow::Result<Option<Vec<Element>>>,
+) -> anyhow::Result<()> {
+    let profile = call.profile(store)?;
+    if call.dry_run {
+        how(user_env::installed(store, profile.link())?)?;
+        return Ok(());
+    }
+    let mut before = Vec::new();
+    let mut after = Vec::new();
+    let changed = user_env::change(store, &profile, |old| -> Result<_, Failure> {
+        before = old.clone();
+        let new = how(old)?;
+        after = new.clone().unwrap_or_default();
+        Ok(new)
+    });
+    match changed {
+        Ok(true) => {
+            super::generation::summarise(&call.context, &before, &after);
+            Ok(())
+        }
+        Ok(false) => Ok(()),
+        Err(Failure(error)) => Err(error),
+    }
+}
+
+/// A failure of the library or of ours.
+struct Failure(anyhow::Error);
+
+impl From<UserEnvError> for Failure {
+    fn from(error: UserEnvError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self(error)
+    }
+}

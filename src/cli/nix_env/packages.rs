@@ -1,0 +1,101 @@
+//! From arguments to packages: the one place where it is decided what words
+//! mean. Selecting from an expression will find its place here.
+
+use std::path::Path;
+
+use nival::model::StorePath;
+use nival::ops::profile::Profile;
+use nival::ops::user_env;
+use nival::ops::user_env::element::Element;
+use nival::ops::user_env::selector::{Selector, select};
+use nival::store::LocalStore;
+
+use super::{Call, needs_language};
+use crate::cli::context::not_in_store;
+use crate::cli::nix_store::store_path;
+
+/// The packages that the arguments mean.
+///
+/// # Errors
+/// Words that mean nothing, or that need the language.
+pub fn packages(call: &Call, store: &LocalStore) -> anyhow::Result<Vec<Element>> {
+    let words = call.texts()?;
+    if let Some(from) = &call.from_profile {
+        let profile = Profile::new(call.context.absolute(Path::new(from)));
+        let installed = user_env::installed(store, profile.link())?;
+        let mut selectors = selectors(store, &words)?;
+        return Ok(select(&installed, &mut selectors)?.into_iter().cloned().collect());
+    }
+    if call.expression {
+        return Err(needs_language("choosing packages from an expression"));
+    }
+    match words.first() {
+        None => Ok(Vec::new()),
+        // One path, and all of them are.
+        Some(first) if first.contains('/') => words.iter().map(|word| of_path(call, store, word)).collect(),
+        Some(first) => Err(needs_language(&format!("choosing a package by its name ('{first}')"))),
+    }
+}
+
+/// Selectors of installed packages.
+///
+/// # Errors
+/// A bad regular expression.
+pub fn selectors(store: &LocalStore, words: &[String]) -> anyhow::Result<Vec<Selector>> {
+    words.iter().map(|word| Selector::parse(store.dir(), word).map_err(anyhow::Error::msg)).collect()
+}
+
+/// The package at a store path, or the outputs of a derivation:
+/// `DRV` for its output `out`, `DRV!NAME,NAME` for others.
+fn of_path(call: &Call, store: &LocalStore, word: &str) -> anyhow::Result<Element> {
+    let (base, outputs) = match word.split_once('!') {
+        Some((base, outputs)) => (base, Some(outputs)),
+        None => (word, None),
+    };
+    if !base.contains('/') {
+        return Err(not_in_store(&call.context.absolute(Path::new(base))).into());
+    }
+    let path = store_path(&call.context, store, base)?;
+    // Before it is asked whether it is valid, and until everything is done.
+    store.add_temp_roots(&[&path])?;
+    if !store.db().is_valid(&path)? {
+        anyhow::bail!(
+            "path '{}' is required, but there is no substituter that can build it",
+            store.dir().display(&path)
+        );
+    }
+    if !path.is_derivation() {
+        return Ok(Element::of_path(path.name(), path.clone()));
+    }
+    let known = store.read_derivation(&path)?;
+    let names: Vec<&str> = outputs.map_or(vec!["out"], |names| names.split(',').collect());
+    let mut element = Element::of_path(path.name(), path.clone());
+    element.outputs.clear();
+    element.output_names.clear();
+    for name in names {
+        anyhow::ensure!(
+            known.outputs.contains_key(name),
+            "derivation '{}' does not have output '{name}'",
+            store.dir().display(&path)
+        );
+        let output = output(store, &path, name)?;
+        element.outputs.insert(name.to_owned(), output);
+        element.output_names.push(name.to_owned());
+    }
+    let default = element.outputs.get("out").or_else(|| element.outputs.values().next());
+    element.out_path = default.cloned().unwrap_or(path);
+    Ok(element)
+}
+
+/// A valid output of a derivation.
+fn output(store: &LocalStore, drv: &StorePath, name: &str) -> anyhow::Result<StorePath> {
+    let outputs = store.db().derivation_outputs(drv)?;
+    let shown = store.dir().display(drv);
+    if let Some((_, path)) = outputs.into_iter().find(|(output, _)| output == name) {
+        store.add_temp_roots(&[&path])?;
+        if store.db().is_valid(&path)? {
+            return Ok(path);
+        }
+    }
+    anyhow::bail!("cannot build '{shown}': this version of Nival does not build yet")
+}

@@ -1,0 +1,259 @@
+//! User environments: what is installed in a profile, and the tree of symlinks
+//! to it.
+//!
+//! ```text
+//! installed packages → manifest.nix, a text in the store
+//!   └→ user-environment.drv (builder builtin:buildenv) → its output: the tree, with a link to the manifest
+//! ```
+//!
+//! Each of the three paths follows from the one before it, so that the same
+//! packages have the same environment in every implementation.
+
+pub mod build_env;
+pub mod element;
+pub mod selector;
+pub mod upgrade;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use crate::model::derivation::{DerivationOutput, modulo};
+use crate::model::manifest_nix::{ManifestError, Value};
+use crate::model::references::{Candidates, Scanner};
+use crate::model::store_path::NameError;
+use crate::model::{Derivation, StorePath};
+use crate::nar::Sink;
+use crate::ops::profile::{Profile, ProfileError};
+use crate::ops::query;
+use crate::store::LocalStore;
+use crate::store::error::StoreError;
+use crate::sys::PathError;
+use build_env::{BuildEnv, Conflicts, Package};
+use element::Element;
+
+/// What can go wrong with a user environment.
+#[derive(Debug, thiserror::Error)]
+pub enum UserEnvError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The profile.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// A file.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A name that makes no store path.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Packages have the same file.
+    #[error("{0}")]
+    Conflicts(Conflicts),
+    /// A package that cannot be part of an environment.
+    #[error("{0}")]
+    Build(String),
+    /// `manifest.nix` cannot be read.
+    #[error("cannot read \"{}\": {source}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ManifestError,
+    },
+    /// `manifest.nix` does not say what is installed.
+    #[error("cannot read \"{}\": {reason}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The profile is kept by `nix profile`.
+    #[error("profile \"{}\" is incompatible with 'nix-env'; please use 'nix profile' instead", .0.display())]
+    OtherTool(PathBuf),
+}
+
+/// The result of working on user environments.
+pub type Result<T> = std::result::Result<T, UserEnvError>;
+
+/// Largest manifest that is read.
+const MAX_MANIFEST: u64 = 64 << 20;
+
+/// What is installed in the environment at `dir` (a profile's link); nothing
+/// where there is none.
+///
+/// # Errors
+/// [`UserEnvError`].
+pub fn installed(store: &LocalStore, dir: &Path) -> Result<Vec<Element>> {
+    if std::fs::symlink_metadata(dir.join("manifest.json")).is_ok() {
+        return Err(UserEnvError::OtherTool(dir.to_owned()));
+    }
+    let path = dir.join("manifest.nix");
+    // In a profile the manifest is a symlink into the store.
+    let real = match std::fs::canonicalize(&path) {
+        Ok(real) => real,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(PathError::new("opening file", path, error).into()),
+    };
+    let text = crate::sys::read_regular(&real, MAX_MANIFEST)?;
+    let text = String::from_utf8(text)
+        .map_err(|_| UserEnvError::Content { path: path.clone(), reason: "it is not UTF-8".to_owned() })?;
+    let value =
+        Value::parse(&text).map_err(|source| UserEnvError::Manifest { path: path.clone(), source })?;
+    element::read_all(store.dir(), &value).map_err(|reason| UserEnvError::Content { path, reason })
+}
+
+/// Puts packages into an environment and gives its path. What it needs is
+/// safe from collection until the store is closed.
+///
+/// # Errors
+/// [`UserEnvError`]; conflicts among the packages for one.
+pub fn build(store: &LocalStore, elements: &[Element]) -> Result<StorePath> {
+    let dir = store.dir();
+    let mut references: BTreeSet<StorePath> = BTreeSet::new();
+    for element in elements {
+        references.extend(element.outputs.values().cloned());
+        references.extend(element.drv_path.clone());
+    }
+    store.add_temp_roots(&references.iter().collect::<Vec<_>>())?;
+    for path in &references {
+        if !store.db().is_valid(path)? {
+            return Err(store.invalid(path).into());
+        }
+    }
+    let text = element::print_all(dir, elements);
+    let manifest = store.add_text("env-manifest.nix", text.as_bytes(), references.clone())?;
+    let mut drv = derivation(store, &manifest, elements);
+    modulo::fill_in_outputs(&mut drv, dir, NAME)?;
+    let sources = BTreeSet::from([manifest.clone()]);
+    let drv_path = store.add_text(&format!("{NAME}.drv"), &drv.print(dir), sources)?;
+    let Some(DerivationOutput::InputAddressed(out)) = drv.outputs.get("out").cloned() else {
+        return Err(UserEnvError::Build("the environment has no output path".to_owned()));
+    };
+    store.add_temp_roots(&[&out])?;
+    if store.db().is_valid(&out)? {
+        return Ok(out);
+    }
+    store.progress().notice(&format!("building '{}'...", dir.display(&drv_path)));
+    let mut env = BuildEnv::new(store, dir.print(&out));
+    for element in elements.iter().filter(|element| element.is_active()) {
+        let priority = element.priority();
+        env.packages.extend(element.outputs.values().map(|path| Package { path: path.clone(), priority }));
+    }
+    env.link_all()?;
+    env.link("manifest.nix", dir.print(&manifest));
+    let conflicts = env.conflicts();
+    if !conflicts.is_empty() {
+        return Err(UserEnvError::Conflicts(Conflicts {
+            all: conflicts,
+            drv_path: dir.print(&drv_path),
+            out: dir.print(&out),
+        }));
+    }
+    add_output(store, &env, &out, &drv_path, &references)?;
+    Ok(out)
+}
+
+/// The name of every environment.
+const NAME: &str = "user-environment";
+
+/// The derivation of the environment; its output path is still to be found.
+fn derivation(store: &LocalStore, manifest: &StorePath, elements: &[Element]) -> Derivation {
+    let dir = store.dir();
+    let mut words: Vec<String> = Vec::new();
+    for element in elements {
+        words.push(element.is_active().to_string());
+        words.push(element.priority_word());
+        words.push(element.outputs.len().to_string());
+        words.extend(element.outputs.values().map(|path| dir.print(path)));
+    }
+    let env = [
+        ("allowSubstitutes", String::new()),
+        ("builder", "builtin:buildenv".to_owned()),
+        ("derivations", words.join(" ")),
+        ("manifest", dir.print(manifest)),
+        ("name", NAME.to_owned()),
+        ("out", String::new()),
+        ("preferLocalBuild", "1".to_owned()),
+        ("system", "builtin".to_owned()),
+    ];
+    Derivation {
+        outputs: BTreeMap::from([("out".to_owned(), DerivationOutput::InputAddressed(manifest.clone()))]),
+        input_srcs: BTreeSet::from([manifest.clone()]),
+        platform: b"builtin".to_vec(),
+        builder: b"builtin:buildenv".to_vec(),
+        env: env.into_iter().map(|(name, value)| (name.as_bytes().to_vec(), value.into_bytes())).collect(),
+        ..Derivation::default()
+    }
+}
+
+/// Writes the tree and registers it as the derivation's output.
+fn add_output(
+    store: &LocalStore,
+    env: &BuildEnv<'_>,
+    out: &StorePath,
+    drv_path: &StorePath,
+    packages: &BTreeSet<StorePath>,
+) -> Result<()> {
+    // Links may lead to anything that the packages need.
+    let mut start: Vec<StorePath> = packages.iter().cloned().collect();
+    start.push(drv_path.clone());
+    let closure = query::closure(store, &start, false)?;
+    let mut paths = Vec::with_capacity(closure.len());
+    for node in closure.nodes() {
+        paths.push(closure.path(node)?);
+    }
+    let candidates = Candidates::new(paths);
+    let mut scanner = Scanner::new(&candidates);
+    env.each_target(|target| {
+        scanner.update(target);
+        scanner.update(b"\n");
+    });
+    store.add_built(out, drv_path, scanner.finish(), |sink: &mut dyn Sink| env.write(sink))?;
+    Ok(())
+}
+
+/// Changes what is installed in a profile, as `change` says of what is: its
+/// answer, or nothing for no change. True if there is a new generation.
+///
+/// Whoever changes the profile meanwhile is not overwritten: the change is
+/// made again on top.
+///
+/// # Errors
+/// [`UserEnvError`] and those of `change`.
+pub fn change<E: From<UserEnvError>>(
+    store: &LocalStore,
+    profile: &Profile,
+    mut change: impl FnMut(Vec<Element>) -> std::result::Result<Option<Vec<Element>>, E>,
+) -> std::result::Result<bool, E> {
+    /// Tries without the lock; then the profile is locked from the beginning,
+    /// so that others cannot always be quicker.
+    const TRIES: u32 = 3;
+    for attempt in 0.. {
+        let early = match attempt >= TRIES {
+            true => Some(profile.lock(store.progress()).map_err(UserEnvError::from)?),
+            false => None,
+        };
+        let before = profile.target().map_err(UserEnvError::from)?;
+        let Some(elements) = change(installed(store, profile.link())?)? else { return Ok(false) };
+        let env = build(store, &elements)?;
+        let _lock = match early {
+            Some(lock) => lock,
+            None => profile.lock(store.progress()).map_err(UserEnvError::from)?,
+        };
+        if profile.target().map_err(UserEnvError::from)? == before {
+            profile.add_generation(store, &env).map_err(UserEnvError::from)?;
+            return Ok(true);
+        }
+        store.progress().notice(&format!(
+            "profile \"{}\" changed while we were busy; restarting",
+            profile.link().display()
+        ));
+    }
+    Ok(false)
+}
+
+/// Elements by the paths that they installed, to tell what changed.
+pub fn by_path(elements: &[Element]) -> HashMap<&StorePath, &Element> {
+    elements.iter().flat_map(|element| element.outputs.values().map(move |path| (path, element))).collect()
+}

@@ -1,0 +1,47 @@
+//! Points in time for people.
+
+use std::fmt::Write as _;
+
+/// `YYYY-MM-DD HH:MM:SS` in the zone of the user (TZ, /etc/localtime), of
+/// seconds since 1970.
+pub fn local_time(seconds: i64) -> String {
+    let mut parts = std::mem::MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both pointers are valid for the call; localtime_r fills the
+    // structure, or gives null and leaves it zeroed, which is a valid `tm`.
+    #[allow(unsafe_code)]
+    let parts = unsafe {
+        libc::localtime_r(&seconds, parts.as_mut_ptr());
+        parts.assume_init()
+    };
+    print(&parts)
+}
+
+/// `YYYY-MM-DDTHH:MM:SSZ`, of seconds since 1970.
+pub fn utc_time(seconds: i64) -> String {
+    let mut parts = std::mem::MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: as above, with gmtime_r.
+    #[allow(unsafe_code)]
+    let parts = unsafe {
+        libc::gmtime_r(&seconds, parts.as_mut_ptr());
+        parts.assume_init()
+    };
+    format!("{}Z", print(&parts).replace(' ', "T"))
+}
+
+fn print(parts: &libc::tm) -> String {
+    let mut text = String::new();
+    let (year, month) = (i64::from(parts.tm_year) + 1900, parts.tm_mon + 1);
+    let _ = write!(text, "{year:04}-{month:02}-{:02}", parts.tm_mday);
+    let _ = write!(text, " {:02}:{:02}:{:02}", parts.tm_hour, parts.tm_min, parts.tm_sec);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn times() {
+        assert_eq!(super::utc_time(0), "1970-01-01T00:00:00Z");
+        assert_eq!(super::utc_time(951_827_696), "2000-02-29T12:34:56Z");
+        assert_eq!(super::local_time(951_827_696).len(), 19);
+    }
+}

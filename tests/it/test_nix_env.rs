@@ -1,0 +1,542 @@
+//! `nix-env` beside the reference, on profiles of both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::common::{Outcome, Side, World};
+use crate::data::{self, Random};
+
+const SIDES: [Side; 2] = [Side::Nival, Side::Reference];
+
+/// Thirty packages: directories that several have, symlinks to directories and
+/// to nothing, propagated ones, files left out, a package that is a file.
+fn packages(world: &World) -> Vec<String> {
+    let mut args = vec!["--add".to_owned()];
+    for number in 0..30 {
+        let name = format!("pkg{}-{}.{}", number % 25, number / 25 + 1, number);
+        let tree = format!("src/{name}");
+        world.write(format!("{tree}/bin/tool{number}"), format!("{number}"));
+        world.write(format!("{tree}/share/doc/pkg{number}/README"), "read me");
+        world.write(format!("{tree}/share/man/man{}/page{number}.gz", number % 3), "page");
+        world.write(format!("{tree}/nix-support/setup-hook"), "");
+        world.write(format!("{tree}/.hidden/x"), "");
+        match number % 6 {
+            0 => world.write(format!("{tree}/lib/only{number}/file"), ""),
+            1 => world.write(format!("{tree}/log/x"), ""),
+            2 => world.write(format!("{tree}/info/dir"), ""),
+            3 => world.write(format!("{tree}/manifest.nix"), "not a manifest"),
+            4 => world.write(format!("{tree}/etc/é {number}/ü"), ""),
+            _ => world.write(format!("{tree}/perllocal.pod"), ""),
+        };
+        let link = |target: &str, name: &str| symlink(target, world.path(&tree).join(name)).unwrap();
+        link("nowhere", &format!("dangling{}", number % 4));
+        link("share/doc", "docs");
+        link("/etc", &format!("absolute{number}"));
+        if number % 7 == 0 {
+            link("share/man", "man");
+        } else if number % 7 == 1 {
+            world.write(format!("{tree}/man/man9/own{number}"), "");
+        }
+        args.push(world.text(tree));
+    }
+    world.write("src/just-a-file-1.0", "a file");
+    args.push(world.text("src/just-a-file-1.0"));
+    let added = world.nix_store(&args);
+    let mut paths: Vec<String> = added.ok().lines().into_iter().map(str::to_owned).collect();
+    // One that propagates others, with a file of theirs in its own place.
+    world.write("src/top-1/bin/top", "");
+    world.write("src/top-1/bin/tool3", "mine");
+    world.write("src/top-1/nix-support/propagated-user-env-packages", format!("{} {}\n", paths[3], paths[4]));
+    paths.push(world.nix_store(&["--add", &world.text("src/top-1")]).line());
+    let text = format!(
+        "{}\n\n2\n{}\n{}\n",
+        paths[31],
+        paths[3].clone().min(paths[4].clone()),
+        paths[3].clone().max(paths[4].clone())
+    );
+    world
+        .run_with_input(Side::Nival, "nix-store", &["--register-validity", "--reregister"], text.as_bytes())
+        .ok();
+    paths
+}
+
+fn profile(world: &World, side: Side) -> String {
+    world.text(format!("var/profiles/of-{side:?}"))
+}
+
+fn env(world: &World, side: Side, profile: &str, args: &[&str]) -> Outcome {
+    world.run(side, "nix-env", &[&["-p", profile], args].concat())
+}
+
+/// Everything in a tree: types, modes, times, targets.
+fn tree(link: &str) -> BTreeMap<String, String> {
+    data::metadata(&std::fs::canonicalize(link).unwrap())
+}
+
+/// Runs the same on a profile of each side, and compares what is said and what
+/// comes of it.
+fn both(world: &World, args: &[&str]) -> Outcome {
+    let [ours, theirs] = SIDES.map(|side| {
+        let profile = profile(world, side);
+        let outcome = env(world, side, &profile, args);
+        let said = |text: &str| text.replace(&profile, "PROFILE");
+        // An environment that the other has built is there already.
+        let lines: Vec<String> =
+            said(&outcome.stderr).lines().filter(|line| !is_build(line)).map(str::to_owned).collect();
+        let numbers = data::names(&world.path("var/profiles"));
+        let of_side: BTreeSet<String> = numbers
+            .iter()
+            .filter_map(|name| name.strip_prefix(&format!("of-{side:?}")).map(str::to_owned))
+            .collect();
+        let target = std::fs::canonicalize(&profile).ok();
+        ((outcome.status, said(outcome.text()), lines, of_side, target), outcome)
+    });
+    assert_eq!(ours.0, theirs.0, "{args:?}");
+    ours.1
+}
+
+fn is_build(line: &str) -> bool {
+    ["building '", "warning: skipping dangling", "warning: not including"]
+        .iter()
+        .any(|word| line.starts_with(word))
+}
+
+#[test]
+fn environments_are_the_reference_s() {
+    let Some(world) = World::with_reference() else { return };
+    let paths = packages(&world);
+    // Each side builds in a store of its own, which have the same name.
+    // The one that is propagated is not installed by itself.
+    let all: Vec<&str> =
+        paths.iter().map(String::as_str).filter(|path| !path.ends_with("pkg3-1.3")).collect();
+    let mut results = Vec::new();
+    for (number, side) in SIDES.into_iter().enumerate() {
+        for dir in ["store", "var"] {
+            let copied = std::process::Command::new("cp")
+                .arg("-a")
+                .arg(world.path(dir))
+                .arg(world.path(format!("{dir}-kept{number}")))
+                .status();
+            assert!(copied.unwrap().success());
+        }
+        let profile = world.text("var/profiles/p");
+        let mut said = Vec::new();
+        for args in [
+            &[&["-i"], &all[..]].concat(),
+            &vec!["-e", "pkg1.*"],
+            &vec!["--set-flag", "active", "false", "pkg4"],
+        ] {
+            let outcome = env(&world, side, &profile, args);
+            said.push((
+                outcome.status,
+                outcome.ok().stderr.lines().map(str::to_owned).collect::<BTreeSet<_>>(),
+            ));
+            said.push((0, tree(&profile).into_iter().map(|(path, text)| format!("{path} {text}")).collect()));
+        }
+        let env_path = std::fs::canonicalize(&profile).unwrap();
+        let manifest = std::fs::read_to_string(env_path.join("manifest.nix")).unwrap();
+        let info = world.run(
+            side,
+            "nix",
+            &["path-info", "--json", "--json-format", "1", env_path.to_str().unwrap()],
+        );
+        let mut info: serde_json::Value = serde_json::from_str(info.ok().text()).unwrap();
+        for (_, info) in info.as_object_mut().unwrap() {
+            info.as_object_mut().unwrap().remove("registrationTime");
+        }
+        let verified = world.run(Side::Reference, "nix-store", &["--verify", "--check-contents"]);
+        assert_eq!(verified.ok().stderr.lines().count(), 4, "{}", verified.stderr);
+        results.push((said, env_path, manifest, info));
+        for dir in ["store", "var"] {
+            nival::sys::remove::remove(&world.path(dir)).unwrap();
+            std::fs::rename(world.path(format!("{dir}-kept{number}")), world.path(dir)).unwrap();
+        }
+    }
+    for (ours, theirs) in results[0].0.iter().zip(&results[1].0) {
+        assert_eq!(ours.1.symmetric_difference(&theirs.1).collect::<Vec<_>>(), [""; 0]);
+    }
+    assert_eq!(results[0].2, results[1].2);
+    assert_eq!(results[0], results[1]);
+    assert!(results[0].0[1].1.len() > 100, "the environment is too simple");
+}
+
+#[test]
+fn operations_and_queries_are_the_reference_s() {
+    let Some(world) = World::with_reference() else { return };
+    let paths = packages(&world);
+    let path = |number: usize| paths[number].as_str();
+    both(&world, &["-i"]);
+    both(&world, &["-i", path(0), path(1), path(30)]);
+    both(&world, &["-i", path(26), path(2)]);
+    both(&world, &["-i", path(26)]);
+    both(&world, &["-P", "-i", path(27)]);
+    both(&world, &["--dry-run", "-i", path(7), path(0)]);
+    both(&world, &["-e", "nothing", "pkg2"]);
+    both(&world, &["-e", path(27), "pkg1"]);
+    both(&world, &["--dry-run", "-e", "pkg0"]);
+    both(&world, &["-u", path(28), path(3)]);
+    both(&world, &["-i", path(3)]);
+    both(&world, &["-u", path(28)]);
+    both(&world, &["-u", path(3)]);
+    both(&world, &["-u", "--always", path(3)]);
+    both(&world, &["-u", "--leq", path(3), path(28)]);
+    both(&world, &["--set-flag", "priority", "3", "pkg3"]);
+    both(&world, &["--set-flag", "description", "three \"quoted\" <words> ${x} é", "pkg3"]);
+    both(&world, &["--set-flag", "keep", "true", "pkg0"]);
+    both(&world, &["-i", path(25)]);
+    both(&world, &["--set-flag", "active", "false", "pkg0-2.25"]);
+    both(&world, &["--set-flag", "x"]);
+    both(&world, &["--set-flag", "x", "y", "nope"]);
+    both(&world, &["-i", path(4), path(5), path(6), path(8), path(9)]);
+    both(&world, &["--rollback"]);
+    both(&world, &["-G", "99"]);
+    both(&world, &["-G", "3"]);
+    both(&world, &["-G", "x"]);
+    both(&world, &["-G"]);
+    both(&world, &["--dry-run", "-G", "4"]);
+    both(&world, &["-i", path(5)]);
+    both(&world, &["--set", path(0), path(1)]);
+    both(&world, &["--set", path(0)]);
+    both(&world, &["-q"]);
+    both(&world, &["--set", path(0)]);
+    both(&world, &["--rollback"]);
+    both(&world, &["--dry-run", "--delete-generations", "old"]);
+    both(&world, &["--delete-generations", "1", "2", "99"]);
+    both(&world, &["--delete-generations", "+2"]);
+    both(&world, &["--delete-generations", "0d"]);
+    both(&world, &["--delete-generations", "x"]);
+    both(&world, &["--delete-generations", "30d"]);
+    both(&world, &["-i", "/nowhere"]);
+    both(&world, &["-r", "-i", path(10), path(11), path(31)]);
+    both(&world, &["-i", path(12), path(13), path(14), path(15), path(26)]);
+    both(&world, &["--set-flag", "description", "short", "pkg1.*"]);
+    both(&world, &["--set-flag", "description", "a longer text", "pkg14"]);
+    let columns =
+        ["-s", "--no-name", "-c", "--system", "--drv-path", "--out-path", "--description", "--meta"];
+    for form in [None, Some("--json"), Some("--xml")] {
+        for mask in 0..1usize << columns.len() {
+            // All of one and two, and some of the others.
+            if mask.count_ones() > 2 && mask % 17 != 0 {
+                continue;
+            }
+            let mut args = vec!["-q"];
+            args.extend(form);
+            args.extend(
+                columns.iter().enumerate().filter(|(i, _)| mask >> i & 1 == 1).map(|(_, column)| *column),
+            );
+            both(&world, &args);
+        }
+    }
+    for words in [
+        &["pkg1.*"][..],
+        &["pkg12-1.12"],
+        &["pkg12-1.1"],
+        &["pkg", "x"],
+        &["top", "pkg14"],
+        &["*"],
+        &[path(13)],
+    ] {
+        both(&world, &[&["-q"], words].concat());
+    }
+    both(&world, &["-q", "-P"]);
+    both(&world, &["-q", "--bogus"]);
+    both(&world, &["-q", "-b"]);
+    both(&world, &["--list-generations", "x"]);
+    both(&world, &["-i", "-q"]);
+    both(&world, &["--bogus"]);
+    // The same words with the same times.
+    for side in SIDES {
+        let [ours, theirs] = SIDES.map(|by| env(&world, by, &profile(&world, side), &["--list-generations"]));
+        assert_eq!(ours.ok().text(), theirs.ok().text());
+    }
+}
+
+#[test]
+fn derivations_and_other_profiles() {
+    let Some(world) = World::with_reference() else { return };
+    let paths = packages(&world);
+    let nix = r#"(derivation { name = "multi-1.0"; system = "x86_64-linux"; builder = "/bin/sh"; outputs = [ "out" "dev" ]; PATH = "/bin:/usr/bin";
+                 args = [ "-c" "mkdir -p $out/bin $dev/include; echo > $out/bin/multi; echo > $dev/include/multi.h" ]; }) // { meta.description = "x"; }"#;
+    let file = world.write("src/multi.nix", nix);
+    let file = file.to_str().unwrap();
+    let drv = world.run(Side::Reference, "nix-instantiate", &["--quiet", file]).line();
+    both(&world, &["-q"]);
+    assert_eq!(
+        env(&world, Side::Nival, &profile(&world, Side::Nival), &["-i", &drv]).status,
+        1,
+        "it is not built"
+    );
+    world.run(Side::Reference, "nix-store", &["-r", &drv]).ok();
+    both(&world, &["-i", &drv, &paths[1]]);
+    // What the reference installs from an expression is kept as it is.
+    let from = world.text("var/profiles/from");
+    env(&world, Side::Reference, &from, &["-f", file, "-i", "multi"]).ok();
+    env(&world, Side::Reference, &from, &["-i", &paths[2], &paths[5]]).ok();
+    both(&world, &["--from-profile", &from, "-i", "multi", "pkg2"]);
+    both(&world, &["--from-profile", &from, "-i", "nope"]);
+    both(&world, &["-q", "--out-path", "--description", "--system"]);
+    both(&world, &["-q", "--json", "--meta", "--out-path"]);
+    both(&world, &["-q", "--xml", "--meta", "--out-path", "-s"]);
+    both(&world, &["-e", "pkg2"]);
+    // Ours only: outputs of one's choice.
+    let ours = profile(&world, Side::Nival);
+    env(&world, Side::Nival, &ours, &["-r", "-i", &format!("{drv}!dev,out")]).ok();
+    assert!(Path::new(&ours).join("include/multi.h").exists() && Path::new(&ours).join("bin/multi").exists());
+    assert!(env(&world, Side::Reference, &ours, &["-q", "--out-path"]).ok().text().contains("dev="));
+}
+
+#[test]
+fn either_side_operates_what_the_other_made() {
+    let Some(world) = World::with_reference() else { return };
+    let paths = packages(&world);
+    let profile = world.text("var/profiles/shared");
+    let mut random = Random(11);
+    let mut expected: BTreeSet<String> = BTreeSet::new();
+    let name = |path: &str| path.rsplit('/').next().unwrap()[33..].to_owned();
+    for round in 0..40 {
+        let side = SIDES[random.below(2)];
+        match random.below(5) {
+            0 | 1 => {
+                let path = &paths[random.below(25)];
+                env(&world, side, &profile, &["-i", path]).ok();
+                expected.insert(name(path));
+            }
+            2 => {
+                let Some(gone) = expected.iter().nth(random.below(expected.len().max(1))).cloned() else {
+                    continue;
+                };
+                env(&world, side, &profile, &["-e", &gone]).ok();
+                expected.remove(&gone);
+            }
+            3 => {
+                let program = ["nix-store", "nix-collect-garbage"][random.below(2)];
+                let args: &[&str] = if program == "nix-store" { &["--gc"] } else { &["-d"] };
+                // The packages themselves stay for the next rounds.
+                for (i, path) in paths.iter().enumerate() {
+                    let root = world.path(format!("var/gcroots/package-{i}"));
+                    if !root.is_symlink() {
+                        symlink(path, root).unwrap();
+                    }
+                }
+                world.run(side, program, args).ok();
+            }
+            _ => {
+                env(&world, side, &profile, &["--delete-generations", "+3"]).ok();
+            }
+        }
+        if Path::new(&profile).is_symlink() {
+            for by in SIDES {
+                let listed = env(&world, by, &profile, &["-q"]);
+                let names: BTreeSet<String> = listed.ok().lines().into_iter().map(str::to_owned).collect();
+                assert_eq!(names, expected, "round {round}");
+            }
+        }
+    }
+    data::assert_sound(&world);
+}
+
+#[test]
+fn conflicts_are_told_all_of_them() {
+    let Some(world) = World::with_reference() else { return };
+    for (name, other) in [("a-1", "x"), ("b-1", "y")] {
+        world.write(format!("src/{name}/bin/same"), name);
+        world.write(format!("src/{name}/bin/{other}"), name);
+        world.write(format!("src/{name}/share/other"), name);
+    }
+    world.write("src/c-1/bin", "a file");
+    let added =
+        world.nix_store(&["--add", &world.text("src/a-1"), &world.text("src/b-1"), &world.text("src/c-1")]);
+    let paths: Vec<&str> = added.ok().lines();
+    let [ours, theirs] =
+        SIDES.map(|side| env(&world, side, &profile(&world, side), &["-i", paths[0], paths[1]]));
+    assert_eq!((ours.status, theirs.status), (100, 100));
+    // Theirs is one pair of ours: the first that the file system came to.
+    let pair: Vec<&str> = theirs.stderr.lines().filter(|line| line.starts_with("         \"")).collect();
+    let all: Vec<&str> = ours.stderr.lines().filter(|line| line.starts_with("         \"")).collect();
+    assert_eq!((pair.len(), all.len()), (2, 4));
+    assert!(pair == all[..2] || pair == all[2..], "{pair:?} {all:?}");
+    assert!(ours.stderr.contains("nix-env --set-flag priority 4 NAME"), "{}", ours.stderr);
+    assert!(ours.stderr.contains("error: Cannot build '"));
+    assert!(!Path::new(&profile(&world, Side::Nival)).is_symlink());
+    for pair in [[0, 2], [2, 0]] {
+        let outcomes = SIDES
+            .map(|side| env(&world, side, &profile(&world, side), &["-i", paths[pair[0]], paths[pair[1]]]));
+        let errors = outcomes.map(|o| o.stderr.lines().find(|l| l.starts_with("error")).unwrap().to_owned());
+        assert_eq!(errors[0], errors[1]);
+    }
+}
+
+#[test]
+fn twenty_at_once_all_stay() {
+    let world = World::new();
+    let paths = packages(&world);
+    let profile = world.text("var/profiles/busy");
+    let children: Vec<_> = paths[..20]
+        .iter()
+        .map(|path| {
+            let mut command = world.command(Side::Nival, "nix-env");
+            command.args(["-p", &profile, "-i", path]).stdout(std::process::Stdio::piped());
+            command.stderr(std::process::Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for child in children {
+        let outcome = data::finish(child, Duration::from_secs(120));
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    }
+    let listed = env(&world, Side::Nival, &profile, &["-q"]);
+    assert_eq!(listed.ok().lines().len(), 20);
+    let generations = env(&world, Side::Nival, &profile, &["--list-generations"]);
+    let numbers: Vec<&str> = generations.ok().lines().iter().map(|line| line[..4].trim()).collect();
+    assert_eq!(numbers, (1..=20).map(|number| number.to_string()).collect::<Vec<_>>());
+    data::assert_sound(&world);
+}
+
+#[test]
+fn a_killed_installation_leaves_the_old_or_the_new() {
+    let world = World::new();
+    let paths = packages(&world);
+    let profile = world.text("var/profiles/killed");
+    env(&world, Side::Nival, &profile, &["-i", &paths[0]]).ok();
+    let mut random = Random(4);
+    let (mut old, mut new) = (0, 0);
+    for round in 0..60 {
+        let number = 1 + round % 20;
+        let before = env(&world, Side::Nival, &profile, &["-q"]).text().to_owned();
+        let mut command = world.command(Side::Nival, "nix-env");
+        let args = ["-p", &profile, "-r", "-i", &paths[0], &paths[number]];
+        let mut child = command.args(args).stderr(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(random.below(40_000) as u64));
+        let _ = child.kill();
+        child.wait().unwrap();
+        let after = env(&world, Side::Nival, &profile, &["-q"]);
+        let changed = after.ok().text() != before;
+        assert!(!changed || after.lines().len() == 2, "round {round}: {after:?}");
+        if changed {
+            new += 1
+        } else {
+            old += 1
+        }
+        let target = std::fs::canonicalize(&profile).unwrap();
+        world.nix_store(&["--verify-path", target.to_str().unwrap()]).ok();
+    }
+    assert!(old > 0 && new > 0, "{old} killed before, {new} after");
+    world.nix_store(&["--gc"]).ok();
+    let temporary: Vec<_> =
+        data::names(&world.path("var/profiles")).into_iter().filter(|name| name.contains("tmp")).collect();
+    assert!(temporary.len() <= 3, "{temporary:?}");
+    data::assert_sound(&world);
+}
+
+#[test]
+fn links_of_the_user() {
+    let Some(data_world) = World::with_reference() else { return };
+    drop(data_world);
+    let results = SIDES.map(|side| {
+        let world = World::new();
+        let path = {
+            world.write("src/x-1/bin/x", "");
+            world.nix_store(&["--add", &world.text("src/x-1")]).line()
+        };
+        world.run(side, "nix-env", &["-i", &path]).ok();
+        let other = world.text("var/profiles/other");
+        world.run(side, "nix-env", &["-S", &other]).ok();
+        world.run(side, "nix-env", &["-i", &path]).ok();
+        let mut links = BTreeMap::new();
+        let mut waiting = vec![world.path("home"), world.path("var/profiles"), world.path("var/gcroots")];
+        while let Some(dir) = waiting.pop() {
+            for entry in std::fs::read_dir(dir).unwrap() {
+                let entry = entry.unwrap();
+                let path = entry.path();
+                let here = |path: &Path| path.display().to_string().replace(&world.text(""), "/");
+                if entry.file_type().unwrap().is_dir() {
+                    waiting.push(path);
+                } else if path.is_symlink() {
+                    // The names in `auto` are hashes of what they lead to.
+                    let name =
+                        if path.parent().unwrap().ends_with("auto") { "auto".into() } else { here(&path) };
+                    let target = here(&std::fs::read_link(&path).unwrap());
+                    let target: PathBuf = target.split("/store/").next().unwrap().into();
+                    links.insert((name, target), ());
+                }
+            }
+        }
+        links.into_keys().collect::<BTreeSet<_>>()
+    });
+    assert_eq!(results[0], results[1]);
+}
+
+#[test]
+fn versions_and_names_as_the_reference_compares_them() {
+    use nival::model::package_name::{compare_versions, split};
+    let Some(world) = World::with_reference() else { return };
+    let mut random = Random(21);
+    let parts = [
+        "1",
+        "2",
+        "10",
+        "0",
+        "pre",
+        "a",
+        "b",
+        "rc1",
+        ".",
+        "-",
+        "..",
+        "_",
+        "+",
+        "1a",
+        "2147483648",
+        "99999999999",
+    ];
+    let mut version = || (0..random.below(5)).map(|_| parts[random.below(parts.len())]).collect::<String>();
+    let pairs: Vec<(String, String)> = (0..200).map(|_| (version(), version())).collect();
+    let list: String =
+        pairs.iter().map(|(a, b)| format!("(builtins.compareVersions \"{a}\" \"{b}\")")).collect();
+    let eval = |expression: &str| {
+        let outcome = world.run(
+            Side::Reference,
+            "nix-instantiate",
+            &["--eval", "--strict", "--json", "-E", expression],
+        );
+        serde_json::from_str::<serde_json::Value>(outcome.ok().text()).unwrap()
+    };
+    let answers = eval(&format!("[ {list} ]"));
+    for ((a, b), answer) in pairs.iter().zip(answers.as_array().unwrap()) {
+        assert_eq!(compare_versions(a, b) as i64, answer.as_i64().unwrap(), "{a} {b}");
+    }
+    let names: Vec<String> = pairs.iter().map(|(a, b)| format!("n{a}-{b}")).collect();
+    let list: String = names.iter().map(|name| format!("(builtins.parseDrvName \"{name}\")")).collect();
+    let answers = eval(&format!("[ {list} ]"));
+    for (name, answer) in names.iter().zip(answers.as_array().unwrap()) {
+        assert_eq!(
+            (answer["name"].as_str().unwrap(), answer["version"].as_str().unwrap()),
+            split(name),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_needs_the_language_says_so() {
+    let world = World::new();
+    for args in
+        [&["-i", "name"][..], &["-u"], &["-qa"], &["-iA", "x"], &["-f", "/", "-i", "x"], &["--set", "name"]]
+    {
+        let outcome = world.nival("nix-env", args);
+        assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{args:?}: {outcome:?}");
+        assert!(
+            outcome.stderr.contains("needs the Nix language, which this version of Nival does not have yet")
+        );
+    }
+    std::fs::create_dir_all(world.path("odd")).unwrap();
+    std::fs::write(world.path("odd/manifest.json"), "{}").unwrap();
+    let refused = world.nival("nix-env", &["-p", &world.text("odd"), "-q"]);
+    assert!(refused.stderr.contains("please use 'nix profile' instead"), "{refused:?}");
+    std::fs::remove_file(world.path("odd/manifest.json")).unwrap();
+    std::fs::write(world.path("odd/manifest.nix"), "let x = 1; in x").unwrap();
+    let refused = world.nival("nix-env", &["-p", &world.text("odd"), "-q"]);
+    assert_eq!(refused.status, 1);
+    std::fs::set_permissions(world.path("odd"), std::fs::Permissions::from_mode(0o755)).unwrap();
+}
