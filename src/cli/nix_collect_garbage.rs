@@ -86,7 +86,14 @@ fn delete_generations(context: &Context, doomed: &Doomed, dry_run: bool) -> anyh
                 continue;
             }
             context.ui.notice(&format!("removing old generations of profile {}", profile.link().display()));
-            let numbers = profile.delete_generations(doomed, dry_run, &*context.ui)?;
+            let numbers = match profile.delete_generations(doomed, dry_run, &*context.ui) {
+                Ok(numbers) => numbers,
+                Err(error) if error.is_denied() => {
+                    context.ui.warn(&format!("its generations stay: {error}"));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             gone.extend(numbers.into_iter().map(|number| profile.generation_link(number)));
         }
     }

@@ -11,11 +11,26 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// Of two paths with the same hash part only one is found.
+    /// Of several paths with the same hash part only the one with the shortest
+    /// name is found: the others are what somebody made beside it.
     pub fn new(paths: impl IntoIterator<Item = StorePath>) -> Self {
-        let part = |path: &StorePath| path.hash_part().as_bytes().first_chunk::<HASH_LEN>().copied();
-        let by_hash_part = paths.into_iter().filter_map(|path| Some((part(&path)?, path))).collect();
+        let mut by_hash_part: HashMap<[u8; HASH_LEN], StorePath> = HashMap::new();
+        for path in paths {
+            let Some(part) = path.hash_part().as_bytes().first_chunk::<HASH_LEN>().copied() else { continue };
+            let shorter = by_hash_part
+                .get(&part)
+                .is_none_or(|there| (path.base_name().len(), &path) < (there.base_name().len(), there));
+            if shorter {
+                by_hash_part.insert(part, path);
+            }
+        }
         Self { by_hash_part }
+    }
+
+    /// Whether the path itself can be found.
+    pub fn contains(&self, path: &StorePath) -> bool {
+        let part = path.hash_part().as_bytes().first_chunk::<HASH_LEN>();
+        part.and_then(|part| self.by_hash_part.get(part)) == Some(path)
     }
 }
 

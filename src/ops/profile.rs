@@ -140,6 +140,15 @@ pub struct Profile {
 }
 
 impl ProfileError {
+    /// Whether the user may not change the profile.
+    pub fn is_denied(&self) -> bool {
+        let path = match self {
+            Self::Path(path) | Self::Lock(LockError::Path(path)) => path,
+            _ => return false,
+        };
+        matches!(path.source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     /// Whether it is the words that make no sense.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Number(_) | Self::Days(_) | Self::NoDays(_))

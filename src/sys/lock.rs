@@ -158,7 +158,7 @@ fn is_current(file: &File, path: &Path) -> Result<bool, PathError> {
 }
 
 /// Whether the path still names the very file.
-fn is_same(file: &File, path: &Path) -> bool {
+pub fn is_same(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::symlink_metadata(path)) {
         (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
         _ => false,

@@ -55,6 +55,9 @@ const STRIPES: usize = 64;
 /// The bytes in files whose last link was removed, added up by several threads.
 pub struct Freed {
     bytes: AtomicU64,
+    /// Also counts files of which one more link is left: in a store that is
+    /// the one in `.links`, which goes later.
+    for_limit: AtomicU64,
     /// Two links of one file are not removed at the same moment, or neither
     /// would be seen as the last.
     stripes: [Mutex<()>; STRIPES],
@@ -62,7 +65,11 @@ pub struct Freed {
 
 impl Default for Freed {
     fn default() -> Self {
-        Self { bytes: AtomicU64::new(0), stripes: [const { Mutex::new(()) }; STRIPES] }
+        Self {
+            bytes: AtomicU64::new(0),
+            for_limit: AtomicU64::new(0),
+            stripes: [const { Mutex::new(()) }; STRIPES],
+        }
     }
 }
 
@@ -72,9 +79,10 @@ impl Freed {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Counts bytes that came free in another way.
-    pub fn add(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    /// Bytes so far, with those that come free when nothing but a link for
+    /// sharing is left.
+    pub fn for_limit(&self) -> u64 {
+        self.for_limit.load(Ordering::Relaxed)
     }
 
     /// Removes something that is no directory.
@@ -86,8 +94,12 @@ impl Freed {
         let _alone = self.stripes[stripe].lock();
         let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
         rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
         if stat.st_nlink == 1 {
-            self.add(u64::try_from(stat.st_size).unwrap_or(0));
+            self.bytes.fetch_add(size, Ordering::Relaxed);
+        }
+        if stat.st_nlink <= 2 {
+            self.for_limit.fetch_add(size, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -83,8 +83,12 @@ fn both(world: &World, args: &[&str]) -> Outcome {
         let outcome = env(world, side, &profile, args);
         let said = |text: &str| text.replace(&profile, "PROFILE");
         // An environment that the other has built is there already.
-        let lines: Vec<String> =
-            said(&outcome.stderr).lines().filter(|line| !is_build(line)).map(str::to_owned).collect();
+        let lines: Vec<String> = said(&outcome.stderr)
+            .lines()
+            .filter(|line| !is_build(line))
+            // Which program to ask for help differs.
+            .map(|line| if line.starts_with("Try '") { "Try".to_owned() } else { line.to_owned() })
+            .collect();
         let numbers = data::names(&world.path("var/profiles"));
         let of_side: BTreeSet<String> = numbers
             .iter()

@@ -323,7 +323,8 @@ fn roots_are_announced_to_a_running_collector() {
         nival::model::StorePath::from_base_name(base).unwrap();
         // Before the answer nothing is done with the path.
         assert_waits(&mut child);
-        assert!(!temp_roots(&world, &child).contains(&root), "{root}");
+        // It is in the file already, for a collection that begins next.
+        assert!(temp_roots(&world, &child).contains(&root), "{root}");
         assert!(!Path::new(&root).exists() && !Path::new(&format!("{root}.lock")).exists(), "{root}");
         announced.push(root);
         connection.get_mut().write_all(b"1").unwrap();

@@ -178,11 +178,8 @@ fn json(
     let mut all: Vec<(String, Json)> = Vec::new();
     for (index, element) in elements {
         let mut item = Map::new();
-        if columns.drv_path {
-            item.insert(
-                "drvPath".to_owned(),
-                element.drv_path.as_ref().map_or(Json::Null, |drv| store.dir().print(drv).into()),
-            );
+        if let (true, Some(drv)) = (columns.drv_path, &element.drv_path) {
+            item.insert("drvPath".to_owned(), store.dir().print(drv).into());
         }
         if columns.meta {
             let meta = element.meta.iter().map(|(name, value)| (name.clone(), meta_json(value))).collect();
@@ -217,6 +214,11 @@ fn xml(
     out.line("<items>")?;
     for (index, element) in elements {
         let mut attributes: Vec<(&str, String)> = vec![("attrPath", index.to_string())];
+        if let (true, Some(text)) =
+            (columns.description, element.meta.get("description").and_then(Value::as_str))
+        {
+            attributes.push(("description", text.to_owned()));
+        }
         if columns.drv_path
             && let Some(drv) = &element.drv_path
         {
@@ -225,9 +227,7 @@ fn xml(
         if columns.status {
             attributes.push(("installed", "1".to_owned()));
         }
-        if !columns.no_name {
-            attributes.push(("name", element.name.clone()));
-        }
+        attributes.push(("name", element.name.clone()));
         attributes.push(("outputName", String::new()));
         attributes.push(("pname", element.package().to_owned()));
         if columns.status {

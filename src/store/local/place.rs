@@ -105,13 +105,20 @@ impl Place {
     pub(super) fn exchange(&self, scratch: &Scratch, entry: &CString, path: &StorePath) -> Result<()> {
         let real = self.path.join(path.base_name());
         let base = CString::new(path.base_name()).unwrap_or_default();
-        let exchanged = rustix::fs::renameat_with(
-            &scratch.handle,
-            entry,
-            &self.handle,
-            &base,
-            rustix::fs::RenameFlags::EXCHANGE,
-        );
+        let flags = rustix::fs::RenameFlags::EXCHANGE;
+        let exchange = || rustix::fs::renameat_with(&scratch.handle, entry, &self.handle, &base, flags);
+        let exchanged = match exchange() {
+            // Moving a directory changes its "..", which takes permission.
+            Err(Errno::ACCESS) => {
+                let opened = rustix::fs::openat(&self.handle, &base, dir::DIRECTORY, Mode::empty());
+                opened.and_then(|old| {
+                    rustix::fs::fchmod(&old, Mode::RWXU)?;
+                    exchange()
+                        .or_else(|errno| rustix::fs::fchmod(&old, Mode::from_raw_mode(0o555)).and(Err(errno)))
+                })
+            }
+            other => other,
+        };
         match exchanged {
             Ok(()) => {}
             // Nothing was there.

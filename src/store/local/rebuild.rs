@@ -81,19 +81,13 @@ fn refuse_unless_lost(options: &LocalOptions) -> Result<()> {
         Ok(meta) if meta.len() == 0 => return Ok(()),
         Ok(_) => {}
     }
-    let refuse = |why: String| {
-        let file = file.display();
-        Err(StoreError::Input(format!("the database '{file}' {why}; to make it anew, move it away first")))
+    let why = match super::db::count_rows(&file) {
+        Ok(0) => return Ok(()),
+        Ok(count) => format!("has {count} valid paths"),
+        Err(error) => format!("cannot be read ({error})"),
     };
-    match Db::open(&options.layout.db_dir(), &options.layout.store_dir, Access::ReadOnly, options.db) {
-        Err(StoreError::NoDatabase) => Ok(()),
-        Err(error) => refuse(format!("cannot be read ({error})")),
-        Ok(db) => match db.count() {
-            Ok(0) => Ok(()),
-            Ok(count) => refuse(format!("has {count} valid paths")),
-            Err(error) => refuse(format!("cannot be read ({error})")),
-        },
-    }
+    let file = file.display();
+    Err(StoreError::Input(format!("the database '{file}' {why}; to make it anew, move it away first")))
 }
 
 struct Rebuild<'r> {
@@ -145,6 +139,9 @@ impl Rebuild<'_> {
     /// and has no result.
     fn read_all(&self, names: BTreeSet<StorePath>) -> Result<BTreeMap<StorePath, Option<Found>>> {
         let candidates = Candidates::new(names.iter().cloned());
+        for name in names.iter().filter(|name| !candidates.contains(name)) {
+            self.refuse(name.base_name(), "another path has the same hash part");
+        }
         let names: Vec<StorePath> = names.into_iter().collect();
         let results: Vec<Mutex<Option<Found>>> = names.iter().map(|_| Mutex::default()).collect();
         let next = AtomicUsize::new(0);
@@ -154,6 +151,9 @@ impl Rebuild<'_> {
                 Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, names.get(at)?)))
             {
                 interrupt::check()?;
+                if !candidates.contains(path) {
+                    continue;
+                }
                 match self.read(path, &candidates) {
                     Ok(found) => *results[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(found),
                     Err(error) if error.is_interruption() => return Err(error),
@@ -329,7 +329,7 @@ impl Rebuild<'_> {
             .and_then(|file| file.sync_all())
             .map_err(PathError::at("syncing file", &made))?;
         // What belongs to the lost one must not be taken for part of the new one.
-        for suffix in ["-wal", "-shm", "-journal"] {
+        for suffix in ["", "-wal", "-shm", "-journal"] {
             let old = db_dir.join(format!("db.sqlite{suffix}"));
             match std::fs::rename(&old, db_dir.join(format!("db.sqlite{suffix}.lost"))) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

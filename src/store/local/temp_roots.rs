@@ -83,16 +83,18 @@ impl TempRoots {
         }
         let (Some((file, path)), Some(gc_lock)) = (&mut state.file, &state.gc_lock) else { return Ok(()) };
         let texts: Vec<String> = paths.iter().map(|path| self.layout.store_dir.print(path)).collect();
+        // Written first: a collection that begins after the one that grants
+        // the root finds it in the file. A root too many does no harm.
+        append(file, path, &texts)?;
         loop {
             interrupt::check()?;
             if lock::try_lock(gc_lock, &gc_lock_path, LockKind::Shared)? {
-                let written = append(file, path, &texts);
                 rustix::fs::flock(gc_lock, rustix::fs::FlockOperation::Unlock)
                     .map_err(PathError::at("releasing lock", &gc_lock_path))?;
-                return written;
+                return Ok(());
             }
             if announce(&self.layout, &mut state.connection, &texts)? {
-                return append(file, path, &texts);
+                return Ok(());
             }
         }
     }
@@ -100,7 +102,9 @@ impl TempRoots {
 
 impl Drop for TempRoots {
     fn drop(&mut self) {
-        if let Some((_, path)) = self.state.borrow_mut().file.take() {
+        if let Some((file, path)) = self.state.borrow_mut().file.take()
+            && lock::is_same(&file, &path)
+        {
             // A file left behind is unlocked and therefore stale.
             let _ = std::fs::remove_file(path);
         }
@@ -111,28 +115,25 @@ fn create_file(layout: &Layout) -> Result<(File, PathBuf)> {
     /// How many such files this process has made: the first has its bare number.
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let pid = std::process::id();
-    let name = match COUNT.fetch_add(1, Ordering::Relaxed) {
-        0 => pid.to_string(),
-        count => format!("{pid}-{count}"),
-    };
-    let path = layout.temp_roots_dir().join(name);
     loop {
-        // Left by a dead process that had our number.
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(PathError::new("opening lock file", path, error).into());
-            }
-            _ => {}
-        }
+        let name = match COUNT.fetch_add(1, Ordering::Relaxed) {
+            0 => pid.to_string(),
+            count => format!("{pid}-{count}"),
+        };
+        let path = layout.temp_roots_dir().join(name);
         let file = lock::open_lock_file(&path)?;
-        lock::lock(&file, &path, LockKind::Exclusive, || ())?;
-        let meta = file.metadata().map_err(PathError::at("getting status of", &path))?;
-        use std::os::unix::fs::MetadataExt as _;
+        // It may be there, left by a dead process, or held by a living one
+        // that has our number in another container: then it is not ours.
+        if !lock::try_lock(&file, &path, LockKind::Exclusive)? {
+            continue;
+        }
         // A collector takes an unlocked file for a stale one, removes it and
         // marks it with a byte.
-        if meta.len() == 0 && meta.nlink() > 0 {
-            return Ok((file, path));
+        if !lock::is_same(&file, &path) {
+            continue;
         }
+        file.set_len(0).map_err(PathError::at("truncating", &path))?;
+        return Ok((file, path));
     }
 }
 

@@ -55,14 +55,18 @@ impl Graph {
         graph
     }
 
-    /// Every valid path and reference.
+    /// Every valid path and reference. Rows of another store directory, or
+    /// without a proper name, are left out: they are no paths of ours.
     ///
     /// # Errors
     /// Those of the database.
     pub fn load(db: &Db) -> Result<Self> {
         let mut graph = Self::empty();
-        let prefix = db.dir.as_str().len() + 1;
-        db.each_id(|id, path, size| graph.push(id, path.get(prefix..).unwrap_or(path), size))?;
+        db.each_id(|id, path, size| {
+            if let Some(name) = base_name(db, path) {
+                graph.push(id, name, size);
+            }
+        })?;
         graph.load_references(db)?;
         Ok(graph)
     }
@@ -73,8 +77,11 @@ impl Graph {
     /// Those of the database.
     pub fn load_names(db: &Db) -> Result<Self> {
         let mut graph = Self::empty();
-        let prefix = db.dir.as_str().len() + 1;
-        db.each_name(|id, path| graph.push_name(id, path.get(prefix..).unwrap_or(path)))?;
+        db.each_name(|id, path| {
+            if let Some(name) = base_name(db, path) {
+                graph.push_name(id, name);
+            }
+        })?;
         graph.load_references(db)?;
         Ok(graph)
     }
@@ -147,12 +154,13 @@ impl Graph {
     /// # Errors
     /// Those of the database.
     pub fn of(db: &Db, ids: Vec<PathId>) -> Result<Self> {
-        let prefix = db.dir.as_str().len() + 1;
         let mut rows = Vec::with_capacity(ids.len());
         for id in ids {
             interrupt::check()?;
             let (path, size) = db.path_and_size(id)?;
-            rows.push((path.get(prefix..).unwrap_or(&path).to_owned(), id, size));
+            if let Some(name) = base_name(db, &path) {
+                rows.push((name.to_owned(), id, size));
+            }
         }
         rows.sort_unstable();
         let mut graph = Self::empty();
@@ -300,6 +308,12 @@ impl Graph {
         }
         seen
     }
+}
+
+/// The base name of a path of this store.
+fn base_name<'p>(db: &Db, path: &'p str) -> Option<&'p str> {
+    let name = path.strip_prefix(db.dir.as_str())?.strip_prefix('/')?;
+    StorePath::from_base_name(name).is_ok().then_some(name)
 }
 
 /// Sorts sets of nodes of one graph; made once for many small sets.

@@ -236,6 +236,24 @@ pub(crate) fn sqlite_error(action: &'static str, database: PathBuf, source: rusq
     StoreError::Sqlite { action, database, source }
 }
 
+/// How many valid paths a database file has, whatever the schema file beside
+/// it says; none where it has no such table.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn count_rows(path: &Path) -> Result<u64> {
+    let connection = open_read_only(path, Access::ReadOnly)?;
+    let error = |source| sqlite_error("counting paths", path.to_owned(), source);
+    let table = "select count(*) from sqlite_master where type = 'table' and name = 'ValidPaths'";
+    let tables: i64 = connection.query_row(table, [], |row| row.get(0)).map_err(error)?;
+    if tables == 0 {
+        return Ok(0);
+    }
+    let count: i64 =
+        connection.query_row("select count(*) from ValidPaths", [], |row| row.get(0)).map_err(error)?;
+    Ok(count.cast_unsigned())
+}
+
 /// Called by SQLite when another connection holds a lock that is needed.
 fn wait_for_turn(count: i32) -> bool {
     if interrupt::requested() {

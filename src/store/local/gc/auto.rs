@@ -58,7 +58,7 @@ impl LocalStore {
 
     fn make_room(&self, auto: &AutoGc) -> Result<()> {
         let before = self.free_space()?;
-        if before >= auto.min_free || self.pause().is_some_and(|(pause, since)| now() - since < pause) {
+        if before >= auto.min_free || self.is_paused() {
             return Ok(());
         }
         let wanted = auto.max_free.saturating_sub(before);
@@ -72,8 +72,9 @@ impl LocalStore {
         collector.collect_garbage(&gc, &mut report)?;
         let path = self.layout().state_dir.join("auto-gc");
         if report.deleted == 0 {
-            let pause =
-                self.pause().map_or(FIRST_PAUSE, |(pause, _)| (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE));
+            let pause = self
+                .pause()
+                .map_or(FIRST_PAUSE, |(pause, _)| pause.saturating_mul(2).clamp(FIRST_PAUSE, LONGEST_PAUSE));
             self.progress()
                 .notice(&format!("there was nothing to delete; no automatic collection for {pause} seconds"));
             atomic::replace_file(&path, format!("{pause} {}", now()).as_bytes(), 0o644)?;
@@ -81,6 +82,14 @@ impl LocalStore {
             let _ = std::fs::remove_file(&path);
         }
         Ok(())
+    }
+
+    /// Whether no collection is to begin now. A time in the future is no time.
+    fn is_paused(&self) -> bool {
+        self.pause().is_some_and(|(pause, since)| {
+            let passed = now().saturating_sub(since);
+            (0..pause.min(LONGEST_PAUSE)).contains(&passed)
+        })
     }
 
     /// How long no collection is to begin, in seconds, and since when.

@@ -32,6 +32,13 @@ const MAX_LINE: usize = 8192;
 /// Clients served at once; more of them wait to be accepted.
 const MAX_CLIENTS: usize = 4096;
 
+/// As many of them as leave descriptors for everything else.
+fn max_clients() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let share = limit.map_or(MAX_CLIENTS, |limit| usize::try_from(limit / 4).unwrap_or(MAX_CLIENTS));
+    share.clamp(1, MAX_CLIENTS)
+}
+
 /// The hash part of a base name of the store directory, if it has one.
 pub(super) fn hash_part(base: &[u8]) -> Option<HashPart> {
     base.first_chunk::<HASH_LEN>().copied()
@@ -80,6 +87,7 @@ impl RootsServer {
                     listener,
                     woken,
                     clients: Vec::new(),
+                    most: max_clients(),
                 };
                 let builder = std::thread::Builder::new().stack_size(256 * 1024);
                 Some(builder.spawn(move || server.run()).map_err(error)?)
@@ -145,13 +153,14 @@ struct Server {
     listener: UnixListener,
     woken: UnixStream,
     clients: Vec<Client>,
+    most: usize,
 }
 
 impl Server {
     fn run(mut self) {
         loop {
             let ready = {
-                let full = self.clients.len() >= MAX_CLIENTS;
+                let full = self.clients.len() >= self.most;
                 let accepting = if full { PollFlags::empty() } else { PollFlags::IN };
                 let mut wanted = vec![
                     PollFd::from_borrowed_fd(self.woken.as_fd(), PollFlags::IN),
@@ -199,7 +208,7 @@ impl Server {
     }
 
     fn accept(&mut self) {
-        while self.clients.len() < MAX_CLIENTS {
+        while self.clients.len() < self.most {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

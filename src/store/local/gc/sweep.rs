@@ -79,7 +79,7 @@ impl<'c> Sweep<'c> {
             interrupt::check()?;
             if limited {
                 self.trash.drain();
-                if self.trash.freed().bytes() > self.options.max_freed {
+                if self.trash.freed().for_limit() > self.options.max_freed {
                     let limit = self.options.max_freed;
                     self.store.progress().notice(&format!("deleted more than {limit} bytes; stopping"));
                     return Ok(());
@@ -96,25 +96,66 @@ impl<'c> Sweep<'c> {
         }
     }
 
-    /// The next items that are still dead, marked as being deleted.
+    /// The next items that are still dead, marked as being deleted; none at the
+    /// end.
     fn pick(
         &mut self,
         items: &mut impl Iterator<Item = Item>,
         waiting: &mut Option<Item>,
         limited: bool,
     ) -> Result<Vec<Item>> {
+        loop {
+            interrupt::check()?;
+            let mut picked = self.next_items(items, waiting, limited)?;
+            if picked.is_empty() {
+                return Ok(picked);
+            }
+            let before = picked.len();
+            let mut state = self.server.state();
+            for root in std::mem::take(&mut state.fresh) {
+                self.liveness.mark(&root);
+            }
+            let graph = self.liveness.graph();
+            picked.retain(|item| {
+                let (name, alive) = match item {
+                    Item::Path(node) => (graph.base_name(*node).as_bytes(), self.liveness.is_alive(*node)),
+                    Item::Stray(name) => (name.to_bytes(), false),
+                };
+                let part = hash_part(name);
+                let kept = alive || part.is_some_and(|part| state.kept.contains(&part));
+                if let (false, Some(part)) = (kept, part) {
+                    state.pending.insert(part);
+                }
+                !kept
+            });
+            drop(state);
+            self.store.progress().advance((before - picked.len()) as u64);
+            if !picked.is_empty() {
+                return Ok(picked);
+            }
+        }
+    }
+
+    /// As many items as are worked on together; with a limit, as few as may
+    /// free enough.
+    fn next_items(
+        &self,
+        items: &mut impl Iterator<Item = Item>,
+        waiting: &mut Option<Item>,
+        limited: bool,
+    ) -> Result<Vec<Item>> {
         let mut picked = Vec::new();
-        let room = self.options.max_freed.saturating_sub(self.trash.freed().bytes());
+        let room = self.options.max_freed.saturating_sub(self.trash.freed().for_limit());
         let mut size = 0u64;
         while picked.len() < self.batch {
             let Some(item) = waiting.take().or_else(|| items.next()) else { break };
             if limited {
-                // As few as may free enough: a path frees its NAR's size at most.
                 if size > room || (matches!(item, Item::Stray(_)) && !picked.is_empty()) {
                     *waiting = Some(item);
                     break;
                 }
                 size = match &item {
+                    // A path frees its NAR's size at most.
                     Item::Path(node) => {
                         let size_of = self.store.db().size_of(self.liveness.graph().id(*node))?;
                         size.saturating_add(size_of)
@@ -123,30 +164,6 @@ impl<'c> Sweep<'c> {
                 };
             }
             picked.push(item);
-        }
-        let mut state = self.server.state();
-        for root in std::mem::take(&mut state.fresh) {
-            self.liveness.mark(&root);
-        }
-        let graph = self.liveness.graph();
-        let mut left_alone = 0;
-        picked.retain(|item| {
-            let (name, alive) = match item {
-                Item::Path(node) => (graph.base_name(*node).as_bytes(), self.liveness.is_alive(*node)),
-                Item::Stray(name) => (name.to_bytes(), false),
-            };
-            let part = hash_part(name);
-            let kept = alive || part.is_some_and(|part| state.kept.contains(&part));
-            left_alone += u64::from(kept);
-            if let (false, Some(part)) = (kept, part) {
-                state.pending.insert(part);
-            }
-            !kept
-        });
-        drop(state);
-        self.store.progress().advance(left_alone);
-        if picked.is_empty() && left_alone > 0 {
-            return self.pick(items, waiting, limited);
         }
         Ok(picked)
     }
@@ -238,25 +255,60 @@ impl<'c> Sweep<'c> {
         {
             return Ok(());
         }
-        self.store.progress().notice(&format!("deleting '{}/{text}'", self.store.dir().as_str()));
-        if text.ends_with(".lock") {
-            let path = self.store.layout().real_store_dir.join(&*text);
-            let is_lock =
-                std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() == 0);
-            if is_lock {
-                // Removed as its holder would remove it.
-                if PathLock::try_acquire(&path)?.is_some() {
-                    self.report.deleted += 1;
-                }
-                return Ok(());
+        let lock = match self.hold_temporary_directory(name, &text) {
+            Ok(lock) => lock,
+            // Its owner is at work.
+            Err(Held) => return Ok(()),
+        };
+        let real = self.store.layout().real_store_dir.join(&*text);
+        let is_lock = text.ends_with(".lock")
+            && std::fs::symlink_metadata(&real).is_ok_and(|meta| meta.is_file() && meta.len() == 0);
+        let mut path_lock = None;
+        if is_lock {
+            match PathLock::try_acquire(&real) {
+                Ok(Some(lock)) => path_lock = Some(lock),
+                Ok(None) => return Ok(()),
+                // A file that only others may open holds nobody up.
+                Err(_) => {}
             }
         }
-        self.trash.take(name);
+        self.store.progress().notice(&format!("deleting '{}/{text}'", self.store.dir().as_str()));
         self.report.deleted += 1;
         self.store.progress().advance(1);
+        match path_lock {
+            // Removed as its holder would remove it.
+            Some(lock) => drop(lock),
+            None => self.trash.take(name),
+        }
+        drop(lock);
         Ok(())
     }
+
+    /// Locks a directory in which the reference makes a path before its name is
+    /// known (`tmp-PID-N`); it holds a lock on the directory itself.
+    fn hold_temporary_directory(
+        &self,
+        name: &CStr,
+        text: &str,
+    ) -> std::result::Result<Option<std::os::fd::OwnedFd>, Held> {
+        use rustix::fs::{FlockOperation, Mode};
+        if !text.starts_with("tmp-") {
+            return Ok(None);
+        }
+        let Ok(handle) =
+            rustix::fs::openat(self.trash.store(), name, crate::sys::dir::DIRECTORY, Mode::empty())
+        else {
+            return Ok(None);
+        };
+        match rustix::fs::flock(&handle, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Held),
+            _ => Ok(Some(handle)),
+        }
+    }
 }
+
+/// Somebody else holds a lock.
+struct Held;
 
 /// Whether SQLite had no room.
 fn is_full(error: &StoreError) -> bool {

@@ -90,6 +90,11 @@ impl Trash {
         })
     }
 
+    /// The store directory.
+    pub(super) fn store(&self) -> &OwnedFd {
+        &self.store
+    }
+
     /// What came free so far.
     pub(super) fn freed(&self) -> &Freed {
         &self.freed

@@ -208,7 +208,7 @@ impl<'s> Finder<'s> {
                 Err(error) => return self.unreadable(error),
             };
             if let Some(path) = self.in_store(&target) {
-                return self.add_link(path, first, link);
+                return self.add_link(path, link);
             }
             link = target;
         }
@@ -216,38 +216,50 @@ impl<'s> Finder<'s> {
         Ok(())
     }
 
-    /// A link that leads to something that is no link: stale if that is gone
-    /// and the link is one that the programs made.
+    /// A link that leads to something that is no link: stale if the programs
+    /// made it and what it leads to directly is gone.
     fn dead_end(&self, first: &Path, end: &Path) -> Result<()> {
         let auto = self.store.layout().auto_roots_dir();
-        if !self.search.clean || first.parent() != Some(&auto) {
+        if !self.search.clean || self.store.is_read_only() || first.parent() != Some(&auto) {
             return Ok(());
         }
-        match std::fs::symlink_metadata(end) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                self.store.progress().notice(&format!(
-                    "removing stale link from \"{}\" to \"{}\"",
-                    first.display(),
-                    end.display()
-                ));
-                match std::fs::remove_file(first) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        Err(PathError::new("removing", first, error).into())
-                    }
-                    _ => Ok(()),
-                }
-            }
-            _ => Ok(()),
+        let Ok(Some(target)) = read_link(first) else { return Ok(()) };
+        let target = absolute(first, &target);
+        let is_gone = |path: &Path| {
+            std::fs::symlink_metadata(path).is_err_and(|error| {
+                matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+            })
+        };
+        if target != end || !is_gone(&target) {
+            return Ok(());
         }
+        self.store.progress().notice(&format!(
+            "removing stale link from \"{}\" to \"{}\"",
+            first.display(),
+            target.display()
+        ));
+        match std::fs::remove_file(first) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let error = PathError::new("removing", first, error);
+                self.store.progress().warn(&error.to_string());
+            }
+            // Made again meanwhile, perhaps with the entry just removed.
+            _ if !is_gone(&target) => self.store.register_indirect_root(&target)?,
+            _ => {}
+        }
+        Ok(())
     }
 
-    fn add_link(&mut self, path: StorePath, first: &Path, last: PathBuf) -> Result<()> {
+    fn add_link(&mut self, path: StorePath, last: PathBuf) -> Result<()> {
         if self.is_valid(&path)? {
             let profiles = self.store.layout().state_dir.join("profiles");
-            let holder = match last == first {
-                true if first.starts_with(profiles) => Holder::Profile(last),
-                true => Holder::Permanent(last),
-                false => Holder::Indirect(last),
+            let gcroots = self.store.layout().state_dir.join("gcroots");
+            let holder = if last.starts_with(profiles) {
+                Holder::Profile(last)
+            } else if last.starts_with(gcroots) {
+                Holder::Permanent(last)
+            } else {
+                Holder::Indirect(last)
             };
             self.add(path, holder);
         } else {

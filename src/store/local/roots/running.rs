@@ -2,14 +2,14 @@
 //! mapped files, and whatever stands in their environments.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::{Finder, Holder};
 use crate::model::StorePath;
 use crate::store::error::Result;
-use crate::sys::interrupt;
+use crate::sys::{PathError, interrupt};
 
 /// Files of the kernel that name programs it starts by itself.
 const KERNEL: [&str; 3] =
@@ -18,11 +18,13 @@ const KERNEL: [&str; 3] =
 impl Finder<'_> {
     pub(super) fn running(&mut self) -> Result<()> {
         for file in KERNEL.map(Path::new) {
-            let text = std::fs::read(file).unwrap_or_default();
+            let text = self.tolerant(file, std::fs::read(file))?.unwrap_or_default();
             self.used(&text, file)?;
         }
-        let Ok(processes) = std::fs::read_dir("/proc") else { return Ok(()) };
-        for process in processes.flatten() {
+        let proc = Path::new("/proc");
+        let Some(processes) = self.tolerant(proc, std::fs::read_dir(proc))? else { return Ok(()) };
+        for process in processes {
+            let process = process.map_err(PathError::at("cannot read directory", proc))?;
             let name = process.file_name();
             if !name.as_bytes().iter().all(u8::is_ascii_digit) {
                 continue;
@@ -33,31 +35,55 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// What one process uses. It may end, or turn out to be another user's, at
-    /// any moment: then it has nothing to tell.
+    /// A process may end, or turn out to be another user's, at any moment: then
+    /// it has nothing to tell. Any other failure may hide a root.
+    fn tolerant<T>(&self, file: &Path, result: io::Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+                    // Of a zombie, of a thread of the kernel, of something without a path.
+                    || matches!(
+                        error.raw_os_error(),
+                        Some(libc::ESRCH | libc::EINVAL | libc::ENAMETOOLONG | libc::EPERM)
+                    ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => {
+                self.unreadable(PathError::new("cannot read potential root", file, error))?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// What one process uses.
     fn process(&mut self, dir: &Path) -> Result<()> {
         let mut links = vec![dir.join("exe"), dir.join("cwd")];
-        if let Ok(descriptors) = std::fs::read_dir(dir.join("fd")) {
-            links.extend(descriptors.flatten().map(|descriptor| descriptor.path()));
+        let fd = dir.join("fd");
+        for descriptor in self.tolerant(&fd, std::fs::read_dir(&fd))?.into_iter().flatten() {
+            if let Some(descriptor) = self.tolerant(&fd, descriptor)? {
+                links.push(descriptor.path());
+            }
         }
         for link in links {
-            if let Ok(target) = std::fs::read_link(&link) {
+            if let Some(target) = self.tolerant(&link, std::fs::read_link(&link))? {
                 self.used_path(target.as_os_str().as_bytes(), &link)?;
             }
         }
         self.mapped_files(&dir.join("maps"))?;
         let environ = dir.join("environ");
-        let text = std::fs::read(&environ).unwrap_or_default();
+        let text = self.tolerant(&environ, std::fs::read(&environ))?.unwrap_or_default();
         self.used(&text, &environ)
     }
 
     fn mapped_files(&mut self, maps: &Path) -> Result<()> {
-        let Ok(file) = File::open(maps) else { return Ok(()) };
+        let Some(file) = self.tolerant(maps, File::open(maps))? else { return Ok(()) };
         let mut lines = BufReader::new(file);
         let (mut line, mut last) = (Vec::new(), Vec::new());
         // One line a mapping, of which a process may have tens of thousands;
         // those of one file stand together.
-        while lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+        while self.tolerant(maps, lines.read_until(b'\n', &mut line))?.is_some_and(|count| count > 0) {
             let path = line.iter().position(|b| *b == b'/').map_or(&[][..], |start| &line[start..]);
             let path = path.strip_suffix(b"\n").unwrap_or(path);
             if !path.is_empty() && path != last {

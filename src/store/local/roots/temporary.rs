@@ -64,10 +64,17 @@ impl Finder<'_> {
     /// Removes a file whose lock is held by us and was by nobody else. Whoever
     /// opened it just now finds the byte in it, and makes another.
     fn remove_stale(&self, mut file: &File, path: &Path) -> Result<()> {
+        if !lock::is_same(file, path) {
+            // Somebody else was quicker, and the name may be that of a living
+            // process's file by now.
+            return Ok(());
+        }
         self.store.progress().notice(&format!("removing stale temporary roots file \"{}\"", path.display()));
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(PathError::new("removing", path, error).into());
+                let error = PathError::new("removing", path, error);
+                self.store.progress().warn(&error.to_string());
+                return Ok(());
             }
             _ => {}
         }
