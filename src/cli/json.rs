@@ -38,9 +38,14 @@ impl Style {
         true
     }
 
+    /// Whether the text is to be indented.
+    pub fn is_pretty(&self) -> bool {
+        self.pretty.unwrap_or_else(|| stdout_file().is_terminal())
+    }
+
     /// A writer to standard output in that style.
     pub fn writer(&self) -> Json {
-        Json::new(self.pretty.unwrap_or_else(|| stdout_file().is_terminal()))
+        Json::new(self.is_pretty())
     }
 }
 

@@ -1,6 +1,8 @@
 //! Verbs over stores: what takes more than one step.
 
+pub mod closure_diff;
 pub mod graph_text;
+pub mod nix_profile;
 pub mod profile;
 pub mod query;
 pub mod roots_report;

@@ -21,6 +21,7 @@ mod test_import_damage;
 mod test_interop;
 mod test_nix;
 mod test_nix_env;
+mod test_nix_profile;
 mod test_optimise;
 mod test_programs;
 mod test_protocol;

@@ -16,6 +16,7 @@ mod log;
 mod nar;
 mod path_info;
 pub mod plan;
+mod profile;
 mod repair;
 mod selection;
 mod sign;

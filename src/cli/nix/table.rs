@@ -9,6 +9,7 @@ use super::key::{GenerateSecret, SecretToPublic};
 use super::log::Log;
 use super::nar::{Cat, Ls, Pack};
 use super::path_info::PathInfo;
+use super::profile;
 use super::repair::Repair;
 use super::sign::{CopySigs, Sign};
 use super::store::{DumpPath, Info, PathFromHashPart};
@@ -127,14 +128,44 @@ pub const TABLE: &[Row] = &[
         make::<PathInfo>,
     ),
     later("print-dev-env"),
-    later("profile add"),
-    later("profile diff-closures"),
-    later("profile history"),
-    later("profile list"),
-    later("profile remove"),
-    later("profile rollback"),
+    built(
+        "profile add",
+        "[--profile LINK] [--priority N] INSTALLABLES...",
+        "Add packages to a profile",
+        make::<profile::Add>,
+    ),
+    built(
+        "profile diff-closures",
+        "[--profile LINK]",
+        "Say how the closures of the versions of a profile differ",
+        make::<profile::ProfileDiff>,
+    ),
+    built("profile history", "[--profile LINK]", "List the versions of a profile", make::<profile::History>),
+    built(
+        "profile list",
+        "[--profile LINK] [--json]",
+        "List the packages of a profile",
+        make::<profile::List>,
+    ),
+    built(
+        "profile remove",
+        "[--profile LINK] [--all | --regex REGEX | NAMES...]",
+        "Remove packages from a profile",
+        make::<profile::Remove>,
+    ),
+    built(
+        "profile rollback",
+        "[--profile LINK] [--to N] [--dry-run]",
+        "Go back to an earlier version of a profile",
+        make::<profile::Rollback>,
+    ),
     later("profile upgrade"),
-    later("profile wipe-history"),
+    built(
+        "profile wipe-history",
+        "[--profile LINK] [--older-than DAYS] [--dry-run]",
+        "Delete the other versions of a profile",
+        make::<profile::WipeHistory>,
+    ),
     later("realisation info"),
     later("registry add"),
     later("registry list"),
@@ -176,7 +207,12 @@ pub const TABLE: &[Row] = &[
         "Delete store paths that nothing keeps",
         make::<Delete>,
     ),
-    later("store diff-closures"),
+    built(
+        "store diff-closures",
+        "BEFORE AFTER",
+        "Say how two closures differ",
+        make::<profile::DiffClosures>,
+    ),
     built("store dump-path", "INSTALLABLE", "Print the archive of a store path", make::<DumpPath>),
     built("store gc", "[--dry-run] [--max BYTES]", "Delete everything that no root leads to", make::<Gc>),
     built("store info", "[--json]", "Open the store and say which one it is", make::<Info>),

@@ -45,6 +45,8 @@ const MAX_DEPTH: usize = 256;
 enum Node {
     /// A symlink, and the priority of the package that it leads to.
     Link(Vec<u8>, i64),
+    /// A file with contents of its own.
+    File(Vec<u8>),
     /// A real directory.
     Directory(BTreeMap<Vec<u8>, Node>),
 }
@@ -252,6 +254,8 @@ impl<'s> BuildEnv<'s> {
                 source.logical,
                 Path::new(&self.out).join(place.iter().collect::<PathBuf>())
             ))),
+            // Files are put in when everything is linked.
+            Some(Node::File(_)) => Ok(()),
             Some(Node::Link(target, priority)) => {
                 let (there, there_priority) = (PathBuf::from(OsString::from_vec(target.clone())), *priority);
                 if is_dir {
@@ -298,6 +302,11 @@ impl<'s> BuildEnv<'s> {
         self.root.insert(name.as_bytes().to_vec(), Node::Link(target.into_bytes(), 0));
     }
 
+    /// Puts a file at the root, over whatever is there.
+    pub fn file(&mut self, name: &str, contents: Vec<u8>) {
+        self.root.insert(name.as_bytes().to_vec(), Node::File(contents));
+    }
+
     /// The conflicts that were found.
     pub fn conflicts(&mut self) -> Vec<Conflict> {
         std::mem::take(&mut self.conflicts)
@@ -311,6 +320,7 @@ impl<'s> BuildEnv<'s> {
                 match node {
                     Node::Link(target, _) => each(target),
                     Node::Directory(inner) => waiting.push(inner),
+                    Node::File(_) => {}
                 }
             }
         }
@@ -335,6 +345,7 @@ fn write_directory(
         sink.entry(&text(name)?)?;
         match node {
             Node::Link(target, _) => sink.symlink(&text(target)?)?,
+            Node::File(contents) => sink.regular(false, &mut contents.as_slice())?,
             // As deep as MAX_DEPTH at most.
             Node::Directory(inner) => write_directory(inner, sink)?,
         }

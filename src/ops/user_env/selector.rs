@@ -138,9 +138,13 @@ fn near(selector: &Selector, elements: &[Element]) -> Vec<String> {
     /// More than that are no help.
     const MOST: usize = 3;
     let wanted = package_name::split(&selector.text).0;
-    let names = elements.iter().map(Element::package).filter(|name| name.starts_with(wanted));
-    let found: std::collections::BTreeSet<&str> = names.collect();
-    found.into_iter().take(MOST).map(str::to_owned).collect()
+    let mut found: Vec<String> = Vec::new();
+    for name in elements.iter().map(Element::package).filter(|name| name.starts_with(wanted)) {
+        if found.len() < MOST && !found.iter().any(|there| there == name) {
+            found.push(name.to_owned());
+        }
+    }
+    found
 }
 
 #[cfg(test)]

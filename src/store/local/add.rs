@@ -64,6 +64,31 @@ impl LocalStore {
 }
 
 impl LocalStore {
+    /// Adds a tree, as `fill` tells of it, addressed by its contents, with its
+    /// references (not itself among them), and gives its path.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the store is then as before.
+    pub fn add_tree(
+        &self,
+        name: &str,
+        references: BTreeSet<StorePath>,
+        fill: impl FnOnce(&mut dyn Sink) -> std::result::Result<(), NarError>,
+    ) -> Result<StorePath> {
+        let hashes = Hashes::new(None, self.watcher());
+        let (ingested, incoming, ()) = self.take_in(hashes, |sink| Ok(fill(sink)?))?;
+        let ca = ContentAddress { method: ContentAddressMethod::NixArchive, hash: ingested.nar_hash };
+        let wanted = ContentReferences { others: references, itself: false };
+        let path = self.dir().content_path(name, &ca, &wanted)?;
+        let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
+        info.references = wanted.others;
+        info.ca = Some(ca);
+        let mut batch = self.batch();
+        batch.add(incoming, info)?;
+        batch.flush()?;
+        Ok(path)
+    }
+
     /// Adds a tree, as `fill` tells of it, as the output of a valid derivation
     /// that was made here, with its references.
     ///

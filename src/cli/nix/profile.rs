@@ -1,0 +1,461 @@
+//! `nix profile`, and `nix store diff-closures`.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::Path;
+
+use nival::model::{StorePath, package_name};
+use nival::ops::closure_diff::{self, Difference};
+use nival::ops::nix_profile::{self, DEFAULT_PRIORITY, Manifest, NixProfileError, ProfileElement};
+use nival::ops::profile::{Doomed, Generation, Profile, parse_days};
+use nival::progress::{Progress as _, size_text};
+use nival::store::LocalStore;
+use regex_lite::Regex;
+
+use super::installable::Wanted;
+use super::words::Words;
+use super::{Arity, Command};
+use crate::cli::args::text;
+use crate::cli::context::Context;
+use crate::cli::error::{Usage, usage};
+use crate::cli::json::Style;
+use crate::cli::ui::Out;
+
+/// The flag that all of them have.
+#[derive(Default)]
+struct Which(Option<OsString>);
+
+impl Which {
+    fn flag(&mut self, flag: &str, words: &mut Words) -> anyhow::Result<bool> {
+        if flag != "--profile" {
+            return Ok(false);
+        }
+        let [profile] = words.values(flag)?;
+        self.0 = Some(profile);
+        Ok(true)
+    }
+
+    /// The store and the profile.
+    fn open(&self, context: &Context) -> anyhow::Result<(LocalStore, Profile)> {
+        let store = context.open_store()?;
+        if !store.is_read_only() {
+            context.make_user_links(store.layout())?;
+        }
+        let link = match &self.0 {
+            Some(link) => context.absolute(Path::new(link)),
+            None => context.default_profile(store.layout())?,
+        };
+        Ok((store, Profile::new(link)))
+    }
+}
+
+/// A failure of the library or of ours.
+struct Failure(anyhow::Error);
+
+impl From<NixProfileError> for Failure {
+    fn from(error: NixProfileError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self(error)
+    }
+}
+
+fn change(
+    store: &LocalStore,
+    profile: &Profile,
+    how: impl FnMut(&mut Manifest) -> Result<bool, Failure>,
+) -> anyhow::Result<()> {
+    nix_profile::change(store, profile, how).map_err(|Failure(error)| error)
+}
+
+/// `nix profile add`.
+#[derive(Default)]
+pub struct Add {
+    which: Which,
+    priority: Option<i64>,
+}
+
+impl Command for Add {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        if flag == "--priority" {
+            let value = words.text(flag)?;
+            let number = value.parse().map_err(|_| Usage(format!("'{value}' is not an integer")))?;
+            self.priority = Some(number);
+            return Ok(true);
+        }
+        self.which.flag(flag, words)
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let (store, profile) = self.which.open(context)?;
+        if arguments.is_empty() {
+            return usage("more arguments are required");
+        }
+        let mut new: Vec<(String, Vec<StorePath>)> = Vec::new();
+        for argument in arguments {
+            let paths = self.paths(context, &store, &text(argument)?)?;
+            let name = paths.first().map(|path| package_name::split(path.name()).0.to_owned());
+            new.push((name.unwrap_or_default(), paths));
+        }
+        let priority = self.priority.unwrap_or(DEFAULT_PRIORITY);
+        change(&store, &profile, |manifest| {
+            for (name, paths) in &new {
+                manifest.add(name, ProfileElement::of_paths(paths.clone(), priority));
+            }
+            Ok(true)
+        })
+    }
+}
+
+impl Add {
+    /// The valid paths that an installable means.
+    fn paths(&self, context: &Context, store: &LocalStore, word: &str) -> anyhow::Result<Vec<StorePath>> {
+        let wanted = Wanted::parse(context, store.dir(), word)?;
+        store.add_temp_roots(&[wanted.path()])?;
+        if !store.db().is_valid(wanted.path())? {
+            anyhow::bail!(
+                "path '{}' is required, but there is no substituter that can build it",
+                store.dir().display(wanted.path())
+            );
+        }
+        let Wanted::Outputs(drv, outputs) = &wanted else { return Ok(vec![wanted.path().clone()]) };
+        let derivation = store.read_derivation(drv)?;
+        let mut paths = Vec::new();
+        for (_, path) in outputs.of(store, drv, &derivation)? {
+            let missing = || {
+                let shown = store.dir().display(drv);
+                anyhow::anyhow!("cannot build '{shown}': this version of Nival does not build yet")
+            };
+            let path = path.ok_or_else(missing)?;
+            store.add_temp_roots(&[&path])?;
+            if !store.db().is_valid(&path)? {
+                return Err(missing());
+            }
+            paths.push(path);
+        }
+        Ok(paths)
+    }
+}
+
+/// `nix profile remove`.
+#[derive(Default)]
+pub struct Remove {
+    which: Which,
+    all: bool,
+    expressions: Vec<String>,
+}
+
+impl Command for Remove {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        match flag {
+            "--all" => self.all = true,
+            "--regex" => self.expressions.push(words.text(flag)?),
+            _ => return self.which.flag(flag, words),
+        }
+        Ok(true)
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let names: Vec<String> = arguments.iter().map(|name| text(name)).collect::<anyhow::Result<_>>()?;
+        if names.is_empty() && self.expressions.is_empty() && !self.all {
+            return usage("No packages specified.");
+        }
+        let mut expressions = Vec::new();
+        for expression in &self.expressions {
+            expressions
+                .push(Regex::new(&format!("^(?i:(?:{expression}))$")).map_err(|error| {
+                    anyhow::anyhow!("invalid regular expression '{expression}': {error}")
+                })?);
+        }
+        let (store, profile) = self.which.open(context)?;
+        change(&store, &profile, |manifest| {
+            let mut matched: BTreeSet<String> = BTreeSet::new();
+            for name in &names {
+                let path = store.dir().parse(name).ok();
+                let hits = manifest.elements.iter().filter(|(there, element)| {
+                    *there == name || path.as_ref().is_some_and(|path| element.store_paths.contains(path))
+                });
+                let hits: Vec<String> = hits.map(|(name, _)| name.clone()).collect();
+                if hits.is_empty() {
+                    context
+                        .ui
+                        .warn(&format!("Package name '{name}' does not match any packages in the profile."));
+                }
+                matched.extend(hits);
+            }
+            for (name, _) in &manifest.elements {
+                if self.all || expressions.iter().any(|expression| expression.is_match(name)) {
+                    matched.insert(name.clone());
+                }
+            }
+            for (expression, compiled) in self.expressions.iter().zip(&expressions) {
+                if !manifest.elements.keys().any(|name| compiled.is_match(name)) {
+                    context
+                        .ui
+                        .warn(&format!("Regex '{expression}' does not match any packages in the profile."));
+                }
+            }
+            if matched.is_empty() {
+                context.ui.warn("No packages to remove. Use 'nix profile list' to see the current profile.");
+            }
+            let before = manifest.elements.len();
+            for name in &matched {
+                if let Some(element) = manifest.elements.remove(name) {
+                    context.ui.notice(&format!("removing '{}'", element.title(name)));
+                }
+            }
+            if !matched.is_empty() {
+                let kept = manifest.elements.len();
+                context.ui.notice(&format!("removed {} packages, kept {kept} packages", before - kept));
+            }
+            Ok(true)
+        })
+    }
+}
+
+/// `nix profile list`.
+#[derive(Default)]
+pub struct List {
+    which: Which,
+    style: Style,
+}
+
+impl Command for List {
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.style.flag(flag) || self.which.flag(flag, words)?)
+    }
+
+    fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
+        let (store, profile) = self.which.open(context)?;
+        let manifest = Manifest::read(&store, profile.link())?;
+        let mut out = Out::new();
+        if self.style.json {
+            let json = manifest.to_json(store.dir());
+            out.line(if self.style.is_pretty() {
+                serde_json::to_string_pretty(&json)?
+            } else {
+                json.to_string()
+            })?;
+            return out.finish();
+        }
+        for (number, (name, element)) in manifest.elements.iter().enumerate() {
+            if number > 0 {
+                out.line("")?;
+            }
+            let inactive = if element.active { "" } else { " \x1b[31;1m(inactive)\x1b[0m" };
+            out.line(format_args!("Name:               \x1b[1m{name}\x1b[0m{inactive}"))?;
+            for (label, key) in [
+                ("Flake attribute:    ", "attrPath"),
+                ("Original flake URL: ", "originalUrl"),
+                ("Locked flake URL:   ", "url"),
+            ] {
+                if let Some(value) = element.other.get(key).and_then(serde_json::Value::as_str) {
+                    out.line(format_args!("{label}{value}"))?;
+                }
+            }
+            let paths: Vec<String> = element.store_paths.iter().map(|path| store.dir().print(path)).collect();
+            out.line(format_args!("Store paths:        {}", paths.join(" ")))?;
+        }
+        out.finish()
+    }
+}
+
+/// `nix profile history`.
+#[derive(Default)]
+pub struct History(Which);
+
+impl Command for History {
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        self.0.flag(flag, words)
+    }
+
+    fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
+        let (store, profile) = self.0.open(context)?;
+        let generations = profile.generations()?;
+        let mut out = Out::new();
+        let mut before: Option<(&Generation, Manifest)> = None;
+        for generation in &generations.all {
+            if before.is_some() {
+                out.line("")?;
+            }
+            let manifest = Manifest::read(&store, &generation.link)?;
+            let colour = if Some(generation.number) == generations.current { "32;1" } else { "1" };
+            let date = nival::sys::clock::local_time(generation.created);
+            let date = date.split(' ').next().unwrap_or_default();
+            let from = before.as_ref().map_or(String::new(), |(before, _)| format!(" <- {}", before.number));
+            out.line(format_args!("Version \x1b[{colour}m{}\x1b[0m ({date}){from}:", generation.number))?;
+            let none = Manifest::default();
+            let lines = changes(before.as_ref().map_or(&none, |(_, manifest)| manifest), &manifest);
+            if lines.is_empty() {
+                out.line("  No changes.")?;
+            }
+            lines.into_iter().try_for_each(|line| out.line(format_args!("  {line}")))?;
+            before = Some((generation, manifest));
+        }
+        out.finish()
+    }
+}
+
+/// Versions for people: the empty one, and none at all, have signs of their own.
+fn versions(versions: &BTreeSet<String>) -> String {
+    if versions.is_empty() {
+        return "∅".to_owned();
+    }
+    let words: Vec<&str> =
+        versions.iter().map(|version| if version.is_empty() { "ε" } else { version }).collect();
+    words.join(", ")
+}
+
+/// What came, went or changed, by name.
+fn changes(before: &Manifest, after: &Manifest) -> Vec<String> {
+    let names: BTreeSet<&String> = before.elements.keys().chain(after.elements.keys()).collect();
+    let mut lines = Vec::new();
+    for name in names {
+        let (old, new) = (before.elements.get(name), after.elements.get(name));
+        if old.map(|old| &old.store_paths) == new.map(|new| &new.store_paths) {
+            continue;
+        }
+        let shown = |element: Option<&ProfileElement>| {
+            versions(&element.map(ProfileElement::versions).unwrap_or_default())
+        };
+        let title = new.or(old).map_or(name.as_str(), |element| element.title(name));
+        lines.push(format!("{title}: {} -> {}", shown(old), shown(new)));
+    }
+    lines
+}
+
+/// `nix profile diff-closures`.
+#[derive(Default)]
+pub struct ProfileDiff(Which);
+
+impl Command for ProfileDiff {
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        self.0.flag(flag, words)
+    }
+
+    fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
+        let (store, profile) = self.0.open(context)?;
+        let generations = profile.generations()?;
+        let mut out = Out::new();
+        for (number, pair) in generations.all.windows(2).enumerate() {
+            if number > 0 {
+                out.line("")?;
+            }
+            out.line(format_args!("Version {} -> {}:", pair[0].number, pair[1].number))?;
+            let path = |generation: &Generation| -> anyhow::Result<StorePath> {
+                let target = std::fs::read_link(&generation.link)?;
+                Ok(store.dir().parse(&target.to_string_lossy())?)
+            };
+            for difference in closure_diff::diff(&store, &path(&pair[0])?, &path(&pair[1])?)? {
+                out.line(format_args!("  {}", show(&difference)))?;
+            }
+        }
+        out.finish()
+    }
+}
+
+/// A difference in one line.
+fn show(difference: &Difference) -> String {
+    let mut parts = Vec::new();
+    if !difference.gone.is_empty() || !difference.new.is_empty() {
+        parts.push(format!("{} → {}", versions(&difference.gone), versions(&difference.new)));
+    }
+    if let Some(size) = difference.size {
+        // What grows is shown as a warning.
+        let colour = if size > 0 { "31;1" } else { "32;1" };
+        parts.push(format!("\x1b[{colour}m{}\x1b[0m", size_text(size)));
+    }
+    format!("{}: {}", difference.name, parts.join(", "))
+}
+
+/// `nix store diff-closures`.
+#[derive(Default)]
+pub struct DiffClosures;
+
+impl Command for DiffClosures {
+    fn arity(&self) -> Arity {
+        Arity::exactly(2)
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let store = context.open_store()?;
+        let mut paths = Vec::new();
+        for argument in arguments {
+            paths.push(Wanted::parse(context, store.dir(), &text(argument)?)?.path().clone());
+        }
+        let [before, after] = &paths[..] else { return Ok(()) };
+        let mut out = Out::new();
+        for difference in closure_diff::diff(&store, before, after)? {
+            out.line(show(&difference))?;
+        }
+        out.finish()
+    }
+}
+
+/// `nix profile rollback`.
+#[derive(Default)]
+pub struct Rollback {
+    which: Which,
+    to: Option<u64>,
+    dry_run: bool,
+}
+
+impl Command for Rollback {
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        match flag {
+            "--to" => {
+                let value = words.text(flag)?;
+                self.to = Some(value.parse().map_err(|_| Usage(format!("'{value}' is not an integer")))?);
+            }
+            "--dry-run" => self.dry_run = true,
+            _ => return self.which.flag(flag, words),
+        }
+        Ok(true)
+    }
+
+    fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
+        let (_store, profile) = self.which.open(context)?;
+        Ok(profile.switch_generation(self.to, self.dry_run, &*context.ui)?)
+    }
+}
+
+/// `nix profile wipe-history`.
+#[derive(Default)]
+pub struct WipeHistory {
+    which: Which,
+    older_than: Option<i64>,
+    dry_run: bool,
+}
+
+impl Command for WipeHistory {
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        match flag {
+            "--older-than" => {
+                let age = parse_days(&words.text(flag)?).map_err(|error| Usage(error.to_string()))?;
+                self.older_than = Some(age);
+            }
+            "--dry-run" => self.dry_run = true,
+            _ => return self.which.flag(flag, words),
+        }
+        Ok(true)
+    }
+
+    fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
+        let (_store, profile) = self.which.open(context)?;
+        let doomed = self.older_than.map_or(Doomed::Old, Doomed::OlderThan);
+        profile.delete_generations(&doomed, self.dry_run, &*context.ui)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,320 @@
+//! Profiles as `nix profile` keeps them.
+//!
+//! ```text
+//! ENV/manifest.json = {"elements": {NAME: ELEMENT}, "version": 3}
+//! ELEMENT           = {"active": bool, "priority": int, "storePaths": [full path], …}
+//! ```
+//!
+//! What else an element says (where it came from) is kept as it is. The
+//! environment is addressed by its contents and named `profile`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::profile::Profile;
+use super::query;
+use super::user_env::build_env::{BuildEnv, Conflict, Package};
+use super::user_env::{self, UserEnvError};
+use crate::model::references::{Candidates, Scanner};
+use crate::model::{StoreDir, StorePath, package_name};
+use crate::store::LocalStore;
+
+/// The version of the manifest that is written.
+const VERSION: u64 = 3;
+/// Largest manifest that is read.
+const MAX_MANIFEST: u64 = 64 << 20;
+/// The priority of a package that says nothing of it.
+pub const DEFAULT_PRIORITY: i64 = 5;
+
+/// What can go wrong with such a profile.
+#[derive(Debug, thiserror::Error)]
+pub enum NixProfileError {
+    /// The environment, the store, files.
+    #[error(transparent)]
+    Env(#[from] UserEnvError),
+    /// A manifest that cannot be used.
+    #[error("cannot read \"{}\": {reason}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The profile is kept by `nix-env`.
+    #[error(
+        "profile \"{}\" is kept by 'nix-env'; change it with that, or choose another one with '--profile'",
+        .0.display()
+    )]
+    OtherTool(PathBuf),
+    /// Two packages have the same file.
+    #[error("{}", conflict_text(.0))]
+    Conflict(Box<Clash>),
+}
+
+/// Two packages with the same file, and what can be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clash {
+    /// The file that is there.
+    pub existing: PathBuf,
+    /// The name of the package it is of.
+    pub existing_name: String,
+    /// The file that was to come.
+    pub new: PathBuf,
+    /// The path it is of.
+    pub new_path: String,
+    /// The priority of both.
+    pub priority: i64,
+}
+
+/// In the words of the original.
+fn conflict_text(clash: &Clash) -> String {
+    let Clash { existing, existing_name, new, new_path, priority } = clash;
+    let (better, worse) = (priority - 1, priority + 1);
+    format!(
+        "An existing package already provides the following file:\n\n         {existing:?}\n\n       \
+         This is the conflicting file from the new package:\n\n         {new:?}\n\n       \
+         To remove the existing package:\n\n         nix profile remove {existing_name}\n\n       \
+         The new package can also be added next to the existing one by assigning a different priority.\n       \
+         The conflicting packages have a priority of {priority}.\n       \
+         To prioritise the new package:\n\n         nix profile add {new_path} --priority {better}\n\n       \
+         To prioritise the existing package:\n\n         nix profile add {new_path} --priority {worse}\n"
+    )
+}
+
+type Result<T> = std::result::Result<T, NixProfileError>;
+
+/// One package.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProfileElement {
+    /// The paths whose files are linked.
+    pub store_paths: Vec<StorePath>,
+    /// Whether they are.
+    pub active: bool,
+    /// The lower number wins.
+    pub priority: i64,
+    /// Everything else that the manifest says.
+    pub other: Map<String, Value>,
+}
+
+impl ProfileElement {
+    /// A package that is known by its paths only.
+    pub fn of_paths(store_paths: Vec<StorePath>, priority: i64) -> Self {
+        Self { store_paths, active: true, priority, other: Map::new() }
+    }
+
+    /// What it is called where its changes are told: the package's name, which
+    /// several elements may have, where nothing but paths is known.
+    pub fn title<'e>(&'e self, name: &'e str) -> &'e str {
+        match self.store_paths.first() {
+            Some(path) if self.other.is_empty() => package_name::split(path.name()).0,
+            _ => name,
+        }
+    }
+
+    /// The versions of its paths.
+    pub fn versions(&self) -> BTreeSet<String> {
+        self.store_paths.iter().map(|path| package_name::split(path.name()).1.to_owned()).collect()
+    }
+}
+
+/// What is in a profile.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Manifest {
+    /// By name.
+    pub elements: BTreeMap<String, ProfileElement>,
+    /// It was read from a profile of `nix-env`.
+    pub of_nix_env: bool,
+}
+
+impl Manifest {
+    /// Reads that of the environment at `dir`; an empty one where there is
+    /// none.
+    ///
+    /// # Errors
+    /// [`NixProfileError`].
+    pub fn read(store: &LocalStore, dir: &Path) -> Result<Self> {
+        let path = dir.join("manifest.json");
+        let real = match std::fs::canonicalize(&path) {
+            Ok(real) => real,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Self::of_nix_env(store, dir);
+            }
+            Err(error) => {
+                return Err(
+                    UserEnvError::from(crate::sys::PathError::new("opening file", path, error)).into()
+                );
+            }
+        };
+        let text = crate::sys::read_regular(&real, MAX_MANIFEST).map_err(UserEnvError::from)?;
+        Self::parse(store.dir(), &text).map_err(|reason| NixProfileError::Manifest { path, reason })
+    }
+
+    fn of_nix_env(store: &LocalStore, dir: &Path) -> Result<Self> {
+        let mut manifest = Self { of_nix_env: dir.join("manifest.nix").exists(), ..Self::default() };
+        for element in user_env::installed(store, dir)? {
+            let paths = element.outputs.values().cloned().collect();
+            let mut converted = ProfileElement::of_paths(paths, element.priority());
+            converted.active = element.is_active();
+            manifest.add(element.package(), converted);
+        }
+        Ok(manifest)
+    }
+
+    fn parse(dir: &StoreDir, text: &[u8]) -> std::result::Result<Self, String> {
+        let value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let version = value["version"].as_u64();
+        if version != Some(VERSION) {
+            return Err(format!("its version is {}, and only {VERSION} can be read", value["version"]));
+        }
+        let elements = value["elements"].as_object().ok_or("it has no elements")?;
+        let mut manifest = Self::default();
+        for (name, element) in elements {
+            let mut other = element.as_object().cloned().ok_or(format!("'{name}' is no object"))?;
+            let paths = other.remove("storePaths");
+            let mut store_paths = Vec::new();
+            for path in
+                paths.as_ref().and_then(Value::as_array).ok_or(format!("'{name}' has no store paths"))?
+            {
+                let path = path.as_str().ok_or(format!("'{name}' has a store path that is no text"))?;
+                store_paths.push(dir.parse(path).map_err(|error| error.to_string())?);
+            }
+            let active = other.remove("active").and_then(|active| active.as_bool()).unwrap_or(true);
+            let priority = other.remove("priority").and_then(|priority| priority.as_i64());
+            let priority = priority.unwrap_or(DEFAULT_PRIORITY);
+            let element = ProfileElement { store_paths, active, priority, other };
+            manifest.elements.insert(name.clone(), element);
+        }
+        Ok(manifest)
+    }
+
+    /// As JSON, the form of the file.
+    pub fn to_json(&self, dir: &StoreDir) -> Value {
+        let mut elements = Map::new();
+        for (name, element) in &self.elements {
+            let paths: Vec<String> = element.store_paths.iter().map(|path| dir.print(path)).collect();
+            let mut members: BTreeMap<String, Value> = element.other.clone().into_iter().collect();
+            members.insert("active".to_owned(), element.active.into());
+            members.insert("priority".to_owned(), element.priority.into());
+            members.insert("storePaths".to_owned(), paths.into());
+            elements.insert(name.clone(), Value::Object(members.into_iter().collect()));
+        }
+        json!({"elements": elements, "version": VERSION})
+    }
+
+    /// Adds a package under a name, or that name and a number.
+    pub fn add(&mut self, name: &str, element: ProfileElement) {
+        let mut free = name.to_owned();
+        let mut number = 0;
+        while self.elements.contains_key(&free) {
+            number += 1;
+            free = format!("{name}-{number}");
+        }
+        self.elements.insert(free, element);
+    }
+
+    /// Builds the environment.
+    ///
+    /// # Errors
+    /// [`NixProfileError`]; a conflict for one. `old` tells which of two
+    /// packages was there before.
+    pub fn build(&self, store: &LocalStore, old: &Self) -> Result<StorePath> {
+        let dir = store.dir();
+        let mut env = BuildEnv::new(store, "profile".to_owned());
+        let mut paths: Vec<StorePath> = Vec::new();
+        for element in self.elements.values() {
+            paths.extend(element.store_paths.iter().cloned());
+            if element.active {
+                let packages = element
+                    .store_paths
+                    .iter()
+                    .map(|path| Package { path: path.clone(), priority: element.priority });
+                env.packages.extend(packages);
+            }
+        }
+        let store_error = |error| NixProfileError::Env(UserEnvError::Store(error));
+        store.add_temp_roots(&paths.iter().collect::<Vec<_>>()).map_err(store_error)?;
+        env.link_all()?;
+        if let Some(conflict) = env.conflicts().first() {
+            return Err(NixProfileError::Conflict(Box::new(self.clash(dir, conflict, old))));
+        }
+        let text = self.to_json(dir).to_string();
+        let closure = query::closure(store, &paths, false).map_err(store_error)?;
+        let mut candidates = Vec::with_capacity(closure.len());
+        for node in closure.nodes() {
+            candidates.push(closure.path(node).map_err(store_error)?);
+        }
+        let candidates = Candidates::new(candidates);
+        let mut scanner = Scanner::new(&candidates);
+        env.each_target(|target| {
+            scanner.update(target);
+            scanner.update(b"\n");
+        });
+        scanner.update(text.as_bytes());
+        env.file("manifest.json", text.into_bytes());
+        store.add_tree("profile", scanner.finish(), |sink| env.write(sink)).map_err(store_error)
+    }
+
+    /// Which package of a conflict was there, and which one is new.
+    fn clash(&self, dir: &StoreDir, conflict: &Conflict, old: &Self) -> Clash {
+        let owner = |file: &Path| {
+            let path = dir.parse_below(&file.to_string_lossy()).ok().map(|(path, _)| path);
+            let found = self
+                .elements
+                .iter()
+                .find(|(_, element)| path.iter().any(|p| element.store_paths.contains(p)));
+            (
+                found.map(|(name, _)| name.clone()).unwrap_or_default(),
+                path.map(|path| dir.print(&path)).unwrap_or_default(),
+            )
+        };
+        let (mut existing, mut new) = (&conflict.first, &conflict.second);
+        let is_old = |file: &Path| old.elements.contains_key(&owner(file).0);
+        if is_old(new) && !is_old(existing) {
+            std::mem::swap(&mut existing, &mut new);
+        }
+        Clash {
+            existing: existing.clone(),
+            existing_name: owner(existing).0,
+            new: new.clone(),
+            new_path: owner(new).1,
+            priority: conflict.priority,
+        }
+    }
+}
+
+/// Changes what is in a profile, as `change` does with the manifest; false if
+/// it says that there is nothing to do. Whoever changes the profile meanwhile
+/// is not overwritten.
+///
+/// # Errors
+/// [`NixProfileError`]; a profile of `nix-env` is not converted.
+pub fn change<E: From<NixProfileError>>(
+    store: &LocalStore,
+    profile: &Profile,
+    mut change: impl FnMut(&mut Manifest) -> std::result::Result<bool, E>,
+) -> std::result::Result<(), E> {
+    let env = |error| NixProfileError::Env(UserEnvError::Profile(error));
+    loop {
+        let before = profile.target().map_err(env)?;
+        let old = Manifest::read(store, profile.link())?;
+        if old.of_nix_env {
+            return Err(NixProfileError::OtherTool(profile.link().to_owned()).into());
+        }
+        let mut new = old.clone();
+        if !change(&mut new)? {
+            return Ok(());
+        }
+        let path = new.build(store, &old)?;
+        let _lock = profile.lock(store.progress()).map_err(env)?;
+        if profile.target().map_err(env)? == before {
+            profile.add_generation(store, &path).map_err(env)?;
+            return Ok(());
+        }
+        store.progress().notice(&format!(
+            "profile \"{}\" changed while we were busy; restarting",
+            profile.link().display()
+        ));
+    }
+}
