@@ -62,9 +62,14 @@ const STEPS: &[(&str, &str)] = &[
         "nix-store --realise $(head -n 1 ../tree) --add-root ../result; nix-store --gc --print-roots",
     ),
     ("", "nix-store --gc --why-alive $(nix-store --add project)"),
+    (
+        "A profile: a directory of links to what is installed, with a history.",
+        "nix-env -i $(nix-store --add project) $(head -n 1 ../tree); nix-env -q --out-path; ls -l ~/.nix-profile/",
+    ),
+    ("", "nix-env -e wrapper; nix-env --list-generations; nix-env --rollback; nix-env -q"),
     ("What nothing keeps can go.", "nix-store --gc --dry-run"),
     ("", "nix-store --gc"),
-    ("Without its root everything goes.", "rm ../result; nix-collect-garbage"),
+    ("Without its roots everything goes.", "rm ../result; nix-env -e '.*'; nix-collect-garbage -d"),
 ];
 
 /// Runs it; the directory is left there with `keep`.
@@ -112,6 +117,7 @@ impl Tour {
         self.write("work/project/bin/hello", "echo Hello from the store\n")?;
         self.write("work/project/data", &"0123456789abcdef\n".repeat(4096))?;
         std::os::unix::fs::symlink("../README", self.root.join("work/project/bin/README"))?;
+        std::fs::create_dir_all(self.root.join("home"))?;
         let bin = self.root.join("bin");
         std::fs::create_dir_all(&bin)?;
         let program = std::env::current_exe()?;
