@@ -281,7 +281,8 @@ impl Profile {
         }
         let number = newest.map_or(0, |newest| newest.number) + 1;
         let link = self.generation_link(number);
-        atomic::replace_symlink(&link, &target)?;
+        // The directory is synced with the switch, which it must not outlive.
+        atomic::replace_symlink_unsynced(&link, &target)?;
         store.register_indirect_root(&link).map_err(Box::new)?;
         self.switch(number)?;
         Ok(number)

@@ -39,6 +39,19 @@ pub fn replace_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), PathE
 /// # Errors
 /// A [`PathError`]; what was at `path` is then still there.
 pub fn replace_symlink(path: &Path, target: &Path) -> Result<(), PathError> {
+    replace_symlink_unsynced(path, target)?;
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => sync_dir(dir),
+        _ => sync_dir(Path::new(".")),
+    }
+}
+
+/// As [`replace_symlink`], for a directory that the caller syncs when
+/// everything in it is as it should be.
+///
+/// # Errors
+/// A [`PathError`]; what was at `path` is then still there.
+pub fn replace_symlink_unsynced(path: &Path, target: &Path) -> Result<(), PathError> {
     use std::sync::atomic::{AtomicU32, Ordering};
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let error = |operation| PathError::at(operation, path);
@@ -59,10 +72,7 @@ pub fn replace_symlink(path: &Path, target: &Path) -> Result<(), PathError> {
         let _ = std::fs::remove_file(&aside);
         return Err(error("renaming symlink to")(failure));
     }
-    match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => sync_dir(dir),
-        _ => sync_dir(Path::new(".")),
-    }
+    Ok(())
 }
 
 /// Makes what was created, renamed or removed in `dir` durable.

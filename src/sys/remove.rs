@@ -219,11 +219,17 @@ fn open(at: BorrowedFd<'_>, name: &CStr) -> Result<(OwnedFd, Names), Errno> {
         other => other?,
     };
     let names = Names::read(handle.as_fd())?;
-    if !names.is_empty() && !rustix::process::geteuid().is_root() {
+    if !names.is_empty() && !is_root() {
         // Entries of a read-only directory cannot be unlinked by its owner.
         rustix::fs::fchmod(&handle, Mode::RWXU)?;
     }
     Ok((handle, names))
+}
+
+/// Whether read-only directories are no obstacle; asked once.
+fn is_root() -> bool {
+    static ROOT: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *ROOT.get_or_init(|| rustix::process::geteuid().is_root())
 }
 
 /// Gives the owner every permission on a directory that is not to be read.

@@ -32,7 +32,7 @@ pub fn packages(call: &Call, store: &LocalStore) -> anyhow::Result<Vec<Element>>
     match words.first() {
         None => Ok(Vec::new()),
         // One path, and all of them are.
-        Some(first) if first.contains('/') => words.iter().map(|word| of_path(call, store, word)).collect(),
+        Some(first) if first.contains('/') => of_paths(call, store, &words),
         Some(first) => Err(needs_language(&format!("choosing a package by its name ('{first}')"))),
     }
 }
@@ -45,25 +45,48 @@ pub fn selectors(store: &LocalStore, words: &[String]) -> anyhow::Result<Vec<Sel
     words.iter().map(|word| Selector::parse(store.dir(), word).map_err(anyhow::Error::msg)).collect()
 }
 
-/// The package at a store path, or the outputs of a derivation:
+/// A store path, and which outputs are wanted if it is a derivation:
 /// `DRV` for its output `out`, `DRV!NAME,NAME` for others.
-fn of_path(call: &Call, store: &LocalStore, word: &str) -> anyhow::Result<Element> {
-    let (base, outputs) = match word.split_once('!') {
-        Some((base, outputs)) => (base, Some(outputs)),
-        None => (word, None),
-    };
-    if !base.contains('/') {
-        return Err(not_in_store(&call.context.absolute(Path::new(base))).into());
+struct Word<'w> {
+    path: StorePath,
+    outputs: Option<&'w str>,
+}
+
+fn of_paths(call: &Call, store: &LocalStore, words: &[String]) -> anyhow::Result<Vec<Element>> {
+    let mut parsed = Vec::with_capacity(words.len());
+    for word in words {
+        let (base, outputs) = match word.split_once('!') {
+            Some((base, outputs)) => (base, Some(outputs)),
+            None => (word.as_str(), None),
+        };
+        if !base.contains('/') {
+            return Err(not_in_store(&call.context.absolute(Path::new(base))).into());
+        }
+        parsed.push(Word { path: store_path(&call.context, store, base)?, outputs });
     }
-    let path = store_path(&call.context, store, base)?;
-    // Before it is asked whether it is valid, and until everything is done.
-    store.add_temp_roots(&[&path])?;
-    if !store.db().is_valid(&path)? {
-        anyhow::bail!(
-            "path '{}' is required, but there is no substituter that can build it",
-            store.dir().display(&path)
-        );
+    // Before it is asked whether they are valid, and until everything is done.
+    store.add_temp_roots(&parsed.iter().map(|word| &word.path).collect::<Vec<_>>())?;
+    let db = store.db();
+    let mut missing = None;
+    // One look at the database for all of them.
+    db.snapshot(|| {
+        for word in &parsed {
+            if !db.is_valid(&word.path)? {
+                missing = Some(store.dir().print(&word.path));
+                break;
+            }
+        }
+        Ok(())
+    })?;
+    if let Some(missing) = missing {
+        anyhow::bail!("path '{missing}' is required, but there is no substituter that can build it");
     }
+    parsed.into_iter().map(|word| of_path(store, word)).collect()
+}
+
+/// The package at a valid path.
+fn of_path(store: &LocalStore, word: Word<'_>) -> anyhow::Result<Element> {
+    let Word { path, outputs } = word;
     if !path.is_derivation() {
         return Ok(Element::of_path(path.name(), path.clone()));
     }

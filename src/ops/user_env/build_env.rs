@@ -167,7 +167,8 @@ impl<'s> BuildEnv<'s> {
             ));
         }
         let list = path.join("nix-support/propagated-user-env-packages");
-        match std::fs::canonicalize(self.real(&list)).map(|list| crate::sys::read_regular(&list, MAX_LIST)) {
+        let found = std::fs::metadata(self.real(&list)).and_then(|_| std::fs::canonicalize(self.real(&list)));
+        match found.map(|list| crate::sys::read_regular(&list, MAX_LIST)) {
             Ok(text) => {
                 let text = text?;
                 let words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
@@ -200,16 +201,19 @@ impl<'s> BuildEnv<'s> {
         let error = |error| PathError::new("cannot read directory", &source.logical, error);
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&real).map_err(error)? {
-            names.push(entry.map_err(error)?.file_name());
+            let entry = entry.map_err(error)?;
+            let kind = entry.file_type().map_err(error)?;
+            // What a symlink leads to is looked up; the directory tells the rest.
+            names.push((entry.file_name(), (!kind.is_symlink()).then(|| kind.is_dir())));
         }
         names.sort_unstable();
-        for name in names {
+        for (name, is_dir) in names {
             let logical = source.logical.join(&name);
             if is_left_out(&logical, &name) {
                 continue;
             }
             place.push(name.clone());
-            self.entry(into, &Source { logical, priority: source.priority }, place)?;
+            self.entry(into, &Source { logical, priority: source.priority }, is_dir, place)?;
             place.pop();
         }
         Ok(())
@@ -219,10 +223,11 @@ impl<'s> BuildEnv<'s> {
         &mut self,
         into: &mut BTreeMap<Vec<u8>, Node>,
         source: &Source,
+        is_dir: Option<bool>,
         place: &mut Vec<OsString>,
     ) -> Result<()> {
-        let is_dir = match std::fs::metadata(self.real(&source.logical)) {
-            Ok(meta) => meta.is_dir(),
+        let is_dir = match is_dir.map_or_else(|| self.leads_to_dir(&source.logical), Ok) {
+            Ok(is_dir) => is_dir,
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
                     || error.raw_os_error() == Some(libc::ELOOP) =>
@@ -284,6 +289,10 @@ impl<'s> BuildEnv<'s> {
                 Ok(())
             }
         }
+    }
+
+    fn leads_to_dir(&self, logical: &Path) -> io::Result<bool> {
+        Ok(std::fs::metadata(self.real(logical))?.is_dir())
     }
 
     /// The name by the store directory of a real path.

@@ -116,22 +116,20 @@ pub fn build(store: &LocalStore, elements: &[Element]) -> Result<StorePath> {
         references.extend(element.drv_path.clone());
     }
     store.add_temp_roots(&references.iter().collect::<Vec<_>>())?;
-    for path in &references {
-        if !store.db().is_valid(path)? {
-            return Err(store.invalid(path).into());
-        }
-    }
+    // One sync and one transaction for all three.
+    let mut adder = store.adder();
     let text = element::print_all(dir, elements);
-    let manifest = store.add_text("env-manifest.nix", text.as_bytes(), references.clone())?;
+    let manifest = adder.add_text("env-manifest.nix", text.as_bytes(), references.clone())?;
     let mut drv = derivation(store, &manifest, elements);
     modulo::fill_in_outputs(&mut drv, dir, NAME)?;
     let sources = BTreeSet::from([manifest.clone()]);
-    let drv_path = store.add_text(&format!("{NAME}.drv"), &drv.print(dir), sources)?;
+    let drv_path = adder.add_text(&format!("{NAME}.drv"), &drv.print(dir), sources)?;
     let Some(DerivationOutput::InputAddressed(out)) = drv.outputs.get("out").cloned() else {
         return Err(UserEnvError::Build("the environment has no output path".to_owned()));
     };
     store.add_temp_roots(&[&out])?;
     if store.db().is_valid(&out)? {
+        adder.finish()?;
         return Ok(out);
     }
     store.progress().notice(&format!("building '{}'...", dir.display(&drv_path)));
@@ -150,7 +148,9 @@ pub fn build(store: &LocalStore, elements: &[Element]) -> Result<StorePath> {
             out: dir.print(&out),
         }));
     }
-    add_output(store, &env, &out, &drv_path, &references)?;
+    let references = references_of(store, &env, references, [&manifest, &drv_path])?;
+    adder.add_built(&out, &drv_path, references, |sink: &mut dyn Sink| env.write(sink))?;
+    adder.finish()?;
     Ok(out)
 }
 
@@ -187,19 +187,17 @@ fn derivation(store: &LocalStore, manifest: &StorePath, elements: &[Element]) ->
     }
 }
 
-/// Writes the tree and registers it as the derivation's output.
-fn add_output(
+/// What the links of an environment lead to.
+fn references_of(
     store: &LocalStore,
     env: &BuildEnv<'_>,
-    out: &StorePath,
-    drv_path: &StorePath,
-    packages: &BTreeSet<StorePath>,
-) -> Result<()> {
+    packages: BTreeSet<StorePath>,
+    own: [&StorePath; 2],
+) -> Result<BTreeSet<StorePath>> {
     // Links may lead to anything that the packages need.
-    let mut start: Vec<StorePath> = packages.iter().cloned().collect();
-    start.push(drv_path.clone());
+    let start: Vec<StorePath> = packages.into_iter().collect();
     let closure = query::closure(store, &start, false)?;
-    let mut paths = Vec::with_capacity(closure.len());
+    let mut paths: Vec<StorePath> = own.into_iter().cloned().collect();
     for node in closure.nodes() {
         paths.push(closure.path(node)?);
     }
@@ -209,8 +207,7 @@ fn add_output(
         scanner.update(target);
         scanner.update(b"\n");
     });
-    store.add_built(out, drv_path, scanner.finish(), |sink: &mut dyn Sink| env.write(sink))?;
-    Ok(())
+    Ok(scanner.finish())
 }
 
 /// Changes what is installed in a profile, as `change` says of what is: its

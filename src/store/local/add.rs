@@ -48,17 +48,9 @@ impl LocalStore {
     /// # Errors
     /// [`StoreError`]; the store is then as before.
     pub fn add_text(&self, name: &str, text: &[u8], references: BTreeSet<StorePath>) -> Result<StorePath> {
-        let ca = ContentAddress { method: ContentAddressMethod::Text, hash: Hash::sha256(text) };
-        let wanted = ContentReferences { others: references, itself: false };
-        let path = self.dir().content_path(name, &ca, &wanted)?;
-        let (ingested, incoming, ()) =
-            self.take_in(Hashes::new(None, self.watcher()), |sink| Ok(sink.regular(false, &mut &text[..])?))?;
-        let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
-        info.references = wanted.others;
-        info.ca = Some(ca);
-        let mut batch = self.batch();
-        batch.add(incoming, info)?;
-        batch.flush()?;
+        let mut adder = self.adder();
+        let path = adder.add_text(name, text, references)?;
+        adder.finish()?;
         Ok(path)
     }
 }
@@ -88,32 +80,53 @@ impl LocalStore {
         batch.flush()?;
         Ok(path)
     }
+}
 
-    /// Adds a tree, as `fill` tells of it, as the output of a valid derivation
-    /// that was made here, with its references.
+impl Adder<'_> {
+    /// Adds a file with the given text and references, and gives its path.
     ///
     /// # Errors
-    /// [`StoreError`]; the store is then as before.
+    /// [`StoreError`].
+    pub fn add_text(
+        &mut self,
+        name: &str,
+        text: &[u8],
+        references: BTreeSet<StorePath>,
+    ) -> Result<StorePath> {
+        let store = self.store;
+        let ca = ContentAddress { method: ContentAddressMethod::Text, hash: Hash::sha256(text) };
+        let wanted = ContentReferences { others: references, itself: false };
+        let path = store.dir().content_path(name, &ca, &wanted)?;
+        let (ingested, incoming, ()) = store
+            .take_in(Hashes::new(None, store.watcher()), |sink| Ok(sink.regular(false, &mut &text[..])?))?;
+        let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
+        info.references = wanted.others;
+        info.ca = Some(ca);
+        self.batch.add(incoming, info)?;
+        Ok(path)
+    }
+
+    /// Adds a tree, as `fill` tells of it, as the output of a derivation that
+    /// is valid or was added before, with its references.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     pub fn add_built(
-        &self,
+        &mut self,
         path: &StorePath,
         deriver: &StorePath,
         references: BTreeSet<StorePath>,
         fill: impl FnOnce(&mut dyn Sink) -> std::result::Result<(), NarError>,
     ) -> Result<()> {
-        let hashes = Hashes::new(None, self.watcher());
-        let (ingested, incoming, ()) = self.take_in(hashes, |sink| Ok(fill(sink)?))?;
+        let hashes = Hashes::new(None, self.store.watcher());
+        let (ingested, incoming, ()) = self.store.take_in(hashes, |sink| Ok(fill(sink)?))?;
         let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
         info.references = references;
         info.deriver = Some(deriver.clone());
         info.ultimate = true;
-        let mut batch = self.batch();
-        batch.add(incoming, info)?;
-        batch.flush()
+        self.batch.add(incoming, info)
     }
-}
 
-impl Adder<'_> {
     /// Adds the tree at `source` under `name`, addressed by the hash of its
     /// archive or (`Flat`, `Text`) of its one file, and gives its path.
     ///

@@ -177,14 +177,18 @@ impl Batch<'_> {
         let others: Vec<&StorePath> =
             info.references.iter().filter(|path| !self.paths.contains(*path)).collect();
         self.store.add_temp_roots(&others)?;
-        for reference in &info.references {
-            let known = *reference == info.path
-                || self.paths.contains(reference)
-                || self.store.db().is_valid(reference)?;
-            if !known {
-                return Err(self.store.invalid(reference));
+        let db = self.store.db();
+        db.snapshot(|| {
+            for reference in &info.references {
+                let known =
+                    *reference == info.path || self.paths.contains(reference) || db.is_valid(reference)?;
+                if !known {
+                    return Err(self.store.invalid(reference));
+                }
             }
-        }
+            Ok(())
+        })?;
+        drop(db);
         self.bytes = self.bytes.saturating_add(info.nar_size);
         self.held += incoming.held_bytes();
         self.paths.insert(info.path.clone());

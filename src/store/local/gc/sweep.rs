@@ -90,6 +90,7 @@ impl<'c> Sweep<'c> {
                 return Ok(());
             }
             let deleted = self.delete(picked);
+            self.trash.settle();
             // Whatever happened, nobody is to wait for us.
             self.server.release();
             deleted?;

@@ -3,13 +3,15 @@
 //! Directories are renamed into a directory of their own beside the store
 //! paths, which is quick, and deleted there by several threads, relative to
 //! directory handles. To every collector that directory is an entry without a
-//! row: what a killed collection leaves, the next one deletes.
+//! row: what a killed collection leaves, the next one deletes. Small ones are
+//! deleted where they lie, since that takes no longer than moving them; before
+//! a batch ends they are gone.
 
+use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::fs::{AtFlags, FileType, Mode};
@@ -20,33 +22,103 @@ use crate::sys::remove::{Freed, remove_counted};
 use crate::sys::{PathError, dir, interrupt};
 
 /// Trees that wait to be deleted; whoever brings more of them waits.
-const WAITING: usize = 64;
+const WAITING: usize = 512;
+/// A thread takes this part of what waits, and as many trees at most.
+const SHARE: usize = 16;
 
-/// A tree to be deleted: its name in the trash, and its path for messages.
+/// A tree to be deleted: its name in the trash, or in the store directory, and
+/// its path for messages.
 struct Tree {
     entry: CString,
     shown: PathBuf,
+    in_place: bool,
 }
+
+/// Bytes of a directory that has few entries.
+const SMALL: i64 = 4096;
+/// Links of a directory without directories in it, where the file system
+/// counts them.
+const WITHOUT_DIRECTORIES: u64 = 2;
 
 /// What the threads share.
 struct Shared {
     trash: OwnedFd,
+    store: OwnedFd,
     freed: Arc<Freed>,
-    unfinished: Mutex<usize>,
-    finished: Condvar,
+    queue: Mutex<Queue>,
+    /// There are more trees, or there will be none.
+    more: Condvar,
+    /// There are fewer.
+    fewer: Condvar,
     failures: Mutex<Vec<PathError>>,
 }
 
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Tree>,
+    /// Those in their places, of which somebody may wait for the end.
+    first: Vec<Tree>,
+    /// Of these, not deleted yet.
+    in_place: usize,
+    /// Taken by a thread and not deleted yet.
+    under_way: usize,
+    closed: bool,
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.waiting.len() + self.first.len()
+    }
+}
+
 impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn delete(&self, tree: &Tree) {
-        let result = remove_counted(self.trash.as_fd(), &tree.entry, &tree.shown, &self.freed);
+        let dir = if tree.in_place { &self.store } else { &self.trash };
+        let result = remove_counted(dir.as_fd(), &tree.entry, &tree.shown, &self.freed);
         if let Err(error) = result
             && !interrupt::requested()
         {
             self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(error);
         }
-        *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.finished.notify_all();
+    }
+
+    /// Deletes trees until there are no more.
+    fn work(&self) {
+        let mut taken: Vec<Tree> = Vec::new();
+        loop {
+            let mut queue = self.queue();
+            queue.under_way -= taken.len();
+            queue.in_place -= taken.iter().filter(|tree| tree.in_place).count();
+            if queue.in_place == 0 && taken.iter().any(|tree| tree.in_place) {
+                self.fewer.notify_all();
+            }
+            taken.clear();
+            while queue.waiting.is_empty() && queue.first.is_empty() && !queue.closed {
+                self.fewer.notify_all();
+                queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+            // Several at a time where there are many, so that the lock is not
+            // what takes the time, and large ones still spread.
+            let share = (queue.len() / SHARE).clamp(1, SHARE);
+            let rest = queue.first.len().saturating_sub(share);
+            taken.extend(queue.first.drain(rest..));
+            if taken.is_empty() {
+                taken.extend((0..share).map_while(|_| queue.waiting.pop_front()));
+            }
+            queue.under_way += taken.len();
+            if queue.len() <= WAITING / 2 {
+                self.fewer.notify_all();
+            }
+            drop(queue);
+            if taken.is_empty() {
+                return;
+            }
+            taken.iter().for_each(|tree| self.delete(tree));
+        }
     }
 }
 
@@ -54,7 +126,6 @@ impl Shared {
 struct Bin {
     shared: Arc<Shared>,
     name: CString,
-    trees: Option<SyncSender<Tree>>,
     threads: Vec<JoinHandle<()>>,
     count: u64,
 }
@@ -100,7 +171,7 @@ impl Trash {
         &self.freed
     }
 
-    /// Takes an entry away. When this returns it is gone from the store
+    /// Takes an entry away. After [`Trash::settle`] it is gone from the store
     /// directory, or its failure is noted.
     pub(super) fn take(&mut self, name: &CStr) {
         let shown = self.store_path.join(&*name.to_string_lossy());
@@ -116,7 +187,8 @@ impl Trash {
             }
             return;
         }
-        if !self.throw_in(name, &shown)
+        let small = stat.st_nlink == WITHOUT_DIRECTORIES && stat.st_size <= SMALL;
+        if !self.throw_in(name, &shown, small)
             && let Err(error) = remove_counted(self.store.as_fd(), name, &shown, &self.freed)
             && !interrupt::requested()
         {
@@ -124,13 +196,18 @@ impl Trash {
         }
     }
 
-    /// Moves a directory into the bin; false where that is not possible.
-    fn throw_in(&mut self, name: &CStr, shown: &Path) -> bool {
+    /// Moves a directory into the bin, or has it deleted in its place; false
+    /// where that is not possible.
+    fn throw_in(&mut self, name: &CStr, shown: &Path, small: bool) -> bool {
         if self.bin.is_none() && !self.without_bin {
             self.bin = Bin::new(&self.store, Arc::clone(&self.freed));
             self.without_bin = self.bin.is_none();
         }
         let Some(bin) = &mut self.bin else { return false };
+        if small {
+            bin.delete(Tree { entry: name.to_owned(), shown: shown.to_owned(), in_place: true });
+            return true;
+        }
         let entry = CString::new(bin.count.to_string()).unwrap_or_default();
         let rename = || rustix::fs::renameat(&self.store, name, &bin.shared.trash, &entry);
         let moved = match rename() {
@@ -142,8 +219,15 @@ impl Trash {
             return false;
         }
         bin.count += 1;
-        bin.delete(Tree { entry, shown: shown.to_owned() });
+        bin.delete(Tree { entry, shown: shown.to_owned(), in_place: false });
         true
+    }
+
+    /// Waits until everything that was taken is gone from the store directory.
+    pub(super) fn settle(&mut self) {
+        if let Some(bin) = &self.bin {
+            bin.settle();
+        }
     }
 
     /// Waits until everything that was taken is deleted.
@@ -189,60 +273,66 @@ impl Bin {
                 return None;
             }
         };
+        let store = rustix::io::fcntl_dupfd_cloexec(store, 0).ok()?;
         let shared = Arc::new(Shared {
             trash,
+            store,
             freed,
-            unfinished: Mutex::default(),
-            finished: Condvar::new(),
+            queue: Mutex::default(),
+            more: Condvar::new(),
+            fewer: Condvar::new(),
             failures: Mutex::default(),
         });
-        let (sender, trees) = sync_channel(WAITING);
-        let trees = Arc::new(Mutex::new(trees));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let spawn = |_| {
-            let (shared, trees) = (Arc::clone(&shared), Arc::clone(&trees));
-            std::thread::Builder::new().spawn(move || work(&shared, &trees)).ok()
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().spawn(move || shared.work()).ok()
         };
-        let threads: Vec<_> = (0..cores).filter_map(spawn).collect();
         // Without a thread, whoever brings a tree deletes it.
-        let trees = (!threads.is_empty()).then_some(sender);
-        Some(Self { shared, name, trees, threads, count: 0 })
+        let threads = (0..cores).filter_map(spawn).collect();
+        Some(Self { shared, name, threads, count: 0 })
     }
 
     fn delete(&self, tree: Tree) {
-        *self.shared.unfinished.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        match &self.trees {
-            Some(trees) => {
-                if let Err(unsent) = trees.send(tree) {
-                    self.shared.delete(&unsent.0);
-                }
-            }
-            None => self.shared.delete(&tree),
+        if self.threads.is_empty() {
+            return self.shared.delete(&tree);
         }
+        let mut queue = self.shared.queue();
+        while queue.len() >= WAITING {
+            queue = self.shared.fewer.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        if tree.in_place {
+            queue.in_place += 1;
+            queue.first.push(tree);
+        } else {
+            queue.waiting.push_back(tree);
+        }
+        drop(queue);
+        self.shared.more.notify_one();
     }
 
     fn drain(&self) {
-        let mut unfinished = self.shared.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
-        while *unfinished > 0 {
-            unfinished = self.shared.finished.wait(unfinished).unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.shared.queue();
+        while queue.len() > 0 || queue.under_way > 0 {
+            queue = self.shared.fewer.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn settle(&self) {
+        let mut queue = self.shared.queue();
+        while queue.in_place > 0 {
+            queue = self.shared.fewer.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     fn finish(mut self, store: &OwnedFd) -> Vec<PathError> {
-        drop(self.trees.take());
+        self.shared.queue().closed = true;
+        self.shared.more.notify_all();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
         // What could not be deleted keeps it; the next collection tries again.
         let _ = rustix::fs::unlinkat(store, &self.name, AtFlags::REMOVEDIR);
         std::mem::take(&mut *self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-fn work(shared: &Shared, trees: &Mutex<Receiver<Tree>>) {
-    loop {
-        let next = trees.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(tree) = next else { return };
-        shared.delete(&tree);
     }
 }
