@@ -14,10 +14,11 @@ use super::error::Exit;
 use super::ui::Out;
 
 /// Deletes everything that is dead and says how much it was.
-pub fn collect(context: &Context, max_freed: Option<u64>) -> anyhow::Result<()> {
+pub fn collect(context: &Context, max_freed: Option<u64>, max_links: Option<u64>) -> anyhow::Result<()> {
     let store = context.open_store_to_collect()?;
     let mut options = GcOptions::new(context.keep());
     options.max_freed = max_freed.unwrap_or(u64::MAX);
+    options.max_links = max_links;
     let mut report = GcReport::default();
     let result = store.collect_garbage(&options, &mut report);
     finish(&report, result)

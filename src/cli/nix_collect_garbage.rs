@@ -70,7 +70,7 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
     if request.dry_run {
         return collect::dry_run(&context, &gone);
     }
-    collect::collect(&context, request.max_freed)
+    collect::collect(&context, request.max_freed, None)
 }
 
 /// Deletes generations of every profile; gives their links if that is only to

@@ -400,6 +400,51 @@ fn max_freed_stops_in_time() {
 }
 
 #[test]
+fn max_links_stops_when_there_are_few() {
+    use std::os::unix::fs::MetadataExt as _;
+    let world = World::new();
+    plant(&world, 30, |_| vec![]);
+    let links = || world.store().metadata().unwrap().nlink();
+    let before = links();
+    if before < 12 {
+        eprintln!("skipped: this file system does not count the links of directories");
+        return;
+    }
+    let outcome = world.nix_store(&["--gc", "--max-links", &(before - 3).to_string()]);
+    assert!(outcome.ok().stderr.contains("; stopping"), "{}", outcome.stderr);
+    assert_eq!(links(), before - 4);
+    data::assert_sound(&world);
+}
+
+#[test]
+fn unused_pages_are_given_back() {
+    let world = World::new();
+    world.nix_store(&["--init"]).ok();
+    let mut text = String::new();
+    let paths: Vec<String> =
+        (0..20_000).map(|i| format!("{}/{}-p{i}", world.text("store"), hash_part(i))).collect();
+    for path in &paths {
+        text += &format!("{path}\n{}\n100\n\n0\n", "0".repeat(64));
+    }
+    world.run_with_input(Side::Nival, "nix-store", &["--load-db"], text.as_bytes()).ok();
+    for path in &paths[..100] {
+        std::fs::write(path, "").unwrap();
+        symlink(path, world.path("var/gcroots").join(path.rsplit('/').next().unwrap())).unwrap();
+    }
+    let size = || world.path("var/db/db.sqlite").metadata().unwrap().len();
+    let before = size();
+    let outcome = world.nix_store(&["--gc", "--quiet"]);
+    assert!(outcome.ok().text().starts_with("19900 store paths deleted, "));
+    assert!(size() * 10 < before, "{before} bytes became {}", size());
+    assert_eq!(valid(&world), paths[..100].iter().cloned().collect());
+    if let Some(reference) = crate::common::reference() {
+        assert!(reference.exists());
+        let dump = world.run(Side::Reference, "nix-store", &["--dump-db"]);
+        assert_eq!(dump.ok().text(), world.nix_store(&["--dump-db"]).text());
+    }
+}
+
+#[test]
 fn a_swapped_directory_never_leads_outside() {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     // Swaps of a directory for a symlink and back, at least.

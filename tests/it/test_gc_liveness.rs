@@ -170,6 +170,25 @@ fn without_pids(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
+fn a_store_of_real_data() {
+    let Some(data) = data::shared() else { return };
+    let made = Made { _locks: Vec::new(), variables: vec![("USED".to_owned(), data.plain[7].clone())] };
+    for derivations in ["true", "false"] {
+        for outputs in ["true", "false"] {
+            for question in ["--print-live", "--print-dead", "--print-roots"] {
+                let settings =
+                    ["--option", "keep-derivations", derivations, "--option", "keep-outputs", outputs];
+                let args = [&["--gc", question], &settings[..]].concat();
+                let [ours, theirs] =
+                    [Side::Nival, Side::Reference].map(|side| run(&data.world, side, &made, &args));
+                assert!(ours.ok().lines().len() > 2);
+                assert_eq!(without_pids(ours.text()), without_pids(theirs.ok().text()), "{args:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn generated_stores() {
     const CASES: u64 = 200;
     let Some(world) = World::with_reference() else { return };

@@ -331,6 +331,19 @@ fn either_side_operates_what_the_other_made() {
             }
         }
     }
+    // Back and forth, by both.
+    for side in SIDES {
+        env(&world, side, &profile, &["-i", &paths[24]]).ok();
+        let with = env(&world, side, &profile, &["-q"]).text().to_owned();
+        env(&world, side, &profile, &["-e", "pkg24"]).ok();
+        for by in [side, SIDES[usize::from(side == Side::Nival)]] {
+            env(&world, by, &profile, &["--rollback"]).ok();
+            assert_eq!(env(&world, by, &profile, &["-q"]).ok().text(), with);
+            let generations = env(&world, by, &profile, &["--list-generations"]).text().to_owned();
+            let newest = generations.lines().last().unwrap()[..4].trim().to_owned();
+            env(&world, by, &profile, &["-G", &newest]).ok();
+        }
+    }
     data::assert_sound(&world);
 }
 

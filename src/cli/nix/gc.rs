@@ -40,7 +40,7 @@ impl Command for Gc {
         if self.dry_run {
             return collect::dry_run(context, &HashSet::new());
         }
-        collect::collect(context, self.max)
+        collect::collect(context, self.max, None)
     }
 }
 

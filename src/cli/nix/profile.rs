@@ -195,7 +195,7 @@ impl Command for Remove {
                 }
                 matched.extend(hits);
             }
-            for (name, _) in &manifest.elements {
+            for name in manifest.elements.keys() {
                 if self.all || expressions.iter().any(|expression| expression.is_match(name)) {
                     matched.insert(name.clone());
                 }

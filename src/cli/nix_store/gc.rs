@@ -34,7 +34,7 @@ pub fn gc(mut call: Call) -> anyhow::Result<()> {
             "--print-dead" => Aim::Dead,
             "--dry-run" => Aim::DryRun,
             "--why-alive" => Aim::WhyAlive,
-            "--max-freed" => continue,
+            "--max-freed" | "--max-links" => continue,
             "--json" => {
                 as_json = true;
                 continue;
@@ -59,8 +59,11 @@ pub fn gc(mut call: Call) -> anyhow::Result<()> {
             _ => "option --max-freed cannot be combined with --print-live, --print-dead, or --print-roots",
         });
     }
+    if call.max_links.is_some() && aim != Aim::Delete {
+        return usage("option --max-links only goes with a collection");
+    }
     match aim {
-        Aim::Delete => collect::collect(&call.context, call.max_freed),
+        Aim::Delete => collect::collect(&call.context, call.max_freed, call.max_links),
         Aim::DryRun => collect::dry_run(&call.context, &HashSet::new()),
         Aim::Roots if as_json => print_roots_json(&call),
         Aim::Roots => print_roots(&call),

@@ -30,6 +30,8 @@ pub struct Call {
     pub arguments: Vec<OsString>,
     /// The value of `--max-freed`.
     pub max_freed: Option<u64>,
+    /// The value of `--max-links`.
+    pub max_links: Option<u64>,
     /// The value of `--add-root`.
     pub add_root: Option<OsString>,
     /// Nobody is to be told that a result has no root.
@@ -76,7 +78,7 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
     let mut operation: Option<(&str, Option<Operation>)> = None;
     let (mut flags, mut arguments) = (Vec::new(), Vec::new());
     let mut from_stdin = false;
-    let mut max_freed = None;
+    let (mut max_freed, mut max_links) = (None, None);
     let (mut add_root, mut no_gc_warning) = (None, false);
     while let Some(word) = args.next() {
         let flag = match word {
@@ -99,6 +101,12 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
                 let Ok(value) = args.text(&flag) else { return usage("'--max-freed' requires an argument") };
                 let number = nival::settings::flags::parse_unit_number(&value);
                 max_freed = Some(number.map_err(|error| super::error::Usage(error.to_string()))?);
+                flags.push(flag);
+            }
+            "--max-links" => {
+                let Ok(value) = args.text(&flag) else { return usage("'--max-links' requires an argument") };
+                let number = nival::settings::flags::parse_unit_number(&value);
+                max_links = Some(number.map_err(|error| super::error::Usage(error.to_string()))?);
                 flags.push(flag);
             }
             // Of realisation; the other operations make no links.
@@ -129,7 +137,7 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
     let Some(run) = run else {
         anyhow::bail!("'nix-store {name}' is not available in this version of Nival");
     };
-    run(Call { context, flags, arguments, max_freed, add_root, no_gc_warning })
+    run(Call { context, flags, arguments, max_freed, max_links, add_root, no_gc_warning })
 }
 
 fn help() -> anyhow::Result<()> {

@@ -68,7 +68,7 @@ impl LocalStore {
         options.auto_gc = None;
         let collector = LocalStore::open(options, self.watcher())?;
         let mut report = GcReport::default();
-        let gc = GcOptions { keep: auto.keep, max_freed: wanted };
+        let gc = GcOptions { max_freed: wanted, ..GcOptions::new(auto.keep) };
         collector.collect_garbage(&gc, &mut report)?;
         let path = self.layout().state_dir.join("auto-gc");
         if report.deleted == 0 {

@@ -42,12 +42,15 @@ pub struct GcOptions {
     pub keep: Keep,
     /// Ends once more than so many bytes came free.
     pub max_freed: u64,
+    /// Ends once the store directory has fewer hard links than that: one for
+    /// each directory in it, of which some file systems allow few.
+    pub max_links: Option<u64>,
 }
 
 impl GcOptions {
     /// Everything that is dead.
     pub fn new(keep: Keep) -> Self {
-        Self { keep, max_freed: u64::MAX }
+        Self { keep, max_freed: u64::MAX, max_links: None }
     }
 }
 

@@ -85,6 +85,18 @@ impl<'c> Sweep<'c> {
                     return Ok(());
                 }
             }
+            if let Some(limit) = self.options.max_links {
+                self.trash.settle();
+                let links = self.trash.store_links()?;
+                if links < limit {
+                    let text =
+                        format!("link count of the store directory is {links}, less than {limit}; stopping");
+                    self.store.progress().notice(&text);
+                    return Ok(());
+                }
+                // Not many more than need be.
+                self.batch = usize::try_from(links - limit).unwrap_or(MAX_BATCH).clamp(1, self.batch);
+            }
             let picked = self.pick(items, &mut waiting, limited)?;
             if picked.is_empty() {
                 return Ok(());

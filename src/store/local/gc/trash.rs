@@ -166,6 +166,16 @@ impl Trash {
         &self.store
     }
 
+    /// The number of hard links of the store directory, without our own.
+    ///
+    /// # Errors
+    /// [`PathError`].
+    pub(super) fn store_links(&self) -> Result<u64> {
+        let stat =
+            rustix::fs::fstat(&self.store).map_err(PathError::at("getting status of", &self.store_path))?;
+        Ok(stat.st_nlink - u64::from(self.bin.is_some() && stat.st_nlink > 0))
+    }
+
     /// What came free so far.
     pub(super) fn freed(&self) -> &Freed {
         &self.freed
