@@ -6,8 +6,8 @@ use std::sync::Arc;
 use nival::progress::Progress;
 use nival::settings::value::lexically_normal;
 use nival::settings::{self, Environment, Machine, Settings};
+use nival::store::local::LocalOptions;
 use nival::store::local::gc::liveness::Keep;
-use nival::store::local::{Layout, LocalOptions};
 use nival::store::uri::{self, StoreKind, StoreUri, Surroundings};
 use nival::store::{LocalStore, StoreError};
 
@@ -104,10 +104,11 @@ impl Context {
         self.store_options(self.settings.store_uri())
     }
 
-    /// The directory of the user's own profiles.
-    pub fn profiles_dir(&self, layout: &Layout) -> Option<PathBuf> {
+    /// The directory of the user's own profiles; that of the machine's store,
+    /// whichever store is worked on.
+    pub fn profiles_dir(&self) -> Option<PathBuf> {
         if self.machine.is_root() {
-            return Some(layout.state_dir.join("profiles/per-user/root"));
+            return Some(self.environment.directories().ok()?.state.join("profiles/per-user/root"));
         }
         Some(self.environment.state_home(self.machine.home(&self.environment).0.as_deref())?.join("profiles"))
     }
@@ -162,8 +163,8 @@ impl Context {
     ///
     /// # Errors
     /// When there is no home directory.
-    pub fn default_profile(&self, layout: &Layout) -> anyhow::Result<PathBuf> {
-        if let Some(profile) = self.environment.get("NIX_PROFILE") {
+    pub fn default_profile(&self) -> anyhow::Result<PathBuf> {
+        if let Some(profile) = self.environment.non_empty("NIX_PROFILE") {
             return Ok(self.absolute(Path::new(profile)));
         }
         let link = self.profile_link()?;
@@ -174,7 +175,7 @@ impl Context {
             }
             // Something else is there: then that is the profile.
             Err(_) if std::fs::symlink_metadata(&link).is_ok() => Ok(link),
-            Err(_) => match self.profiles_dir(layout) {
+            Err(_) => match self.profiles_dir() {
                 Some(dir) => Ok(dir.join("profile")),
                 None => Ok(link),
             },
@@ -185,23 +186,25 @@ impl Context {
     ///
     /// # Errors
     /// Files that cannot be made.
-    pub fn make_user_links(&self, layout: &Layout) -> anyhow::Result<()> {
-        let Some(profiles) = self.profiles_dir(layout) else { return Ok(()) };
+    pub fn make_user_links(&self) -> anyhow::Result<()> {
+        let Some(profiles) = self.profiles_dir() else { return Ok(()) };
+        let state = self.environment.directories()?.state;
         let make_dir = |dir: &Path| {
             std::fs::create_dir_all(dir).map_err(nival::sys::PathError::at("creating directory", dir))
         };
         let make_link = |link: &Path, target: &Path| -> anyhow::Result<()> {
-            if std::fs::symlink_metadata(link).is_err() {
-                nival::sys::atomic::replace_symlink(link, target)?;
+            match std::os::unix::fs::symlink(target, link) {
+                // Whatever is there is the user's.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+                made => Ok(made.map_err(nival::sys::PathError::at("creating symlink", link))?),
             }
-            Ok(())
         };
         make_dir(&profiles)?;
-        let root_profiles = layout.state_dir.join("profiles/per-user/root");
+        let root_profiles = state.join("profiles/per-user/root");
         if self.machine.is_root() {
-            make_link(&layout.state_dir.join("profiles/default"), &root_profiles.join("profile"))?;
+            make_link(&state.join("profiles/default"), &root_profiles.join("profile"))?;
         }
-        if self.environment.get("NIX_PROFILE").is_none() {
+        if self.environment.non_empty("NIX_PROFILE").is_none() {
             let link = self.profile_link()?;
             // Without a home there is nothing to put it into.
             if link.parent().is_some_and(Path::exists) || self.settings.use_xdg_base_directories() {

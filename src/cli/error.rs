@@ -43,8 +43,13 @@ pub fn report(error: &anyhow::Error, program: &str, ui: &Ui) -> u8 {
         return 1;
     }
     ui.error(&error.to_string());
-    if let Some(UserEnvError::Conflicts(conflicts)) = error.downcast_ref() {
-        return tell_conflicts(conflicts, ui);
+    match error.downcast_ref() {
+        Some(UserEnvError::Conflicts(conflicts)) => return tell_conflicts(conflicts, ui),
+        Some(UserEnvError::Failed(failed)) => {
+            tell_failed_build(&failed.drv_path, &failed.out, ui);
+            return FAILED_BUILD;
+        }
+        _ => {}
     }
     if is_usage(error) {
         ui.hint(&format!("Try '{program} --help' for more information."));
@@ -52,14 +57,19 @@ pub fn report(error: &anyhow::Error, program: &str, ui: &Ui) -> u8 {
     1
 }
 
+/// The status after a build that failed.
+const FAILED_BUILD: u8 = 100;
+
+fn tell_failed_build(drv_path: &str, out: &str, ui: &Ui) {
+    ui.error(&format!(
+        "Cannot build '{drv_path}'.\n       Reason: builder failed with exit code 1.\n       Output paths:\n         {out}"
+    ));
+}
+
 /// The rest of what there is to say about packages with the same files; the
 /// status is that of a failed build.
 fn tell_conflicts(conflicts: &Conflicts, ui: &Ui) -> u8 {
-    const FAILED_BUILD: u8 = 100;
-    ui.error(&format!(
-        "Cannot build '{}'.\n       Reason: builder failed with exit code 1.\n       Output paths:\n         {}",
-        conflicts.drv_path, conflicts.out
-    ));
+    tell_failed_build(&conflicts.drv_path, &conflicts.out, ui);
     if let Some(first) = conflicts.all.first() {
         let lower = first.priority - 1;
         ui.hint(&format!(

@@ -80,7 +80,7 @@ fn delete_generations(context: &Context, doomed: &Doomed, dry_run: bool) -> anyh
     let state = options.layout.state_dir.join("profiles");
     let mut seen = HashSet::new();
     let mut gone = HashSet::new();
-    for dir in context.profiles_dir(&options.layout).into_iter().chain([state]) {
+    for dir in context.profiles_dir().into_iter().chain([state]) {
         for profile in profiles_below(&dir)? {
             if !seen.insert(profile.link().to_owned()) {
                 continue;

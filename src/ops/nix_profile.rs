@@ -136,23 +136,16 @@ impl Manifest {
     /// [`NixProfileError`].
     pub fn read(store: &LocalStore, dir: &Path) -> Result<Self> {
         let path = dir.join("manifest.json");
-        let real = match std::fs::canonicalize(&path) {
-            Ok(real) => real,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Self::of_nix_env(store, dir);
-            }
-            Err(error) => {
-                return Err(
-                    UserEnvError::from(crate::sys::PathError::new("opening file", path, error)).into()
-                );
-            }
+        let Some(real) = user_env::file_of_profile(store, dir, "manifest.json")? else {
+            return Self::of_nix_env(store, dir);
         };
         let text = crate::sys::read_regular(&real, MAX_MANIFEST).map_err(UserEnvError::from)?;
         Self::parse(store.dir(), &text).map_err(|reason| NixProfileError::Manifest { path, reason })
     }
 
     fn of_nix_env(store: &LocalStore, dir: &Path) -> Result<Self> {
-        let mut manifest = Self { of_nix_env: dir.join("manifest.nix").exists(), ..Self::default() };
+        let of_nix_env = user_env::file_of_profile(store, dir, "manifest.nix")?.is_some();
+        let mut manifest = Self { of_nix_env, ..Self::default() };
         for element in user_env::installed(store, dir)? {
             let paths = element.outputs.values().cloned().collect();
             let mut converted = ProfileElement::of_paths(paths, element.priority());

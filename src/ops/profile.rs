@@ -183,8 +183,8 @@ impl Profile {
     /// The number in the name of a generation's link.
     fn number_of(&self, name: &str) -> Option<Number> {
         let number = name.strip_prefix(&self.name)?.strip_prefix('-')?.strip_suffix("-link")?;
-        // Written as we would write it.
-        number.parse::<Number>().ok().filter(|parsed| parsed.to_string() == number)
+        // Written as we would write it; larger ones are nobody's.
+        number.parse::<u32>().ok().filter(|parsed| parsed.to_string() == number).map(Number::from)
     }
 
     /// Whether a link leads to a generation of its own name.
@@ -202,9 +202,8 @@ impl Profile {
                 let name = target.file_name().map(|name| name.to_string_lossy().into_owned());
                 Ok(name.and_then(|name| self.number_of(&name)))
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
-                Ok(None)
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // What is no link is no profile, and not one without generations.
             Err(error) => Err(PathError::new("reading symbolic link", &self.link, error).into()),
         }
     }
@@ -256,9 +255,8 @@ impl Profile {
     pub fn target(&self) -> Result<Option<PathBuf>> {
         match std::fs::read_link(&self.link) {
             Ok(target) => Ok(Some(target)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
-                Ok(None)
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // What is no link is no profile, and not one without generations.
             Err(error) => Err(PathError::new("reading symbolic link", &self.link, error).into()),
         }
     }
@@ -276,6 +274,8 @@ impl Profile {
         if let Some(newest) = newest
             && std::fs::read_link(&newest.link).is_ok_and(|there| there == target)
         {
+            // Whoever made it may have been killed before it was a root.
+            store.register_indirect_root(&newest.link).map_err(Box::new)?;
             self.switch(newest.number)?;
             return Ok(newest.number);
         }

@@ -531,9 +531,7 @@ fn versions_and_names_as_the_reference_compares_them() {
 #[test]
 fn what_needs_the_language_says_so() {
     let world = World::new();
-    for args in
-        [&["-i", "name"][..], &["-u"], &["-qa"], &["-iA", "x"], &["-f", "/", "-i", "x"], &["--set", "name"]]
-    {
+    for args in [&["-i", "name"][..], &["-qa"], &["-iA", "x"], &["-f", "/", "-i", "x"], &["--set", "name"]] {
         let outcome = world.nival("nix-env", args);
         assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{args:?}: {outcome:?}");
         assert!(
@@ -549,4 +547,98 @@ fn what_needs_the_language_says_so() {
     let refused = world.nival("nix-env", &["-p", &world.text("odd"), "-q"]);
     assert_eq!(refused.status, 1);
     std::fs::set_permissions(world.path("odd"), std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn odd_profiles_lose_nothing() {
+    let world = World::new();
+    let paths = packages(&world);
+    let profile = world.text("var/profiles/odd");
+    let run = |args: &[&str]| env(&world, Side::Nival, &profile, args);
+    run(&["-i", &paths[0]]).ok();
+    run(&["-i", &paths[1]]).ok();
+    // The manifest is gone: that is no empty profile.
+    let env_path = std::fs::canonicalize(&profile).unwrap();
+    let manifest = std::fs::read_link(env_path.join("manifest.nix")).unwrap();
+    let aside = world.path("aside");
+    std::fs::rename(&manifest, &aside).unwrap();
+    assert_eq!(run(&["-q"]).status, 1);
+    assert_eq!(run(&["-i", &paths[2]]).status, 1);
+    std::fs::rename(&aside, &manifest).unwrap();
+    // The environment is gone.
+    let moved = env_path.with_extension("moved");
+    std::fs::rename(&env_path, &moved).unwrap();
+    assert!(run(&["-i", &paths[2]]).stderr.contains("leads to something that does not exist"));
+    std::fs::rename(&moved, &env_path).unwrap();
+    // The profile has become a directory.
+    std::fs::rename(&profile, &aside).unwrap();
+    std::fs::create_dir(&profile).unwrap();
+    assert_eq!(run(&["--delete-generations", "old"]).status, 1);
+    assert_eq!(run(&["-i", &paths[2]]).status, 1);
+    std::fs::remove_dir(&profile).unwrap();
+    std::fs::rename(&aside, &profile).unwrap();
+    assert_eq!(run(&["--list-generations"]).ok().lines().len(), 2);
+    // Numbers that nobody counts to.
+    symlink(&env_path, world.path("var/profiles/odd-18446744073709551615-link")).unwrap();
+    run(&["-i", &paths[2]]).ok();
+    assert_eq!(run(&["--list-generations"]).ok().lines().len(), 3);
+    // A generation that was made and not yet rooted when somebody was killed.
+    let elsewhere = world.text("home/profile");
+    let run = |args: &[&str]| env(&world, Side::Nival, &elsewhere, args);
+    run(&["-i", &paths[0]]).ok();
+    std::fs::remove_dir_all(world.path("var/gcroots/auto")).unwrap();
+    std::fs::remove_file(&elsewhere).unwrap();
+    run(&["-i", &paths[0]]).ok();
+    world.nix_store(&["--gc"]).ok();
+    assert_eq!(run(&["-q"]).ok().lines().len(), 1);
+    // The variable, set to nothing.
+    let mut command = world.command(Side::Nival, "nix-env");
+    command
+        .args(["--delete-generations", "old"])
+        .env("NIX_PROFILE", "")
+        .current_dir(world.path("var/profiles"));
+    assert!(command.output().unwrap().status.success());
+    assert!(world.path("var/profiles/odd-1-link").is_symlink());
+    // A profile that is one file, set so.
+    world.write("src/file", "x");
+    let file = world.nix_store(&["--add", &world.text("src/file")]).line();
+    run(&["--set", &file]).ok();
+    assert_eq!(run(&["-q"]).ok().text(), "");
+    run(&["-i", &file]).ok();
+    // What cannot be linked fails like a build, and by a path that leads to it is removed.
+    symlink(&file, world.path("result")).unwrap();
+    assert!(run(&["-e", "./result"]).ok().stderr.contains("uninstalling 'file'"));
+    run(&["-e", "./nothing/here"])
+        .fails(&format!("error: path \"{}\" is not in the Nix store", world.text("nothing/here")));
+}
+
+#[test]
+fn chroot_stores_have_profiles_of_their_own() {
+    let world = World::new();
+    world.write("src/a-1/bin/a", "a");
+    world.write("src/b-1/share/b", "b");
+    world.write("src/c-1/share/c", "c");
+    let root = world.text("root");
+    let run = |program: &str, args: &[&str]| {
+        let mut command = world.command(Side::Nival, program);
+        for name in ["STORE", "STATE", "LOG"] {
+            command.env_remove(format!("NIX_{name}_DIR"));
+        }
+        command.args(["--store", &root]).args(args);
+        crate::common::outcome(command.output().unwrap())
+    };
+    let add = |name: &str| run("nix-store", &["--add", &world.text(format!("src/{name}"))]).line();
+    let (a, b) = (add("a-1"), add("b-1"));
+    // A package whose directory is a link into another one of that store.
+    symlink(format!("{b}/share"), world.path("src/c-1/linked")).unwrap();
+    let c = add("c-1");
+    let profile = world.text("root/profile");
+    for path in [&a, &b, &c] {
+        run("nix-env", &["-p", &profile, "-i", path]).ok();
+    }
+    assert_eq!(run("nix-env", &["-p", &profile, "-q"]).ok().lines(), ["a-1", "b-1", "c-1"]);
+    let env = std::fs::read_link(world.path("root/profile-3-link")).unwrap();
+    let real = world.path("root").join(env.strip_prefix("/").unwrap());
+    assert!(data::names(&real).contains("linked"), "{:?}", data::names(&real));
+    assert_eq!(data::names(&real.join("share")), BTreeSet::from(["b".to_owned(), "c".to_owned()]));
 }

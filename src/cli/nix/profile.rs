@@ -39,11 +39,11 @@ impl Which {
     fn open(&self, context: &Context) -> anyhow::Result<(LocalStore, Profile)> {
         let store = context.open_store()?;
         if !store.is_read_only() {
-            context.make_user_links(store.layout())?;
+            context.make_user_links()?;
         }
         let link = match &self.0 {
             Some(link) => context.absolute(Path::new(link)),
-            None => context.default_profile(store.layout())?,
+            None => context.default_profile()?,
         };
         Ok((store, Profile::new(link)))
     }

@@ -19,16 +19,15 @@ use crate::cli::ui::Out;
 pub fn switch_profile(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
     let [target] = &call.arguments[..] else { return usage("exactly one argument expected") };
-    let store = call.open_store()?;
-    drop(store);
+    call.open_store()?;
     let target = call.context.absolute(Path::new(target));
     let link = call.context.profile_link()?;
     Ok(nival::sys::atomic::replace_symlink(&link, &target)?)
 }
 
 fn switch(call: &Call, number: Option<u64>) -> anyhow::Result<()> {
-    let store = call.open_store()?;
-    Ok(call.profile(&store)?.switch_generation(number, call.dry_run, &*call.context.ui)?)
+    call.open_store()?;
+    Ok(call.profile()?.switch_generation(number, call.dry_run, &*call.context.ui)?)
 }
 
 /// Makes a generation the current one.
@@ -59,8 +58,8 @@ pub fn delete(call: Call) -> anyhow::Result<()> {
         return Ok(());
     }
     let doomed = Doomed::parse(&words).map_err(told)?;
-    let store = call.open_store()?;
-    call.profile(&store)?.delete_generations(&doomed, call.dry_run, &*call.context.ui).map_err(told)?;
+    call.open_store()?;
+    call.profile()?.delete_generations(&doomed, call.dry_run, &*call.context.ui).map_err(told)?;
     Ok(())
 }
 
@@ -77,7 +76,7 @@ pub fn list(mut call: Call) -> anyhow::Result<()> {
         return usage("no arguments expected");
     }
     let store = call.open_store()?;
-    let profile = call.profile(&store)?;
+    let profile = call.profile()?;
     let generations = profile.generations()?;
     let mut out = Out::new();
     if as_json {

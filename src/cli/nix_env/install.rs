@@ -46,7 +46,8 @@ pub fn upgrade(mut call: Call) -> anyhow::Result<()> {
     call.take_flag(&["--prebuilt-only", "-b"]);
     call.no_flags()?;
     let store = call.open_store()?;
-    if call.arguments.is_empty() && call.from_profile.is_none() {
+    let nothing_named = call.arguments.is_empty() && call.from_profile.is_none();
+    if nothing_named && (call.expression || call.context.has_default_expression()?) {
         return Err(super::needs_language("upgrading to what an expression offers"));
     }
     let offers = packages(&call, &store)?;
@@ -68,7 +69,11 @@ pub fn upgrade(mut call: Call) -> anyhow::Result<()> {
 pub fn uninstall(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
     let store = call.open_store()?;
-    let words = call.texts()?;
+    let mut words = call.texts()?;
+    // Whatever leads to a store path means that path.
+    for word in words.iter_mut().filter(|word| word.contains('/')) {
+        *word = store.dir().print(&crate::cli::nix_store::store_path(&call.context, &store, &*word)?);
+    }
     change(&call, &store, |mut elements| {
         for mut selector in selectors(&store, &words)? {
             let gone = take_out(&mut elements, &mut selector);
@@ -112,7 +117,7 @@ pub fn set_flag(call: Call) -> anyhow::Result<()> {
 pub fn set(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
     let store = call.open_store()?;
-    let profile = call.profile(&store)?;
+    let profile = call.profile()?;
     let found = packages(&call, &store)?;
     let [element] = &found[..] else { anyhow::bail!("--set requires exactly one derivation") };
     if call.dry_run {
@@ -129,7 +134,7 @@ fn change(
     store: &LocalStore,
     mut how: impl FnMut(Vec<Element>) -> anyhow::Result<Option<Vec<Element>>>,
 ) -> anyhow::Result<()> {
-    let profile = call.profile(store)?;
+    let profile = call.profile()?;
     if call.dry_run {
         how(user_env::installed(store, profile.link())?)?;
         return Ok(());

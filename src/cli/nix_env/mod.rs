@@ -193,7 +193,7 @@ impl Call {
     pub fn open_store(&self) -> anyhow::Result<LocalStore> {
         let store = self.context.open_store()?;
         if !store.is_read_only() {
-            self.context.make_user_links(store.layout())?;
+            self.context.make_user_links()?;
         }
         Ok(store)
     }
@@ -202,10 +202,10 @@ impl Call {
     ///
     /// # Errors
     /// When there is no home directory.
-    pub fn profile(&self, store: &LocalStore) -> anyhow::Result<Profile> {
+    pub fn profile(&self) -> anyhow::Result<Profile> {
         let link: PathBuf = match &self.profile {
             Some(link) => self.context.absolute(std::path::Path::new(link)),
-            None => self.context.default_profile(store.layout())?,
+            None => self.context.default_profile()?,
         };
         Ok(Profile::new(link))
     }

@@ -24,7 +24,15 @@ pub fn packages(call: &Call, store: &LocalStore) -> anyhow::Result<Vec<Element>>
         let profile = Profile::new(call.context.absolute(Path::new(from)));
         let installed = user_env::installed(store, profile.link())?;
         let mut selectors = selectors(store, &words)?;
-        return Ok(select(&installed, &mut selectors)?.into_iter().cloned().collect());
+        let found: Vec<Element> = select(&installed, &mut selectors)?.into_iter().cloned().collect();
+        for element in &found {
+            let paths: Vec<&StorePath> = element.outputs.values().chain([&element.out_path]).collect();
+            store.add_temp_roots(&paths)?;
+            for path in paths {
+                require_valid(store, path)?;
+            }
+        }
+        return Ok(found);
     }
     if call.expression {
         return Err(needs_language("choosing packages from an expression"));
@@ -35,6 +43,16 @@ pub fn packages(call: &Call, store: &LocalStore) -> anyhow::Result<Vec<Element>>
         Some(first) if first.contains('/') => of_paths(call, store, &words),
         Some(first) => Err(needs_language(&format!("choosing a package by its name ('{first}')"))),
     }
+}
+
+/// What is installed must be there.
+fn require_valid(store: &LocalStore, path: &StorePath) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        store.db().is_valid(path)?,
+        "path '{}' is required, but there is no substituter that can build it",
+        store.dir().display(path)
+    );
+    Ok(())
 }
 
 /// Selectors of installed packages.

@@ -67,7 +67,7 @@ pub fn query(mut call: Call) -> anyhow::Result<()> {
         return Err(super::needs_language("comparing with what an expression offers"));
     }
     let store = call.open_store()?;
-    let profile = call.profile(&store)?;
+    let profile = call.profile()?;
     let installed = user_env::installed(&store, profile.link())?;
     let mut selectors = selectors(&store, &call.texts()?)?;
     let mut elements: Vec<(usize, &Element)> = select(&installed, &mut selectors)?

@@ -108,6 +108,11 @@ impl<'s> BuildEnv<'s> {
         Self { store, out, packages: Vec::new(), root: BTreeMap::new(), conflicts: Vec::new() }
     }
 
+    fn is_chroot(&self) -> bool {
+        let layout = self.store.layout();
+        layout.real_store_dir != Path::new(layout.store_dir.as_str())
+    }
+
     /// Where a path named by the store directory really lies.
     fn real(&self, logical: &Path) -> PathBuf {
         let layout = self.store.layout();
@@ -152,8 +157,8 @@ impl<'s> BuildEnv<'s> {
         if !done.insert(path.clone()) {
             return Ok(());
         }
-        let is_dir = match std::fs::metadata(self.real(&path)) {
-            Ok(meta) => meta.is_dir(),
+        let is_dir = match self.leads_to_dir(&path) {
+            Ok(is_dir) => is_dir,
             Err(error) => return Err(PathError::new("cannot read directory", path, error).into()),
         };
         if is_dir {
@@ -167,7 +172,8 @@ impl<'s> BuildEnv<'s> {
             ));
         }
         let list = path.join("nix-support/propagated-user-env-packages");
-        let found = std::fs::metadata(self.real(&list)).and_then(|_| std::fs::canonicalize(self.real(&list)));
+        // Most packages have none, which costs one call to find out.
+        let found = std::fs::symlink_metadata(self.real(&list)).and_then(|_| self.store.resolve(&list));
         match found.map(|list| crate::sys::read_regular(&list, MAX_LIST)) {
             Ok(text) => {
                 let text = text?;
@@ -197,7 +203,11 @@ impl<'s> BuildEnv<'s> {
                 source.logical
             )));
         }
-        let real = self.real(&source.logical);
+        let real = match self.is_chroot() {
+            // Links on the way are those of the other store.
+            true => self.store.resolve(&source.logical).unwrap_or_else(|_| self.real(&source.logical)),
+            false => source.logical.clone(),
+        };
         let error = |error| PathError::new("cannot read directory", &source.logical, error);
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&real).map_err(error)? {
@@ -265,7 +275,7 @@ impl<'s> BuildEnv<'s> {
                 let (there, there_priority) = (PathBuf::from(OsString::from_vec(target.clone())), *priority);
                 if is_dir {
                     // Both packages' entries, in a directory of their own.
-                    let other = std::fs::canonicalize(self.real(&there)).unwrap_or_else(|_| there.clone());
+                    let other = self.store.resolve(&there).unwrap_or_else(|_| there.clone());
                     if !other.is_dir() {
                         return Err(UserEnvError::Build(format!(
                             "collision between {:?} and non-directory {other:?}",
@@ -292,7 +302,10 @@ impl<'s> BuildEnv<'s> {
     }
 
     fn leads_to_dir(&self, logical: &Path) -> io::Result<bool> {
-        Ok(std::fs::metadata(self.real(logical))?.is_dir())
+        if !self.is_chroot() {
+            return Ok(std::fs::metadata(logical)?.is_dir());
+        }
+        Ok(std::fs::symlink_metadata(self.store.resolve(logical)?)?.is_dir())
     }
 
     /// The name by the store directory of a real path.

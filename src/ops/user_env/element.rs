@@ -103,6 +103,9 @@ pub fn read_all(dir: &StoreDir, manifest: &Value) -> Result<Vec<Element>, String
     items.iter().map(|item| read(dir, item)).collect()
 }
 
+/// Members of a package that are no outputs.
+const RESERVED: [&str; 7] = ["drvPath", "meta", "name", "outPath", "outputs", "system", "type"];
+
 fn read(dir: &StoreDir, item: &Value) -> Result<Element, String> {
     let text = |value: &Value, key: &str| {
         value
@@ -127,6 +130,9 @@ fn read(dir: &StoreDir, item: &Value) -> Result<Element, String> {
     }
     let mut outputs = BTreeMap::new();
     for name in &output_names {
+        if RESERVED.contains(&name.as_str()) {
+            return Err(format!("an output of a package is called '{name}'"));
+        }
         if let Some(output) = item.get(name) {
             outputs.insert(name.clone(), path(output)?);
         }

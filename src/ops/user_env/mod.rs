@@ -68,9 +68,30 @@ pub enum UserEnvError {
         /// Why.
         reason: String,
     },
+    /// The profile leads to an environment that is gone.
+    #[error(
+        "profile \"{}\" leads to something that does not exist; go to another generation with \
+         'nix-env --switch-generation' or remove the link to begin anew",
+        .0.display()
+    )]
+    Dangling(PathBuf),
+    /// The environment cannot be built.
+    #[error("{}", .0.message)]
+    Failed(Box<FailedBuild>),
     /// The profile is kept by `nix profile`.
     #[error("profile \"{}\" is incompatible with 'nix-env'; please use 'nix profile' instead", .0.display())]
     OtherTool(PathBuf),
+}
+
+/// A build that failed, and what it was to make.
+#[derive(Debug, Clone)]
+pub struct FailedBuild {
+    /// What is wrong.
+    pub message: String,
+    /// The full path of the derivation.
+    pub drv_path: String,
+    /// The full path of its output.
+    pub out: String,
 }
 
 /// The result of working on user environments.
@@ -79,22 +100,46 @@ pub type Result<T> = std::result::Result<T, UserEnvError>;
 /// Largest manifest that is read.
 const MAX_MANIFEST: u64 = 64 << 20;
 
-/// What is installed in the environment at `dir` (a profile's link); nothing
+/// A file of the environment that a profile's link leads to; nothing where there
+/// is no profile yet, no environment behind it, or no such file in it.
+///
+/// # Errors
+/// A link or a file that leads to something that is gone: that must not be
+/// taken for an empty profile.
+pub fn file_of_profile(store: &LocalStore, link: &Path, name: &str) -> Result<Option<PathBuf>> {
+    let missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    match std::fs::symlink_metadata(link) {
+        Err(error) if missing(&error) => return Ok(None),
+        Err(error) => return Err(PathError::new("getting status of", link, error).into()),
+        Ok(_) => {}
+    }
+    let env = match store.resolve(link) {
+        Ok(env) => env,
+        Err(error) if missing(&error) => return Err(UserEnvError::Dangling(link.to_owned())),
+        Err(error) => return Err(PathError::new("following", link, error).into()),
+    };
+    let file = env.join(name);
+    match std::fs::symlink_metadata(&file) {
+        Err(error) if missing(&error) || error.kind() == std::io::ErrorKind::NotADirectory => {
+            return Ok(None);
+        }
+        Err(error) => return Err(PathError::new("getting status of", file, error).into()),
+        Ok(_) => {}
+    }
+    store.resolve(&file).map(Some).map_err(|error| PathError::new("opening file", file, error).into())
+}
+
+/// What is installed in the environment that a profile's link leads to; nothing
 /// where there is none.
 ///
 /// # Errors
 /// [`UserEnvError`].
-pub fn installed(store: &LocalStore, dir: &Path) -> Result<Vec<Element>> {
-    if std::fs::symlink_metadata(dir.join("manifest.json")).is_ok() {
-        return Err(UserEnvError::OtherTool(dir.to_owned()));
+pub fn installed(store: &LocalStore, link: &Path) -> Result<Vec<Element>> {
+    if file_of_profile(store, link, "manifest.json")?.is_some() {
+        return Err(UserEnvError::OtherTool(link.to_owned()));
     }
-    let path = dir.join("manifest.nix");
-    // In a profile the manifest is a symlink into the store.
-    let real = match std::fs::canonicalize(&path) {
-        Ok(real) => real,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(PathError::new("opening file", path, error).into()),
-    };
+    let path = link.join("manifest.nix");
+    let Some(real) = file_of_profile(store, link, "manifest.nix")? else { return Ok(Vec::new()) };
     let text = crate::sys::read_regular(&real, MAX_MANIFEST)?;
     let text = String::from_utf8(text)
         .map_err(|_| UserEnvError::Content { path: path.clone(), reason: "it is not UTF-8".to_owned() })?;
@@ -138,7 +183,7 @@ pub fn build(store: &LocalStore, elements: &[Element]) -> Result<StorePath> {
         let priority = element.priority();
         env.packages.extend(element.outputs.values().map(|path| Package { path: path.clone(), priority }));
     }
-    env.link_all()?;
+    let linked = env.link_all();
     env.link("manifest.nix", dir.print(&manifest));
     let conflicts = env.conflicts();
     if !conflicts.is_empty() {
@@ -147,6 +192,14 @@ pub fn build(store: &LocalStore, elements: &[Element]) -> Result<StorePath> {
             drv_path: dir.print(&drv_path),
             out: dir.print(&out),
         }));
+    }
+    match linked {
+        Err(error @ (UserEnvError::Build(_) | UserEnvError::Path(_))) => {
+            let message = error.to_string();
+            let failed = FailedBuild { message, drv_path: dir.print(&drv_path), out: dir.print(&out) };
+            return Err(UserEnvError::Failed(Box::new(failed)));
+        }
+        other => other?,
     }
     let references = references_of(store, &env, references, [&manifest, &drv_path])?;
     adder.add_built(&out, &drv_path, references, |sink: &mut dyn Sink| env.write(sink))?;

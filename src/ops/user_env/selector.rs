@@ -32,6 +32,9 @@ impl Selector {
         let (name, version) = package_name::split(text);
         let any = if text == "*" { ".*" } else { name };
         let path = dir.parse(text).ok();
+        if path.is_none() {
+            check_expression(any)?;
+        }
         let expression = if path.is_some() { "" } else { any };
         let name = Regex::new(&format!("^(?s:(?:{expression}))$"))
             .map_err(|error| format!("invalid regular expression '{any}': {error}"))?;
@@ -56,6 +59,21 @@ impl Selector {
         self.hits += usize::from(hit);
         hit
     }
+}
+
+/// What our expressions know and the original's do not is refused in its words,
+/// so that a selector never means something else here.
+fn check_expression(expression: &str) -> Result<(), String> {
+    for pair in expression.as_bytes().windows(2) {
+        match pair {
+            b"(?" => return Err("Mismatched '(' and ')' in regular expression".to_owned()),
+            [b'\\', letter] if letter.is_ascii_alphanumeric() => {
+                return Err("Invalid escape in regular expression".to_owned());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The packages that any of the selectors means, in their order; all of them

@@ -13,6 +13,7 @@ pub mod place;
 pub mod rebuild;
 pub mod register;
 pub mod repair;
+pub mod resolve;
 pub mod roots;
 pub mod temp_roots;
 pub mod verify;

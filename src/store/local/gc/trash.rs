@@ -78,7 +78,11 @@ impl Shared {
 
     fn delete(&self, tree: &Tree) {
         let dir = if tree.in_place { &self.store } else { &self.trash };
-        let result = remove_counted(dir.as_fd(), &tree.entry, &tree.shown, &self.freed);
+        // Whatever happens, whoever waits for the tree must not wait for ever.
+        let work = || remove_counted(dir.as_fd(), &tree.entry, &tree.shown, &self.freed);
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+            Err(PathError::new("removing", &tree.shown, std::io::Error::other("an error in this program")))
+        });
         if let Err(error) = result
             && !interrupt::requested()
         {
