@@ -121,6 +121,10 @@ fn print_float(number: f64) -> String {
     if !number.is_finite() {
         return number.to_string();
     }
+    if number == 0.0 {
+        // Without the sign, which an integer read back could not have.
+        return "0".to_owned();
+    }
     let scientific = format!("{number:.5e}");
     let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
     let Ok(exponent) = exponent.parse::<i32>() else { return scientific };
@@ -245,7 +249,9 @@ impl Parser<'_> {
             "null" => Value::Null,
             _ => match (word.parse(), word.parse::<f64>()) {
                 (Ok(number), _) => Value::Int(number),
-                (_, Ok(number)) if word.starts_with(|c: char| c.is_ascii_digit() || c == '-') => {
+                (_, Ok(number))
+                    if number.is_finite() && word.starts_with(|c: char| c.is_ascii_digit() || c == '-') =>
+                {
                     Value::Float(number)
                 }
                 _ => return Err(self.error("expected a value")),
