@@ -193,7 +193,7 @@ pub static TABLE: &[Row] = &[
     row("json-log-path", OptionalPath, "", "File or socket that receives a copy of the log as JSON."),
     row("keep-build-log", Bool, "true", "Keep the logs of builds.").aliases(&["build-keep-log"]),
     row("keep-derivations", Bool, "true", "Garbage collection keeps the derivations of living outputs.").aliases(&["gc-keep-derivations"]).used(),
-    row("keep-env-derivations", Bool, "false", "Profiles refer to the derivations of their packages.").aliases(&["env-keep-derivations"]),
+    row("keep-env-derivations", Bool, "false", "Profiles refer to the derivations of their packages.").aliases(&["env-keep-derivations"]).used(),
     row("keep-failed", Bool, "false", "Leave the directory of a failed build in place."),
     row("keep-going", Bool, "false", "After a failure go on with what does not depend on it."),
     row("keep-outputs", Bool, "false", "Garbage collection keeps the outputs of living derivations.").aliases(&["gc-keep-outputs"]).used(),

@@ -267,6 +267,13 @@ fn derivations_and_other_profiles() {
     );
     world.run(Side::Reference, "nix-store", &["-r", &drv]).ok();
     both(&world, &["-i", &drv, &paths[1]]);
+    both(&world, &["--option", "keep-env-derivations", "true", "-i", &drv]);
+    both(&world, &["-q", "--drv-path", "--json"]);
+    both(&world, &["-q", "--drv-path"]);
+    both(&world, &["-q", "--drv-path", "--xml"]);
+    both(&world, &["-i", &paths[3]]);
+    both(&world, &["-q", "--drv-path"]);
+    both(&world, &["-e", "pkg3"]);
     // What the reference installs from an expression is kept as it is.
     let from = world.text("var/profiles/from");
     env(&world, Side::Reference, &from, &["-f", file, "-i", "multi"]).ok();

@@ -141,7 +141,8 @@ fn change(
     }
     let mut before = Vec::new();
     let mut after = Vec::new();
-    let changed = user_env::change(store, &profile, |old| -> Result<_, Failure> {
+    let keep = call.context.settings.keep_env_derivations();
+    let changed = user_env::change(store, &profile, keep, |old| -> Result<_, Failure> {
         before = old.clone();
         let new = how(old)?;
         after = new.clone().unwrap_or_default();

@@ -111,6 +111,7 @@ fn of_path(store: &LocalStore, word: Word<'_>) -> anyhow::Result<Element> {
     let known = store.read_derivation(&path)?;
     let names: Vec<&str> = outputs.map_or(vec!["out"], |names| names.split(',').collect());
     let mut element = Element::of_path(path.name(), path.clone());
+    element.drv_path = Some(path.clone());
     element.outputs.clear();
     element.output_names.clear();
     for name in names {

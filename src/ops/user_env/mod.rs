@@ -264,7 +264,9 @@ fn references_of(
 }
 
 /// Changes what is installed in a profile, as `change` says of what is: its
-/// answer, or nothing for no change. True if there is a new generation.
+/// answer, or nothing for no change. True if there is a new generation. With
+/// `keep_derivations` the manifest tells the derivations, where they are known,
+/// and so keeps them (`keep-env-derivations`).
 ///
 /// Whoever changes the profile meanwhile is not overwritten: the change is
 /// made again on top.
@@ -274,6 +276,7 @@ fn references_of(
 pub fn change<E: From<UserEnvError>>(
     store: &LocalStore,
     profile: &Profile,
+    keep_derivations: bool,
     mut change: impl FnMut(Vec<Element>) -> std::result::Result<Option<Vec<Element>>, E>,
 ) -> std::result::Result<bool, E> {
     /// Tries without the lock; then the profile is locked from the beginning,
@@ -285,7 +288,10 @@ pub fn change<E: From<UserEnvError>>(
             false => None,
         };
         let before = profile.target().map_err(UserEnvError::from)?;
-        let Some(elements) = change(installed(store, profile.link())?)? else { return Ok(false) };
+        let Some(mut elements) = change(installed(store, profile.link())?)? else { return Ok(false) };
+        if !keep_derivations {
+            elements.iter_mut().for_each(|element| element.drv_path = None);
+        }
         let env = build(store, &elements)?;
         let _lock = match early {
             Some(lock) => lock,
