@@ -9,7 +9,7 @@
 //! all entries of the store directory with the same hash part (locks and
 //! scratch directories of whoever makes the path).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -53,8 +53,8 @@ pub(super) struct State {
     pub(super) kept: HashSet<HashPart>,
     /// Granted, and not yet looked at by the collector.
     pub(super) fresh: Vec<StorePath>,
-    /// Being deleted just now.
-    pub(super) pending: HashSet<HashPart>,
+    /// Being deleted just now, and by how many entries each.
+    pub(super) pending: HashMap<HashPart, usize>,
 }
 
 /// Answers until it is dropped.
@@ -103,9 +103,19 @@ impl RootsServer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything that was being deleted is gone.
-    pub(super) fn release(&self) {
-        self.state().pending.clear();
+    /// Entries that were being deleted are gone.
+    pub(super) fn release(&self, parts: &[HashPart]) {
+        if parts.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        for part in parts {
+            match state.pending.get_mut(part) {
+                Some(entries) if *entries > 1 => *entries -= 1,
+                _ => drop(state.pending.remove(part)),
+            }
+        }
+        drop(state);
         // A full pipe wakes the server as well.
         let _ = (&self.waker).write(b"r");
     }
@@ -246,7 +256,7 @@ impl Client {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(part) = self.waiting {
-                if state.pending.contains(&part) {
+                if state.pending.contains_key(&part) {
                     return true;
                 }
                 self.waiting = None;

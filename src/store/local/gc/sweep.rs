@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 
 use super::liveness::Liveness;
-use super::server::{RootsServer, hash_part};
+use super::server::{HashPart, RootsServer, hash_part};
 use super::trash::Trash;
 use super::{GcOptions, GcReport};
 use crate::model::StorePath;
@@ -36,6 +36,8 @@ pub(super) struct Sweep<'c> {
     report: &'c mut GcReport,
     trash: Trash,
     batch: usize,
+    /// Hash parts of the batch whose entries may still be on their way out.
+    leaving: Vec<HashPart>,
 }
 
 impl<'c> Sweep<'c> {
@@ -47,7 +49,7 @@ impl<'c> Sweep<'c> {
         report: &'c mut GcReport,
     ) -> Result<Self> {
         let trash = Trash::new(&store.layout().real_store_dir)?;
-        Ok(Self { store, server, liveness, options, report, trash, batch: FIRST_BATCH })
+        Ok(Self { store, server, liveness, options, report, trash, batch: FIRST_BATCH, leaving: Vec::new() })
     }
 
     /// Deletes `strays` and every node that is not alive.
@@ -60,6 +62,8 @@ impl<'c> Sweep<'c> {
         let mut items = strays.into_iter().map(Item::Stray).chain(dead.into_iter().map(Item::Path));
         self.store.db().set_durable(true)?;
         let swept = self.sweep(&mut items);
+        // Whatever happened, nobody is to wait for us.
+        self.let_go();
         self.store.db().set_durable(false)?;
         self.store.progress().end();
         let (failures, freed) = self.trash.finish();
@@ -97,31 +101,38 @@ impl<'c> Sweep<'c> {
                 // Not many more than need be.
                 self.batch = usize::try_from(links - limit).unwrap_or(MAX_BATCH).clamp(1, self.batch);
             }
-            let picked = self.pick(items, &mut waiting, limited)?;
+            let (picked, parts) = self.pick(items, &mut waiting, limited)?;
             if picked.is_empty() {
                 return Ok(());
             }
             let deleted = self.delete(picked);
-            self.trash.settle();
-            // Whatever happened, nobody is to wait for us.
-            self.server.release();
+            self.leaving.extend(parts);
             deleted?;
         }
     }
 
-    /// The next items that are still dead, marked as being deleted; none at the
-    /// end.
+    /// Waits until the entries of the batch before are gone, and lets those go
+    /// on who wait for one of them. Its rows were removed, and those of the
+    /// next batch are, while its trees are being deleted.
+    fn let_go(&mut self) {
+        self.trash.settle();
+        self.server.release(&std::mem::take(&mut self.leaving));
+    }
+
+    /// The next items that are still dead, marked as being deleted, and their
+    /// hash parts; none at the end.
     fn pick(
         &mut self,
         items: &mut impl Iterator<Item = Item>,
         waiting: &mut Option<Item>,
         limited: bool,
-    ) -> Result<Vec<Item>> {
+    ) -> Result<(Vec<Item>, Vec<HashPart>)> {
         loop {
             interrupt::check()?;
             let mut picked = self.next_items(items, waiting, limited)?;
+            let mut parts = Vec::with_capacity(picked.len());
             if picked.is_empty() {
-                return Ok(picked);
+                return Ok((picked, parts));
             }
             let before = picked.len();
             let mut state = self.server.state();
@@ -137,14 +148,15 @@ impl<'c> Sweep<'c> {
                 let part = hash_part(name);
                 let kept = alive || part.is_some_and(|part| state.kept.contains(&part));
                 if let (false, Some(part)) = (kept, part) {
-                    state.pending.insert(part);
+                    *state.pending.entry(part).or_default() += 1;
+                    parts.push(part);
                 }
                 !kept
             });
             drop(state);
             self.store.progress().advance((before - picked.len()) as u64);
             if !picked.is_empty() {
-                return Ok(picked);
+                return Ok((picked, parts));
             }
         }
     }
@@ -190,6 +202,9 @@ impl<'c> Sweep<'c> {
                 Item::Stray(name) => strays.push(name),
             }
         }
+        if !strays.is_empty() {
+            self.let_go();
+        }
         for name in strays {
             self.delete_stray(&name)?;
         }
@@ -198,6 +213,7 @@ impl<'c> Sweep<'c> {
             let (now, later) = rest.split_at(self.batch.min(rest.len()));
             match self.remove_rows(now) {
                 Ok(removed) => {
+                    self.let_go();
                     for node in removed {
                         self.take_path(node);
                     }
