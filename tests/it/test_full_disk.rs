@@ -102,5 +102,8 @@ fn collects_by_itself_and_not_in_vain() {
     );
     let fourth = add("fourth");
     assert_eq!(fourth.ok().stderr, "");
+    // A time in the future does not keep it from collecting.
+    std::fs::write(world.path("small/var/auto-gc"), "60 99999999999").unwrap();
+    assert!(add("fifth").stderr.contains("running auto-GC to free "));
     drop(mount);
 }

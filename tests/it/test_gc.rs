@@ -400,6 +400,101 @@ fn max_freed_stops_in_time() {
 }
 
 #[test]
+fn rows_that_are_no_paths_of_ours_are_left_alone() {
+    let world = World::new();
+    let paths = plant(&world, 6, |_| vec![]);
+    for path in &paths[..3] {
+        symlink(path, world.path("var/gcroots").join(path.rsplit('/').next().unwrap())).unwrap();
+    }
+    world.write("outside/victim/file", "precious");
+    let database = rusqlite::Connection::open(world.path("var/db/db.sqlite")).unwrap();
+    let store = world.text("store");
+    let mut odd = vec![format!("{store}/../outside/victim"), format!("{store}/victim"), "x".to_owned()];
+    // Of another store directory whose name is as long.
+    odd.extend((0..30).map(|i| format!("/{}/{}-foreign", "y".repeat(store.len() - 1), hash_part(i + 100))));
+    for path in &odd {
+        database
+            .execute(
+                "insert into ValidPaths (path, hash, registrationTime) values (?, 'sha256:0', 1)",
+                [path],
+            )
+            .unwrap();
+    }
+    let outcome = world.nix_store(&["--gc"]);
+    assert!(outcome.ok().text().starts_with("3 store paths deleted, "), "{outcome:?}");
+    assert!(paths[..3].iter().all(|path| Path::new(path).exists()));
+    assert!(world.path("outside/victim/file").exists());
+    let rows: i64 = database.query_row("select count(*) from ValidPaths", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 3 + odd.len() as i64);
+}
+
+#[test]
+fn directories_of_other_programs_stay_while_they_are_locked() {
+    let world = World::new();
+    world.nix_store(&["--init"]).ok();
+    for name in ["tmp-1-0", "tmp-2-0"] {
+        world.write(format!("store/{name}/x/file"), "being added");
+    }
+    let held = File::open(world.path("store/tmp-1-0")).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    world.nix_store(&["--gc"]).ok();
+    assert!(world.path("store/tmp-1-0/x/file").exists());
+    assert!(!world.path("store/tmp-2-0").exists());
+    drop(held);
+    world.nix_store(&["--gc"]).ok();
+    assert!(!world.path("store/tmp-1-0").exists());
+}
+
+#[test]
+fn max_freed_counts_what_only_links_for_sharing_hold() {
+    let world = World::new();
+    let mut args = vec!["--add".to_owned()];
+    for number in 0..4 {
+        world.write(format!("src/f{number}"), format!("{number}").repeat(100_000));
+        args.push(world.text(format!("src/f{number}")));
+    }
+    world.nix_store(&args).ok();
+    world.nix_store(&["--optimise"]).ok();
+    let outcome = world.nix_store(&["--gc", "--max-freed", "1"]);
+    assert!(outcome.ok().text().starts_with("1 store paths deleted, 97.7 KiB freed"), "{outcome:?}");
+}
+
+#[test]
+fn very_many_kept_entries_are_passed_over() {
+    let world = World::new();
+    world.nix_store(&["--init"]).ok();
+    let hash = hash_part(1);
+    for number in 0..20_000 {
+        std::fs::write(world.store().join(format!("{hash}-{number}")), "").unwrap();
+    }
+    let mut roots = File::create(world.path("var/temproots/999999999")).unwrap();
+    rustix::fs::flock(&roots, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    write!(roots, "{}/{hash}-x\0", world.text("store")).unwrap();
+    let outcome = world.nix_store(&["--gc", "--max-freed", "1G"]);
+    assert!(outcome.ok().text().starts_with("0 store paths deleted, "), "{}", outcome.text());
+    drop(roots);
+    let outcome = world.nix_store(&["--gc", "--quiet"]);
+    assert!(outcome.ok().text().starts_with("20000 store paths deleted, "), "{}", outcome.text());
+}
+
+#[test]
+fn a_profile_is_one_root_and_handed_over_links_stay() {
+    let world = World::new();
+    let paths = plant(&world, 3, |_| vec![]);
+    symlink(&paths[0], world.path("var/profiles/p-1-link")).unwrap();
+    symlink("p-1-link", world.path("var/profiles/p")).unwrap();
+    // Three links, the middle one of which is missing just now.
+    std::fs::create_dir(world.path("var/gcroots/auto")).unwrap();
+    symlink(world.path("result"), world.path("var/gcroots/auto/x")).unwrap();
+    symlink(world.path("current"), world.path("result")).unwrap();
+    let printed = world.nix_store(&["--gc", "--print-roots"]);
+    assert_eq!(printed.line(), format!("\"{}\" -> {}", world.text("var/profiles/p-1-link"), paths[0]));
+    symlink(&paths[1], world.path("current")).unwrap();
+    world.nix_store(&["--gc"]).ok();
+    assert_eq!(valid(&world), paths[..2].iter().cloned().collect());
+}
+
+#[test]
 fn max_links_stops_when_there_are_few() {
     use std::os::unix::fs::MetadataExt as _;
     let world = World::new();

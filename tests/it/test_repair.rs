@@ -131,12 +131,20 @@ fn a_lost_database_is_made_anew() {
         world.text("var/db/db.sqlite"),
         valid.len()
     ));
+    // Nor is a database lost because the file beside it is.
+    let schema = world.path("var/db/schema");
+    std::fs::rename(&schema, world.path("aside")).unwrap();
+    assert_eq!(world.nix_store(&["--rebuild-db"]).status, 1);
+    std::fs::rename(world.path("aside"), &schema).unwrap();
     std::fs::remove_file(world.path("var/db/db.sqlite")).unwrap();
     // What is not to be registered: rubbish, something incomplete, something
     // that was changed, and what refers to that.
     std::fs::write(world.path("store/rubbish"), "").unwrap();
     let incomplete = format!("{}/{}-incomplete", world.text("store"), data::hash_part(500));
     std::fs::create_dir(&incomplete).unwrap();
+    // Beside a path that others refer to, with its hash part.
+    let beside = format!("{built}.old");
+    std::fs::write(&beside, "x").unwrap();
     let rebuilt = world.nix_store(&["--rebuild-db"]);
     assert!(
         rebuilt.ok().stderr.contains(&format!("not registering '{incomplete}': it may be incomplete")),
@@ -145,7 +153,7 @@ fn a_lost_database_is_made_anew() {
     );
     assert!(
         rebuilt.stderr.ends_with(&format!(
-            "registered {} paths; 2 entries of the store directory are not registered\n",
+            "registered {} paths; 3 entries of the store directory are not registered\n",
             valid.len()
         )),
         "{}",
