@@ -118,3 +118,19 @@ fn few_descriptors_are_enough() {
     assert_eq!(outcome.ok().lines().len(), 300);
     data::assert_sound(&world);
 }
+
+#[test]
+fn a_new_store_is_set_up_by_all_who_come_at_once() {
+    // Each round has a chance of one in seven to meet in the change to WAL mode.
+    for _ in 0..25 {
+        let world = World::new();
+        world.write("file", "content");
+        std::thread::scope(|scope| {
+            for _ in 0..24 {
+                scope.spawn(|| {
+                    world.nix_store(&["--add", "file"]).ok();
+                });
+            }
+        });
+    }
+}

@@ -89,12 +89,7 @@ impl Db {
             return Ok(());
         }
         c.pragma_update(None, "synchronous", if options.fsync { "normal" } else { "off" })?;
-        let wanted = if options.wal { "wal" } else { "delete" };
-        let current: String = c.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-        // A database that others have in use cannot leave WAL mode, and need not.
-        if current != wanted && (options.wal || current != "wal") {
-            c.pragma_update_and_check(None, "journal_mode", wanted, |_| Ok(()))?;
-        }
+        set_journal_mode(c, options.wal)?;
         if options.wal {
             // The log's file stays, but not its size.
             c.pragma_update_and_check(None, "journal_size_limit", 0, |_| Ok(()))?;
@@ -252,6 +247,31 @@ pub fn count_rows(path: &Path) -> Result<u64> {
     let count: i64 =
         connection.query_row("select count(*) from ValidPaths", [], |row| row.get(0)).map_err(error)?;
     Ok(count.cast_unsigned())
+}
+
+/// Puts the database into WAL mode, or leaves it in that of a rollback journal.
+fn set_journal_mode(connection: &Connection, wal: bool) -> rusqlite::Result<()> {
+    let wanted = if wal { "wal" } else { "delete" };
+    let mut count = 0;
+    loop {
+        let current: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        // A database that others have in use cannot leave WAL mode, and need not.
+        if current == wanted || (!wal && current == "wal") {
+            return Ok(());
+        }
+        match connection.pragma_update_and_check(None, "journal_mode", wanted, |_| Ok(())) {
+            // Of several who change the mode of a new database at once SQLite
+            // refuses some without asking the busy handler: they hold a lock
+            // already that the others wait for.
+            Err(error)
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                    && wait_for_turn(count) =>
+            {
+                count = count.saturating_add(1);
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Called by SQLite when another connection holds a lock that is needed.
