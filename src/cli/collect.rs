@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use nival::model::StorePath;
 use nival::progress::{Progress as _, size_text};
 use nival::store::LocalStore;
 use nival::store::local::gc::{GcOptions, GcReport, WhyAlive};
@@ -25,7 +26,7 @@ pub fn collect(context: &Context, max_freed: Option<u64>, max_links: Option<u64>
 }
 
 /// The last line, also after a failure; then the failure, if there was one.
-pub fn finish(report: &GcReport, result: nival::store::error::Result<()>) -> anyhow::Result<()> {
+fn finish(report: &GcReport, result: nival::store::error::Result<()>) -> anyhow::Result<()> {
     let freed = size_text(i64::try_from(report.freed).unwrap_or(i64::MAX));
     let mut out = Out::new();
     out.line(format_args!("{} store paths deleted, {freed} freed", report.deleted))?;
@@ -34,8 +35,23 @@ pub fn finish(report: &GcReport, result: nival::store::error::Result<()>) -> any
     if report.failed > 0 || !report.alive.is_empty() { Err(Exit(1).into()) } else { Ok(()) }
 }
 
+/// Deletes paths if nothing keeps them, and says which are kept, why, and how
+/// much came free.
+pub fn delete(
+    context: &Context,
+    store: &LocalStore,
+    paths: &[StorePath],
+    ignore_liveness: bool,
+) -> anyhow::Result<()> {
+    let options = GcOptions::new(context.keep());
+    let mut report = GcReport::default();
+    let result = store.delete_paths(paths, ignore_liveness, &options, &mut report);
+    tell_alive(context, store, &report);
+    finish(&report, result)
+}
+
 /// Says which paths were not deleted, and why.
-pub fn tell_alive(context: &Context, store: &LocalStore, report: &GcReport) {
+fn tell_alive(context: &Context, store: &LocalStore, report: &GcReport) {
     for why in &report.alive {
         context.ui.error(&format!(
             "Cannot delete path '{}' since it is still alive. To find out why, use: nix-store --query --roots \

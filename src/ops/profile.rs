@@ -9,11 +9,11 @@
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::model::StorePath;
 use crate::progress::Progress;
 use crate::store::{LocalStore, StoreError};
+use crate::sys::clock::now;
 use crate::sys::lock::{LockError, PathLock};
 use crate::sys::{PathError, atomic};
 
@@ -197,15 +197,8 @@ impl Profile {
     /// # Errors
     /// A [`PathError`].
     pub fn current(&self) -> Result<Option<Number>> {
-        match std::fs::read_link(&self.link) {
-            Ok(target) => {
-                let name = target.file_name().map(|name| name.to_string_lossy().into_owned());
-                Ok(name.and_then(|name| self.number_of(&name)))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            // What is no link is no profile, and not one without generations.
-            Err(error) => Err(PathError::new("reading symbolic link", &self.link, error).into()),
-        }
+        let name = self.target()?.and_then(|target| Some(target.file_name()?.to_string_lossy().into_owned()));
+        Ok(name.and_then(|name| self.number_of(&name)))
     }
 
     /// All generations.
@@ -394,11 +387,6 @@ impl Generations {
             }
         }
     }
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// Every profile below a directory, in order: links that lead to a generation

@@ -1,6 +1,13 @@
-//! Points in time for people.
+//! Points in time, and their forms for people.
 
 use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970; 1 where the clock is older than that.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(1, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
 
 /// `YYYY-MM-DD HH:MM:SS` in the zone of the user (TZ, /etc/localtime), of
 /// seconds since 1970.

@@ -458,6 +458,12 @@ fn links_of_the_user() {
         };
         world.run(side, "nix-env", &["-i", &path]).ok();
         let other = world.text("var/profiles/other");
+        if side == Side::Nival {
+            // The original says that it does nothing, and switches.
+            let before = std::fs::read_link(world.path("home/.nix-profile")).unwrap();
+            world.run(side, "nix-env", &["--dry-run", "-S", &other]).ok();
+            assert_eq!(std::fs::read_link(world.path("home/.nix-profile")).unwrap(), before);
+        }
         world.run(side, "nix-env", &["-S", &other]).ok();
         world.run(side, "nix-env", &["-i", &path]).ok();
         let mut links = BTreeMap::new();

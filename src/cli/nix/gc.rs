@@ -3,8 +3,6 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 
-use nival::store::local::gc::{GcOptions, GcReport};
-
 use super::selection::Selection;
 use super::words::Words;
 use super::{Arity, Command};
@@ -71,11 +69,7 @@ impl Command for Delete {
         for node in valid {
             paths.push(graph.path(node)?);
         }
-        let options = GcOptions::new(context.keep());
-        let mut report = GcReport::default();
-        let result = store.delete_paths(&paths, self.ignore_liveness, &options, &mut report);
-        collect::tell_alive(context, &store, &report);
-        collect::finish(&report, result)
+        collect::delete(context, &store, &paths, self.ignore_liveness)
     }
 }
 

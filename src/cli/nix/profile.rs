@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nival::model::{StorePath, package_name};
 use nival::ops::closure_diff::{self, Difference};
-use nival::ops::nix_profile::{self, DEFAULT_PRIORITY, Manifest, NixProfileError, ProfileElement};
+use nival::ops::nix_profile::{self, DEFAULT_PRIORITY, Manifest, ProfileElement};
 use nival::ops::profile::{Doomed, Generation, Profile, parse_days};
 use nival::progress::{Progress as _, size_text};
 use nival::store::LocalStore;
@@ -49,29 +49,6 @@ impl Which {
     }
 }
 
-/// A failure of the library or of ours.
-struct Failure(anyhow::Error);
-
-impl From<NixProfileError> for Failure {
-    fn from(error: NixProfileError) -> Self {
-        Self(error.into())
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self(error)
-    }
-}
-
-fn change(
-    store: &LocalStore,
-    profile: &Profile,
-    how: impl FnMut(&mut Manifest) -> Result<bool, Failure>,
-) -> anyhow::Result<()> {
-    nix_profile::change(store, profile, how).map_err(|Failure(error)| error)
-}
-
 /// `nix profile add`.
 #[derive(Default)]
 pub struct Add {
@@ -106,7 +83,7 @@ impl Command for Add {
             new.push((name.unwrap_or_default(), paths));
         }
         let priority = self.priority.unwrap_or(DEFAULT_PRIORITY);
-        change(&store, &profile, |manifest| {
+        nix_profile::change(&store, &profile, |manifest| -> anyhow::Result<bool> {
             for (name, paths) in &new {
                 manifest.add(name, ProfileElement::of_paths(paths.clone(), priority));
             }
@@ -180,7 +157,7 @@ impl Command for Remove {
                 })?);
         }
         let (store, profile) = self.which.open(context)?;
-        change(&store, &profile, |manifest| {
+        nix_profile::change(&store, &profile, |manifest| -> anyhow::Result<bool> {
             let mut matched: BTreeSet<String> = BTreeSet::new();
             for name in &names {
                 let path = store.dir().parse(name).ok();

@@ -22,6 +22,9 @@ pub fn switch_profile(call: Call) -> anyhow::Result<()> {
     call.open_store()?;
     let target = call.context.absolute(Path::new(target));
     let link = call.context.profile_link()?;
+    if call.dry_run {
+        return Ok(());
+    }
     Ok(nival::sys::atomic::replace_symlink(&link, &target)?)
 }
 

@@ -2,10 +2,10 @@
 
 use nival::model::manifest_nix::Value;
 use nival::model::package_name::compare_versions;
+use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::take_out;
 use nival::ops::user_env::upgrade;
-use nival::ops::user_env::{self, UserEnvError};
 use nival::progress::Progress as _;
 use nival::store::LocalStore;
 
@@ -142,33 +142,14 @@ fn change(
     let mut before = Vec::new();
     let mut after = Vec::new();
     let keep = call.context.settings.keep_env_derivations();
-    let changed = user_env::change(store, &profile, keep, |old| -> Result<_, Failure> {
+    let changed = user_env::change(store, &profile, keep, |old| -> anyhow::Result<_> {
         before = old.clone();
         let new = how(old)?;
         after = new.clone().unwrap_or_default();
         Ok(new)
     });
-    match changed {
-        Ok(true) => {
-            super::generation::summarise(&call.context, &before, &after);
-            Ok(())
-        }
-        Ok(false) => Ok(()),
-        Err(Failure(error)) => Err(error),
+    if changed? {
+        super::generation::summarise(&call.context, &before, &after);
     }
-}
-
-/// A failure of the library or of ours.
-struct Failure(anyhow::Error);
-
-impl From<UserEnvError> for Failure {
-    fn from(error: UserEnvError) -> Self {
-        Self(error.into())
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self(error)
-    }
+    Ok(())
 }

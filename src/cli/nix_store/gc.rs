@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use nival::ops::roots_report;
-use nival::store::local::gc::{GcOptions, GcReport};
 use nival::store::local::roots::RootSearch;
 use serde_json::{Value, json};
 
@@ -147,17 +146,9 @@ fn why_alive(call: &Call, as_json: bool) -> anyhow::Result<()> {
 pub fn delete(mut call: Call) -> anyhow::Result<()> {
     let ignore_liveness = call.take_flag("--ignore-liveness");
     call.no_flags()?;
-    delete_paths(&call, ignore_liveness)
-}
-
-fn delete_paths(call: &Call, ignore_liveness: bool) -> anyhow::Result<()> {
     let store = call.context.open_store_to_collect()?;
     let paths = call.store_paths(&store)?;
-    let options = GcOptions::new(call.context.keep());
-    let mut report = GcReport::default();
-    let result = store.delete_paths(&paths, ignore_liveness, &options, &mut report);
-    collect::tell_alive(&call.context, &store, &report);
-    collect::finish(&report, result)
+    collect::delete(&call.context, &store, &paths, ignore_liveness)
 }
 
 /// Links equal files.

@@ -14,7 +14,7 @@ pub mod element;
 pub mod selector;
 pub mod upgrade;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::model::derivation::{DerivationOutput, modulo};
@@ -307,9 +307,4 @@ pub fn change<E: From<UserEnvError>>(
         ));
     }
     Ok(false)
-}
-
-/// Elements by the paths that they installed, to tell what changed.
-pub fn by_path(elements: &[Element]) -> HashMap<&StorePath, &Element> {
-    elements.iter().flat_map(|element| element.outputs.values().map(move |path| (path, element))).collect()
 }

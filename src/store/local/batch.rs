@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::LocalStore;
 use super::db::write::Existing;
@@ -16,6 +15,7 @@ use crate::model::derivation::modulo::{self, Modulo};
 use crate::model::{StorePath, ValidPathInfo};
 use crate::nar::{NarError, Sink};
 use crate::store::error::{Result, StoreError};
+use crate::sys::clock::now;
 use crate::sys::lock::PathLock;
 use crate::sys::{interrupt, remove, threads};
 
@@ -341,10 +341,4 @@ fn put_all(place: &Place, items: Vec<(Incoming, StorePath)>) -> Result<()> {
             }
         }
     })
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(1, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

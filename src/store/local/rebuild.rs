@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FileType};
 
+use super::LocalOptions;
 use super::db::write::Existing;
 use super::db::{Access, Db};
-use super::{LocalOptions, batch};
 use crate::model::content_address::ContentReferences;
 use crate::model::references::{Candidates, Scanner};
 use crate::model::{
@@ -27,7 +27,7 @@ use crate::nar::{Contents, NarError, dump};
 use crate::progress::{Progress, Unit};
 use crate::store::error::{Result, StoreError};
 use crate::sys::lock::{self, LockKind};
-use crate::sys::{PathError, atomic, dir, interrupt, threads, walk};
+use crate::sys::{PathError, atomic, clock, dir, interrupt, threads, walk};
 
 /// What came of it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -318,7 +318,7 @@ impl Rebuild<'_> {
         let derivations: HashMap<&StorePath, &Derivation> =
             found.iter().filter_map(|found| Some((&found.info.path, found.derivation.as_ref()?))).collect();
         db.write_in_bulk(|writer| {
-            writer.register(&infos, Existing::Keep, batch::now(), |path| match derivations.get(path) {
+            writer.register(&infos, Existing::Keep, clock::now(), |path| match derivations.get(path) {
                 Some(drv) => Ok((*drv).clone()),
                 None => Err(StoreError::Missing(self.options.layout.store_dir.print(path))),
             })

@@ -13,12 +13,12 @@ use std::io::{BufRead, Write};
 use indexmap::IndexSet;
 
 use super::LocalStore;
-use super::batch::now;
 use super::db::write::{Existing, Writer};
 use crate::model::hash::HashAlgorithm;
 use crate::model::{Hash, HashFormat, StorePath, ValidPathInfo};
 use crate::nar::{canonical, dump};
 use crate::store::error::{Result, StoreError};
+use crate::sys::clock::now;
 use crate::sys::{PathError, interrupt};
 
 /// Longest line that is taken, in bytes.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{GcOptions, GcReport, Keep};
 use crate::store::LocalStore;
 use crate::store::error::Result;
-use crate::store::local::batch::now;
+use crate::sys::clock::now;
 use crate::sys::{PathError, atomic};
 
 /// When to collect, and how much.

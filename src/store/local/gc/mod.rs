@@ -25,7 +25,7 @@ mod usage;
 use std::fs::File;
 
 use super::LocalStore;
-use super::roots::{RootSearch, Roots};
+use super::roots::{Holder, RootSearch, Roots};
 use crate::model::StorePath;
 use crate::store::error::Result;
 use crate::sys::lock::{self, LockKind};
@@ -93,7 +93,7 @@ impl LocalStore {
         {
             let mut state = server.state();
             let temporary =
-                roots.iter().filter(|(_, holders)| holders.iter().any(|h| h.kind() == "temporary"));
+                roots.iter().filter(|(_, holders)| holders.iter().any(|h| matches!(h, Holder::Temporary(_))));
             state
                 .kept
                 .extend(temporary.filter_map(|(path, _)| server::hash_part(path.base_name().as_bytes())));
