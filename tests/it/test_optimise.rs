@@ -111,6 +111,38 @@ fn what_is_added_is_linked_at_once_if_asked() {
 }
 
 #[test]
+fn only_what_changed_is_looked_at_again() {
+    let world = World::new();
+    let paths = add_similar(&world, &[]);
+    let optimise = || world.nix_store(&["--optimise", "-vvvv"]).ok().stderr.clone();
+    let looked_at = |stderr: &str| {
+        let hits = paths.iter().map(|path| stderr.contains(&format!("optimising path '{path}'")));
+        hits.collect::<Vec<_>>()
+    };
+    assert_eq!(looked_at(&optimise()), [true; 3]);
+    // A file of the store may have changed again since: by links to it.
+    assert_eq!(looked_at(&optimise())[..2], [false; 2]);
+    // Something else is in the place of one.
+    let gone = world.nix_store(&["--delete", &paths[1]]);
+    assert!(gone.ok().stderr.contains("deleting"), "{}", gone.stderr);
+    assert_eq!(world.nix_store(&["--add", &world.text("src/b")]).line(), paths[1]);
+    assert_eq!(looked_at(&optimise())[..2], [false, true]);
+    assert_eq!(looked_at(&optimise()), [false; 3]);
+    // The links are gone, or the record is not one.
+    let record = world.path("var/optimised");
+    let good = std::fs::read(&record).unwrap();
+    for bad in [&good[..good.len() - 1], b"", b"nival-optimised-1\n", &[7; 100]] {
+        std::fs::write(&record, bad).unwrap();
+        assert_eq!(looked_at(&optimise()), [true; 3]);
+        assert_eq!(std::fs::read(&record).unwrap(), good);
+    }
+    std::fs::rename(world.path("store/.links"), world.path("store-links")).unwrap();
+    std::fs::create_dir(world.path("store/.links")).unwrap();
+    assert_eq!(looked_at(&optimise()), [true; 3]);
+    assert!(world.path("store/.links").read_dir().unwrap().count() > 20);
+}
+
+#[test]
 fn damage_does_not_spread_and_odd_files_are_left_alone() {
     let world = World::new();
     let paths = add_similar(&world, &[]);
@@ -128,6 +160,9 @@ fn damage_does_not_spread_and_odd_files_are_left_alone() {
     std::fs::remove_file(&writable).unwrap();
     std::fs::write(&writable, "b".repeat(1000)).unwrap();
     std::fs::set_permissions(&writable, std::fs::Permissions::from_mode(0o644)).unwrap();
+    // Another file that would be linked to it.
+    world.write("src/another", "a".repeat(1000));
+    world.nix_store(&["--add", &world.text("src/another")]).ok();
     let outcome = world.nix_store(&["--optimise"]);
     assert!(outcome.ok().stderr.contains("removing corrupted link"), "{}", outcome.stderr);
     assert!(outcome.stderr.contains(&format!("skipping suspicious writable file '\"{writable}\"'")));

@@ -7,6 +7,7 @@
 //! | `STATE/db/` | `db.sqlite`, `schema`, `big-lock`, `reserved` |
 //! | `STATE/temproots/PID` | paths a running process needs |
 //! | `STATE/gcroots/`, `STATE/profiles/` | symlinks to what must stay |
+//! | `STATE/optimised` | paths whose files are all links to `.links` (a memory of `--optimise`) |
 //! | `STATE/gc.lock`, `STATE/gc-socket/socket` | the running collection |
 //! | `LOG/drvs/HH/REST` | build logs |
 

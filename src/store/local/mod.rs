@@ -9,6 +9,7 @@ pub mod ingest;
 pub mod layout;
 pub mod log;
 pub mod optimise;
+mod optimised;
 pub mod place;
 pub mod rebuild;
 pub mod register;

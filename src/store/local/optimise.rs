@@ -14,10 +14,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
+use super::optimised::Optimised;
 use super::{Layout, LocalStore};
 use crate::model::{HashAlgorithm, HashFormat, Hasher, StorePath};
 use crate::nar::restore::CANONICAL_TIMES;
@@ -55,14 +57,27 @@ impl LocalStore {
         let mut paths: Vec<Box<str>> = Vec::new();
         self.db().each_name(|_, path| paths.push(path.rsplit('/').next().unwrap_or(path).into()))?;
         let mut optimiser = Optimiser::new(self.layout(), self.progress())?;
-        optimiser.load_linked()?;
-        self.progress().begin("optimising", Some(paths.len() as u64), Unit::Items);
-        let result = paths.chunks(CHUNK).try_for_each(|chunk| {
-            let chunk: std::result::Result<Vec<StorePath>, _> =
-                chunk.iter().map(|name| StorePath::from_base_name(name)).collect();
-            self.optimise_paths(&optimiser, &chunk?)
+        let mut optimised = Optimised::load(self.layout(), &optimiser.links)?;
+        let mut waiting = Vec::new();
+        for name in &paths {
+            let path = StorePath::from_base_name(name)?;
+            if !optimised.knows(&optimiser.store, &path) {
+                waiting.push(path);
+            }
+        }
+        self.progress().detail(&format!("{} paths were optimised before", paths.len() - waiting.len()));
+        if !waiting.is_empty() {
+            optimiser.load_linked()?;
+        }
+        self.progress().begin("optimising", Some(waiting.len() as u64), Unit::Items);
+        let result = waiting.chunks(CHUNK).try_for_each(|chunk| -> Result<()> {
+            self.optimise_paths(&optimiser, chunk)?;
+            let done = std::mem::take(&mut *optimiser.done.lock().unwrap_or_else(PoisonError::into_inner));
+            done.iter().for_each(|path| optimised.add(&optimiser.store, path));
+            Ok(())
         });
         self.progress().end();
+        optimised.save();
         result?;
         let report = optimiser.report();
         self.progress().notice(&format!(
@@ -112,6 +127,8 @@ struct Optimiser<'p> {
     failed: AtomicU64,
     /// Links made aside, for their names.
     made: AtomicU64,
+    /// Paths of which nothing was left out.
+    done: Mutex<Vec<StorePath>>,
 }
 
 /// What a thread hashes and compares with.
@@ -119,6 +136,8 @@ struct Scratch {
     hasher: Hasher,
     buffer: Vec<u8>,
     other: Vec<u8>,
+    /// Nothing of the path was left out.
+    complete: bool,
 }
 
 impl<'p> Optimiser<'p> {
@@ -138,6 +157,7 @@ impl<'p> Optimiser<'p> {
             bytes: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             made: AtomicU64::new(0),
+            done: Mutex::new(Vec::new()),
         })
     }
 
@@ -171,6 +191,7 @@ impl<'p> Optimiser<'p> {
                 hasher: Hasher::new(HashAlgorithm::Sha256),
                 buffer: vec![0; BUFFER],
                 other: Vec::new(),
+                complete: true,
             };
             while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
                 interrupt::check()?;
@@ -185,8 +206,13 @@ impl<'p> Optimiser<'p> {
         let shown = self.store_path.join(path.base_name());
         self.progress.detail(&format!("optimising path '{}'...", shown.display()));
         let name = CString::new(path.base_name()).unwrap_or_default();
+        scratch.complete = true;
         let walked = walk::walk(self.store.as_fd(), &name, &shown, |entry| self.entry(entry, scratch));
         match walked {
+            Ok(()) if scratch.complete => {
+                self.done.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
+                Ok(())
+            }
             Ok(()) => Ok(()),
             Err(_) if interrupt::requested() => Err(interrupt::Interrupted.into()),
             Err(StoreError::Path(error)) if is_general(&error) => Err(error.into()),
@@ -212,6 +238,7 @@ impl<'p> Optimiser<'p> {
         };
         if entry.file_type == FileType::RegularFile && stat.st_mode & OWNER_WRITE != 0 {
             self.progress.warn(&format!("skipping suspicious writable file '{:?}'", entry.path()));
+            scratch.complete = false;
             return Ok(());
         }
         let name = link_name(entry, scratch)?;
@@ -222,7 +249,10 @@ impl<'p> Optimiser<'p> {
                 Err(Errno::EXIST) => {}
                 // It has as many links as a file can have, or there is no room
                 // for more names: then it stays as it is.
-                Err(Errno::MLINK | Errno::NOSPC | Errno::NOENT) => return Ok(()),
+                Err(Errno::MLINK | Errno::NOSPC | Errno::NOENT) => {
+                    scratch.complete = false;
+                    return Ok(());
+                }
                 Err(errno) => return Err(self.link_error(&name, errno)),
             }
             let there = match rustix::fs::statat(&self.links, &name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -248,6 +278,8 @@ impl<'p> Optimiser<'p> {
                 if stat.st_nlink == 1 {
                     self.bytes.fetch_add(u64::try_from(stat.st_size).unwrap_or(0), Ordering::Relaxed);
                 }
+            } else {
+                scratch.complete = false;
             }
             return Ok(());
         }
