@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nival::model::signature::PublicKey;
+use nival::ops::copy::Trust;
 use nival::progress::Progress;
 use nival::settings::value::lexically_normal;
 use nival::settings::{self, Environment, Machine, Settings};
 use nival::store::local::LocalOptions;
 use nival::store::local::gc::liveness::Keep;
 use nival::store::uri::{self, StoreKind, StoreUri, Surroundings};
-use nival::store::{LocalStore, StoreError};
+use nival::store::{LocalStore, Store, StoreError, open};
 
 use super::error::Usage;
 use super::ui::Ui;
@@ -232,6 +234,40 @@ impl Context {
         Ok(LocalStore::open(self.store_options(uri)?, self.progress())?)
     }
 
+    /// Opens a store of any kind.
+    ///
+    /// # Errors
+    /// A usage error for a URI that cannot be read, and those of the store.
+    pub fn open_any(&self, uri: &str) -> anyhow::Result<Box<dyn Store>> {
+        let uri = StoreUri::parse(uri, &self.current_dir).map_err(|error| Usage(error.to_string()))?;
+        let (store, warnings) = open::open(&uri, &self.surroundings(), self.progress())?;
+        for warning in warnings {
+            self.ui.warn(&warning);
+        }
+        if store.local().is_some() {
+            self.warn_of_missing_group();
+        }
+        Ok(store)
+    }
+
+    /// Whose signatures count, by the settings.
+    ///
+    /// # Errors
+    /// Keys that are none.
+    pub fn trust(&self) -> anyhow::Result<Trust> {
+        let keys = self.settings.trusted_public_keys().iter().map(|key| PublicKey::parse(key));
+        Ok(Trust { keys: keys.collect::<Result<_, _>>()? })
+    }
+
+    fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings {
+            environment: &self.environment,
+            machine: &self.machine,
+            settings: &self.settings,
+            current_dir: &self.current_dir,
+        }
+    }
+
     /// The other stores on this machine that `substituters` names, for reading.
     /// Those that cannot be used are told of.
     ///
@@ -259,13 +295,7 @@ impl Context {
 
     fn store_options(&self, uri: &str) -> anyhow::Result<LocalOptions> {
         let uri = StoreUri::parse(uri, &self.current_dir).map_err(|error| Usage(error.to_string()))?;
-        let around = Surroundings {
-            environment: &self.environment,
-            machine: &self.machine,
-            settings: &self.settings,
-            current_dir: &self.current_dir,
-        };
-        let (options, warnings) = uri::local_options(&uri, &around)?;
+        let (options, warnings) = uri::local_options(&uri, &self.surroundings())?;
         for warning in warnings {
             self.ui.warn(&warning);
         }

@@ -64,6 +64,12 @@ impl ValidPathInfo {
     }
 }
 
+/// Whether the hash in a content address can be made from the contents as they
+/// are: not for a path that contains its own name.
+pub fn is_verifiable(info: &ValidPathInfo) -> bool {
+    info.ca.is_some() && !info.references.contains(&info.path)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

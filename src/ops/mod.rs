@@ -1,6 +1,7 @@
 //! Verbs over stores: what takes more than one step.
 
 pub mod closure_diff;
+pub mod copy;
 pub mod graph_text;
 pub mod nix_profile;
 pub mod profile;

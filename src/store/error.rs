@@ -7,10 +7,13 @@ use crate::model::derivation::aterm::AtermError;
 use crate::model::derivation::modulo::OutputError;
 use crate::model::hash::HashError;
 use crate::model::store_path::{NameError, StorePathError};
+use crate::model::{Hash, StoreDir, ValidPathInfo};
 use crate::nar::NarError;
 use crate::sys::PathError;
 use crate::sys::interrupt::Interrupted;
 use crate::sys::lock::LockError;
+
+use super::binary_cache::CacheError;
 
 /// A failed operation on a store; the texts are the reference's where a script
 /// may look for them.
@@ -136,9 +139,63 @@ pub enum StoreError {
     /// An archive or a tree.
     #[error(transparent)]
     Nar(NarError),
+    /// What arrives is not what was announced.
+    #[error(
+        "{what} mismatch importing path '{path}';\n         specified: {expected}\n         got:       {found}"
+    )]
+    Mismatch {
+        /// `hash` or `size`.
+        what: &'static str,
+        /// The full path.
+        path: String,
+        /// What was announced.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// Nobody trusted vouches for a path.
+    #[error("cannot add path '{path}' because it lacks a signature by a trusted key\n{hint}")]
+    Untrusted {
+        /// The full path.
+        path: String,
+        /// What is known of its signatures, and what can be done.
+        hint: String,
+    },
+    /// A path whose content address is not that of its contents.
+    #[error("path '{path}' is said to have the content address '{ca}', but its contents have not")]
+    ContentAddress {
+        /// The full path.
+        path: String,
+        /// The claim.
+        ca: String,
+    },
+    /// A binary cache.
+    #[error(transparent)]
+    Cache(CacheError),
     /// A signal.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+/// Whether an archive is what the metadata of its path says.
+///
+/// # Errors
+/// [`StoreError::Mismatch`].
+pub fn check_nar(dir: &StoreDir, info: &ValidPathInfo, hash: Hash, size: u64) -> Result<()> {
+    let mismatch = |what, expected: String, found: String| StoreError::Mismatch {
+        what,
+        path: dir.print(&info.path),
+        expected,
+        found,
+    };
+    if hash != info.nar_hash {
+        return Err(mismatch("hash", info.nar_hash.to_string(), hash.to_string()));
+    }
+    // Old databases do not know the sizes.
+    if info.nar_size != 0 && size != info.nar_size {
+        return Err(mismatch("size", info.nar_size.to_string(), size.to_string()));
+    }
+    Ok(())
 }
 
 impl StoreError {
@@ -150,6 +207,16 @@ impl StoreError {
                 | Self::Lock(LockError::Interrupted(_))
                 | Self::Nar(NarError::Interrupted(_))
         )
+    }
+}
+
+impl From<CacheError> for StoreError {
+    fn from(error: CacheError) -> Self {
+        match error {
+            CacheError::Path(error) => Self::Path(error),
+            CacheError::Interrupted(error) => Self::Interrupted(error),
+            error => Self::Cache(error),
+        }
     }
 }
 

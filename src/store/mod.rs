@@ -1,8 +1,13 @@
-//! Stores: the local one, and how a text names one.
+//! Stores: the local one, binary caches, and how a text names one.
 
+pub mod binary_cache;
+pub mod compression;
 pub mod error;
 pub mod local;
+pub mod open;
+pub mod transfer;
 pub mod uri;
 
 pub use error::StoreError;
 pub use local::LocalStore;
+pub use transfer::Store;

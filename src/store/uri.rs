@@ -110,7 +110,7 @@ fn is_scheme(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
-fn path_in(text: &str, current_dir: &Path) -> PathBuf {
+pub(super) fn path_in(text: &str, current_dir: &Path) -> PathBuf {
     let path = current_dir.join(percent_decode(text));
     lexically_normal(&path).unwrap_or(path)
 }
@@ -159,18 +159,12 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
         StoreKind::Auto => choose(around, &mut warnings)?,
         StoreKind::Local(root) => root.clone(),
         StoreKind::Daemon(_) => return Err(daemon_unsupported()),
-        StoreKind::Other(scheme, _) => {
-            return Err(StoreError::Uri(match scheme.as_str() {
-                "file" | "http" | "https" | "s3" | "ssh" | "ssh-ng" | "dummy" | "mounted-ssh-ng" => {
-                    format!("stores with scheme '{scheme}' cannot be opened by this version of Nival yet")
-                }
-                _ => format!("don't know how to open Nix store with scheme '{scheme}'"),
-            }));
-        }
+        StoreKind::Other(scheme, rest) => return Err(not_local(scheme, rest)),
     };
     let mut store = text(&dirs.store);
     let (mut real, mut state, mut log) = (None, None, None);
     let mut read_only = false;
+    let mut require_sigs = around.settings.require_sigs();
     for (name, value) in &uri.parameters {
         match name.as_str() {
             "root" if value.is_empty() => {}
@@ -186,9 +180,7 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
                     .require_feature(Some("read-only-local-store"))
                     .map_err(|error| StoreError::Uri(error.to_string()))?;
             }
-            // Nothing that reaches a local store today is to be signed: what is
-            // imported is trusted as the user is who imports it.
-            "require-sigs" => drop(boolean(name, value)?),
+            "require-sigs" => require_sigs = boolean(name, value)?,
             "trusted" | "priority" | "want-mass-query" | "path-info-cache-size" | "system-features" => {}
             _ => warnings.push(format!("unknown setting '{name}'")),
         }
@@ -221,6 +213,7 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
         reserved_space: u64::try_from(settings.gc_reserved_space()).unwrap_or(0),
         use_reserve: false,
         auto_optimise: settings.auto_optimise_store(),
+        require_sigs,
         auto_gc: Some(AutoGc {
             min_free: settings.min_free(),
             max_free: settings.max_free(),
@@ -230,6 +223,26 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
         ignored_xattrs: settings.ignored_acls().iter().cloned().collect(),
     };
     Ok((options, warnings))
+}
+
+/// The error for a store that has no local database, where one is needed.
+fn not_local(scheme: &str, rest: &str) -> StoreError {
+    match scheme {
+        "file" => StoreError::Uri(format!(
+            "this operation works on a local store, and '{scheme}://{rest}' is a binary cache"
+        )),
+        _ => unopenable(scheme),
+    }
+}
+
+/// The error for a kind of store that cannot be opened, or not yet.
+pub(super) fn unopenable(scheme: &str) -> StoreError {
+    StoreError::Uri(match scheme {
+        "file" | "http" | "https" | "s3" | "ssh" | "ssh-ng" | "dummy" | "mounted-ssh-ng" => {
+            format!("stores with scheme '{scheme}' cannot be opened by this version of Nival yet")
+        }
+        _ => format!("don't know how to open Nix store with scheme '{scheme}'"),
+    })
 }
 
 fn daemon_unsupported() -> StoreError {
@@ -276,12 +289,12 @@ fn data_dir(around: &Surroundings<'_>) -> Option<PathBuf> {
     Some(around.machine.home(around.environment).0?.join(".local/share/nix"))
 }
 
-fn absolute(text: &str) -> Result<PathBuf> {
+pub(super) fn absolute(text: &str) -> Result<PathBuf> {
     lexically_normal(Path::new(text))
         .ok_or_else(|| StoreError::Uri(format!("not an absolute path: \"{text}\"")))
 }
 
-fn boolean(name: &str, value: &str) -> Result<bool> {
+pub(super) fn boolean(name: &str, value: &str) -> Result<bool> {
     match value {
         "true" | "yes" | "1" => Ok(true),
         "false" | "no" | "0" => Ok(false),

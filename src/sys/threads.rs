@@ -1,4 +1,11 @@
-//! The same work on all cores.
+//! The same work on several threads.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Threads that compute at the same time.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
 
 /// Runs `work` on as many threads as there are cores, `limit` at most, this one
 /// among them, and gives the first failure. What there is to do is shared out
@@ -10,13 +17,23 @@
 /// # Panics
 /// When `work` does.
 pub fn on_all_cores<E: Send>(limit: usize, work: impl Fn() -> Result<(), E> + Sync) -> Result<(), E> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(limit);
-    if cores <= 1 {
+    on_threads(cores().min(limit), work)
+}
+
+/// As [`on_all_cores`], on so many threads: for work that waits.
+///
+/// # Errors
+/// Those of `work`.
+///
+/// # Panics
+/// When `work` does.
+pub fn on_threads<E: Send>(threads: usize, work: impl Fn() -> Result<(), E> + Sync) -> Result<(), E> {
+    if threads <= 1 {
         return work();
     }
     std::thread::scope(|scope| {
         let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, &work).ok();
-        let others: Vec<_> = (1..cores).filter_map(spawn).collect();
+        let others: Vec<_> = (1..threads).filter_map(spawn).collect();
         let mut result = work();
         for other in others {
             match other.join() {
@@ -26,4 +43,43 @@ pub fn on_all_cores<E: Send>(limit: usize, work: impl Fn() -> Result<(), E> + Sy
         }
         result
     })
+}
+
+/// What a mutex guards, also after a thread panicked: the panic itself is told
+/// to whoever waits for that thread.
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets a number of threads pass at a time.
+pub struct Permits {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// A thread that passed; the next may when this is dropped.
+pub struct Permit<'p>(&'p Permits);
+
+impl Permits {
+    /// So many (at least one).
+    pub fn new(count: usize) -> Self {
+        Self { free: Mutex::new(count.max(1)), freed: Condvar::new() }
+    }
+
+    /// Waits for a place.
+    pub fn acquire(&self) -> Permit<'_> {
+        let mut free = locked(&self.free);
+        while *free == 0 {
+            free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Permit(self)
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        *locked(&self.0.free) += 1;
+        self.0.freed.notify_one();
+    }
 }

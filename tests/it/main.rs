@@ -13,6 +13,7 @@ mod data;
 
 mod test_architecture;
 mod test_collect_garbage;
+mod test_copy;
 mod test_full_disk;
 mod test_gc;
 mod test_gc_liveness;

@@ -33,7 +33,7 @@ fn what_is_not_built_says_so_in_one_line() {
         assert_eq!(outcome.stdout, b"");
         assert_eq!(outcome.stderr, format!("error: '{program}' is not available in this version of Nival\n"));
     }
-    for (program, args) in [("nix-store", &["--serve"][..]), ("nix", &["build"]), ("nix", &["copy"])] {
+    for (program, args) in [("nix-store", &["--serve"][..]), ("nix", &["build"]), ("nix", &["build"])] {
         let outcome = world.nival(program, args);
         assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{}", outcome.stderr);
         assert!(outcome.stderr.contains("is not available in this version of Nival"));

@@ -4,6 +4,7 @@
 //! takes flags while the words are read and does its work afterwards.
 
 mod config;
+mod copy;
 mod derivation;
 mod derivation_add;
 mod gc;

@@ -52,7 +52,7 @@ pub struct Selection {
     /// More installables come from standard input.
     pub stdin: bool,
     /// The derivations in place of the paths they made.
-    derivation: bool,
+    pub derivation: bool,
     /// `--file` or `--expr`.
     language: Option<&'static str>,
 }

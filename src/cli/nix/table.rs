@@ -1,5 +1,6 @@
 //! The subcommands, their old names, and what is said about unknown ones.
 
+use super::copy::Copy;
 use super::derivation::Show;
 use super::derivation_add::Add as AddDerivation;
 use super::gc::{Delete, Gc, Optimise};
@@ -52,7 +53,12 @@ pub const TABLE: &[Row] = &[
     later("bundle"),
     later("config check"),
     built("config show", "[--json] [NAME]", "Print the settings, or the value of one", make::<config::Show>),
-    later("copy"),
+    built(
+        "copy",
+        "[--from URI] [--to URI] [--no-recursive] [--no-check-sigs] [--all | --stdin | INSTALLABLES...]",
+        "Copy store paths and what they refer to from one store to another",
+        make::<Copy>,
+    ),
     later("daemon"),
     built(
         "derivation add",

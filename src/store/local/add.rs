@@ -152,9 +152,9 @@ impl Adder<'_> {
                 dump::walk(source, sink)?;
                 return Ok(None);
             }
-            let mut file = OneFile { sink, hasher: Hasher::new(algorithm) };
+            let mut file = OneFile::new(sink, algorithm);
             dump::walk(source, &mut file)?;
-            Ok(Some(file.hasher.finish()))
+            Ok(Some(file.finish()))
         })?;
         let hash = flat.or(ingested.other).unwrap_or(ingested.nar_hash);
         let ca = ContentAddress { method, hash };
@@ -190,18 +190,31 @@ pub fn compute_path(
     let hash = match method {
         ContentAddressMethod::NixArchive => dump::hash(source, algorithm)?.0,
         ContentAddressMethod::Flat | ContentAddressMethod::Text => {
-            let mut file = OneFile { sink: &mut crate::nar::Discard, hasher: Hasher::new(algorithm) };
+            let mut nowhere = crate::nar::Discard;
+            let mut file = OneFile::new(&mut nowhere, algorithm);
             dump::walk(source, &mut file)?;
-            file.hasher.finish()
+            file.finish()
         }
     };
     Ok(dir.content_path(name, &ContentAddress { method, hash }, &ContentReferences::default())?)
 }
 
 /// Lets one regular file through and hashes its contents.
-struct OneFile<'s> {
+pub(super) struct OneFile<'s> {
     sink: &'s mut dyn Sink,
     hasher: Hasher,
+}
+
+impl<'s> OneFile<'s> {
+    /// Lets it through to `sink`.
+    pub(super) fn new(sink: &'s mut dyn Sink, algorithm: HashAlgorithm) -> Self {
+        Self { sink, hasher: Hasher::new(algorithm) }
+    }
+
+    /// The hash of its contents.
+    pub(super) fn finish(self) -> Hash {
+        self.hasher.finish()
+    }
 }
 
 impl Sink for OneFile<'_> {

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::LocalStore;
 use super::db::write::Existing;
@@ -60,7 +60,19 @@ impl Incoming {
         if sync { place.sync() } else { Ok(()) }
     }
 
-    fn held_bytes(&self) -> usize {
+    /// Writes it to disk, where it then waits for its place.
+    ///
+    /// # Errors
+    /// [`NarError`].
+    pub(super) fn settle(&mut self) -> Result<()> {
+        match self.tree.take() {
+            Some(tree) => Ok(tree.write()?),
+            None => Ok(()),
+        }
+    }
+
+    /// Bytes in memory.
+    pub(super) fn held_bytes(&self) -> usize {
         self.tree.as_ref().map_or(0, Pending::held_bytes)
     }
 }
@@ -69,6 +81,43 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         // At worst it goes with the scratch directory.
         let _ = self.scratch.discard(&self.entry);
+    }
+}
+
+/// Takes trees in, on any thread.
+pub(super) struct Intake {
+    scratch: Arc<Scratch>,
+    /// For names in the scratch directory.
+    taken_in: Arc<AtomicU64>,
+    held: usize,
+    writeback: bool,
+}
+
+impl Intake {
+    /// Takes a tree in, as `fill` tells of it.
+    ///
+    /// # Errors
+    /// Those of `fill`; nothing is then left of it.
+    pub(super) fn take_in<T>(
+        &self,
+        hashes: Hashes,
+        fill: impl FnOnce(&mut dyn Sink) -> Result<T>,
+    ) -> Result<(Ingested, Incoming, T)> {
+        let scratch = Arc::clone(&self.scratch);
+        let number = self.taken_in.fetch_add(1, Ordering::Relaxed);
+        let entry = CString::new(number.to_string()).unwrap_or_default();
+        let mut incoming = Incoming { scratch: Arc::clone(&scratch), entry: entry.clone(), tree: None };
+        let writeback = self.writeback;
+        let make: Make<'static> = Box::new(move || {
+            let mut restorer = scratch.restorer(entry).map_err(|e| NarError::Sink(Box::new(e)))?;
+            restorer.writeback = writeback;
+            Ok(restorer)
+        });
+        let mut ingest = Ingest::new(hashes, self.held, make)?;
+        let filled = fill(&mut ingest)?;
+        let (ingested, tree) = ingest.finish();
+        incoming.tree = Some(tree);
+        Ok((ingested, incoming, filled))
     }
 }
 
@@ -82,22 +131,16 @@ impl LocalStore {
         hashes: Hashes,
         fill: impl FnOnce(&mut dyn Sink) -> Result<T>,
     ) -> Result<(Ingested, Incoming, T)> {
-        let scratch = self.scratch()?;
-        let number = self.taken_in.get();
-        self.taken_in.set(number + 1);
-        let entry = CString::new(number.to_string()).unwrap_or_default();
-        let mut incoming = Incoming { scratch: Arc::clone(&scratch), entry: entry.clone(), tree: None };
-        let writeback = self.options.sync;
-        let make: Make<'static> = Box::new(move || {
-            let mut restorer = scratch.restorer(entry).map_err(|e| NarError::Sink(Box::new(e)))?;
-            restorer.writeback = writeback;
-            Ok(restorer)
-        });
-        let mut ingest = Ingest::new(hashes, make)?;
-        let filled = fill(&mut ingest)?;
-        let (ingested, tree) = ingest.finish();
-        incoming.tree = Some(tree);
-        Ok((ingested, incoming, filled))
+        self.intake(HELD)?.take_in(hashes, fill)
+    }
+
+    /// What takes trees in, on any thread; each holds so many bytes in memory.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(super) fn intake(&self, held: usize) -> Result<Intake> {
+        let (scratch, taken_in) = (self.scratch()?, Arc::clone(&self.taken_in));
+        Ok(Intake { scratch, taken_in, held, writeback: self.options.sync })
     }
 
     /// Says that other programs will not take a path.

@@ -37,6 +37,16 @@ impl Hashes {
         }
     }
 
+    /// As [`Hashes::new`], where all cores are busy anyway.
+    pub fn without_thread(other: Option<HashAlgorithm>, watcher: Arc<dyn Progress>) -> Self {
+        Self {
+            sha256: HashPipe::without_thread(HashAlgorithm::Sha256).watched(watcher),
+            other: other
+                .filter(|algorithm| *algorithm != HashAlgorithm::Sha256)
+                .map(HashPipe::without_thread),
+        }
+    }
+
     fn filled(&mut self, count: usize) {
         if let Some(other) = &mut self.other {
             other.update(&self.sha256.room()[..count]);
@@ -90,6 +100,8 @@ pub type Make<'m> = Box<dyn FnOnce() -> Result<Restorer, NarError> + Send + 'm>;
 
 /// A tree in memory, or as far as it is there on disk.
 pub struct Pending<'m> {
+    /// Bytes that may be held.
+    limit: usize,
     held: Vec<Event>,
     held_bytes: usize,
     on_disk: Option<Restorer>,
@@ -100,7 +112,7 @@ impl Pending<'_> {
     fn hold(&mut self, event: Event, bytes: usize) -> Result<(), NarError> {
         self.held_bytes += bytes + NODE;
         self.held.push(event);
-        if self.held_bytes > HELD { self.spill().map(drop) } else { Ok(()) }
+        if self.held_bytes > self.limit { self.spill().map(drop) } else { Ok(()) }
     }
 
     /// Writes what is held to disk.
@@ -145,12 +157,13 @@ pub struct Ingest<'m> {
 }
 
 impl<'m> Ingest<'m> {
-    /// Begins; `make` is called when (and if) the tree is to be written.
+    /// Begins; `make` is called when (and if) the tree is to be written, at the
+    /// latest when there are more than `limit` bytes of it.
     ///
     /// # Errors
     /// None in practice.
-    pub fn new(hashes: Hashes, make: Make<'m>) -> Result<Self, NarError> {
-        let tree = Pending { held: Vec::new(), held_bytes: 0, on_disk: None, make: Some(make) };
+    pub fn new(hashes: Hashes, limit: usize, make: Make<'m>) -> Result<Self, NarError> {
+        let tree = Pending { limit, held: Vec::new(), held_bytes: 0, on_disk: None, make: Some(make) };
         Ok(Self { depth: 0, deepest: 0, writer: NarWriter::new(hashes)?, tree })
     }
 
@@ -194,7 +207,8 @@ impl Sink for Ingest<'_> {
     fn regular(&mut self, executable: bool, contents: &mut dyn Contents) -> Result<(), NarError> {
         let len = contents.remaining();
         self.writer.begin_regular(executable, len)?;
-        let fits = usize::try_from(len).is_ok_and(|len| self.tree.held_bytes.saturating_add(len) <= HELD);
+        let fits =
+            usize::try_from(len).is_ok_and(|len| self.tree.held_bytes.saturating_add(len) <= self.tree.limit);
         if self.tree.on_disk.is_none() && fits {
             let mut data = Vec::new();
             while contents.remaining() > 0 {

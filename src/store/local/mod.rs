@@ -17,6 +17,7 @@ pub mod repair;
 pub mod resolve;
 pub mod roots;
 pub mod temp_roots;
+mod transfer;
 pub mod verify;
 
 use std::cell::RefCell;
@@ -55,6 +56,9 @@ pub struct LocalOptions {
     pub auto_optimise: bool,
     /// Collecting garbage by itself while paths are added.
     pub auto_gc: Option<gc::auto::AutoGc>,
+    /// What is copied in must be signed or addressed by its contents
+    /// (`require-sigs`).
+    pub require_sigs: bool,
     /// Extended attributes that may stay on store files (`ignored-acls`).
     pub ignored_xattrs: Vec<String>,
 }
@@ -71,6 +75,7 @@ impl LocalOptions {
             use_reserve: false,
             auto_optimise: false,
             auto_gc: None,
+            require_sigs: true,
             ignored_xattrs: Vec::new(),
         }
     }
@@ -85,7 +90,7 @@ pub struct LocalStore {
     temp_roots: TempRoots,
     scratch: RefCell<Option<Arc<place::Scratch>>>,
     /// Trees taken in so far, for names in the scratch directory.
-    taken_in: std::cell::Cell<u64>,
+    taken_in: Arc<std::sync::atomic::AtomicU64>,
     /// When the free space was last looked at.
     looked_for_room: std::cell::Cell<Option<std::time::Instant>>,
     progress: Arc<dyn Progress>,
@@ -166,7 +171,7 @@ impl LocalStore {
             db: RefCell::new(db),
             temp_roots,
             scratch: RefCell::default(),
-            taken_in: std::cell::Cell::default(),
+            taken_in: Arc::default(),
             looked_for_room: std::cell::Cell::default(),
             progress,
             read_only,
@@ -195,7 +200,7 @@ impl LocalStore {
     }
 
     /// Whoever watches, for parts that outlive a call.
-    pub(super) fn watcher(&self) -> Arc<dyn Progress> {
+    pub fn watcher(&self) -> Arc<dyn Progress> {
         Arc::clone(&self.progress)
     }
 

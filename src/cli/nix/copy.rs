@@ -1,0 +1,204 @@
+//! `nix copy`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use nival::model::StorePath;
+use nival::ops::copy::{self, CopyOptions};
+use nival::ops::profile::Profile;
+use nival::progress::Progress as _;
+use nival::store::{LocalStore, Store};
+
+use super::installable::{Outputs, Wanted};
+use super::selection::Selection;
+use super::words::Words;
+use super::{Arity, Command};
+use crate::cli::context::Context;
+use crate::cli::error::usage;
+
+/// `nix copy`.
+#[derive(Default)]
+pub struct Copy {
+    selection: Selection,
+    from: Option<String>,
+    to: Option<String>,
+    only_named: bool,
+    no_check_sigs: bool,
+    profile: Option<OsString>,
+    out_link: Option<OsString>,
+}
+
+impl Command for Copy {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        let path = |words: &mut Words| words.values(flag).map(|[value]| Some(value));
+        match flag {
+            "--from" => self.from = Some(words.text(flag)?),
+            "--to" => self.to = Some(words.text(flag)?),
+            "--no-recursive" => self.only_named = true,
+            "--no-check-sigs" => self.no_check_sigs = true,
+            // Only stores behind ssh fetch by themselves.
+            "-s" | "--substitute-on-destination" => {}
+            "--profile" => self.profile = path(words)?,
+            "-o" | "--out-link" => self.out_link = path(words)?,
+            _ => return self.selection.flag(flag, words),
+        }
+        Ok(true)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        match (&self.from, &self.to) {
+            (None, None) => usage("you must pass '--from' and/or '--to'"),
+            _ => Ok(()),
+        }
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let open = |uri: &Option<String>| match uri {
+            Some(uri) => context.open_any(uri),
+            None => context.open_any(context.settings.store_uri()),
+        };
+        let (source, destination) = (open(&self.from)?, open(&self.to)?);
+        let roots = self.roots(context, &*source, arguments)?;
+        let needs_signatures =
+            destination.local().is_some_and(|local| local.options().require_sigs) && !self.no_check_sigs;
+        let options = CopyOptions {
+            only_named: self.only_named,
+            trust: if needs_signatures { Some(context.trust()?) } else { None },
+        };
+        let plan = copy::plan(&*source, &*destination, &roots, &options)?;
+        copy::copy(&*source, &*destination, plan, &options, &*context.ui)?;
+        self.link(context, &*destination, &roots)
+    }
+}
+
+impl Copy {
+    /// The paths that the arguments stand for.
+    fn roots(
+        &self,
+        context: &Context,
+        source: &dyn Store,
+        arguments: &[OsString],
+    ) -> anyhow::Result<Vec<StorePath>> {
+        if self.selection.all {
+            self.selection.expect_nothing_else(arguments)?;
+            return Ok(source.all()?);
+        }
+        if let Some(local) = source.local() {
+            let selected = self.selection.resolve(context, local, arguments)?;
+            if let Some(path) = selected.invalid.first() {
+                anyhow::bail!(no_substituter(source, path));
+            }
+            return Ok(selected.valid.into_iter().map(|(path, _)| path).collect());
+        }
+        let mut roots = Vec::new();
+        let mut local = None;
+        for wanted in self.selection.wanted(context, source.dir(), arguments)? {
+            match wanted {
+                Wanted::Path(path) if self.selection.derivation => {
+                    roots.push(deriver(source, &path)?);
+                }
+                Wanted::Path(path) => roots.push(path),
+                Wanted::Outputs(drv, outputs) => {
+                    // What is built from it is known where it lies itself.
+                    if local.is_none() {
+                        local = Some(context.open_store()?);
+                    }
+                    let local = local.iter().next();
+                    roots.extend(local.map_or(Ok(Vec::new()), |local| outputs_of(local, &drv, &outputs))?);
+                }
+            }
+        }
+        roots.sort_unstable();
+        roots.dedup();
+        let valid = source.valid(&roots)?;
+        let missing: Vec<&StorePath> = roots.iter().filter(|path| !valid.contains(*path)).collect();
+        if let Some(first) = missing.first() {
+            context.ui.problem("don't know how to build these paths:");
+            for path in &missing {
+                context.ui.problem(&format!("  {}", source.dir().display(path)));
+            }
+            anyhow::bail!(no_substituter(source, first));
+        }
+        Ok(roots)
+    }
+
+    /// Makes what was copied a root, if asked to.
+    fn link(&self, context: &Context, destination: &dyn Store, roots: &[StorePath]) -> anyhow::Result<()> {
+        if self.profile.is_none() && self.out_link.is_none() {
+            return Ok(());
+        }
+        let Some(local) = destination.local() else {
+            let flag = if self.out_link.is_some() { "--out-link" } else { "--profile" };
+            anyhow::bail!("'{flag}' is not supported for this Nix store");
+        };
+        if let Some(link) = &self.out_link {
+            for (number, path) in roots.iter().enumerate() {
+                local.add_indirect_root(&numbered(&context.absolute(Path::new(link)), number), path)?;
+            }
+        }
+        if let Some(profile) = &self.profile {
+            let [path] = roots else {
+                anyhow::bail!(
+                    "'--profile' requires that the arguments produce a single store path, but there are {}",
+                    roots.len()
+                );
+            };
+            set_profile(local, &context.absolute(Path::new(profile)), path)?;
+        }
+        Ok(())
+    }
+}
+
+fn set_profile(local: &LocalStore, link: &Path, path: &StorePath) -> anyhow::Result<()> {
+    let profile = Profile::new(link);
+    let _lock = profile.lock(local.progress())?;
+    let generation = profile.add_generation(local, path)?;
+    Ok(profile.switch(generation)?)
+}
+
+/// `L`, `L-1`, `L-2`, …
+fn numbered(link: &Path, number: usize) -> PathBuf {
+    if number == 0 {
+        return link.to_owned();
+    }
+    let mut name = link.as_os_str().to_owned();
+    name.push(format!("-{number}"));
+    name.into()
+}
+
+fn no_substituter(store: &dyn Store, path: &StorePath) -> String {
+    format!("path '{}' is required, but there is no substituter that can build it", store.dir().display(path))
+}
+
+fn deriver(source: &dyn Store, path: &StorePath) -> anyhow::Result<StorePath> {
+    if path.is_derivation() {
+        return Ok(path.clone());
+    }
+    let item = source.items(std::slice::from_ref(path))?.pop().flatten();
+    let deriver = item.and_then(|item| item.info.deriver);
+    deriver.ok_or_else(|| anyhow::anyhow!("'{}' does not have a known deriver", source.dir().display(path)))
+}
+
+/// The outputs of a derivation that lies in the local store.
+fn outputs_of(local: &LocalStore, drv: &StorePath, outputs: &Outputs) -> anyhow::Result<Vec<StorePath>> {
+    if !local.db().is_valid(drv)? {
+        return Err(local.invalid(drv).into());
+    }
+    let derivation = local.read_derivation(drv)?;
+    outputs
+        .of(local, drv, &derivation)?
+        .into_iter()
+        .map(|(name, path)| {
+            path.ok_or_else(|| {
+                anyhow::anyhow!(
+                    "the path of output '{name}' of '{}' is known once it is built",
+                    local.dir().display(drv)
+                )
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,145 @@
+//! Reading archives from a cache. Nothing that a cache says is believed.
+
+use std::io::{self, Read};
+
+use super::transport::Body;
+use super::{BinaryCache, CacheError};
+use crate::model::{Hash, HashAlgorithm, Hasher, NarFile};
+use crate::nar::input::Input;
+use crate::nar::{NarError, Sink, reader};
+use crate::store::compression::Compression;
+use crate::store::error::{Result, StoreError};
+use crate::store::transfer::{Item, NarSource};
+use crate::sys::interrupt;
+
+/// Archives up to this size are not counted as large.
+const SMALL: u64 = 1 << 20;
+
+pub(super) struct Reader<'c>(pub &'c BinaryCache);
+
+impl NarSource for Reader<'_> {
+    fn read(&self, item: &Item, sink: &mut dyn Sink) -> Result<()> {
+        let cache = self.0;
+        let Some(file) = &item.file else {
+            return Err(StoreError::Missing(cache.dir.print(&item.info.path)));
+        };
+        let _permit = (item.info.nar_size > SMALL).then(|| cache.large.acquire());
+        interrupt::check()?;
+        let compression = cache.check_file(item, file)?;
+        let url = cache.url(&file.url);
+        let Some(Body { reader: body, len }) = cache.transport.get(&file.url, 0)? else {
+            let (uri, name) = (cache.transport.uri().to_owned(), file.url.clone());
+            return Err(CacheError::MissingFile { uri, name }.into());
+        };
+        let wrong = |field, found: String, expected: String| CacheError::File {
+            url: url.clone(),
+            field,
+            found,
+            expected,
+        };
+        if let (Some(len), Some(expected)) = (len, file.size)
+            && len != expected
+        {
+            return Err(wrong("FileSize", len.to_string(), expected.to_string()).into());
+        }
+        let mut stored = Stored { body, hasher: Hasher::new(hash_algorithm(file)), read: 0 };
+        {
+            let failed = |source| CacheError::Read { url: url.clone(), source };
+            let decoder = compression.decoder(&mut stored).map_err(failed)?;
+            // One byte more than there may be tells that there is more.
+            let limited = decoder.take(item.info.nar_size.saturating_add(1));
+            let mut input = Input::new(limited);
+            let told = reader::read(&mut input, sink).and_then(|()| {
+                if input.at_end()? { Ok(()) } else { Err(NarError::bad("there is more after its end")) }
+            });
+            told.map_err(|error| match error {
+                NarError::Read(source) => match interrupt::check() {
+                    Ok(()) => failed(source).into(),
+                    Err(interrupted) => interrupted.into(),
+                },
+                NarError::Bad(_)
+                | NarError::Padding
+                | NarError::TooLong
+                | NarError::Eof
+                | NarError::TooDeep => failed(io::Error::other(error)).into(),
+                error => StoreError::from(error),
+            })?;
+        }
+        stored.drain(file.size).map_err(|source| CacheError::Read { url: url.clone(), source })?;
+        if let Some(size) = file.size
+            && size != stored.read
+        {
+            return Err(wrong("FileSize", stored.read.to_string(), size.to_string()).into());
+        }
+        if let Some(expected) = file.hash {
+            let found = stored.hasher.finish();
+            if found != expected {
+                return Err(wrong("FileHash", found.to_string(), expected.to_string()).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl BinaryCache {
+    /// Whether a narinfo names a file of this cache, in a way that we read.
+    fn check_file(&self, item: &Item, file: &NarFile) -> std::result::Result<Compression, CacheError> {
+        let narinfo = || format!("{}.narinfo", item.info.path.hash_part());
+        let uri = || self.transport.uri().to_owned();
+        let path = file.url.split(['?', '#']).next().unwrap_or_default();
+        let inside = !path.is_empty()
+            && !path.contains("://")
+            && !path.contains('\\')
+            && !file.url.chars().any(|c| c.is_control() || c == ' ')
+            && path
+                .split('/')
+                .all(|part| !part.is_empty() && part != "." && part != ".." && !hides_dots(part));
+        if !inside {
+            return Err(CacheError::Outside { file: narinfo(), uri: uri(), url: file.url.clone() });
+        }
+        Compression::parse(&file.compression).ok_or_else(|| CacheError::Compression {
+            file: narinfo(),
+            uri: uri(),
+            name: file.compression.clone(),
+        })
+    }
+}
+
+/// `%2e%2e` is `..` to a server.
+fn hides_dots(part: &str) -> bool {
+    let plain = part.to_ascii_lowercase().replace("%2e", ".");
+    plain == "." || plain == ".." || part.to_ascii_lowercase().contains("%2f")
+}
+
+fn hash_algorithm(file: &NarFile) -> HashAlgorithm {
+    file.hash.as_ref().map_or(HashAlgorithm::Sha256, Hash::algorithm)
+}
+
+/// The bytes as they are stored, hashed on their way.
+struct Stored {
+    body: Box<dyn Read + Send>,
+    hasher: Hasher,
+    read: u64,
+}
+
+impl Stored {
+    /// Reads what the decoder left, but not more than there should be.
+    fn drain(&mut self, size: Option<u64>) -> io::Result<()> {
+        let mut buffer = [0; 8192];
+        let most = size.unwrap_or(self.read);
+        while self.read <= most && self.read(&mut buffer)? > 0 {}
+        Ok(())
+    }
+}
+
+impl Read for Stored {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if interrupt::requested() {
+            return Err(io::Error::other(interrupt::Interrupted));
+        }
+        let count = self.body.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        self.read += count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,132 @@
+//! What can go wrong with a binary cache.
+
+use crate::model::nar_info::NarInfoError;
+use crate::sys::PathError;
+use crate::sys::interrupt::Interrupted;
+
+/// A failed operation on a binary cache; the texts are the reference's where a
+/// script may look for them.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// A narinfo that cannot be used.
+    #[error("NAR info file '{file}' is corrupt: {source} (in '{uri}')")]
+    NarInfo {
+        /// Its name.
+        file: String,
+        /// The cache.
+        uri: String,
+        /// What is wrong.
+        source: NarInfoError,
+    },
+    /// A narinfo of something else.
+    #[error("NAR info file '{file}' is corrupt: StorePath is '{found}', not '{wanted}' (in '{uri}')")]
+    OtherPath {
+        /// Its name.
+        file: String,
+        /// The cache.
+        uri: String,
+        /// The path in it.
+        found: String,
+        /// The one it should be of.
+        wanted: String,
+    },
+    /// Paths below another directory.
+    #[error("binary cache '{uri}' is for Nix stores with prefix '{found}', not '{wanted}'")]
+    StoreDir {
+        /// The cache.
+        uri: String,
+        /// Its store directory.
+        found: String,
+        /// Ours.
+        wanted: String,
+    },
+    /// `nix-cache-info` with a value that cannot be.
+    #[error("'{uri}/nix-cache-info' is corrupt: {key} is '{value}'")]
+    CacheInfo {
+        /// The cache.
+        uri: String,
+        /// Which.
+        key: &'static str,
+        /// What stands there.
+        value: String,
+    },
+    /// A narinfo names an archive that is not there.
+    #[error("file '{name}' does not exist in binary cache '{uri}'")]
+    MissingFile {
+        /// The cache.
+        uri: String,
+        /// The archive.
+        name: String,
+    },
+    /// A narinfo names something that is no archive of this cache.
+    #[error("NAR info file '{file}' is corrupt: URL is '{url}', which does not lie in '{uri}'")]
+    Outside {
+        /// Its name.
+        file: String,
+        /// The cache.
+        uri: String,
+        /// What it names.
+        url: String,
+    },
+    /// A compression that nobody reads here.
+    #[error("NAR info file '{file}' is corrupt: Compression is '{name}', which is not known (in '{uri}')")]
+    Compression {
+        /// Its name.
+        file: String,
+        /// The cache.
+        uri: String,
+        /// The compression.
+        name: String,
+    },
+    /// The stored bytes are not those of the narinfo.
+    #[error("'{url}' is corrupt: {field} is {found}, and its NAR info file says {expected}")]
+    File {
+        /// The archive.
+        url: String,
+        /// `FileHash` or `FileSize`.
+        field: &'static str,
+        /// What it is.
+        found: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// Reading an archive.
+    #[error("reading '{url}': {source}")]
+    Read {
+        /// The archive.
+        url: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A server answered something that does not help.
+    #[error("unable to {action} '{url}': {reason}")]
+    Transfer {
+        /// `download` or `upload`.
+        action: &'static str,
+        /// What.
+        url: String,
+        /// Why not.
+        reason: String,
+        /// Whether the server cannot be reached, or is of no use for now.
+        dead: bool,
+    },
+    /// Paths cannot be listed.
+    #[error("the paths of '{0}' cannot be listed")]
+    Unlisted(String),
+    /// Keys, levels and the like.
+    #[error("{0}")]
+    Option(String),
+    /// A file.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A signal.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+impl CacheError {
+    /// Whether the cache as a whole is of no use for now.
+    pub fn is_dead(&self) -> bool {
+        matches!(self, Self::Transfer { dead: true, .. })
+    }
+}

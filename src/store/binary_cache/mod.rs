@@ -1,0 +1,311 @@
+//! Binary caches: archives and what is known of them, as files.
+//!
+//! | file | what |
+//! |---|---|
+//! | `nix-cache-info` | `StoreDir: DIR`, `WantMassQuery: 0|1`, `Priority: N`, a line each |
+//! | `HASHPART.narinfo` | what is known of a path, see [`crate::model::nar_info`]; stored last |
+//! | `nar/FILEHASH.nar[.SUFFIX]` | its archive, by the hash of the stored bytes |
+//! | `HASHPART.ls` | what is in it (`write-nar-listing`) |
+//! | `debuginfo/BUILDID.debug` | where debug information is (`index-debug-info`) |
+//! | `log/NAME.drv` | the log of a build |
+//! | `realisations/` | outputs of derivations that follow from their contents |
+//!
+//! What is common to all caches stands here; where the files lie is a
+//! [`Transport`].
+
+mod download;
+mod error;
+mod file;
+mod listing;
+mod options;
+pub mod transport;
+mod upload;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+pub use error::CacheError;
+pub use options::CacheOptions;
+use transport::{Presence, Staged, Transport};
+
+use super::error::{Result, StoreError};
+use super::transfer::{Item, NarSource, Receiver, Registrar, Store, Taken};
+use crate::model::{NarInfo, StoreDir, StorePath, nar_info};
+use crate::progress::Progress;
+use crate::sys::interrupt;
+use crate::sys::threads::{self, Permits};
+
+/// The file that makes a directory a cache.
+pub const CACHE_INFO: &str = "nix-cache-info";
+/// The types of files that are told to servers.
+pub const CACHE_INFO_TYPE: &str = "text/x-nix-cache-info";
+/// Of narinfos.
+pub const NARINFO_TYPE: &str = "text/x-nix-narinfo";
+/// Of archives.
+pub const NAR_TYPE: &str = "application/x-nix-nar";
+/// Longest `nix-cache-info` that is read.
+const MAX_CACHE_INFO: u64 = 64 * 1024;
+/// Narinfos that are stored together.
+const GATHERED: usize = 500;
+/// Bytes of archives after which those that are complete are stored anyway.
+const GATHERED_BYTES: u64 = 256 << 20;
+
+/// What a cache says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheInfo {
+    /// It is made for many questions.
+    pub want_mass_query: bool,
+    /// The lower, the earlier it is asked.
+    pub priority: i64,
+}
+
+/// A binary cache.
+pub struct BinaryCache {
+    transport: Box<dyn Transport>,
+    dir: StoreDir,
+    options: CacheOptions,
+    info: CacheInfo,
+    progress: Arc<dyn Progress>,
+    /// For what keeps a core busy.
+    cores: Permits,
+    /// For archives that are not small.
+    large: Permits,
+}
+
+impl BinaryCache {
+    /// Opens the cache in a directory; it is made where it is missing.
+    ///
+    /// # Errors
+    /// [`CacheError`].
+    pub fn open_directory(
+        root: PathBuf,
+        uri: String,
+        dir: StoreDir,
+        options: CacheOptions,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Self> {
+        let transport = file::FileTransport::open(root, uri, options.sync).map_err(CacheError::from)?;
+        Self::open(Box::new(transport), dir, options, progress)
+    }
+
+    fn open(
+        transport: Box<dyn Transport>,
+        dir: StoreDir,
+        options: CacheOptions,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Self> {
+        let info = CacheInfo { want_mass_query: false, priority: 50 };
+        let cores = threads::cores();
+        let (cores, large) = (Permits::new(cores), Permits::new(cores.max(4)));
+        let mut cache = Self { transport, dir, options, info, progress, cores, large };
+        cache.info = cache.read_cache_info()?;
+        Ok(cache)
+    }
+
+    /// What it says of itself, or what its URI says of it.
+    pub fn info(&self) -> CacheInfo {
+        CacheInfo {
+            want_mass_query: self.options.want_mass_query.unwrap_or(self.info.want_mass_query),
+            priority: self.options.priority.unwrap_or(self.info.priority),
+        }
+    }
+
+    /// The options it was opened with.
+    pub fn options(&self) -> &CacheOptions {
+        &self.options
+    }
+
+    fn read_cache_info(&self) -> std::result::Result<CacheInfo, CacheError> {
+        let mut info = self.info;
+        let uri = self.transport.uri();
+        let Some(text) = self.read_file(CACHE_INFO, MAX_CACHE_INFO)? else {
+            let text = format!("StoreDir: {}\n", self.dir.as_str());
+            let made = self.transport.put(CACHE_INFO, CACHE_INFO_TYPE, Staged::Memory(text.into_bytes()));
+            // One that can only be read needs none.
+            if let Err(error) = made {
+                self.progress.detail(&format!("'{uri}/{CACHE_INFO}' cannot be made: {error}"));
+            }
+            return Ok(info);
+        };
+        let text = String::from_utf8_lossy(&text);
+        for (key, value) in text.lines().filter_map(|line| line.split_once(':')) {
+            let value = value.trim();
+            let bad = |key| CacheError::CacheInfo { uri: uri.to_owned(), key, value: value.to_owned() };
+            match key {
+                "StoreDir" if value != self.dir.as_str() => {
+                    return Err(CacheError::StoreDir {
+                        uri: uri.to_owned(),
+                        found: value.to_owned(),
+                        wanted: self.dir.as_str().to_owned(),
+                    });
+                }
+                "WantMassQuery" => info.want_mass_query = value == "1",
+                "Priority" => info.priority = value.parse().map_err(|_| bad("Priority"))?,
+                _ => {}
+            }
+        }
+        Ok(info)
+    }
+
+    /// A small file, whole.
+    fn read_file(&self, name: &str, most: u64) -> std::result::Result<Option<Vec<u8>>, CacheError> {
+        let Some(body) = self.transport.get(name, 0)? else { return Ok(None) };
+        match file::read_small(body, most) {
+            Ok(data) => Ok(Some(data)),
+            Err(source) => {
+                interrupt::check()?;
+                Err(CacheError::Read { url: self.url(name), source })
+            }
+        }
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("{}/{name}", self.transport.uri())
+    }
+
+    /// What is known of the path with a hash part.
+    fn narinfo(&self, hash_part: &str) -> std::result::Result<Option<NarInfo>, CacheError> {
+        interrupt::check()?;
+        let file = format!("{hash_part}.narinfo");
+        let Some(text) = self.read_file(&file, nar_info::MAX_LEN)? else { return Ok(None) };
+        let uri = || self.transport.uri().to_owned();
+        let info = NarInfo::parse(&self.dir, &text).map_err(|source| CacheError::NarInfo {
+            file: file.clone(),
+            uri: uri(),
+            source,
+        })?;
+        if info.info.path.hash_part() != hash_part {
+            let (found, wanted) = (self.dir.print(&info.info.path), format!("{hash_part}-…"));
+            return Err(CacheError::OtherPath { file, uri: uri(), found, wanted });
+        }
+        Ok(Some(info))
+    }
+
+    fn item(&self, path: &StorePath) -> std::result::Result<Option<Item>, CacheError> {
+        self.progress.detail(&format!(
+            "querying info about '{}' on '{}'...",
+            self.dir.display(path),
+            self.transport.uri()
+        ));
+        let Some(NarInfo { info, file }) = self.narinfo(path.hash_part())? else { return Ok(None) };
+        if info.path != *path {
+            return Err(CacheError::OtherPath {
+                file: format!("{}.narinfo", path.hash_part()),
+                uri: self.transport.uri().to_owned(),
+                found: self.dir.print(&info.path),
+                wanted: self.dir.print(path),
+            });
+        }
+        Ok(Some(Item { info, file: Some(file) }))
+    }
+
+    /// Asks about many things at once; the answers come in their order.
+    fn ask<I: Sync, A: Send>(
+        &self,
+        about: &[I],
+        ask: impl Fn(&I) -> std::result::Result<A, CacheError> + Sync,
+    ) -> Result<Vec<A>> {
+        let next = AtomicUsize::new(0);
+        let answers: Mutex<Vec<(usize, A)>> = Mutex::new(Vec::with_capacity(about.len()));
+        threads::on_threads(self.transport.parallel().min(about.len()), || {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(one) = about.get(number) else { return Ok(()) };
+                let answer = ask(one).inspect_err(|_| next.store(about.len(), Ordering::Relaxed))?;
+                threads::locked(&answers).push((number, answer));
+            }
+        })
+        .map_err(|error: CacheError| StoreError::from(error))?;
+        let mut answers = answers.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        answers.sort_unstable_by_key(|(number, _)| *number);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    }
+
+    fn store_narinfos(&self, infos: &[NarInfo]) -> std::result::Result<(), CacheError> {
+        let name = |info: &NarInfo| format!("{}.narinfo", info.info.path.hash_part());
+        let files = infos.iter().map(|info| (name(info), info.print(&self.dir).into_bytes()));
+        self.transport.put_all(files.collect())
+    }
+}
+
+impl Store for BinaryCache {
+    fn uri(&self) -> String {
+        self.transport.uri().to_owned()
+    }
+
+    fn dir(&self) -> &StoreDir {
+        &self.dir
+    }
+
+    fn items(&self, paths: &[StorePath]) -> Result<Vec<Option<Item>>> {
+        self.ask(paths, |path| self.item(path))
+    }
+
+    fn valid(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
+        let found = self.ask(paths, |path| {
+            interrupt::check()?;
+            let found = self.transport.find(&format!("{}.narinfo", path.hash_part()))?;
+            Ok((found != Presence::Absent).then(|| path.clone()))
+        })?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    fn all(&self) -> Result<Vec<StorePath>> {
+        let parts = self.transport.hash_parts()?;
+        let parts = parts.ok_or_else(|| CacheError::Unlisted(self.transport.uri().to_owned()))?;
+        let infos = self.ask(&parts, |part| Ok(self.narinfo(part)?.map(|info| info.info.path)))?;
+        Ok(infos.into_iter().flatten().collect())
+    }
+
+    fn source(&self) -> Box<dyn NarSource + '_> {
+        Box::new(download::Reader(self))
+    }
+
+    fn parallel(&self) -> usize {
+        self.transport.parallel()
+    }
+
+    fn receiver(&self) -> Result<Receiver<'_>> {
+        Ok(Receiver {
+            taker: Box::new(upload::Uploader(self)),
+            registrar: Box::new(Gatherer { cache: self, infos: Vec::new(), bytes: 0 }),
+            parallel: self.transport.parallel(),
+        })
+    }
+
+    fn add_signatures(&self, signed: &[Item]) -> Result<()> {
+        let infos: Vec<NarInfo> = signed
+            .iter()
+            .filter_map(|item| Some(NarInfo { info: item.info.clone(), file: item.file.clone()? }))
+            .collect();
+        Ok(self.store_narinfos(&infos)?)
+    }
+
+    fn cache(&self) -> Option<&BinaryCache> {
+        Some(self)
+    }
+}
+
+/// Stores narinfos, many at a time where that is cheaper.
+struct Gatherer<'c> {
+    cache: &'c BinaryCache,
+    infos: Vec<NarInfo>,
+    bytes: u64,
+}
+
+impl Registrar for Gatherer<'_> {
+    fn register(&mut self, taken: Taken) -> Result<()> {
+        let Taken::Uploaded(info) = taken else { return Ok(()) };
+        self.bytes = self.bytes.saturating_add(info.file.size.unwrap_or(0));
+        self.infos.push(*info);
+        if self.infos.len() >= GATHERED || self.bytes >= GATHERED_BYTES { self.finish() } else { Ok(()) }
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.bytes = 0;
+        let infos = std::mem::take(&mut self.infos);
+        if infos.is_empty() { Ok(()) } else { Ok(self.cache.store_narinfos(&infos)?) }
+    }
+}

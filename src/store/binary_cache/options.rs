@@ -1,0 +1,45 @@
+//! How a binary cache is used: the parameters of its URI.
+
+use crate::model::signature::SecretKey;
+use crate::store::compression::Compression;
+
+/// The options of a cache.
+pub struct CacheOptions {
+    /// Of archives that are stored.
+    pub compression: Compression,
+    /// The format's own default where there is none.
+    pub level: Option<u32>,
+    /// Several threads for each archive.
+    pub parallel: bool,
+    /// A listing is stored beside each archive.
+    pub listing: bool,
+    /// Build ids of debug information are indexed.
+    pub debug_info: bool,
+    /// What is stored is signed with these.
+    pub secret_keys: Vec<SecretKey>,
+    /// Instead of what the cache says of itself.
+    pub priority: Option<i64>,
+    /// Likewise.
+    pub want_mass_query: Option<bool>,
+    /// As a substituter it needs no signatures.
+    pub trusted: bool,
+    /// Archives reach the disk before the narinfos that name them.
+    pub sync: bool,
+}
+
+impl Default for CacheOptions {
+    fn default() -> Self {
+        Self {
+            compression: Compression::Xz,
+            level: None,
+            parallel: false,
+            listing: false,
+            debug_info: false,
+            secret_keys: Vec::new(),
+            priority: None,
+            want_mass_query: None,
+            trusted: false,
+            sync: true,
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Storing archives in a cache: hashed, compressed and hashed again on their
+//! way into the file that they become.
+
+use std::ffi::CStr;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::listing::{BuildId, ListingText};
+use super::transport::{Presence, Stage, Staged};
+use super::{BinaryCache, CacheError, NAR_TYPE};
+use crate::model::{Hash, HashAlgorithm, HashFormat, NarFile, NarInfo, StorePath};
+use crate::nar::hashing::HashPipe;
+use crate::nar::listing::Listing;
+use crate::nar::writer::{NarWriter, Output};
+use crate::nar::{Contents, NarError, Sink};
+use crate::progress::Progress;
+use crate::store::compression::{Compression, Effort, Encoder};
+use crate::store::error::{Result, StoreError};
+use crate::store::transfer::{Fill, Item, NarTaker, Taken};
+use crate::sys::{interrupt, threads};
+
+/// Archives from this size on are compressed by all cores even if nobody asks.
+const LARGE: u64 = 16 << 20;
+const JSON_TYPE: &str = "application/json";
+
+pub(super) struct Uploader<'c>(pub &'c BinaryCache);
+
+impl NarTaker for Uploader<'_> {
+    fn take(&self, item: &Item, fill: Fill<'_>) -> Result<Taken> {
+        let cache = self.0;
+        let info = &item.info;
+        if let Some(file) = cache.stored_before(item)? {
+            return cache.uploaded(item, file);
+        }
+        let started = Instant::now();
+        let permit = cache.cores.acquire();
+        let archive = cache.archive(item, fill)?;
+        drop(permit);
+        super::super::error::check_nar(&cache.dir, info, archive.nar_hash, archive.nar_size)?;
+        let size = archive.data.len();
+        cache.progress.detail(&format!(
+            "copying path '{}' ({} bytes, compressed {:.1}% in {} ms) to binary cache",
+            cache.dir.display(&info.path),
+            archive.nar_size,
+            // Shown with one digit.
+            (1.0 - size as f64 / archive.nar_size as f64) * 100.0,
+            started.elapsed().as_millis()
+        ));
+        let file = NarFile {
+            url: nar_name(&archive.file_hash, cache.options.compression),
+            compression: cache.options.compression.name().to_owned(),
+            hash: Some(archive.file_hash),
+            size: Some(size),
+        };
+        if let Some((listing, build_ids)) = archive.listing {
+            cache.store_listing(&info.path, &file, listing, &build_ids)?;
+        }
+        // One of another size is what is left of something.
+        let found = cache.transport.find(&file.url)?;
+        if !matches!(found, Presence::Present(len) if len.is_none_or(|len| len == size)) {
+            cache.transport.put(&file.url, NAR_TYPE, archive.data)?;
+        }
+        cache.uploaded(item, file)
+    }
+
+    fn publish(&self, taken: Taken) -> Result<Option<Taken>> {
+        match taken {
+            Taken::Uploaded(info) if !self.0.transport.gathers() => {
+                self.0.store_narinfos(&[*info])?;
+                Ok(None)
+            }
+            taken => Ok(Some(taken)),
+        }
+    }
+}
+
+fn nar_name(hash: &Hash, compression: Compression) -> String {
+    format!("nar/{}.nar{}", hash.digits(HashFormat::Nix32), compression.suffix())
+}
+
+/// An archive that is ready to be stored.
+struct Archive {
+    nar_hash: Hash,
+    nar_size: u64,
+    file_hash: Hash,
+    data: Staged,
+    listing: Option<(String, Vec<BuildId>)>,
+}
+
+impl BinaryCache {
+    /// An uncompressed archive has the name that its hash gives it, so that one
+    /// from an earlier try is found before anything is read.
+    fn stored_before(&self, item: &Item) -> Result<Option<NarFile>> {
+        let info = &item.info;
+        if self.options.compression != Compression::None
+            || self.options.listing
+            || self.options.debug_info
+            || info.nar_hash.algorithm() != HashAlgorithm::Sha256
+        {
+            return Ok(None);
+        }
+        let url = nar_name(&info.nar_hash, Compression::None);
+        let found = self.transport.find(&url)?;
+        Ok((found == Presence::Present(Some(info.nar_size))).then(|| NarFile {
+            url,
+            compression: Compression::None.name().to_owned(),
+            hash: Some(info.nar_hash),
+            size: Some(info.nar_size),
+        }))
+    }
+
+    /// The narinfo of a path whose archive is stored.
+    fn uploaded(&self, item: &Item, file: NarFile) -> Result<Taken> {
+        let mut info = item.info.clone();
+        let fingerprint = info.fingerprint(&self.dir);
+        info.signatures.extend(self.options.secret_keys.iter().map(|key| key.sign(fingerprint.as_bytes())));
+        Ok(Taken::Uploaded(Box::new(NarInfo { info, file })))
+    }
+
+    fn archive(&self, item: &Item, fill: Fill<'_>) -> Result<Archive> {
+        let expected = item.info.nar_size;
+        let threads = if self.options.parallel || expected >= LARGE { threads::cores() } else { 1 };
+        let effort =
+            Effort { level: self.options.level, threads: u32::try_from(threads).unwrap_or(1), expected };
+        let compression = self.options.compression;
+        let stage = Stage::new(self.transport.staging());
+        let hashed = HashedStage {
+            hash: (compression != Compression::None).then(|| HashPipe::new(HashAlgorithm::Sha256)),
+            stage,
+        };
+        let failed = |source: io::Error| StoreError::from(CacheError::Option(source.to_string()));
+        let output = Pack {
+            hash: HashPipe::new(HashAlgorithm::Sha256)
+                .watched(Arc::clone(&self.progress) as Arc<dyn Progress>),
+            encoder: compression.encoder(effort, hashed).map_err(failed)?,
+        };
+        let writer = NarWriter::new(output)?;
+        let (pack, listing) = if self.options.listing || self.options.debug_info {
+            let mut text = ListingText::default();
+            let listing = Listing::of_archive(&mut text, Vec::new(), usize::MAX)?;
+            let mut both = Both { listing, writer };
+            fill(&mut both)?;
+            let pack = both.writer.into_output();
+            (pack, Some(text.finish()))
+        } else {
+            let mut writer = writer;
+            fill(&mut writer)?;
+            (writer.into_output(), None)
+        };
+        let (nar_hash, nar_size) = pack.hash.finish();
+        let staged = pack.encoder.finish().map_err(|error| StoreError::from(NarError::Write(error)))?;
+        let file_hash = staged.hash.map_or(nar_hash, |pipe| pipe.finish().0);
+        Ok(Archive { nar_hash, nar_size, file_hash, data: staged.stage.finish(), listing })
+    }
+
+    fn store_listing(
+        &self,
+        path: &StorePath,
+        file: &NarFile,
+        listing: String,
+        build_ids: &[BuildId],
+    ) -> std::result::Result<(), CacheError> {
+        if self.options.listing {
+            let name = format!("{}.ls", path.hash_part());
+            self.transport.put(&name, JSON_TYPE, Staged::Memory(listing.into_bytes()))?;
+        }
+        if !self.options.debug_info {
+            return Ok(());
+        }
+        for BuildId { id, member } in build_ids {
+            let name = format!("debuginfo/{id}.debug");
+            if self.transport.find(&name)? != Presence::Absent {
+                continue;
+            }
+            let text = serde_json::json!({"archive": format!("../{}", file.url), "member": member});
+            self.transport.put(&name, JSON_TYPE, Staged::Memory(text.to_string().into_bytes()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Hashes an archive and compresses it.
+struct Pack<'d> {
+    hash: HashPipe,
+    encoder: Encoder<HashedStage<'d>>,
+}
+
+impl Output for Pack<'_> {
+    fn write(&mut self, data: &[u8]) -> std::result::Result<(), NarError> {
+        self.hash.update(data);
+        self.encoder.write_all(data).map_err(NarError::Write)
+    }
+
+    fn contents(&mut self, contents: &mut dyn Contents) -> std::result::Result<(), NarError> {
+        while contents.remaining() > 0 {
+            interrupt::check()?;
+            let room = self.hash.room();
+            let count = contents.read(room)?;
+            self.encoder.write_all(&room[..count]).map_err(NarError::Write)?;
+            self.hash.filled(count);
+        }
+        Ok(())
+    }
+}
+
+/// Hashes what is stored, where that is not the archive itself.
+struct HashedStage<'d> {
+    hash: Option<HashPipe>,
+    stage: Stage<'d>,
+}
+
+impl Write for HashedStage<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if let Some(hash) = &mut self.hash {
+            hash.update(data);
+        }
+        self.stage.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Lists an archive while it is written.
+struct Both<'v, O: Output> {
+    listing: Listing<'v, ListingText>,
+    writer: NarWriter<O>,
+}
+
+impl<O: Output> Sink for Both<'_, O> {
+    fn enter_directory(&mut self) -> std::result::Result<(), NarError> {
+        self.listing.enter_directory()?;
+        self.writer.enter_directory()
+    }
+
+    fn entry(&mut self, name: &CStr) -> std::result::Result<(), NarError> {
+        self.listing.entry(name)?;
+        self.writer.entry(name)
+    }
+
+    fn leave_directory(&mut self) -> std::result::Result<(), NarError> {
+        self.listing.leave_directory()?;
+        self.writer.leave_directory()
+    }
+
+    fn regular(
+        &mut self,
+        executable: bool,
+        contents: &mut dyn Contents,
+    ) -> std::result::Result<(), NarError> {
+        self.listing.regular(executable, contents)?;
+        self.writer.regular(executable, contents)
+    }
+
+    fn symlink(&mut self, target: &CStr) -> std::result::Result<(), NarError> {
+        self.listing.symlink(target)?;
+        self.writer.symlink(target)
+    }
+}

@@ -1,0 +1,309 @@
+//! The compressions of archives in a binary cache.
+//!
+//! | name | suffix | default level | levels |
+//! |---|---|---|---|
+//! | `none` | | | |
+//! | `xz` | `.xz` | 6 | 0 … 9 |
+//! | `zstd` | `.zst` | 3 | 1 … 22 |
+//! | `bzip2` | `.bz2` | 9 | 0 … 9 |
+//! | `gzip` | | 6 | 0 … 9 |
+//! | `br` | `.br` | 11 | 0 … 11 |
+//! | `lz4` | `.lz4` | | |
+//! | `lzma`, `lzip` | , `.lzip` | (read only) | |
+//!
+//! `xz` and `zstd` can use several threads; what they write then has a few more
+//! bytes (xz: blocks of at least 8 MiB) and is read by every program.
+
+use std::io::{self, Read, Write};
+
+use liblzma::stream::{Check, MtStreamBuilder, Stream};
+
+/// Bytes of xz input that one thread compresses at least.
+const MIN_XZ_BLOCK: u64 = 8 << 20;
+/// And at most: three dictionaries of the default level.
+const MAX_XZ_BLOCK: u64 = 24 << 20;
+/// Memory that decoding xz may take: the largest dictionary of the format's
+/// presets, and a little more.
+const XZ_MEMORY: u64 = 80 << 20;
+/// Largest window of zstd that is read, as a power of two: 128 MiB, what its
+/// own program reads too.
+const ZSTD_WINDOW_LOG: u32 = 27;
+/// Bytes that decoders read at a time.
+const BUFFER: usize = 64 * 1024;
+
+/// A compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Stored as it is.
+    None,
+    /// `xz`.
+    Xz,
+    /// `zstd`.
+    Zstd,
+    /// `bzip2`.
+    Bzip2,
+    /// `gzip`.
+    Gzip,
+    /// Brotli.
+    Brotli,
+    /// LZ4 frames.
+    Lz4,
+    /// The format before `xz`.
+    Lzma,
+    /// `lzip`.
+    Lzip,
+}
+
+/// What to compress with.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// As the format counts; its default if there is none.
+    pub level: Option<u32>,
+    /// Threads, where the format can use several.
+    pub threads: u32,
+    /// Bytes to come, roughly.
+    pub expected: u64,
+}
+
+impl Compression {
+    const NAMES: [(&'static str, Self, &'static str); 9] = [
+        ("none", Self::None, ""),
+        ("xz", Self::Xz, ".xz"),
+        ("zstd", Self::Zstd, ".zst"),
+        ("bzip2", Self::Bzip2, ".bz2"),
+        ("gzip", Self::Gzip, ""),
+        ("br", Self::Brotli, ".br"),
+        ("lz4", Self::Lz4, ".lz4"),
+        ("lzma", Self::Lzma, ""),
+        ("lzip", Self::Lzip, ".lzip"),
+    ];
+
+    /// The compression with a name in a narinfo or a store URI.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, ..)| *known == name).map(|(_, compression, _)| *compression)
+    }
+
+    fn row(self) -> (&'static str, &'static str) {
+        let row = Self::NAMES.iter().find(|(_, compression, _)| *compression == self);
+        row.map_or(("none", ""), |(name, _, suffix)| (name, suffix))
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// What the names of its files end in.
+    pub fn suffix(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Begins to compress into `output`.
+    ///
+    /// # Errors
+    /// A level that the format does not have; a format that is only read.
+    pub fn encoder<W: Write>(self, effort: Effort, output: W) -> io::Result<Encoder<W>> {
+        let level = |default: u32, most: u32| match effort.level {
+            None => Ok(default),
+            Some(level) if level <= most => Ok(level),
+            Some(_) => Err(invalid("failed to compress (compression-level invalid)")),
+        };
+        Ok(match self {
+            Self::None => Encoder::None(output),
+            Self::Xz => {
+                let level = level(6, 9)?;
+                let stream = if effort.threads > 1 && effort.expected > 2 * MIN_XZ_BLOCK {
+                    let share = effort.expected / u64::from(effort.threads);
+                    MtStreamBuilder::new()
+                        .threads(effort.threads)
+                        .preset(level)
+                        .check(Check::Crc64)
+                        .block_size(share.clamp(MIN_XZ_BLOCK, MAX_XZ_BLOCK))
+                        .encoder()
+                } else {
+                    Stream::new_easy_encoder(level, Check::Crc64)
+                };
+                Encoder::Xz(liblzma::write::XzEncoder::new_stream(output, stream?))
+            }
+            Self::Zstd => {
+                let level = level(3, 22)
+                    .map_err(|_| invalid("failed to compress (compression-level out of range)"))?;
+                // At most 22.
+                let mut encoder = zstd::Encoder::new(output, level as i32)?;
+                encoder.include_checksum(true)?;
+                if effort.threads > 1 {
+                    encoder.multithread(effort.threads)?;
+                }
+                Encoder::Zstd(encoder)
+            }
+            Self::Bzip2 => {
+                let level = bzip2::Compression::new(level(9, 9)?.max(1));
+                Encoder::Bzip2(bzip2::write::BzEncoder::new(output, level))
+            }
+            Self::Gzip => {
+                let level = flate2::Compression::new(level(6, 9)?);
+                Encoder::Gzip(flate2::write::GzEncoder::new(output, level))
+            }
+            Self::Brotli => {
+                let level = level(11, 11)?;
+                Encoder::Brotli(Box::new(brotli::CompressorWriter::new(output, BUFFER, level, 22)))
+            }
+            Self::Lz4 => {
+                let info = lz4_flex::frame::FrameInfo::new()
+                    .block_size(lz4_flex::frame::BlockSize::Max4MB)
+                    .content_checksum(true);
+                Encoder::Lz4(lz4_flex::frame::FrameEncoder::with_frame_info(info, output))
+            }
+            Self::Lzma | Self::Lzip => {
+                return Err(invalid("this version of Nival reads this compression and does not write it"));
+            }
+        })
+    }
+
+    /// What `input` decompresses to. The compressed bytes end where the input
+    /// ends.
+    ///
+    /// # Errors
+    /// None for the beginning; bad data is an error of reading.
+    pub fn decoder<'r>(self, input: impl Read + Send + 'r) -> io::Result<Box<dyn Read + Send + 'r>> {
+        let buffered = io::BufReader::with_capacity(BUFFER, input);
+        Ok(match self {
+            Self::None => Box::new(buffered.into_inner()),
+            Self::Xz => {
+                let stream = Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
+                Box::new(liblzma::bufread::XzDecoder::new_stream(buffered, stream))
+            }
+            Self::Lzma => {
+                let stream = Stream::new_lzma_decoder(XZ_MEMORY)?;
+                Box::new(liblzma::bufread::XzDecoder::new_stream(buffered, stream))
+            }
+            Self::Lzip => {
+                let stream = Stream::new_lzip_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
+                Box::new(liblzma::bufread::XzDecoder::new_stream(buffered, stream))
+            }
+            Self::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(buffered)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                Box::new(decoder)
+            }
+            Self::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(buffered)),
+            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered)),
+            Self::Brotli => Box::new(brotli::Decompressor::new(buffered, BUFFER)),
+            Self::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(buffered)),
+        })
+    }
+}
+
+fn invalid(message: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+/// Compresses what is written to it.
+pub enum Encoder<W: Write> {
+    /// As it is.
+    None(W),
+    /// `xz`.
+    Xz(liblzma::write::XzEncoder<W>),
+    /// `zstd`.
+    Zstd(zstd::Encoder<'static, W>),
+    /// `bzip2`.
+    Bzip2(bzip2::write::BzEncoder<W>),
+    /// `gzip`.
+    Gzip(flate2::write::GzEncoder<W>),
+    /// Brotli.
+    Brotli(Box<brotli::CompressorWriter<W>>),
+    /// LZ4.
+    Lz4(lz4_flex::frame::FrameEncoder<W>),
+}
+
+impl<W: Write> Encoder<W> {
+    /// Writes what is left and gives the output back.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn finish(self) -> io::Result<W> {
+        match self {
+            Self::None(output) => Ok(output),
+            Self::Xz(encoder) => encoder.finish(),
+            Self::Zstd(encoder) => encoder.finish(),
+            Self::Bzip2(encoder) => encoder.finish(),
+            Self::Gzip(encoder) => encoder.finish(),
+            Self::Brotli(mut encoder) => {
+                encoder.flush()?;
+                Ok(encoder.into_inner())
+            }
+            Self::Lz4(encoder) => encoder.finish().map_err(io::Error::other),
+        }
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::None(output) => output.write(data),
+            Self::Xz(encoder) => encoder.write(data),
+            Self::Zstd(encoder) => encoder.write(data),
+            Self::Bzip2(encoder) => encoder.write(data),
+            Self::Gzip(encoder) => encoder.write(data),
+            Self::Brotli(encoder) => encoder.write(data),
+            Self::Lz4(encoder) => encoder.write(data),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // Compressed data goes on when there is enough of it.
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn compress(compression: Compression, effort: Effort, data: &[u8]) -> Vec<u8> {
+        let mut encoder = compression.encoder(effort, Vec::new()).unwrap();
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn there_and_back() {
+        let data: Vec<u8> = (0..3_000_000u32).flat_map(|i| (i / 7 % 1000).to_le_bytes()).collect();
+        for (name, compression, _) in Compression::NAMES {
+            if matches!(compression, Compression::Lzma | Compression::Lzip) {
+                continue;
+            }
+            let few = &data[..if name == "br" { 100_000 } else { 1_000_000 }];
+            for (threads, data) in [(1, few), (1, &[][..]), (2, few)] {
+                let effort = Effort { level: None, threads, expected: data.len() as u64 };
+                let packed = compress(compression, effort, data);
+                let mut unpacked = Vec::new();
+                compression.decoder(packed.as_slice()).unwrap().read_to_end(&mut unpacked).unwrap();
+                assert!(unpacked == data, "{name}");
+                // Cut off, it is an error and not a shorter text.
+                if !packed.is_empty() && name != "none" {
+                    let cut = &packed[..packed.len() - 1];
+                    let result = compression.decoder(cut).unwrap().read_to_end(&mut Vec::new());
+                    assert!(result.is_err(), "{name}");
+                }
+            }
+        }
+        let many = Effort { level: Some(1), threads: 2, expected: 20 << 20 };
+        let big = data.repeat(2);
+        for compression in [Compression::Xz, Compression::Zstd] {
+            let packed = compress(compression, many, &big);
+            let mut unpacked = Vec::new();
+            compression.decoder(packed.as_slice()).unwrap().read_to_end(&mut unpacked).unwrap();
+            assert!(unpacked == big);
+        }
+    }
+
+    #[test]
+    fn levels_have_limits() {
+        for (name, level) in [("xz", 10), ("gzip", 10), ("bzip2", 10), ("zstd", 23), ("br", 12)] {
+            let effort = Effort { level: Some(level), threads: 1, expected: 0 };
+            assert!(Compression::parse(name).unwrap().encoder(effort, Vec::new()).is_err(), "{name}");
+        }
+    }
+}

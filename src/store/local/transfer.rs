@@ -1,0 +1,165 @@
+//! The local store as one that paths are copied from and to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::add::OneFile;
+use super::batch::{Batch, Intake};
+use super::ingest::Hashes;
+use super::{Layout, LocalStore};
+use crate::model::path_info::is_verifiable;
+use crate::model::{ContentAddressMethod, StoreDir, StorePath};
+use crate::nar::{Sink, dump};
+use crate::progress::Progress;
+use crate::store::error::{Result, StoreError, check_nar};
+use crate::store::transfer::{Fill, Item, NarSource, NarTaker, Receiver, Registrar, Store, Taken};
+use crate::sys::threads;
+
+/// Bytes of a tree that are held in memory: many are on their way at once.
+const HELD: usize = 256 * 1024;
+/// Archives from this size on are hashed on a thread of their own.
+const LARGE: u64 = 4 << 20;
+
+impl Store for LocalStore {
+    fn uri(&self) -> String {
+        "local".to_owned()
+    }
+
+    fn dir(&self) -> &StoreDir {
+        LocalStore::dir(self)
+    }
+
+    fn items(&self, paths: &[StorePath]) -> Result<Vec<Option<Item>>> {
+        let db = self.db();
+        let item = |path| Ok(db.path_info(path)?.map(|info| Item { info, file: None }));
+        db.snapshot(|| paths.iter().map(item).collect())
+    }
+
+    fn valid(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
+        // With a root first, no collection comes in between.
+        if !self.is_read_only() {
+            self.add_temp_roots(&paths.iter().collect::<Vec<_>>())?;
+        }
+        let db = self.db();
+        db.snapshot(|| {
+            let mut valid = BTreeSet::new();
+            for path in paths {
+                if db.is_valid(path)? {
+                    valid.insert(path.clone());
+                }
+            }
+            Ok(valid)
+        })
+    }
+
+    fn all(&self) -> Result<Vec<StorePath>> {
+        let mut all = Vec::new();
+        let dir = self.dir();
+        self.db().each_name(|_, path| all.extend(dir.parse(path).ok()))?;
+        Ok(all)
+    }
+
+    fn source(&self) -> Box<dyn NarSource + '_> {
+        Box::new(Trees { layout: self.layout().clone() })
+    }
+
+    fn parallel(&self) -> usize {
+        threads::cores()
+    }
+
+    fn receiver(&self) -> Result<Receiver<'_>> {
+        let intake = self.intake(HELD)?;
+        Ok(Receiver {
+            taker: Box::new(Taker { intake, dir: self.dir().clone(), watcher: self.watcher() }),
+            registrar: Box::new(Rows { batch: self.batch() }),
+            parallel: threads::cores(),
+        })
+    }
+
+    fn add_signatures(&self, signed: &[Item]) -> Result<()> {
+        self.write(|writer| {
+            signed.iter().try_for_each(|item| match writer.id_of(&item.info.path)? {
+                Some(id) => writer.update(id, &item.info),
+                None => Ok(()),
+            })
+        })
+    }
+
+    fn local(&self) -> Option<&LocalStore> {
+        Some(self)
+    }
+}
+
+/// The trees of the store.
+struct Trees {
+    layout: Layout,
+}
+
+impl NarSource for Trees {
+    fn read(&self, item: &Item, sink: &mut dyn Sink) -> Result<()> {
+        Ok(dump::walk(&self.layout.real_path(&item.info.path), sink)?)
+    }
+}
+
+struct Taker {
+    intake: Intake,
+    dir: StoreDir,
+    watcher: Arc<dyn Progress>,
+}
+
+impl NarTaker for Taker {
+    fn take(&self, item: &Item, fill: Fill<'_>) -> Result<Taken> {
+        let info = &item.info;
+        // The hash that its content address is made of.
+        let algorithm = info.ca.as_ref().map(|ca| ca.hash.algorithm());
+        let archive = info.ca.as_ref().is_none_or(|ca| ca.method == ContentAddressMethod::NixArchive);
+        let hashes = match info.nar_size < LARGE {
+            true => Hashes::without_thread(algorithm.filter(|_| archive), Arc::clone(&self.watcher)),
+            false => Hashes::new(algorithm.filter(|_| archive), Arc::clone(&self.watcher)),
+        };
+        let (ingested, mut incoming, flat) = self.intake.take_in(hashes, |sink| match algorithm {
+            Some(algorithm) if !archive => {
+                let mut file = OneFile::new(sink, algorithm);
+                fill(&mut file)?;
+                Ok(Some(file.finish()))
+            }
+            _ => Ok(fill(sink).map(|()| None)?),
+        })?;
+        check_nar(&self.dir, info, ingested.nar_hash, ingested.nar_size)?;
+        let found = flat.or(ingested.other).unwrap_or(ingested.nar_hash);
+        if let Some(ca) = &info.ca
+            && is_verifiable(info)
+            && ca.hash != found
+        {
+            return Err(StoreError::ContentAddress { path: self.dir.print(&info.path), ca: ca.to_string() });
+        }
+        let mut info = info.clone();
+        (info.nar_hash, info.nar_size) = (ingested.nar_hash, ingested.nar_size);
+        // Built elsewhere.
+        info.ultimate = false;
+        if incoming.held_bytes() > HELD / 2 {
+            incoming.settle()?;
+        }
+        Ok(Taken::Tree(Box::new((incoming, info))))
+    }
+
+    fn publish(&self, taken: Taken) -> Result<Option<Taken>> {
+        Ok(Some(taken))
+    }
+}
+
+struct Rows<'s> {
+    batch: Batch<'s>,
+}
+
+impl Registrar for Rows<'_> {
+    fn register(&mut self, taken: Taken) -> Result<()> {
+        let Taken::Tree(tree) = taken else { return Ok(()) };
+        let (incoming, info) = *tree;
+        self.batch.add(incoming, info)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.batch.flush()
+    }
+}

@@ -1,0 +1,148 @@
+//! What copying needs of a store.
+//!
+//! A store belongs to one thread; what moves archives between two of them is
+//! shared by many:
+//!
+//! ```text
+//! Store::source   → NarSource::read ─┐ many threads
+//! Store::receiver → NarTaker::take  ←┘ at once
+//!                   NarTaker::publish   likewise, when all references are there
+//!                   Registrar::register the store's own thread, in that order
+//! ```
+
+use std::collections::BTreeSet;
+
+use super::binary_cache::BinaryCache;
+use super::error::Result;
+use super::local::LocalStore;
+use super::local::batch::Incoming;
+use crate::model::{NarFile, NarInfo, StoreDir, StorePath, ValidPathInfo};
+use crate::nar::{NarError, Sink};
+
+/// A path, and what its store knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The metadata.
+    pub info: ValidPathInfo,
+    /// The stored archive, where there is one.
+    pub file: Option<NarFile>,
+}
+
+/// Fills a sink with the archive of a path.
+pub type Fill<'f> = &'f mut dyn FnMut(&mut dyn Sink) -> std::result::Result<(), NarError>;
+
+/// Reads archives, on any thread.
+pub trait NarSource: Send + Sync {
+    /// Tells a sink of the archive of a path. Whoever takes it checks hash and
+    /// size.
+    ///
+    /// # Errors
+    /// Those of the store and of the sink.
+    fn read(&self, item: &Item, sink: &mut dyn Sink) -> Result<()>;
+}
+
+/// A path that is complete, but not to be seen yet.
+pub enum Taken {
+    /// A tree for a local store.
+    Tree(Box<(Incoming, ValidPathInfo)>),
+    /// A cache has its archive.
+    Uploaded(Box<NarInfo>),
+}
+
+/// Takes archives, on any thread.
+pub trait NarTaker: Send + Sync {
+    /// Takes the archive that `fill` tells of, and makes sure that it is what
+    /// the metadata says.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`]; nothing is then left of it.
+    fn take(&self, item: &Item, fill: Fill<'_>) -> Result<Taken>;
+
+    /// Makes a path visible; whatever it refers to is. A path that only the
+    /// store's own thread can make visible comes back.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`].
+    fn publish(&self, taken: Taken) -> Result<Option<Taken>>;
+}
+
+/// Makes paths visible, on the store's own thread.
+pub trait Registrar {
+    /// Takes a path over whose references were taken over before.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`].
+    fn register(&mut self, taken: Taken) -> Result<()>;
+
+    /// Makes everything visible that was taken over.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`].
+    fn finish(&mut self) -> Result<()>;
+}
+
+/// Where copied paths go.
+pub struct Receiver<'s> {
+    /// For all threads.
+    pub taker: Box<dyn NarTaker + 's>,
+    /// For the one of the store.
+    pub registrar: Box<dyn Registrar + 's>,
+    /// Archives that are worth being on their way at the same time.
+    pub parallel: usize,
+}
+
+/// A store that paths can be copied from and to.
+pub trait Store {
+    /// Its name in messages.
+    fn uri(&self) -> String;
+
+    /// The directory its paths are named by.
+    fn dir(&self) -> &StoreDir;
+
+    /// What is known of each of the paths that is valid, in their order.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`].
+    fn items(&self, paths: &[StorePath]) -> Result<Vec<Option<Item>>>;
+
+    /// Those of the paths that are valid.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`].
+    fn valid(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>>;
+
+    /// All valid paths.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`]; also for stores that cannot list them.
+    fn all(&self) -> Result<Vec<StorePath>>;
+
+    /// What reads its archives.
+    fn source(&self) -> Box<dyn NarSource + '_>;
+
+    /// Archives that are worth being read at the same time.
+    fn parallel(&self) -> usize;
+
+    /// Begins to take paths in.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`].
+    fn receiver(&self) -> Result<Receiver<'_>>;
+
+    /// Adds signatures to valid paths.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`].
+    fn add_signatures(&self, signed: &[Item]) -> Result<()>;
+
+    /// The local store, if this is one: it knows closures and roots, and what
+    /// it has it has with all references.
+    fn local(&self) -> Option<&LocalStore> {
+        None
+    }
+
+    /// The binary cache, if this is one.
+    fn cache(&self) -> Option<&BinaryCache> {
+        None
+    }
+}

@@ -1,0 +1,216 @@
+//! `nix copy` between local stores and binary caches in directories.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::common::{Outcome, Side, World};
+use crate::data;
+
+const SIDES: [Side; 2] = [Side::Nival, Side::Reference];
+/// Compressions that both sides write.
+const COMPRESSIONS: [&str; 7] = ["none", "xz", "zstd", "bzip2", "br", "gzip", "lz4"];
+
+/// A store with [`data::sample`], signed by a key that this world trusts.
+struct Signed {
+    world: World,
+    paths: Vec<String>,
+}
+
+fn signed() -> Option<Signed> {
+    let world = World::with_reference()?;
+    let paths = data::sample(&world);
+    let secret = world.nival("nix", &["key", "generate-secret", "--key-name", "test-1"]);
+    world.write("secret", &secret.ok().stdout);
+    let public =
+        world.run_with_input(Side::Nival, "nix", &["key", "convert-secret-to-public"], &secret.stdout);
+    let conf = std::fs::read_to_string(world.path("etc/nix.conf")).unwrap();
+    world.write("etc/nix.conf", format!("{conf}trusted-public-keys = {}\n", public.ok().text()));
+    Some(Signed { world, paths })
+}
+
+impl Signed {
+    fn copy(&self, side: Side, args: &[&str]) -> Outcome {
+        let args: Vec<&str> = std::iter::once("copy").chain(args.iter().copied()).collect();
+        self.world.run(side, "nix", &args)
+    }
+
+    fn cache(&self, name: &str, parameters: &str) -> String {
+        format!("file://{}?secret-key={}&{parameters}", self.world.text(name), self.world.text("secret"))
+    }
+
+    fn all(&self) -> Vec<&str> {
+        self.paths.iter().map(String::as_str).collect()
+    }
+
+    /// The files of a cache, but the archives by their names only.
+    fn files(&self, name: &str) -> BTreeMap<String, String> {
+        let root = self.world.path(name);
+        let mut files = BTreeMap::new();
+        let mut waiting = vec![root.clone()];
+        while let Some(dir) = waiting.pop() {
+            for entry in std::fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    waiting.push(path);
+                    continue;
+                }
+                let short = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                let text = match short.starts_with("nar/") {
+                    true => String::new(),
+                    false => std::fs::read_to_string(&path).unwrap(),
+                };
+                files.insert(short, text);
+            }
+        }
+        files
+    }
+
+    /// Checks that a chroot store has all paths, with their signatures.
+    fn assert_arrived(&self, root: &str) {
+        let store = self.world.text(root);
+        for side in SIDES {
+            let args = ["store", "verify", "--store", &store, "--all"];
+            let verified = self.world.run(side, "nix", &args);
+            assert_eq!(verified.ok().stdout, b"");
+        }
+        let info = |side, store: &str| {
+            let args = ["path-info", "--json", "--json-format", "1", "--all", "--store", store];
+            let text = self.world.run(side, "nix", &args).ok().text().to_owned();
+            let mut all: serde_json::Value = serde_json::from_str(&text).unwrap();
+            for (_, info) in all.as_object_mut().unwrap() {
+                let info = info.as_object_mut().unwrap();
+                info.remove("registrationTime");
+                info.remove("ultimate");
+                info.remove("signatures");
+            }
+            all
+        };
+        let there = info(Side::Nival, &store);
+        assert_eq!(there, info(Side::Reference, &store));
+        assert_eq!(there, info(Side::Nival, ""));
+        assert!(there.as_object().unwrap().len() >= self.paths.len());
+    }
+}
+
+#[test]
+fn caches_of_either_side_are_read_by_the_other() {
+    let Some(signed) = signed() else { return };
+    for compression in COMPRESSIONS {
+        for (writer, reader) in [SIDES, [SIDES[1], SIDES[0]], [SIDES[0]; 2]].map(|[a, b]| (a, b)) {
+            let name = format!("{compression}-{writer:?}-{reader:?}");
+            let cache = signed.cache(&format!("cache-{name}"), &format!("compression={compression}"));
+            let mut args = vec!["--to", &cache];
+            args.extend(signed.all());
+            signed.copy(writer, &args).ok();
+            let (plain, root) = (cache.split('?').next().unwrap(), signed.world.text(format!("root-{name}")));
+            let mut args = vec!["--from", plain, "--to", &root];
+            args.extend(signed.all());
+            let outcome = signed.copy(reader, &args);
+            assert!(outcome.ok().stderr.starts_with("copying "), "{}", outcome.stderr);
+            signed.assert_arrived(&format!("root-{name}"));
+            // Nothing is left to do, in either direction.
+            assert_eq!(signed.copy(reader, &args).ok().stderr, "copying 0 paths...\n");
+        }
+    }
+}
+
+#[test]
+fn caches_without_compression_are_equal() {
+    let Some(signed) = signed() else { return };
+    let extra = "compression=none&write-nar-listing=true&index-debug-info=true";
+    signed.world.write(
+        "src/debug/lib/debug/.build-id/ab/cdef0123456789cdef0123456789cdef012345.debug",
+        "debug information",
+    );
+    signed.world.write("src/debug/lib/debug/.build-id/ab/short.debug", "x");
+    signed.world.write("src/debug/we \"ird\"\u{e9}", "x");
+    let debug = signed.world.nix_store(&["--add", &signed.world.text("src/debug")]).line();
+    let stderr = SIDES.map(|side| {
+        let cache = signed.cache(&format!("{side:?}"), extra);
+        let mut args = vec!["--to", &cache, &debug];
+        args.extend(signed.all());
+        signed.copy(side, &args).ok().stderr.replace(&format!("{side:?}"), "SIDE")
+    });
+    let lines = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(lines(&stderr[0]), lines(&stderr[1]));
+    let [ours, theirs] = SIDES.map(|side| signed.files(&format!("{side:?}")));
+    assert_eq!(ours, theirs);
+    assert!(ours.keys().any(|name| name.starts_with("debuginfo/abcdef")), "{ours:?}");
+    assert!(ours.keys().filter(|name| name.ends_with(".ls")).count() > 5);
+    // The same bytes and modes, too.
+    let args = ["-r".to_owned(), signed.world.text("Nival"), signed.world.text("Reference")];
+    let differ = std::process::Command::new("diff").args(args).output().unwrap();
+    assert!(differ.status.success(), "{}", String::from_utf8_lossy(&differ.stdout));
+    let modes = |name: &str| {
+        let tree = data::metadata(&signed.world.path(name));
+        tree.into_iter()
+            .map(|(path, text)| (path, text.split(' ').next().unwrap().to_owned()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(modes("Nival"), modes("Reference"));
+}
+
+#[test]
+fn local_stores_copy_to_each_other() {
+    let Some(signed) = signed() else { return };
+    let all = signed.all();
+    let key = signed.world.text("secret");
+    let sign: Vec<&str> = ["store", "sign", "-k", &key].into_iter().chain(all.iter().copied()).collect();
+    signed.world.nival("nix", &sign).ok();
+    for (number, side) in SIDES.into_iter().enumerate() {
+        let root = signed.world.text(format!("root{number}"));
+        let mut args = vec!["--to", &root];
+        args.extend(&all);
+        let outcome = signed.copy(side, &args);
+        assert!(outcome.ok().stderr.contains("to 'local'..."), "{}", outcome.stderr);
+        signed.assert_arrived(&format!("root{number}"));
+    }
+    // Back into an empty store of the same world, from the chroot store.
+    data::set_aside(&signed.world, 1);
+    let root = signed.world.text("root0");
+    let mut args = vec!["--from", &root];
+    args.extend(&all);
+    signed.copy(Side::Nival, &args).ok();
+    data::assert_sound(&signed.world);
+}
+
+#[test]
+fn what_nobody_vouches_for_is_refused() {
+    let Some(signed) = signed() else { return };
+    let cache = format!("file://{}?compression=none", signed.world.text("unsigned"));
+    let mut args = vec!["--to", &cache];
+    args.extend(signed.all());
+    signed.copy(Side::Nival, &args).ok();
+    let plain = cache.split('?').next().unwrap();
+    let first_lines = SIDES.map(|side| {
+        let root = signed.world.text(format!("{side:?}"));
+        let mut args = vec!["--from", plain, "--to", &root];
+        args.extend(signed.all());
+        let outcome = signed.copy(side, &args);
+        assert_eq!(outcome.status, 1);
+        let lines: Vec<String> = outcome.stderr.lines().map(str::to_owned).collect();
+        let there = data::names(&Path::new(&root).join("nix/store"));
+        assert!(side == Side::Reference || there.iter().all(|name| name == ".links"), "{side:?}: {there:?}");
+        if side == Side::Nival {
+            assert!(outcome.stderr.contains("trusts (trusted-public-keys): test-1"), "{}", outcome.stderr);
+        }
+        // The other says so when it comes to the path.
+        lines.into_iter().find(|line| line.starts_with("error: ")).unwrap()
+    });
+    assert_eq!(first_lines[0], first_lines[1]);
+    for extra in [&["--no-check-sigs"][..], &["--option", "require-sigs", "false"]] {
+        let root = signed.world.text(format!("root-{}", extra.len()));
+        let mut args = vec!["--from", plain, "--to", &root];
+        args.extend(extra);
+        args.extend(signed.all());
+        signed.copy(Side::Nival, &args).ok();
+    }
+    let root = format!("{}?require-sigs=false", signed.world.text("root-3"));
+    let mut args = vec!["--from", plain, "--to", &root];
+    args.extend(signed.all());
+    signed.copy(Side::Nival, &args).ok();
+}
