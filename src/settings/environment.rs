@@ -154,6 +154,18 @@ impl Environment {
         }
     }
 
+    /// The user's directory for what can be had again: NIX_CACHE_HOME, else
+    /// XDG_CACHE_HOME/nix, else ~/.cache/nix.
+    pub fn cache_home(&self, home: Option<&Path>) -> Option<PathBuf> {
+        if let Some(dir) = self.non_empty("NIX_CACHE_HOME") {
+            return Some(PathBuf::from(dir));
+        }
+        match self.non_empty("XDG_CACHE_HOME") {
+            Some(dir) => Some(Path::new(dir).join("nix")),
+            None => home.map(|home| home.join(".cache/nix")),
+        }
+    }
+
     /// The elements of NIX_PATH, if it is set; then it replaces `nix-path` from all files.
     ///
     /// A colon after `flake` or `channel`, or in the `://` of certain URLs, does not separate.

@@ -1,8 +1,11 @@
 //! From a store's URI to the store: the one place that knows all kinds.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::binary_cache::disk_cache::Lifetimes;
+use super::binary_cache::http::client::HttpSettings;
 use super::binary_cache::{BinaryCache, CacheOptions};
 use super::compression::Compression;
 use super::error::{Result, StoreError};
@@ -35,6 +38,12 @@ pub fn open(
             let cache = BinaryCache::open_directory(root, shown, dir, options, progress)?;
             Ok((Box::new(cache), warnings))
         }
+        "http" | "https" => {
+            let shown = format!("{scheme}://{}", rest.trim_end_matches('/'));
+            let (dir, options, warnings) = cache_options(uri, around, &[])?;
+            let cache = BinaryCache::open_http(&shown, http_settings(around), dir, options, progress)?;
+            Ok((Box::new(cache), warnings))
+        }
         _ => Err(uri::unopenable(scheme)),
     }
 }
@@ -47,6 +56,14 @@ fn cache_options(
 ) -> Result<(StoreDir, CacheOptions, Vec<String>)> {
     let mut warnings = Vec::new();
     let mut options = CacheOptions { sync: around.settings.sync_store_paths(), ..CacheOptions::default() };
+    let settings = around.settings;
+    let lifetimes = Lifetimes {
+        meta: settings.narinfo_cache_meta_ttl(),
+        positive: settings.narinfo_cache_positive_ttl(),
+        negative: settings.narinfo_cache_negative_ttl(),
+    };
+    let home = around.machine.home(around.environment).0;
+    options.memory = around.environment.cache_home(home.as_deref()).map(|dir| (dir, lifetimes));
     let dirs = around.environment.directories().map_err(|error| StoreError::Uri(error.to_string()))?;
     let mut store = dirs.store.to_string_lossy().into_owned();
     for (name, value) in &uri.parameters {
@@ -87,6 +104,27 @@ fn cache_options(
     let dir = StoreDir::new(&store)
         .map_err(|dir| StoreError::Uri(format!("'{dir}' cannot be a store directory")))?;
     Ok((dir, options, warnings))
+}
+
+/// How requests are made, by the settings.
+fn http_settings(around: &Surroundings<'_>) -> HttpSettings {
+    let settings = around.settings;
+    let seconds = |count: u64| (count > 0).then(|| Duration::from_secs(count));
+    let suffix = match settings.user_agent_suffix() {
+        "" => String::new(),
+        suffix => format!(" {suffix}"),
+    };
+    let certificates = settings.ssl_cert_file().map(Path::to_owned);
+    HttpSettings {
+        connect_timeout: seconds(settings.connect_timeout()),
+        stall: seconds(settings.stalled_download_timeout()).unwrap_or(Duration::from_secs(300)),
+        attempts: settings.download_attempts(),
+        connections: usize::try_from(settings.http_connections()).unwrap_or(0),
+        http2: settings.http2(),
+        certificates: certificates.filter(|file| file.exists()),
+        netrc: PathBuf::from(settings.netrc_file()),
+        user_agent: format!("Nival/{}{suffix}", env!("CARGO_PKG_VERSION")),
+    }
 }
 
 fn secret_key(file: &str) -> Result<SecretKey> {

@@ -10,10 +10,12 @@
 
 mod common;
 mod data;
+mod servers;
 
 mod test_architecture;
 mod test_collect_garbage;
 mod test_copy;
+mod test_copy_http;
 mod test_full_disk;
 mod test_gc;
 mod test_gc_liveness;

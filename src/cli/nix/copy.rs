@@ -114,8 +114,9 @@ impl Copy {
         }
         roots.sort_unstable();
         roots.dedup();
-        let valid = source.valid(&roots)?;
-        let missing: Vec<&StorePath> = roots.iter().filter(|path| !valid.contains(*path)).collect();
+        let known = source.items(&roots)?;
+        let missing: Vec<&StorePath> =
+            roots.iter().zip(&known).filter(|(_, item)| item.is_none()).map(|(path, _)| path).collect();
         if let Some(first) = missing.first() {
             context.ui.problem("don't know how to build these paths:");
             for path in &missing {

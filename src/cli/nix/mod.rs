@@ -45,9 +45,28 @@ use super::ui::Out;
 use table::Row;
 use words::{Word, Words};
 
-/// Switches of every subcommand that change nothing here: nothing is fetched
-/// and then kept for a time.
-const WITHOUT_EFFECT: &[&str] = &["--offline", "--refresh", "--no-net"];
+/// Switches of every subcommand, and the settings they stand for: what was
+/// fetched before does not count any more, or nothing else is to be fetched.
+const NETWORK_SWITCHES: &[(&str, &[(&str, &str)])] = &[
+    (
+        "--refresh",
+        &[
+            ("tarball-ttl", "0"),
+            ("narinfo-cache-meta-ttl", "0"),
+            ("narinfo-cache-positive-ttl", "0"),
+            ("narinfo-cache-negative-ttl", "0"),
+        ],
+    ),
+    ("--offline", OFFLINE),
+    ("--no-net", OFFLINE),
+];
+const OFFLINE: &[(&str, &str)] = &[
+    ("substitute", "false"),
+    ("tarball-ttl", "4294967295"),
+    ("narinfo-cache-meta-ttl", "4294967295"),
+    ("download-attempts", "0"),
+    ("connect-timeout", "1"),
+];
 
 /// A subcommand.
 pub trait Command {
@@ -137,8 +156,13 @@ impl Request {
     }
 
     fn flag(&mut self, flag: &str, words: &mut Words, context: &mut Context) -> anyhow::Result<()> {
+        if let Some((_, settings)) = NETWORK_SWITCHES.iter().find(|(name, _)| *name == flag) {
+            for (name, value) in *settings {
+                context.settings.set(name, value, Origin::CommandLine)?;
+            }
+            return Ok(());
+        }
         let known = words.common(context, flag)?
-            || WITHOUT_EFFECT.contains(&flag)
             || match self {
                 Self::Command(_, command, _) => command.flag(flag, words, context)?,
                 Self::Group(_) => false,

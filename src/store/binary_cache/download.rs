@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use super::partial::{self, Continued, Partial};
 use super::transport::Body;
 use super::{BinaryCache, CacheError};
 use crate::model::{Hash, HashAlgorithm, Hasher, NarFile};
@@ -26,31 +27,84 @@ impl NarSource for Reader<'_> {
         let _permit = (item.info.nar_size > SMALL).then(|| cache.large.acquire());
         interrupt::check()?;
         let compression = cache.check_file(item, file)?;
-        let url = cache.url(&file.url);
-        let Some(Body { reader: body, len }) = cache.transport.get(&file.url, 0)? else {
-            let (uri, name) = (cache.transport.uri().to_owned(), file.url.clone());
-            return Err(CacheError::MissingFile { uri, name }.into());
+        let mut stored = cache.open_nar(file)?;
+        let result = cache.tell(item, file, compression, &mut stored, sink);
+        // Complete, or such that it is no use to go on from there.
+        let wrong = matches!(result, Err(StoreError::Cache(_))) && !stored.broke;
+        if result.is_ok() || wrong {
+            stored.body.remove();
+        }
+        result
+    }
+}
+
+impl BinaryCache {
+    /// The stored bytes of an archive; those of an interrupted download first.
+    fn open_nar(&self, file: &NarFile) -> std::result::Result<Stored, CacheError> {
+        let kept = match (&file.hash, file.size, &self.options.memory) {
+            (Some(hash), Some(size), Some((home, _)))
+                if self.transport.is_remote() && size > partial::WORTH_KEEPING =>
+            {
+                Partial::open(home, hash, size)
+            }
+            _ => None,
         };
+        let from = kept.as_ref().map_or(0, Partial::len);
+        let Some(Body { reader, len }) = self.transport.get(&file.url, from)? else {
+            let (uri, name) = (self.transport.uri().to_owned(), file.url.clone());
+            return Err(CacheError::MissingFile { uri, name });
+        };
+        if let (Some(len), Some(expected)) = (len, file.size)
+            && from + len != expected
+        {
+            if let Some(kept) = kept {
+                kept.remove();
+            }
+            return Err(CacheError::File {
+                url: self.url(&file.url),
+                field: "FileSize",
+                found: (from + len).to_string(),
+                expected: expected.to_string(),
+            });
+        }
+        if from > 0 {
+            self.progress
+                .detail(&format!("continuing the download of '{}' at byte {from}", self.url(&file.url)));
+        }
+        let body = match kept {
+            Some(kept) => Continued::new(kept, reader)
+                .map(StoredBody::Kept)
+                .map_err(|source| CacheError::Read { url: self.url(&file.url), source })?,
+            None => StoredBody::Plain(reader),
+        };
+        Ok(Stored { body, hasher: Hasher::new(hash_algorithm(file)), read: 0, broke: false })
+    }
+
+    /// Tells a sink of an archive, and checks that it was stored as announced.
+    fn tell(
+        &self,
+        item: &Item,
+        file: &NarFile,
+        compression: Compression,
+        stored: &mut Stored,
+        sink: &mut dyn Sink,
+    ) -> Result<()> {
+        let url = self.url(&file.url);
+        let failed = |source| CacheError::Read { url: url.clone(), source };
         let wrong = |field, found: String, expected: String| CacheError::File {
             url: url.clone(),
             field,
             found,
             expected,
         };
-        if let (Some(len), Some(expected)) = (len, file.size)
-            && len != expected
         {
-            return Err(wrong("FileSize", len.to_string(), expected.to_string()).into());
-        }
-        let mut stored = Stored { body, hasher: Hasher::new(hash_algorithm(file)), read: 0 };
-        {
-            let failed = |source| CacheError::Read { url: url.clone(), source };
-            let decoder = compression.decoder(&mut stored).map_err(failed)?;
+            let decoder = compression.decoder(&mut *stored).map_err(failed)?;
             // One byte more than there may be tells that there is more.
             let limited = decoder.take(item.info.nar_size.saturating_add(1));
             let mut input = Input::new(limited);
-            let told = reader::read(&mut input, sink).and_then(|()| {
-                if input.at_end()? { Ok(()) } else { Err(NarError::bad("there is more after its end")) }
+            let told = reader::read(&mut input, sink).and_then(|()| match input.at_end()? {
+                true => Ok(()),
+                false => Err(NarError::bad("there is more after the end of the archive")),
             });
             told.map_err(|error| match error {
                 NarError::Read(source) => match interrupt::check() {
@@ -61,18 +115,21 @@ impl NarSource for Reader<'_> {
                 | NarError::Padding
                 | NarError::TooLong
                 | NarError::Eof
-                | NarError::TooDeep => failed(io::Error::other(error)).into(),
+                | NarError::TooDeep => {
+                    failed(io::Error::new(io::ErrorKind::InvalidData, error.to_string())).into()
+                }
                 error => StoreError::from(error),
             })?;
         }
-        stored.drain(file.size).map_err(|source| CacheError::Read { url: url.clone(), source })?;
+        stored.drain(file.size).map_err(failed)?;
         if let Some(size) = file.size
             && size != stored.read
         {
             return Err(wrong("FileSize", stored.read.to_string(), size.to_string()).into());
         }
         if let Some(expected) = file.hash {
-            let found = stored.hasher.finish();
+            let hasher = std::mem::replace(&mut stored.hasher, Hasher::new(hash_algorithm(file)));
+            let found = hasher.finish();
             if found != expected {
                 return Err(wrong("FileHash", found.to_string(), expected.to_string()).into());
             }
@@ -115,11 +172,35 @@ fn hash_algorithm(file: &NarFile) -> HashAlgorithm {
     file.hash.as_ref().map_or(HashAlgorithm::Sha256, Hash::algorithm)
 }
 
+enum StoredBody {
+    Plain(Box<dyn Read + Send>),
+    Kept(Continued),
+}
+
+impl StoredBody {
+    fn remove(&mut self) {
+        if let Self::Kept(kept) = self {
+            kept.remove();
+        }
+    }
+}
+
+impl Read for StoredBody {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(reader) => reader.read(buffer),
+            Self::Kept(kept) => kept.read(buffer),
+        }
+    }
+}
+
 /// The bytes as they are stored, hashed on their way.
 struct Stored {
-    body: Box<dyn Read + Send>,
+    body: StoredBody,
     hasher: Hasher,
     read: u64,
+    /// The rest did not come.
+    broke: bool,
 }
 
 impl Stored {
@@ -135,9 +216,10 @@ impl Stored {
 impl Read for Stored {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if interrupt::requested() {
+            self.broke = true;
             return Err(io::Error::other(interrupt::Interrupted));
         }
-        let count = self.body.read(buffer)?;
+        let count = self.body.read(buffer).inspect_err(|_| self.broke = true)?;
         self.hasher.update(&buffer[..count]);
         self.read += count as u64;
         Ok(count)

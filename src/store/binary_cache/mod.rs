@@ -13,11 +13,14 @@
 //! What is common to all caches stands here; where the files lie is a
 //! [`Transport`].
 
+pub mod disk_cache;
 mod download;
 mod error;
 mod file;
+pub mod http;
 mod listing;
 mod options;
+mod partial;
 pub mod transport;
 mod upload;
 
@@ -26,6 +29,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use disk_cache::{DiskCache, Remembered};
 pub use error::CacheError;
 pub use options::CacheOptions;
 use transport::{Presence, Staged, Transport};
@@ -68,6 +72,8 @@ pub struct BinaryCache {
     options: CacheOptions,
     info: CacheInfo,
     progress: Arc<dyn Progress>,
+    /// What it answered before.
+    memory: Option<DiskCache>,
     /// For what keeps a core busy.
     cores: Permits,
     /// For archives that are not small.
@@ -90,6 +96,21 @@ impl BinaryCache {
         Self::open(Box::new(transport), dir, options, progress)
     }
 
+    /// Opens the cache at a URL.
+    ///
+    /// # Errors
+    /// [`CacheError`].
+    pub fn open_http(
+        uri: &str,
+        settings: http::client::HttpSettings,
+        dir: StoreDir,
+        options: CacheOptions,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Self> {
+        let transport = http::HttpTransport::open(uri, settings, Arc::clone(&progress))?;
+        Self::open(Box::new(transport), dir, options, progress)
+    }
+
     fn open(
         transport: Box<dyn Transport>,
         dir: StoreDir,
@@ -99,8 +120,25 @@ impl BinaryCache {
         let info = CacheInfo { want_mass_query: false, priority: 50 };
         let cores = threads::cores();
         let (cores, large) = (Permits::new(cores), Permits::new(cores.max(4)));
-        let mut cache = Self { transport, dir, options, info, progress, cores, large };
+        let mut memory = None;
+        if transport.is_remote()
+            && let Some((cache_dir, lifetimes)) = &options.memory
+        {
+            match DiskCache::open(cache_dir, transport.uri(), &dir, *lifetimes) {
+                Ok(opened) => memory = Some(opened),
+                Err(reason) => progress.warn(&reason),
+            }
+        }
+        let mut cache = Self { transport, dir, options, info, progress, memory, cores, large };
+        if let Some(known) = cache.memory.as_ref().and_then(DiskCache::info) {
+            cache.info = known;
+            return Ok(cache);
+        }
         cache.info = cache.read_cache_info()?;
+        if let Some(memory) = &cache.memory {
+            memory.set_info(cache.info);
+            memory.purge();
+        }
         Ok(cache)
     }
 
@@ -168,6 +206,21 @@ impl BinaryCache {
     /// What is known of the path with a hash part.
     fn narinfo(&self, hash_part: &str) -> std::result::Result<Option<NarInfo>, CacheError> {
         interrupt::check()?;
+        if let Some(memory) = &self.memory {
+            match memory.lookup(hash_part) {
+                Remembered::Nothing => {}
+                Remembered::Absent => return Ok(None),
+                Remembered::Present(info) => return Ok(Some(*info)),
+            }
+        }
+        let info = self.fetch_narinfo(hash_part)?;
+        if let Some(memory) = &self.memory {
+            memory.set(hash_part, info.as_ref());
+        }
+        Ok(info)
+    }
+
+    fn fetch_narinfo(&self, hash_part: &str) -> std::result::Result<Option<NarInfo>, CacheError> {
         let file = format!("{hash_part}.narinfo");
         let Some(text) = self.read_file(&file, nar_info::MAX_LEN)? else { return Ok(None) };
         let uri = || self.transport.uri().to_owned();
@@ -226,7 +279,11 @@ impl BinaryCache {
     fn store_narinfos(&self, infos: &[NarInfo]) -> std::result::Result<(), CacheError> {
         let name = |info: &NarInfo| format!("{}.narinfo", info.info.path.hash_part());
         let files = infos.iter().map(|info| (name(info), info.print(&self.dir).into_bytes()));
-        self.transport.put_all(files.collect())
+        self.transport.put_all(files.collect())?;
+        if let Some(memory) = &self.memory {
+            infos.iter().for_each(|info| memory.set(info.info.path.hash_part(), Some(info)));
+        }
+        Ok(())
     }
 }
 
@@ -245,6 +302,8 @@ impl Store for BinaryCache {
 
     fn valid(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
         let found = self.ask(paths, |path| {
+            // What is remembered may have been removed from the cache, and then
+            // it would not be stored again.
             interrupt::check()?;
             let found = self.transport.find(&format!("{}.narinfo", path.hash_part()))?;
             Ok((found != Presence::Absent).then(|| path.clone()))

@@ -1,5 +1,8 @@
 //! How a binary cache is used: the parameters of its URI.
 
+use std::path::PathBuf;
+
+use super::disk_cache::Lifetimes;
 use crate::model::signature::SecretKey;
 use crate::store::compression::Compression;
 
@@ -23,6 +26,9 @@ pub struct CacheOptions {
     pub want_mass_query: Option<bool>,
     /// As a substituter it needs no signatures.
     pub trusted: bool,
+    /// Where answers are remembered and interrupted downloads kept, and for how
+    /// long answers count.
+    pub memory: Option<(PathBuf, Lifetimes)>,
     /// Archives reach the disk before the narinfos that name them.
     pub sync: bool,
 }
@@ -39,6 +45,7 @@ impl Default for CacheOptions {
             priority: None,
             want_mass_query: None,
             trusted: false,
+            memory: None,
             sync: true,
         }
     }

@@ -1,0 +1,369 @@
+//! A cache on a web server (`http://`, `https://`).
+//!
+//! | answer | what it means |
+//! |---|---|
+//! | 200, 206 | here it is |
+//! | 401, 403, 404, 407, 410 | it is not there (for `nix-cache-info` 401, 403 and 407 are failures) |
+//! | 408, 429, 5xx but 501, 505, 511; a broken connection; nothing for too long | tried again |
+//! | anything else | a failure |
+//!
+//! Between two tries passes a time that doubles; if the server names one, that.
+//! A body that breaks off is asked for from where it broke.
+
+pub mod client;
+mod netrc;
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use base64::Engine as _;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_RANGE, RANGE};
+use reqwest::{Method, Url};
+
+use super::CacheError;
+use super::transport::{Body, Presence, Staged, Transport};
+use crate::progress::Progress;
+use crate::sys::interrupt;
+use client::{Client, Failure, HttpSettings, Request, Response, ResponseBody, UploadBody};
+
+/// Longest netrc file that is read.
+const MAX_NETRC: u64 = 1 << 20;
+/// The first pause between two tries.
+const PAUSE: Duration = Duration::from_millis(250);
+/// The longest that a server may ask for.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// Connections where the setting says that there is no limit.
+const UNLIMITED: usize = 64;
+
+/// A web server.
+pub struct HttpTransport {
+    shared: Arc<Shared>,
+    uri: String,
+}
+
+struct Shared {
+    client: Client,
+    base: Url,
+    authorization: Option<HeaderValue>,
+    progress: Arc<dyn Progress>,
+    /// The highest number of a failed try that the user was told of: many
+    /// requests fail at once when a server is gone.
+    told: AtomicU64,
+}
+
+impl HttpTransport {
+    /// The cache at `uri`, a URL without parameters or a slash at its end.
+    ///
+    /// # Errors
+    /// A URL that is none, settings that cannot be used.
+    pub fn open(uri: &str, settings: HttpSettings, progress: Arc<dyn Progress>) -> Result<Self, CacheError> {
+        let bad = |reason: String| CacheError::Option(format!("'{uri}' cannot be opened: {reason}"));
+        let base = Url::parse(&format!("{uri}/")).map_err(|error| bad(error.to_string()))?;
+        let host = base.host_str().ok_or_else(|| bad("it names no host".to_owned()))?;
+        let mut authorization = None;
+        if base.username().is_empty()
+            && base.password().is_none()
+            && let Ok(text) = crate::sys::read_regular(&settings.netrc, MAX_NETRC)
+            && let Some((name, password)) = netrc::lookup(&String::from_utf8_lossy(&text), host)
+        {
+            let text = base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}"));
+            let value = HeaderValue::from_str(&format!("Basic {text}"));
+            authorization = value.ok().map(|mut value| {
+                value.set_sensitive(true);
+                value
+            });
+        }
+        let client = Client::new(settings, true).map_err(bad)?;
+        let shared = Shared { client, base, authorization, progress, told: AtomicU64::new(0) };
+        Ok(Self { shared: Arc::new(shared), uri: uri.to_owned() })
+    }
+}
+
+/// What is done with a file, for messages.
+const DOWNLOAD: &str = "download";
+const UPLOAD: &str = "upload";
+
+/// Whether an answer means that there is no such file.
+fn is_absent(status: u16, name: &str) -> bool {
+    match status {
+        404 | 410 => true,
+        401 | 403 | 407 => name != super::CACHE_INFO,
+        _ => false,
+    }
+}
+
+/// Whether another try may get another answer.
+pub fn is_temporary(status: u16) -> bool {
+    matches!(status, 408 | 429) || (status >= 500 && !matches!(status, 501 | 505 | 511))
+}
+
+/// The pause before a try, the first of which has the number 1.
+pub fn pause(attempt: u64, wanted: Option<Duration>) -> Duration {
+    let doubled = PAUSE.saturating_mul(1 << (attempt - 1).min(8));
+    let mut random = [0; 1];
+    // Without randomness everybody waits equally long.
+    let _ = getrandom::fill(&mut random);
+    let own = doubled + doubled.mul_f64(f64::from(random[0]) / 510.0);
+    wanted.map_or(own, |wanted| wanted.max(own)).min(MAX_PAUSE)
+}
+
+/// The seconds in `Retry-After`.
+pub fn retry_after(response: &Response) -> Option<Duration> {
+    Some(Duration::from_secs(response.header("retry-after")?.trim().parse().ok()?))
+}
+
+/// Waits, unless a signal comes.
+///
+/// # Errors
+/// The signal.
+pub fn sleep(mut time: Duration) -> Result<(), interrupt::Interrupted> {
+    const STEP: Duration = Duration::from_millis(100);
+    while !time.is_zero() {
+        interrupt::check()?;
+        let step = time.min(STEP);
+        std::thread::sleep(step);
+        time -= step;
+    }
+    interrupt::check()
+}
+
+impl Shared {
+    fn url(&self, name: &str) -> Result<Url, CacheError> {
+        let failed = |reason: String| CacheError::Option(format!("'{name}' is no URL: {reason}"));
+        let url = self.base.join(name).map_err(|error| failed(error.to_string()))?;
+        // Names were checked; this is what they are checked for.
+        match url.as_str().starts_with(self.base.as_str()) {
+            true => Ok(url),
+            false => Err(failed("it leads out of the cache".to_owned())),
+        }
+    }
+
+    /// Sends a request until there is an answer that would not change.
+    fn request(
+        &self,
+        action: &'static str,
+        method: &Method,
+        name: &str,
+        headers: &HeaderMap,
+        body: Option<&Staged>,
+    ) -> Result<Response, CacheError> {
+        let url = self.url(name)?;
+        let attempts = self.client.settings().attempts.max(1);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut headers = headers.clone();
+            if let Some(authorization) = &self.authorization {
+                headers.insert(AUTHORIZATION, authorization.clone());
+            }
+            let upload = body.map(|data| UploadBody { data, from: 0, len: data.len() });
+            let request = Request { method: method.clone(), url: url.clone(), headers, body: upload };
+            let (reason, wanted, temporary) = match self.client.send(request) {
+                Ok(response) if is_temporary(response.status) => {
+                    let reason = format!("HTTP error {}", response.status);
+                    (reason, retry_after(&response), true)
+                }
+                Ok(response) => {
+                    self.told.store(0, Ordering::Relaxed);
+                    return Ok(response);
+                }
+                Err(Failure::Interrupted(interrupted)) => return Err(interrupted.into()),
+                Err(failure @ Failure::Request(_)) => (failure.to_string(), None, false),
+                Err(failure) => (failure.to_string(), None, true),
+            };
+            if !temporary || attempt >= attempts {
+                return Err(CacheError::Transfer { action, url: shown(&url), reason, dead: true });
+            }
+            let pause = pause(attempt, wanted);
+            self.tell(
+                attempt,
+                &format!(
+                    "unable to {action} '{}': {reason}; retrying in {} ms (attempt {attempt}/{attempts})",
+                    shown(&url),
+                    pause.as_millis()
+                ),
+            );
+            sleep(pause)?;
+        }
+    }
+
+    /// Tells of a try that failed, once for all requests of that number.
+    fn tell(&self, attempt: u64, text: &str) {
+        match self.told.fetch_max(attempt, Ordering::Relaxed) < attempt {
+            true => self.progress.warn(text),
+            false => self.progress.detail(text),
+        }
+    }
+
+    fn get(&self, name: &str, from: u64, validator: Option<&str>) -> Result<Response, CacheError> {
+        let mut headers = HeaderMap::new();
+        if from > 0 {
+            let range = HeaderValue::from_str(&format!("bytes={from}-"));
+            headers.extend(range.ok().map(|range| (RANGE, range)));
+            let validator = validator.and_then(|validator| HeaderValue::from_str(validator).ok());
+            headers.extend(validator.map(|validator| (IF_RANGE, validator)));
+        }
+        self.request(DOWNLOAD, &Method::GET, name, &headers, None)
+    }
+
+    /// The error for an answer that does not help.
+    fn refused(&self, action: &'static str, name: &str, response: Response) -> CacheError {
+        let url = self.url(name).map_or_else(|_| name.to_owned(), |url| shown(&url));
+        let status = response.status;
+        let text = response.excerpt();
+        let reason = match text.is_empty() {
+            true => format!("HTTP error {status}"),
+            false => format!(
+                "HTTP error {status}\n\n       response body:\n\n       {}",
+                text.replace('\n', "\n       ")
+            ),
+        };
+        CacheError::Transfer { action, url, reason, dead: false }
+    }
+}
+
+/// A URL without a password.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    if url.password().is_some() {
+        let _ = url.set_password(Some("***"));
+    }
+    url.to_string()
+}
+
+impl Transport for HttpTransport {
+    fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    fn find(&self, name: &str) -> Result<Presence, CacheError> {
+        let response = self.shared.request(DOWNLOAD, &Method::HEAD, name, &HeaderMap::new(), None)?;
+        match response.status {
+            200..300 => Ok(Presence::Present(response.announced())),
+            status if is_absent(status, name) => Ok(Presence::Absent),
+            _ => Err(self.shared.refused(DOWNLOAD, name, response)),
+        }
+    }
+
+    fn get(&self, name: &str, from: u64) -> Result<Option<Body>, CacheError> {
+        let response = self.shared.get(name, from, None)?;
+        if is_absent(response.status, name) {
+            return Ok(None);
+        }
+        let len = match response.status {
+            200 => response.announced().map(|len| len.saturating_sub(from)),
+            206 => response.announced(),
+            _ => return Err(self.shared.refused(DOWNLOAD, name, response)),
+        };
+        // A server without ranges begins at the beginning.
+        let skip = if response.status == 206 { 0 } else { from };
+        let encoded = response.header("content-encoding").is_some_and(|coding| coding != "identity");
+        if encoded {
+            let reason = "it is encoded in a way that was not asked for".to_owned();
+            let url = shown(&self.shared.url(name)?);
+            return Err(CacheError::Transfer { action: DOWNLOAD, url, reason, dead: false });
+        }
+        let validator = response.header("etag").filter(|etag| !etag.starts_with("W/")).map(str::to_owned);
+        let body = Resuming {
+            shared: Arc::clone(&self.shared),
+            name: name.to_owned(),
+            ranges: response.status == 206 || response.header("accept-ranges") == Some("bytes"),
+            validator,
+            body: response.body,
+            at: from,
+            skip,
+            end: len.map(|len| len + from),
+            attempt: 0,
+        };
+        Ok(Some(Body { reader: Box::new(body), len }))
+    }
+
+    fn put(&self, name: &str, content_type: &'static str, data: Staged) -> Result<(), CacheError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let response = self.shared.request(UPLOAD, &Method::PUT, name, &headers, Some(&data))?;
+        match response.status {
+            200..300 => Ok(()),
+            _ => Err(self.shared.refused(UPLOAD, name, response)),
+        }
+    }
+
+    fn parallel(&self) -> usize {
+        match self.shared.client.settings().connections {
+            0 => UNLIMITED,
+            count => count,
+        }
+    }
+}
+
+/// A body that goes on after the connection broke.
+struct Resuming {
+    shared: Arc<Shared>,
+    name: String,
+    body: ResponseBody,
+    ranges: bool,
+    /// Which version of the file it is.
+    validator: Option<String>,
+    /// Bytes of the file that were read.
+    at: u64,
+    /// Bytes that come again.
+    skip: u64,
+    end: Option<u64>,
+    attempt: u64,
+}
+
+impl Resuming {
+    fn resume(&mut self, reason: &io::Error) -> io::Result<()> {
+        let attempts = self.shared.client.settings().attempts.max(1);
+        self.attempt += 1;
+        if self.attempt >= attempts || interrupt::requested() {
+            return Err(io::Error::other(reason.to_string()));
+        }
+        let pause = pause(self.attempt, None);
+        let url = self.shared.url(&self.name).map(|url| shown(&url)).unwrap_or_default();
+        self.shared.progress.warn(&format!(
+            "unable to download '{url}': {reason}; retrying from offset {} in {} ms (attempt {}/{attempts})",
+            self.at,
+            pause.as_millis(),
+            self.attempt
+        ));
+        sleep(pause).map_err(io::Error::other)?;
+        let from = if self.ranges { self.at } else { 0 };
+        let response =
+            self.shared.get(&self.name, from, self.validator.as_deref()).map_err(io::Error::other)?;
+        self.skip = match response.status {
+            206 => 0,
+            200 => self.at,
+            status => return Err(io::Error::other(format!("HTTP error {status}"))),
+        };
+        self.body = response.body;
+        Ok(())
+    }
+}
+
+impl Read for Resuming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let wanted = match self.skip {
+                0 => buffer.len(),
+                skip => buffer.len().min(usize::try_from(skip).unwrap_or(usize::MAX)),
+            };
+            let result = match self.body.read(&mut buffer[..wanted]) {
+                Ok(0) if wanted > 0 && self.end.is_some_and(|end| self.at < end) => {
+                    Err(io::Error::other(format!("the connection ended at byte {}", self.at)))
+                }
+                other => other,
+            };
+            match result {
+                Ok(count) if self.skip > 0 && count > 0 => self.skip -= count as u64,
+                Ok(count) => {
+                    self.at += count as u64;
+                    return Ok(count);
+                }
+                Err(error) => self.resume(&error)?,
+            }
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Servers for tests: a real nginx, and one that breaks in scripted ways.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::common::World;
+use crate::data;
+
+/// A port that nobody listens at now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// An nginx that serves a directory of a world; ended with it.
+pub struct Nginx {
+    child: Child,
+    /// `http://127.0.0.1:PORT`
+    pub url: String,
+    /// `https://localhost:PORT`, with a certificate of `tls.crt` in the world.
+    pub secure_url: String,
+}
+
+impl Nginx {
+    /// Serves `dir`, for reading and storing; `user:secret` is needed below
+    /// `/private`. `None` (and a word why) where there is no nginx.
+    pub fn start(world: &World, dir: &str) -> Option<Self> {
+        let program = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
+        let Some(program) = program else {
+            assert!(std::env::var_os("CI").is_none(), "nginx is not installed");
+            eprintln!("skipped: nginx is not installed");
+            return None;
+        };
+        std::fs::create_dir_all(world.path(dir)).unwrap();
+        std::fs::create_dir_all(world.path(dir).join("private")).unwrap();
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
+            .args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .args(["-keyout", &world.text("tls.key"), "-out", &world.text("tls.crt")])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        world.write("htpasswd", "user:{PLAIN}secret\n");
+        let (port, secure) = (free_port(), free_port());
+        let (root, pid) = (world.text(dir), world.text("nginx.pid"));
+        let temp = world.text("nginx-tmp");
+        std::fs::create_dir_all(&temp).unwrap();
+        let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
+        let conf = world.write(
+            "nginx.conf",
+            format!(
+                "daemon off; {user} worker_processes 1; pid {pid}; error_log {root}.log;\n\
+                 events {{ worker_connections 256; }}\n\
+                 http {{\n\
+                   access_log {access}; client_max_body_size 0;\n\
+                   client_body_temp_path {temp}/b; proxy_temp_path {temp}/p; fastcgi_temp_path {temp}/f;\n\
+                   uwsgi_temp_path {temp}/u; scgi_temp_path {temp}/s;\n\
+                   server {{\n\
+                     listen 127.0.0.1:{port}; listen 127.0.0.1:{secure} ssl http2;\n\
+                     ssl_certificate {crt}; ssl_certificate_key {key};\n\
+                     root {root}; dav_methods PUT DELETE; create_full_put_path on;\n\
+                     location /private/ {{ auth_basic x; auth_basic_user_file {htpasswd}; }}\n\
+                     location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}\n\
+                   }}\n\
+                 }}\n",
+                access = world.text("access.log"),
+                crt = world.text("tls.crt"),
+                key = world.text("tls.key"),
+                htpasswd = world.text("htpasswd"),
+            ),
+        );
+        let child = Command::new(program)
+            .args(["-e", &world.text("nginx-early.log"), "-c"])
+            .arg(conf)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        data::wait_until("nginx listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Some(Self {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+            secure_url: format!("https://localhost:{secure}"),
+        })
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+/// What the scripted server does with a request.
+#[derive(Debug, Clone, Copy)]
+pub enum Act {
+    /// The file, or 404.
+    Serve,
+    /// This status, with these further headers.
+    Status(u16, &'static str),
+    /// The connection is closed before any answer.
+    Reset,
+    /// The head, and so much of the body, then the connection is closed.
+    BreakOff(usize),
+    /// The head, and so much of the body, then nothing for a long time.
+    Stall(usize),
+    /// A byte at a time.
+    Drip,
+    /// One byte of the body is another.
+    Corrupt,
+    /// A length that is too large by this.
+    Longer(usize),
+    /// The body never ends.
+    Endless,
+}
+
+/// A server that breaks as it is told to.
+pub struct Faulty {
+    /// `http://127.0.0.1:PORT`
+    pub url: String,
+    shared: Arc<Shared>,
+    address: std::net::SocketAddr,
+}
+
+struct Shared {
+    files: BTreeMap<String, Vec<u8>>,
+    /// What to do with the requests for names that contain a word, in turn;
+    /// then they are served.
+    script: Mutex<Vec<(String, Act)>>,
+    /// `METHOD NAME RANGE`
+    seen: Mutex<Vec<String>>,
+    ended: AtomicBool,
+}
+
+impl Faulty {
+    /// Serves the files of a directory.
+    pub fn start(dir: &Path) -> Self {
+        let mut files = BTreeMap::new();
+        for entry in walk(dir) {
+            let name = entry.strip_prefix(dir).unwrap().to_str().unwrap().to_owned();
+            files.insert(name, std::fs::read(&entry).unwrap());
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            files,
+            script: Mutex::default(),
+            seen: Mutex::default(),
+            ended: AtomicBool::new(false),
+        });
+        let server = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if server.ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                let (server, stream) = (Arc::clone(&server), stream.unwrap());
+                std::thread::spawn(move || drop(server.connection(stream)));
+            }
+        });
+        Self { url: format!("http://{address}"), shared, address }
+    }
+
+    /// Does these, in turn, with requests for names that contain `word`.
+    pub fn script(&self, word: &str, acts: &[Act]) {
+        *self.shared.script.lock().unwrap() = acts.iter().map(|act| (word.to_owned(), *act)).collect();
+        self.shared.seen.lock().unwrap().clear();
+    }
+
+    /// The requests since the script was set.
+    pub fn seen(&self) -> Vec<String> {
+        self.shared.seen.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+impl Shared {
+    fn connection(&self, stream: TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut out = stream;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            let mut words = line.split(' ');
+            let method = words.next().unwrap_or_default().to_owned();
+            let name = words.next().unwrap_or_default().trim_start_matches('/').to_owned();
+            let (mut range, mut length) = (None, 0u64);
+            loop {
+                let mut header = String::new();
+                reader.read_line(&mut header)?;
+                let header = header.trim().to_ascii_lowercase();
+                if header.is_empty() {
+                    break;
+                }
+                if let Some(value) = header.strip_prefix("range: bytes=") {
+                    range = value.trim_end_matches('-').parse::<usize>().ok();
+                }
+                if let Some(value) = header.strip_prefix("content-length: ") {
+                    length = value.parse().unwrap_or(0);
+                }
+            }
+            std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink())?;
+            let shown = range.map(|from| format!(" {from}")).unwrap_or_default();
+            self.seen.lock().unwrap().push(format!("{method} {name}{shown}"));
+            if !self.answer(&mut out, &method, &name, range)? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn act(&self, name: &str) -> Act {
+        let mut script = self.script.lock().unwrap();
+        match script.first() {
+            Some((word, _)) if name.contains(word.as_str()) => script.remove(0).1,
+            _ => Act::Serve,
+        }
+    }
+
+    fn answer(
+        &self,
+        out: &mut TcpStream,
+        method: &str,
+        name: &str,
+        range: Option<usize>,
+    ) -> std::io::Result<bool> {
+        let act = self.act(name);
+        if let Act::Status(status, headers) = act {
+            write!(out, "HTTP/1.1 {status} x\r\n{headers}Content-Length: 4\r\n\r\n")?;
+            out.write_all(if method == "HEAD" { b"" } else { b"oops" })?;
+            return Ok(true);
+        }
+        if matches!(act, Act::Reset) {
+            return Ok(false);
+        }
+        let Some(file) = self.files.get(name) else {
+            write!(out, "HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n")?;
+            return Ok(true);
+        };
+        let from = range.unwrap_or(0).min(file.len());
+        let mut body = file[from..].to_vec();
+        let status = if range.is_some() { "206 x" } else { "200 x" };
+        let announced = match act {
+            Act::Longer(by) => body.len() + by,
+            _ => body.len(),
+        };
+        if matches!(act, Act::Endless) {
+            write!(out, "HTTP/1.1 200 x\r\nConnection: close\r\n\r\n")?;
+            out.write_all(&body)?;
+            // Until nobody reads it any more.
+            while out.write_all(&[b'x'; 65536]).is_ok() {}
+            return Ok(false);
+        }
+        write!(out, "HTTP/1.1 {status}\r\nAccept-Ranges: bytes\r\nContent-Length: {announced}\r\n\r\n")?;
+        if method == "HEAD" {
+            return Ok(true);
+        }
+        match act {
+            Act::BreakOff(most) => {
+                out.write_all(&body[..most.min(body.len())])?;
+                Ok(false)
+            }
+            Act::Stall(most) => {
+                out.write_all(&body[..most.min(body.len())])?;
+                std::thread::sleep(Duration::from_secs(30));
+                Ok(false)
+            }
+            Act::Drip => {
+                for byte in body {
+                    out.write_all(&[byte])?;
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(true)
+            }
+            Act::Corrupt => {
+                let middle = body.len() / 2;
+                body[middle] ^= 1;
+                out.write_all(&body)?;
+                Ok(true)
+            }
+            Act::Longer(_) => {
+                out.write_all(&body)?;
+                Ok(false)
+            }
+            _ => {
+                out.write_all(&body)?;
+                Ok(true)
+            }
+        }
+    }
+}
