@@ -112,7 +112,7 @@ fn faults_end_in_success_or_a_clear_error() {
     // What happens, to which files, and what the error says if it is one.
     let cases: Vec<(&str, Vec<Act>, Option<&str>)> = vec![
         ("narinfo", vec![Act::Reset], None),
-        ("narinfo", vec![error(503), error(500), soon.clone()], None),
+        ("narinfo", vec![error(503), error(500), soon], None),
         ("narinfo", vec![Act::BreakOff(10)], None),
         ("narinfo", vec![Act::Stall(10)], None),
         ("narinfo", vec![Act::Drip; 7], None),
@@ -206,7 +206,7 @@ fn a_killed_download_goes_on_where_it_was() {
     let from: u64 = again.split(' ').nth(2).unwrap().parse().unwrap();
     assert!(from > 39 << 20, "{again}");
     assert_eq!(size(), 0);
-    assert_eq!(arrived(&world, &root), [big.clone()]);
+    assert_eq!(arrived(&world, &root), std::slice::from_ref(&big));
 
     // A part that is not what it should be does no harm: the second try is whole.
     std::fs::create_dir_all(&kept).unwrap();
