@@ -1,6 +1,7 @@
 //! Reading archives from a cache. Nothing that a cache says is believed.
 
 use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::partial::{self, Continued, Partial};
 use super::transport::Body;
@@ -15,6 +16,11 @@ use crate::sys::interrupt;
 
 /// Archives up to this size are not counted as large.
 const SMALL: u64 = 1 << 20;
+/// Archives from this size on are decompressed on a thread of their own.
+const LARGE: u64 = 4 << 20;
+/// Bytes that it hands over at a time, and how many such pieces there are.
+const PIECE: usize = 64 * 1024;
+const PIECES: usize = 8;
 
 pub(super) struct Reader<'c>(pub &'c BinaryCache);
 
@@ -97,30 +103,23 @@ impl BinaryCache {
             found,
             expected,
         };
-        {
-            let decoder = compression.decoder(&mut *stored).map_err(failed)?;
-            // One byte more than there may be tells that there is more.
-            let limited = decoder.take(item.info.nar_size.saturating_add(1));
-            let mut input = Input::new(limited);
-            let told = reader::read(&mut input, sink).and_then(|()| match input.at_end()? {
-                true => Ok(()),
-                false => Err(NarError::bad("there is more after the end of the archive")),
-            });
-            told.map_err(|error| match error {
-                NarError::Read(source) => match interrupt::check() {
-                    Ok(()) => failed(source).into(),
-                    Err(interrupted) => interrupted.into(),
-                },
-                NarError::Bad(_)
-                | NarError::Padding
-                | NarError::TooLong
-                | NarError::Eof
-                | NarError::TooDeep => {
-                    failed(io::Error::new(io::ErrorKind::InvalidData, error.to_string())).into()
-                }
-                error => StoreError::from(error),
-            })?;
-        }
+        let decoder = compression.decoder(&mut *stored).map_err(failed)?;
+        // One byte more than there may be tells that there is more.
+        let archive = decoder.take(item.info.nar_size.saturating_add(1));
+        let told = match item.info.nar_size >= LARGE && compression != Compression::None {
+            true => on_two_threads(archive, |archive| parse(archive, sink)),
+            false => parse(archive, sink),
+        };
+        told.map_err(|error| match error {
+            NarError::Read(source) => match interrupt::check() {
+                Ok(()) => failed(source).into(),
+                Err(interrupted) => interrupted.into(),
+            },
+            NarError::Bad(_) | NarError::Padding | NarError::TooLong | NarError::Eof | NarError::TooDeep => {
+                failed(io::Error::new(io::ErrorKind::InvalidData, error.to_string())).into()
+            }
+            error => StoreError::from(error),
+        })?;
         stored.drain(file.size).map_err(failed)?;
         if let Some(size) = file.size
             && size != stored.read
@@ -159,6 +158,63 @@ impl BinaryCache {
             uri: uri(),
             name: file.compression.clone(),
         })
+    }
+}
+
+/// One archive, and nothing after it.
+fn parse(archive: impl Read, sink: &mut dyn Sink) -> std::result::Result<(), NarError> {
+    let mut input = Input::new(archive);
+    reader::read(&mut input, sink)?;
+    match input.at_end()? {
+        true => Ok(()),
+        false => Err(NarError::bad("there is more after the end of the archive")),
+    }
+}
+
+/// Reads (and decompresses) on a thread of its own what `take` reads here.
+fn on_two_threads<T>(mut archive: impl Read + Send, take: impl FnOnce(Pieces) -> T) -> T {
+    std::thread::scope(|scope| {
+        let (sender, pieces) = sync_channel(PIECES);
+        let read = move || {
+            loop {
+                let mut piece = vec![0; PIECE];
+                let result = archive.read(&mut piece);
+                let last = !matches!(result, Ok(count) if count > 0);
+                let piece = result.map(|count| {
+                    piece.truncate(count);
+                    piece
+                });
+                // Nobody takes it any more.
+                if sender.send(piece).is_err() || last {
+                    return;
+                }
+            }
+        };
+        scope.spawn(read);
+        take(Pieces { pieces, current: Vec::new(), at: 0 })
+    })
+}
+
+/// What a thread reads, piece by piece.
+struct Pieces {
+    pieces: Receiver<io::Result<Vec<u8>>>,
+    current: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.current.len() {
+            match self.pieces.recv() {
+                Ok(piece) => (self.current, self.at) = (piece?, 0),
+                // It came to its end.
+                Err(_) => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.current.len() - self.at);
+        buffer[..count].copy_from_slice(&self.current[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
     }
 }
 

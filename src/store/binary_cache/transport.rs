@@ -2,14 +2,18 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use tempfile::NamedTempFile;
 
 use super::CacheError;
+use crate::sys::writeback;
 
 /// What is held in memory of an upload before a file is made for it.
 const MEMORY: usize = 1 << 20;
+/// Bytes after which the kernel is told to write what there is.
+const WRITEBACK_STEP: u64 = 8 << 20;
 
 /// A file that is being read.
 pub struct Body {
@@ -133,15 +137,19 @@ impl Staged {
 /// Gathers an upload.
 pub struct Stage<'d> {
     dir: Option<&'d Path>,
+    /// Bytes that the kernel was told to write to disk; `None` if nobody will
+    /// wait for that.
+    begun: Option<u64>,
     memory: Vec<u8>,
     file: Option<NamedTempFile>,
     len: u64,
 }
 
 impl<'d> Stage<'d> {
-    /// An empty one; files are made in `dir`, or where temporary files go.
-    pub fn new(dir: Option<&'d Path>) -> Self {
-        Self { dir, memory: Vec::new(), file: None, len: 0 }
+    /// An empty one; files are made in `dir`, or where temporary files go, and
+    /// written to disk while they grow if somebody will wait for that.
+    pub fn new(dir: Option<&'d Path>, writeback: bool) -> Self {
+        Self { dir, begun: writeback.then_some(0), memory: Vec::new(), file: None, len: 0 }
     }
 
     /// What was written.
@@ -170,6 +178,12 @@ impl Write for Stage<'_> {
             None => self.memory.extend_from_slice(data),
         }
         self.len += data.len() as u64;
+        if let (Some(file), Some(begun)) = (&self.file, &mut self.begun)
+            && self.len - *begun >= WRITEBACK_STEP
+        {
+            writeback::begin(file.as_file().as_fd(), *begun, self.len - *begun);
+            *begun = self.len;
+        }
         Ok(data.len())
     }
 

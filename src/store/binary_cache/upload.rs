@@ -124,7 +124,7 @@ impl BinaryCache {
         let effort =
             Effort { level: self.options.level, threads: u32::try_from(threads).unwrap_or(1), expected };
         let compression = self.options.compression;
-        let stage = Stage::new(self.transport.staging());
+        let stage = Stage::new(self.transport.staging(), self.transport.gathers() && self.options.sync);
         let hashed = HashedStage {
             hash: (compression != Compression::None).then(|| HashPipe::new(HashAlgorithm::Sha256)),
             stage,
