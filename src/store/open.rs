@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::binary_cache::disk_cache::Lifetimes;
 use super::binary_cache::http::client::HttpSettings;
+use super::binary_cache::s3::{self, Addressing, S3Options};
 use super::binary_cache::{BinaryCache, CacheOptions};
 use super::compression::Compression;
 use super::error::{Result, StoreError};
@@ -42,6 +43,20 @@ pub fn open(
             let shown = format!("{scheme}://{}", rest.trim_end_matches('/'));
             let (dir, options, warnings) = cache_options(uri, around, &[])?;
             let cache = BinaryCache::open_http(&shown, http_settings(around), dir, options, progress)?;
+            Ok((Box::new(cache), warnings))
+        }
+        "s3" => {
+            let bucket = s3_options(uri, rest, around)?;
+            let (dir, options, warnings) = cache_options(uri, around, S3_PARAMETERS)?;
+            let variables = around.environment.iter();
+            let variables = variables
+                .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned())));
+            let around_aws = s3::credentials::Surroundings {
+                home: around.machine.home(around.environment).0,
+                variables: variables.collect(),
+            };
+            let settings = http_settings(around);
+            let cache = BinaryCache::open_bucket(bucket, settings, around_aws, dir, options, progress)?;
             Ok((Box::new(cache), warnings))
         }
         _ => Err(uri::unopenable(scheme)),
@@ -125,6 +140,69 @@ fn http_settings(around: &Surroundings<'_>) -> HttpSettings {
         netrc: PathBuf::from(settings.netrc_file()),
         user_agent: format!("Nival/{}{suffix}", env!("CARGO_PKG_VERSION")),
     }
+}
+
+/// The parameters of buckets.
+const S3_PARAMETERS: &[&str] = &[
+    "profile",
+    "region",
+    "scheme",
+    "endpoint",
+    "addressing-style",
+    "multipart-upload",
+    "multipart-chunk-size",
+    "buffer-size",
+    "multipart-threshold",
+    "storage-class",
+    "narinfo-compression",
+    "ls-compression",
+    "log-compression",
+];
+
+fn s3_options(uri: &StoreUri, bucket: &str, around: &Surroundings<'_>) -> Result<S3Options> {
+    let variable = |name: &str| around.environment.text(name).filter(|text| !text.is_empty());
+    let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
+    let mut options = S3Options {
+        bucket: bucket.trim_end_matches('/').to_owned(),
+        profile: None,
+        region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+        scheme: "https".to_owned(),
+        endpoint: None,
+        addressing: Addressing::Auto,
+        multipart: true,
+        part: 5 << 20,
+        threshold: 100 << 20,
+        storage_class: None,
+    };
+    for (name, value) in &uri.parameters {
+        let invalid = || StoreError::Uri(format!("setting '{name}' has invalid value '{value}'"));
+        let text = || Some(value.clone()).filter(|value| !value.is_empty());
+        match name.as_str() {
+            "profile" => options.profile = text(),
+            "region" => options.region = text().unwrap_or(options.region),
+            "scheme" => options.scheme = text().unwrap_or(options.scheme),
+            "endpoint" => options.endpoint = text(),
+            "addressing-style" => {
+                options.addressing = match value.as_str() {
+                    "auto" => Addressing::Auto,
+                    "path" => Addressing::Path,
+                    "virtual" => Addressing::Virtual,
+                    _ => return Err(invalid()),
+                };
+            }
+            "multipart-upload" => options.multipart = uri::boolean(name, value)?,
+            "multipart-chunk-size" | "buffer-size" => options.part = value.parse().map_err(|_| invalid())?,
+            "multipart-threshold" => options.threshold = value.parse().map_err(|_| invalid())?,
+            "storage-class" => options.storage_class = text(),
+            "narinfo-compression" | "ls-compression" | "log-compression" if !value.is_empty() => {
+                return Err(StoreError::Uri(format!(
+                    "'{name}' is not available in this version of Nival: these files are stored as they are"
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(options)
 }
 
 fn secret_key(file: &str) -> Result<SecretKey> {

@@ -16,6 +16,7 @@ mod test_architecture;
 mod test_collect_garbage;
 mod test_copy;
 mod test_copy_http;
+mod test_copy_s3;
 mod test_full_disk;
 mod test_gc;
 mod test_gc_liveness;

@@ -21,6 +21,7 @@ pub mod http;
 mod listing;
 mod options;
 mod partial;
+pub mod s3;
 pub mod transport;
 mod upload;
 
@@ -108,6 +109,22 @@ impl BinaryCache {
         progress: Arc<dyn Progress>,
     ) -> Result<Self> {
         let transport = http::HttpTransport::open(uri, settings, Arc::clone(&progress))?;
+        Self::open(Box::new(transport), dir, options, progress)
+    }
+
+    /// Opens the cache in a bucket.
+    ///
+    /// # Errors
+    /// [`CacheError`].
+    pub fn open_bucket(
+        bucket: s3::S3Options,
+        settings: http::client::HttpSettings,
+        around: s3::credentials::Surroundings,
+        dir: StoreDir,
+        options: CacheOptions,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Self> {
+        let transport = s3::S3Transport::open(bucket, settings, around, Arc::clone(&progress))?;
         Self::open(Box::new(transport), dir, options, progress)
     }
 

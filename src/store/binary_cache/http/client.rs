@@ -402,7 +402,10 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Certificates of the system, or of one file.
-fn tls(file: Option<&Path>, http2: bool) -> Result<rustls::ClientConfig, String> {
+pub(in crate::store::binary_cache) fn tls(
+    file: Option<&Path>,
+    http2: bool,
+) -> Result<rustls::ClientConfig, String> {
     let found = match file {
         Some(file) => rustls_native_certs::load_certs_from_paths(Some(file), None),
         None => rustls_native_certs::load_native_certs(),

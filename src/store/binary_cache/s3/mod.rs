@@ -1,0 +1,450 @@
+//! A cache in a bucket of S3, or of a service that speaks like it (`s3://`).
+//!
+//! Requests are signed (AWS Signature 4, by `reqsign`) and made like those to
+//! web servers. An object that is not there, or that may not be seen, is
+//! absent; only for `nix-cache-info`, which is asked for first, a refusal is an
+//! error.
+
+pub mod credentials;
+mod multipart;
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex};
+
+use reqsign_aws_v4::Credential;
+use reqsign_core::Signer;
+use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH, RANGE};
+use reqwest::{Method, Url};
+
+use super::CacheError;
+use super::http::client::{Client, Failure, HttpSettings, Request, Response, ResponseBody, UploadBody};
+use super::http::{is_temporary, pause, retry_after, sleep};
+use super::transport::{Body, Presence, Staged, Transport};
+use crate::model::{HashAlgorithm, Hasher};
+use crate::progress::Progress;
+use crate::sys::interrupt;
+use crate::sys::threads::locked;
+use credentials::Surroundings;
+
+/// How a bucket is named in a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressing {
+    /// By the host where that works: at Amazon, and without dots.
+    Auto,
+    /// `HOST/BUCKET/KEY`.
+    Path,
+    /// `BUCKET.HOST/KEY`.
+    Virtual,
+}
+
+/// Where a bucket is, and how objects are stored in it.
+#[derive(Debug, Clone)]
+pub struct S3Options {
+    /// Its name.
+    pub bucket: String,
+    /// The profile to take credentials and region from.
+    pub profile: Option<String>,
+    /// The region.
+    pub region: String,
+    /// `https` or `http`.
+    pub scheme: String,
+    /// `HOST[:PORT]`; Amazon's where there is none.
+    pub endpoint: Option<String>,
+    /// How the bucket is named.
+    pub addressing: Addressing,
+    /// Large objects are stored in parts.
+    pub multipart: bool,
+    /// Bytes of a part.
+    pub part: u64,
+    /// Objects from this size on are stored in parts.
+    pub threshold: u64,
+    /// `x-amz-storage-class`.
+    pub storage_class: Option<String>,
+}
+
+/// A bucket.
+pub struct S3Transport {
+    shared: Arc<Shared>,
+    uri: String,
+}
+
+struct Shared {
+    client: Client,
+    options: S3Options,
+    base: Url,
+    around: Surroundings,
+    /// By region: the service may name another one.
+    signers: Mutex<HashMap<String, Signer<Credential>>>,
+    region: Mutex<String>,
+    progress: Arc<dyn Progress>,
+}
+
+const DOWNLOAD: &str = "download";
+const UPLOAD: &str = "upload";
+
+impl S3Transport {
+    /// Opens a bucket.
+    ///
+    /// # Errors
+    /// Names that make no URL, settings that cannot be used.
+    pub fn open(
+        options: S3Options,
+        settings: HttpSettings,
+        around: Surroundings,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Self, CacheError> {
+        let uri = format!("s3://{}", options.bucket);
+        let bad = |reason: String| CacheError::Option(format!("'{uri}' cannot be opened: {reason}"));
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        if options.bucket.is_empty() || !options.bucket.chars().all(plain) {
+            return Err(bad("a bucket's name has letters, digits, dots and dashes".to_owned()));
+        }
+        let base = base_url(&options).map_err(bad)?;
+        let client = Client::new(settings, false).map_err(bad)?;
+        let region = Mutex::new(options.region.clone());
+        let shared = Shared { client, options, base, around, signers: Mutex::default(), region, progress };
+        Ok(Self { shared: Arc::new(shared), uri })
+    }
+}
+
+fn base_url(options: &S3Options) -> Result<Url, String> {
+    let (scheme, bucket) = (&options.scheme, &options.bucket);
+    let amazon = format!("s3.{}.amazonaws.com", options.region);
+    let host = options.endpoint.as_deref().unwrap_or(&amazon);
+    // An endpoint may carry its own scheme.
+    let (scheme, host) = host.split_once("://").unwrap_or((scheme, host));
+    let host = host.trim_end_matches('/');
+    let by_host = match options.addressing {
+        Addressing::Auto => options.endpoint.is_none() && !bucket.contains('.'),
+        Addressing::Path => false,
+        Addressing::Virtual => true,
+    };
+    let text = match by_host {
+        true => format!("{scheme}://{bucket}.{host}/"),
+        false => format!("{scheme}://{host}/{bucket}/"),
+    };
+    let url = Url::parse(&text).map_err(|error| format!("'{text}' is no URL: {error}"))?;
+    match matches!(url.scheme(), "http" | "https") {
+        true => Ok(url),
+        false => Err(format!("'{}' is neither http nor https", url.scheme())),
+    }
+}
+
+/// A key as it stands in a URL.
+fn encode(key: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+    key.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+/// A request before it is signed.
+struct Call<'b> {
+    action: &'static str,
+    method: Method,
+    key: &'b str,
+    query: String,
+    /// Signed.
+    headers: HeaderMap,
+    /// Not signed.
+    unsigned: HeaderMap,
+    body: Option<UploadBody<'b>>,
+}
+
+impl<'b> Call<'b> {
+    fn new(action: &'static str, method: Method, key: &'b str) -> Self {
+        let (query, headers, unsigned) = (String::new(), HeaderMap::new(), HeaderMap::new());
+        Self { action, method, key, query, headers, unsigned, body: None }
+    }
+}
+
+impl Shared {
+    fn url(&self, call: &Call<'_>) -> Result<Url, CacheError> {
+        let text = format!("{}{}", encode(call.key), call.query);
+        self.base.join(&text).map_err(|error| CacheError::Option(format!("'{text}' is no URL: {error}")))
+    }
+
+    /// Sends a request until there is an answer that would not change.
+    fn request(&self, call: &Call<'_>) -> Result<Response, CacheError> {
+        let url = self.url(call)?;
+        let attempts = self.client.settings().attempts.max(1);
+        let payload = match &call.body {
+            None => hash(io::empty())?,
+            Some(body) => hash(body.data.reader(body.from).map_err(failed_read)?.take(body.len))?,
+        };
+        let (mut attempt, mut moved) = (0, false);
+        loop {
+            attempt += 1;
+            let region = locked(&self.region).clone();
+            let (reason, wanted, temporary) = match self.send(call, &url, &payload, &region)? {
+                Ok(response) => {
+                    // The bucket is in another region, which is named.
+                    if let Some(named) = response.header("x-amz-bucket-region")
+                        && matches!(response.status, 301 | 307 | 400)
+                        && named != region
+                        && !std::mem::replace(&mut moved, true)
+                    {
+                        named.clone_into(&mut locked(&self.region));
+                        continue;
+                    }
+                    if !is_temporary(response.status) {
+                        return Ok(response);
+                    }
+                    (format!("HTTP error {}", response.status), retry_after(&response), true)
+                }
+                Err(Failure::Interrupted(interrupted)) => return Err(interrupted.into()),
+                Err(failure @ Failure::Request(_)) => (failure.to_string(), None, false),
+                Err(failure) => (failure.to_string(), None, true),
+            };
+            let (action, url) = (call.action, url.to_string());
+            if !temporary || attempt >= attempts {
+                return Err(CacheError::Transfer { action, url, reason, dead: true });
+            }
+            let pause = pause(attempt, wanted);
+            self.progress.warn(&format!(
+                "unable to {action} '{url}': {reason}; retrying in {} ms (attempt {attempt}/{attempts})",
+                pause.as_millis()
+            ));
+            sleep(pause)?;
+        }
+    }
+
+    /// Signs and sends a request once.
+    fn send(
+        &self,
+        call: &Call<'_>,
+        url: &Url,
+        payload: &str,
+        region: &str,
+    ) -> Result<Result<Response, Failure>, CacheError> {
+        let unsigned = |reason: String| CacheError::Transfer {
+            action: call.action,
+            url: url.to_string(),
+            reason,
+            dead: true,
+        };
+        let request = http::Request::builder().method(call.method.clone()).uri(url.as_str());
+        let request = request.body(()).map_err(|error| unsigned(error.to_string()))?;
+        let mut parts = request.into_parts().0;
+        parts.headers.clone_from(&call.headers);
+        let payload = HeaderValue::from_str(payload).map_err(|error| unsigned(error.to_string()))?;
+        parts.headers.insert(HeaderName::from_static("x-amz-content-sha256"), payload);
+        let signer = locked(&self.signers)
+            .entry(region.to_owned())
+            .or_insert_with(|| {
+                credentials::signer(self.around.clone(), self.options.profile.as_deref(), region)
+            })
+            .clone();
+        self.client
+            .runtime()
+            .block_on(signer.sign(&mut parts, None))
+            .map_err(|error| unsigned(credentials::causes(&error)))?;
+        parts.headers.remove(HOST);
+        parts.headers.extend(call.unsigned.clone());
+        let body =
+            call.body.as_ref().map(|body| UploadBody { data: body.data, from: body.from, len: body.len });
+        let (method, url) = (call.method.clone(), url.clone());
+        Ok(self.client.send(Request { method, url, headers: parts.headers, body }))
+    }
+
+    fn get(&self, key: &str, from: u64, validator: Option<&str>) -> Result<Response, CacheError> {
+        let mut call = Call::new(DOWNLOAD, Method::GET, key);
+        if from > 0 {
+            let range = HeaderValue::from_str(&format!("bytes={from}-"));
+            call.unsigned.extend(range.ok().map(|range| (RANGE, range)));
+            let validator = validator.and_then(|validator| HeaderValue::from_str(validator).ok());
+            call.unsigned.extend(validator.map(|validator| (IF_MATCH, validator)));
+        }
+        self.request(&call)
+    }
+
+    /// The error for an answer that does not help, with the service's words.
+    fn refused(&self, call: &Call<'_>, response: Response) -> CacheError {
+        let url = self.url(call).map_or_else(|_| call.key.to_owned(), |url| url.to_string());
+        let status = response.status;
+        let text = response.excerpt();
+        let code = multipart::element(&text, "Code").unwrap_or_default();
+        let message = multipart::element(&text, "Message").unwrap_or_default();
+        let mut reason = format!("HTTP error {status}");
+        if !code.is_empty() {
+            reason = format!("{reason} ({code}: {message})");
+        }
+        if matches!(status, 401 | 403) {
+            let profile = self.options.profile.as_deref().unwrap_or("default");
+            reason = format!(
+                "{reason}; the credentials that were found (environment, profile '{profile}', single sign-on, \
+                 web identity, process, container, instance metadata, in this order) do not allow it"
+            );
+        }
+        CacheError::Transfer { action: call.action, url, reason, dead: false }
+    }
+}
+
+fn failed_read(error: io::Error) -> CacheError {
+    CacheError::Option(format!("reading what is uploaded: {error}"))
+}
+
+/// The SHA-256 of what is sent, in base 16.
+fn hash(mut data: impl Read) -> Result<String, CacheError> {
+    let mut hasher = Hasher::new(HashAlgorithm::Sha256);
+    io::copy(&mut data, &mut hasher).map_err(failed_read)?;
+    Ok(hasher.finish().to_base16())
+}
+
+fn is_absent(status: u16, key: &str) -> bool {
+    status == 404 || (matches!(status, 401 | 403) && key != super::CACHE_INFO)
+}
+
+impl Transport for S3Transport {
+    fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    fn find(&self, name: &str) -> Result<Presence, CacheError> {
+        let call = Call::new(DOWNLOAD, Method::HEAD, name);
+        let response = self.shared.request(&call)?;
+        match response.status {
+            200 => Ok(Presence::Present(response.announced())),
+            status if is_absent(status, name) => Ok(Presence::Absent),
+            _ => Err(self.shared.refused(&call, response)),
+        }
+    }
+
+    fn get(&self, name: &str, from: u64) -> Result<Option<Body>, CacheError> {
+        let response = self.shared.get(name, from, None)?;
+        if is_absent(response.status, name) {
+            return Ok(None);
+        }
+        let wanted = if from > 0 { 206 } else { 200 };
+        if response.status != wanted {
+            return Err(self.shared.refused(&Call::new(DOWNLOAD, Method::GET, name), response));
+        }
+        let len = response.announced();
+        let body = Resuming {
+            shared: Arc::clone(&self.shared),
+            key: name.to_owned(),
+            validator: response.header("etag").map(str::to_owned),
+            body: response.body,
+            at: from,
+            end: len.map(|len| len + from),
+            attempt: 0,
+        };
+        Ok(Some(Body { reader: Box::new(body), len }))
+    }
+
+    fn put(&self, name: &str, content_type: &'static str, data: Staged) -> Result<(), CacheError> {
+        let options = &self.shared.options;
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(class) = &options.storage_class {
+            let class = HeaderValue::from_str(class)
+                .map_err(|_| CacheError::Option(format!("'{class}' is no storage class")))?;
+            headers.insert(HeaderName::from_static("x-amz-storage-class"), class);
+        }
+        if options.multipart && data.len() >= options.threshold.max(1) {
+            return self.shared.put_in_parts(name, headers, &data);
+        }
+        let mut call = Call::new(UPLOAD, Method::PUT, name);
+        call.headers = headers;
+        call.body = Some(UploadBody { data: &data, from: 0, len: data.len() });
+        let response = self.shared.request(&call)?;
+        match response.status {
+            200..300 => Ok(()),
+            _ => Err(self.shared.refused(&call, response)),
+        }
+    }
+
+    fn parallel(&self) -> usize {
+        match self.shared.client.settings().connections {
+            0 => 64,
+            count => count,
+        }
+    }
+}
+
+/// An object that goes on after the connection broke.
+struct Resuming {
+    shared: Arc<Shared>,
+    key: String,
+    body: ResponseBody,
+    validator: Option<String>,
+    at: u64,
+    end: Option<u64>,
+    attempt: u64,
+}
+
+impl Resuming {
+    fn resume(&mut self, reason: &io::Error) -> io::Result<()> {
+        let attempts = self.shared.client.settings().attempts.max(1);
+        self.attempt += 1;
+        if self.attempt >= attempts || interrupt::requested() {
+            return Err(io::Error::other(reason.to_string()));
+        }
+        let pause = pause(self.attempt, None);
+        self.shared.progress.warn(&format!(
+            "unable to download '{}': {reason}; retrying from offset {} in {} ms (attempt {}/{attempts})",
+            self.key,
+            self.at,
+            pause.as_millis(),
+            self.attempt
+        ));
+        sleep(pause).map_err(io::Error::other)?;
+        let response =
+            self.shared.get(&self.key, self.at, self.validator.as_deref()).map_err(io::Error::other)?;
+        let wanted = if self.at > 0 { 206 } else { 200 };
+        if response.status != wanted {
+            return Err(io::Error::other(format!("HTTP error {}", response.status)));
+        }
+        self.body = response.body;
+        Ok(())
+    }
+}
+
+impl Read for Resuming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let result = match self.body.read(buffer) {
+                Ok(0) if !buffer.is_empty() && self.end.is_some_and(|end| self.at < end) => {
+                    Err(io::Error::other(format!("the connection ended at byte {}", self.at)))
+                }
+                other => other,
+            };
+            match result {
+                Ok(count) => {
+                    self.at += count as u64;
+                    return Ok(count);
+                }
+                Err(error) => self.resume(&error)?,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        let url = |endpoint: Option<&str>, addressing, bucket: &str| {
+            let options = S3Options {
+                bucket: bucket.to_owned(),
+                profile: None,
+                region: "eu-west-1".to_owned(),
+                scheme: "https".to_owned(),
+                endpoint: endpoint.map(str::to_owned),
+                addressing,
+                multipart: true,
+                part: 0,
+                threshold: 0,
+                storage_class: None,
+            };
+            base_url(&options).unwrap().to_string()
+        };
+        assert_eq!(url(None, Addressing::Auto, "b"), "https://b.s3.eu-west-1.amazonaws.com/");
+        assert_eq!(url(None, Addressing::Auto, "b.c"), "https://s3.eu-west-1.amazonaws.com/b.c/");
+        assert_eq!(url(Some("h:9"), Addressing::Auto, "b"), "https://h:9/b/");
+        assert_eq!(url(Some("http://h:9/"), Addressing::Virtual, "b"), "http://b.h:9/");
+        assert_eq!(encode("nar/a+b c?.nar"), "nar/a%2Bb%20c%3F.nar");
+    }
+}

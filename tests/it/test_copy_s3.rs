@@ -1,0 +1,184 @@
+//! `nix copy` to and from a bucket of a real S3 server (OpenStack Swift).
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use crate::common::{Outcome, Side, World};
+use crate::data;
+use crate::servers::free_port;
+
+struct Swift {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    port: u16,
+}
+
+impl Swift {
+    fn start(world: &World, buckets: &[&str]) -> Option<Self> {
+        let installed = ["/usr/bin/swift-proxy-server", "/usr/bin/swift-object-server"];
+        if installed.iter().any(|path| !Path::new(path).exists()) || !rustix::process::getuid().is_root() {
+            assert!(std::env::var_os("CI").is_none(), "OpenStack Swift is not installed");
+            eprintln!("skipped: OpenStack Swift is not installed, or this is not root");
+            return None;
+        }
+        // Three more ports follow it.
+        let port = free_port().min(60_000);
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/s3-server");
+        let mut child = Command::new(script)
+            .args([&port.to_string(), &world.text("swift")])
+            .args(buckets)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        let stdin = child.stdin.take();
+        Some(Self { child, stdin, port })
+    }
+
+    fn uri(&self, bucket: &str, parameters: &str) -> String {
+        format!("s3://{bucket}?endpoint=127.0.0.1:{}&scheme=http{parameters}", self.port)
+    }
+}
+
+impl Drop for Swift {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+fn with_key(world: &mut World, key: &str, secret: &str) {
+    world.variables.retain(|(name, _)| !name.starts_with("AWS_"));
+    // No waiting for the metadata of a machine elsewhere.
+    for (name, value) in
+        [("AWS_ACCESS_KEY_ID", key), ("AWS_SECRET_ACCESS_KEY", secret), ("AWS_EC2_METADATA_DISABLED", "true")]
+    {
+        world.variables.push((name.to_owned(), value.to_owned()));
+    }
+}
+
+fn copy(world: &World, side: Side, args: &[&str], paths: &[String]) -> Outcome {
+    let args: Vec<&str> = ["copy", "--no-check-sigs"]
+        .iter()
+        .chain(args)
+        .copied()
+        .chain(paths.iter().map(String::as_str))
+        .collect();
+    world.run(side, "nix", &args)
+}
+
+fn count(world: &World, root: &str) -> usize {
+    world.nival("nix", &["store", "verify", "--no-trust", "--all", "--store", root]).ok();
+    world.nival("nix", &["path-info", "--all", "--store", root]).ok().lines().len()
+}
+
+#[test]
+fn a_bucket_is_written_and_read() {
+    let mut world = World::new();
+    let Some(swift) = Swift::start(&world, &["one", "two"]) else { return };
+    let mut paths = data::sample(&world);
+    data::big_file(&world.path("src/big"), 400);
+    paths.push(world.nix_store(&["--add", &world.text("src/big")]).line());
+    with_key(&mut world, "test:tester", "SECRETTEST");
+    // In parts, too.
+    let to = swift.uri("one", "&compression=zstd&multipart-threshold=6000000&write-nar-listing=true");
+    copy(&world, Side::Nival, &["--to", &to], &paths).ok();
+    let from = swift.uri("one", "");
+    let root = world.text("root");
+    copy(&world, Side::Nival, &["--from", &from, "--to", &root], &paths).ok();
+    assert_eq!(count(&world, &root), paths.len());
+    let again = copy(&world, Side::Nival, &["--to", &to], &paths);
+    assert_eq!(again.ok().stderr, "copying 0 paths...\n");
+
+    // By a profile instead of the environment.
+    world.variables.retain(|(name, _)| !name.starts_with("AWS_A") && !name.starts_with("AWS_S"));
+    world.write(
+        "home/.aws/credentials",
+        "[mine]\naws_access_key_id = test:tester\naws_secret_access_key = SECRETTEST\n",
+    );
+    let root = world.text("root2");
+    let profile = swift.uri("one", "&profile=mine");
+    copy(&world, Side::Nival, &["--from", &profile, "--to", &root, "--refresh"], &paths).ok();
+    assert_eq!(count(&world, &root), paths.len());
+
+    // Without credentials, and with wrong ones.
+    let fast = ["--option", "download-attempts", "1", "--refresh", "--from"];
+    let none = copy(&world, Side::Nival, &[&fast[..], &[&from, "--to", &root]].concat(), &paths);
+    assert_eq!(none.status, 1);
+    for place in ["environment", "profile", "web identity", "container", "instance metadata"] {
+        assert!(none.stderr.contains(place), "{}", none.stderr);
+    }
+    with_key(&mut world, "test:tester", "WRONG");
+    let wrong = copy(&world, Side::Nival, &[&fast[..], &[&from, "--to", &root]].concat(), &paths);
+    assert_eq!(wrong.status, 1);
+    assert!(wrong.stderr.contains("SignatureDoesNotMatch"), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("do not allow it"), "{}", wrong.stderr);
+
+    // The reference, where it was built to.
+    with_key(&mut world, "test:tester", "SECRETTEST");
+    if crate::common::reference().is_some() {
+        let two = swift.uri("two", "&compression=none&region=us-east-1");
+        let outcome = copy(&world, Side::Reference, &["--to", &two], &paths);
+        // Without its AWS library it sends requests that nobody signed.
+        if outcome.stderr.contains("HTTP error 400") {
+            eprintln!("skipped: this reference does not sign requests");
+            return;
+        }
+        outcome.ok();
+        let (root3, root4) = (world.text("root3"), world.text("root4"));
+        copy(&world, Side::Nival, &["--from", &two, "--to", &root3], &paths).ok();
+        copy(&world, Side::Reference, &["--from", &from, "--to", &root4, "--refresh"], &paths).ok();
+        assert_eq!((count(&world, &root3), count(&world, &root4)), (paths.len(), paths.len()));
+    }
+}
+
+#[test]
+fn a_killed_upload_goes_on_where_it_was() {
+    let mut world = World::new();
+    let Some(swift) = Swift::start(&world, &["one"]) else { return };
+    with_key(&mut world, "test:tester", "SECRETTEST");
+    // 200 MiB in parts of 5.
+    data::big_file(&world.path("src/big"), 3200);
+    let path = world.nix_store(&["--add", &world.text("src/big")]).line();
+    let to = swift.uri("one", "&compression=none");
+    let args = ["copy", "--to", &to, &path];
+    let objects = world.path("swift/dev/d1/objects");
+    let stored = || {
+        let mut bytes = 0;
+        let mut waiting = vec![objects.clone()];
+        while let Some(dir) = waiting.pop() {
+            for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+                match entry.metadata() {
+                    Ok(meta) if meta.is_dir() => waiting.push(entry.path()),
+                    Ok(meta) => bytes += meta.len(),
+                    Err(_) => {}
+                }
+            }
+        }
+        bytes
+    };
+    let mut child = world.command(Side::Nival, "nix").args(args).stderr(Stdio::null()).spawn().unwrap();
+    data::wait_until("half of it is stored", || stored() > 80 << 20);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Nothing is listed that is not complete.
+    let from = swift.uri("one", "");
+    let root = world.text("root");
+    let missing = copy(&world, Side::Nival, &["--from", &from, "--to", &root], std::slice::from_ref(&path));
+    assert!(missing.stderr.contains("no substituter that can build it"), "{}", missing.stderr);
+    let outcome = copy(&world, Side::Nival, &["-v", "--to", &to], std::slice::from_ref(&path));
+    let line = outcome.ok().stderr.lines().find(|line| line.contains("continuing the upload")).unwrap();
+    let parts: u64 = line.split(' ').rev().nth(1).unwrap().parse().unwrap();
+    // Those that were under way are sent again: four at most.
+    assert!(parts >= 12, "{line}");
+    copy(&world, Side::Nival, &["--from", &from, "--to", &root, "--refresh"], std::slice::from_ref(&path))
+        .ok();
+    assert_eq!(count(&world, &root), 1);
+}
