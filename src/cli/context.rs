@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use nival::model::signature::PublicKey;
 use nival::ops::copy::Trust;
+use nival::ops::substitute::Substituters;
 use nival::progress::Progress;
 use nival::settings::value::lexically_normal;
 use nival::settings::{self, Environment, Machine, Settings};
@@ -240,7 +241,11 @@ impl Context {
     /// A usage error for a URI that cannot be read, and those of the store.
     pub fn open_any(&self, uri: &str) -> anyhow::Result<Box<dyn Store>> {
         let uri = StoreUri::parse(uri, &self.current_dir).map_err(|error| Usage(error.to_string()))?;
-        let (store, warnings) = open::open(&uri, &self.surroundings(), self.progress())?;
+        self.open_with(&uri, &self.surroundings())
+    }
+
+    fn open_with(&self, uri: &StoreUri, around: &Surroundings<'_>) -> anyhow::Result<Box<dyn Store>> {
+        let (store, warnings) = open::open(uri, around, self.progress())?;
         for warning in warnings {
             self.ui.warn(&warning);
         }
@@ -265,32 +270,44 @@ impl Context {
             machine: &self.machine,
             settings: &self.settings,
             current_dir: &self.current_dir,
+            patient: true,
         }
     }
 
-    /// The other stores on this machine that `substituters` names, for reading.
-    /// Those that cannot be used are told of.
-    ///
-    /// # Errors
-    /// Usage errors.
-    pub fn local_substituters(&self) -> anyhow::Result<Vec<LocalStore>> {
-        let mut stores = Vec::new();
+    /// The stores that missing paths may come from. Those that cannot be used
+    /// are told of.
+    pub fn substituters(&self) -> Substituters {
+        let mut substituters = Substituters::default();
+        if !self.settings.substitute() {
+            return substituters;
+        }
         for uri in self.settings.substituters() {
-            let parsed = StoreUri::parse(uri, &self.current_dir).map_err(|error| Usage(error.to_string()))?;
-            if !matches!(parsed.kind, StoreKind::Local(_)) {
-                self.ui.warn(&format!(
-                    "cannot repair from '{uri}': this version of Nival repairs from local stores"
-                ));
-                continue;
-            }
-            let mut options = self.store_options(uri)?;
-            options.read_only = true;
-            match LocalStore::open(options, nival::progress::silent()) {
-                Ok(store) => stores.push(store),
-                Err(error) => self.ui.warn(&format!("cannot repair from '{uri}': {error}")),
+            match self.open_substituter(uri) {
+                Ok(store) => substituters.push(store),
+                Err(error) => self.ui.warn(&format!("{error:#}; '{uri}' is not asked")),
             }
         }
-        Ok(stores)
+        substituters
+    }
+
+    /// Whose signatures a local store needs, if it needs any.
+    ///
+    /// # Errors
+    /// Keys that are none.
+    pub fn trust_for(&self, store: &LocalStore) -> anyhow::Result<Option<Trust>> {
+        if store.options().require_sigs { Ok(Some(self.trust()?)) } else { Ok(None) }
+    }
+
+    fn open_substituter(&self, uri: &str) -> anyhow::Result<Box<dyn Store>> {
+        let parsed = StoreUri::parse(uri, &self.current_dir)?;
+        if !matches!(parsed.kind, StoreKind::Local(_)) {
+            let around = Surroundings { patient: false, ..self.surroundings() };
+            return self.open_with(&parsed, &around);
+        }
+        // Only to be read, and nothing is to be made where there is none.
+        let mut options = self.store_options(uri)?;
+        options.read_only = true;
+        Ok(Box::new(LocalStore::open(options, nival::progress::silent())?))
     }
 
     fn store_options(&self, uri: &str) -> anyhow::Result<LocalOptions> {

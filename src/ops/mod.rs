@@ -7,4 +7,5 @@ pub mod nix_profile;
 pub mod profile;
 pub mod query;
 pub mod roots_report;
+pub mod substitute;
 pub mod user_env;

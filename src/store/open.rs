@@ -134,6 +134,7 @@ fn http_settings(around: &Surroundings<'_>) -> HttpSettings {
         connect_timeout: seconds(settings.connect_timeout()),
         stall: seconds(settings.stalled_download_timeout()).unwrap_or(Duration::from_secs(300)),
         attempts: settings.download_attempts(),
+        first_attempts: if around.patient { settings.download_attempts() } else { 1 },
         connections: usize::try_from(settings.http_connections()).unwrap_or(0),
         http2: settings.http2(),
         certificates: certificates.filter(|file| file.exists()),

@@ -145,6 +145,9 @@ pub struct Surroundings<'a> {
     pub settings: &'a Settings,
     /// Where relative paths begin.
     pub current_dir: &'a Path,
+    /// A server that cannot be reached is tried again; others may have the
+    /// same.
+    pub patient: bool,
 }
 
 /// How to open the store that `uri` names, with warnings for the user.

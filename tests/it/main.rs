@@ -13,6 +13,7 @@ mod data;
 mod servers;
 
 mod test_architecture;
+mod test_caches;
 mod test_collect_garbage;
 mod test_copy;
 mod test_copy_http;

@@ -54,7 +54,7 @@ fn what_another_store_has_is_repaired() {
     );
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
     assert!(outcome.stderr.contains(&format!("path '{tree}' was modified!")), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("cannot repair from 'https://nowhere.invalid'"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("'https://nowhere.invalid' is not asked"), "{}", outcome.stderr);
     let mut after = data::metadata(&world.store());
     let mut expected = before.clone();
     // The store directory's own time does not count.

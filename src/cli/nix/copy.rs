@@ -63,12 +63,11 @@ impl Command for Copy {
         };
         let (source, destination) = (open(&self.from)?, open(&self.to)?);
         let roots = self.roots(context, &*source, arguments)?;
-        let needs_signatures =
-            destination.local().is_some_and(|local| local.options().require_sigs) && !self.no_check_sigs;
-        let options = CopyOptions {
-            only_named: self.only_named,
-            trust: if needs_signatures { Some(context.trust()?) } else { None },
+        let trust = match destination.local().filter(|_| !self.no_check_sigs) {
+            Some(local) => context.trust_for(local)?,
+            None => None,
         };
+        let options = CopyOptions { only_named: self.only_named, trust };
         let plan = copy::plan(&*source, &*destination, &roots, &options)?;
         copy::copy(&*source, &*destination, plan, &options, &*context.ui)?;
         self.link(context, &*destination, &roots)
@@ -88,7 +87,7 @@ impl Copy {
             return Ok(source.all()?);
         }
         if let Some(local) = source.local() {
-            let selected = self.selection.resolve(context, local, arguments)?;
+            let selected = self.selection.resolve_or_fetch(context, local, arguments)?;
             if let Some(path) = selected.invalid.first() {
                 anyhow::bail!(no_substituter(source, path));
             }

@@ -8,14 +8,17 @@
 //! ```
 //!
 //! Format 2 has base names and a content address of parts where format 1 has
-//! full paths and the address as a text. Keys are sorted.
+//! full paths and the address as a text. Keys are sorted. Paths of binary caches
+//! have closureDownloadSize, compression, downloadHash, downloadSize and url too.
 
 use std::collections::BTreeSet;
 
-use nival::model::{ContentAddress, ContentAddressMethod, HashFormat, StoreDir};
+use nival::model::{ContentAddress, ContentAddressMethod, HashFormat, NarFile, StoreDir, StorePath};
 use nival::store::StoreError;
 use nival::store::local::db::read::RawPath;
+use nival::store::transfer::Item;
 
+use super::elsewhere::Sizes;
 use crate::cli::json::Json;
 
 /// The versions of the format.
@@ -89,18 +92,63 @@ impl<'d> InfoWriter<'d> {
         references: impl Iterator<Item = &'r str>,
         closure_size: Option<u64>,
     ) -> anyhow::Result<()> {
+        self.any_entry(base_name, raw, references, closure_size, None)
+    }
+
+    /// A path of a binary cache.
+    pub fn entry_elsewhere(&mut self, item: &Item, closure: Option<Sizes>) -> anyhow::Result<()> {
+        let raw = RawPath::of(self.dir, &item.info);
+        let references = item.info.references.iter().map(StorePath::base_name);
+        let file = item.file.as_ref().map(|file| (file, closure.map(|sizes| sizes.download)));
+        self.any_entry(
+            item.info.path.base_name(),
+            &raw,
+            references,
+            closure.map(|sizes| sizes.unpacked),
+            file,
+        )
+    }
+
+    fn any_entry<'r>(
+        &mut self,
+        base_name: &str,
+        raw: &RawPath,
+        references: impl Iterator<Item = &'r str>,
+        closure_size: Option<u64>,
+        file: Option<(&NarFile, Option<u64>)>,
+    ) -> anyhow::Result<()> {
         self.name(base_name)?;
         self.json.object()?;
         self.json.key("ca")?;
         self.content_address(raw)?;
+        if let Some((_, Some(size))) = file {
+            self.json.key("closureDownloadSize")?;
+            self.json.bare(size)?;
+        }
         if let Some(size) = closure_size {
             self.json.key("closureSize")?;
             self.json.bare(size)?;
+        }
+        if let Some((file, _)) = file {
+            self.json.key("compression")?;
+            self.json.string(&file.compression)?;
         }
         self.json.key("deriver")?;
         match raw.deriver.as_deref().and_then(|deriver| deriver.rsplit('/').next()) {
             None | Some("") => self.json.bare("null")?,
             Some(deriver) => self.path(deriver)?,
+        }
+        if let Some((file, _)) = file {
+            self.json.key("downloadHash")?;
+            match &file.hash {
+                Some(hash) => self.json.string(&hash.digits(HashFormat::Sri))?,
+                None => self.json.bare("null")?,
+            }
+            self.json.key("downloadSize")?;
+            match file.size {
+                Some(size) => self.json.bare(size)?,
+                None => self.json.bare("null")?,
+            }
         }
         self.json.key("narHash")?;
         self.json.string(&raw.nar_hash()?.digits(HashFormat::Sri))?;
@@ -122,6 +170,10 @@ impl<'d> InfoWriter<'d> {
         self.json.string(self.dir.as_str())?;
         self.json.key("ultimate")?;
         self.json.bare(raw.ultimate)?;
+        if let Some((file, _)) = file {
+            self.json.key("url")?;
+            self.json.string(&file.url)?;
+        }
         self.json.key("version")?;
         self.json.bare(self.format as u8)?;
         self.json.end_object()

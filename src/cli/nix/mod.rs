@@ -7,6 +7,7 @@ mod config;
 mod copy;
 mod derivation;
 mod derivation_add;
+mod elsewhere;
 mod gc;
 mod hash;
 mod help;

@@ -6,12 +6,13 @@ use std::fmt::Write as _;
 
 use nival::model::StorePath;
 use nival::progress::{Progress as _, size_text};
-use nival::store::LocalStore;
 use nival::store::local::db::closure_sizes::closure_sizes;
 use nival::store::local::db::graph::{Graph, Node};
 use nival::store::local::db::read::RawPath;
+use nival::store::{LocalStore, Store, StoreError};
 use nival::sys::interrupt;
 
+use super::elsewhere::{ClosureSizes, Found, select};
 use super::info_json::{Format, InfoWriter};
 use super::selection::Selection;
 use super::words::Words;
@@ -65,19 +66,76 @@ impl Command for PathInfo {
                  '--json-format 2'. This will become an error in a future release.",
             );
         }
-        let store = context.open_store()?;
+        let opened = context.open_any(context.settings.store_uri())?;
+        let Some(store) = opened.local() else {
+            return self.print_elsewhere(context, &*opened, arguments, format);
+        };
         match (self.style.json, self.selection.all) {
-            (false, _) => self.print_text(context, &store, arguments),
-            (true, false) => self.print_json(context, &store, arguments, format),
+            (false, _) => self.print_text(context, store, arguments),
+            (true, false) => self.print_json(context, store, arguments, format),
             (true, true) => {
                 self.selection.expect_nothing_else(arguments)?;
-                self.print_all_json(&store, format)
+                self.print_all_json(store, format)
             }
         }
     }
 }
 
 impl PathInfo {
+    /// Paths of a binary cache.
+    fn print_elsewhere(
+        &self,
+        context: &Context,
+        store: &dyn Store,
+        arguments: &[OsString],
+        format: Format,
+    ) -> anyhow::Result<()> {
+        let Found { mut items, invalid } = select(context, store, &self.selection, arguments)?;
+        let closures = if self.closure_size { Some(ClosureSizes::of(store, &items)?) } else { None };
+        if self.style.json {
+            items.sort_by(|a, b| a.info.path.cmp(&b.info.path));
+            let mut writer = InfoWriter::new(self.style.writer(), store.dir(), format)?;
+            let mut missing = invalid.iter().peekable();
+            for item in &items {
+                while let Some(path) = missing.next_if(|path| **path < item.info.path) {
+                    writer.missing(path.base_name())?;
+                }
+                writer.entry_elsewhere(item, closures.as_ref().map(|sizes| sizes.get(&item.info.path)))?;
+            }
+            missing.try_for_each(|path| writer.missing(path.base_name()))?;
+            return writer.finish();
+        }
+        let dir = store.dir().as_str();
+        let lengths = items.iter().map(|item| item.info.path.base_name().len());
+        let longest = lengths.max().unwrap_or(0);
+        let mut out = Out::new();
+        let mut line = String::new();
+        for item in &items {
+            line.clear();
+            let name = item.info.path.base_name();
+            match self.size || self.closure_size || self.signatures {
+                true => write!(line, "{dir}/{name:<longest$}")?,
+                false => write!(line, "{dir}/{name}")?,
+            }
+            if self.size {
+                self.push_size(&mut line, item.info.nar_size)?;
+            }
+            if let Some(sizes) = &closures {
+                self.push_size(&mut line, sizes.get(&item.info.path).unpacked)?;
+            }
+            if self.signatures {
+                line.push('\t');
+                line.push_str(&vouchers(&RawPath::of(store.dir(), &item.info)));
+            }
+            out.line(&line)?;
+        }
+        out.finish()?;
+        match invalid.first() {
+            Some(path) => Err(StoreError::Invalid(store.dir().print(path)).into()),
+            None => Ok(()),
+        }
+    }
+
     fn print_text(
         &self,
         context: &Context,

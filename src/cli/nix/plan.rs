@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use nival::model::StorePath;
+use nival::ops::substitute::Fetch;
 use nival::progress::Progress as _;
 use nival::store::LocalStore;
 use nival::sys::interrupt;
@@ -18,12 +19,25 @@ pub struct Plan {
     build: Vec<StorePath>,
     seen: BTreeSet<StorePath>,
     unknown: BTreeSet<StorePath>,
+    /// What is said about paths that can be fetched.
+    fetch: Vec<String>,
 }
 
 impl Plan {
     /// Notes a path that is not valid and that nothing is known of.
     pub fn add_unknown(&mut self, path: &StorePath) {
         self.unknown.insert(path.clone());
+    }
+
+    /// The paths that nothing is known of.
+    pub fn unknown(&self) -> impl Iterator<Item = &StorePath> {
+        self.unknown.iter()
+    }
+
+    /// Notes what can be fetched; that is not unknown any more.
+    pub fn set_fetch(&mut self, store: &LocalStore, fetch: &Fetch) {
+        self.unknown.retain(|path| !fetch.has(path));
+        self.fetch = fetch.lines(store);
     }
 
     /// Notes a valid derivation, some outputs of which are wanted.
@@ -78,6 +92,9 @@ impl Plan {
         }
         for path in &self.build {
             context.ui.notice(&format!("  {}", dir.display(path)));
+        }
+        for line in &self.fetch {
+            context.ui.notice(line);
         }
         if !self.unknown.is_empty() {
             context.ui.problem("don't know how to build these paths:");

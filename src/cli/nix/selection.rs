@@ -147,7 +147,7 @@ impl Selection {
     }
 
     /// Looks up what the arguments stand for, and tells what would have to be
-    /// built of it. Not for `--all`.
+    /// built or fetched of it. Not for `--all`.
     ///
     /// # Errors
     /// Those of [`Selection::wanted`] and of the store.
@@ -157,6 +157,47 @@ impl Selection {
         store: &LocalStore,
         arguments: &[OsString],
     ) -> anyhow::Result<Selected> {
+        let (selected, plan) = self.look_up(context, store, arguments)?;
+        plan.tell(context, store);
+        selected
+    }
+
+    /// As [`Selection::resolve`]; what is not valid is fetched, if anybody has
+    /// it.
+    ///
+    /// # Errors
+    /// Those of [`Selection::resolve`].
+    pub fn resolve_or_fetch(
+        &self,
+        context: &Context,
+        store: &LocalStore,
+        arguments: &[OsString],
+    ) -> anyhow::Result<Selected> {
+        let (selected, mut plan) = self.look_up(context, store, arguments)?;
+        let unknown: Vec<StorePath> = plan.unknown().cloned().collect();
+        if unknown.is_empty() {
+            plan.tell(context, store);
+            return selected;
+        }
+        let substituters = context.substituters();
+        let trust = context.trust_for(store)?;
+        let fetch = substituters.plan(store, &unknown, trust.as_ref(), &*context.ui)?;
+        plan.set_fetch(store, &fetch);
+        plan.tell(context, store);
+        if fetch.is_empty() {
+            return selected;
+        }
+        substituters.fetch(store, &unknown, fetch, trust.as_ref(), &*context.ui)?;
+        self.look_up(context, store, arguments)?.0
+    }
+
+    /// What the arguments stand for, and what is missing of it.
+    fn look_up(
+        &self,
+        context: &Context,
+        store: &LocalStore,
+        arguments: &[OsString],
+    ) -> anyhow::Result<(anyhow::Result<Selected>, Plan)> {
         let mut paths = BTreeMap::new();
         let mut plan = Plan::default();
         let mut failure = None;
@@ -171,11 +212,11 @@ impl Selection {
                 failure = failure.or(Some(error));
             }
         }
-        plan.tell(context, store);
-        match failure {
+        let selected = match failure {
             Some(error) => Err(error),
             None => Ok(Selected::new(paths)),
-        }
+        };
+        Ok((selected, plan))
     }
 
     /// The selected paths in an order in which references come first, as nodes

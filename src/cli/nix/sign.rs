@@ -1,14 +1,17 @@
-//! `nix store sign`, and the place of `nix store copy-sigs`.
+//! `nix store sign` and `nix store copy-sigs`.
 
 use std::ffi::OsString;
 
-use nival::model::ValidPathInfo;
+use nival::model::signature::SecretKey;
+use nival::model::{StorePath, ValidPathInfo};
+use nival::ops::copy;
 use nival::progress::Progress as _;
 use nival::store::local::db::graph::{Graph, Node};
 use nival::store::local::db::read::PathId;
-use nival::store::{LocalStore, StoreError};
+use nival::store::{LocalStore, Store, StoreError};
 use nival::sys::{PathError, interrupt};
 
+use super::elsewhere::select;
 use super::key::parse_secret;
 use super::selection::Selection;
 use super::words::Words;
@@ -45,17 +48,20 @@ impl Command for Sign {
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let store = context.open_store()?;
-        let (graph, order, invalid) = self.selection.graph(context, &store, arguments, false)?;
         let file = self.key_file.clone().unwrap_or_default();
         let text = std::fs::read_to_string(&file).map_err(PathError::at("opening file", &file))?;
         let key = parse_secret(context, &text)?;
+        let opened = context.open_any(context.settings.store_uri())?;
+        let Some(store) = opened.local() else {
+            return self.sign_elsewhere(context, &*opened, arguments, &key);
+        };
+        let (graph, order, invalid) = self.selection.graph(context, store, arguments, false)?;
         if let Some(path) = invalid.first() {
             return Err(store.invalid(path).into());
         }
         let mut added = 0;
         for nodes in order.chunks(BATCH) {
-            let signed = unsigned(&store, &graph, nodes, |text| key.sign(text.as_bytes()))?;
+            let signed = unsigned(store, &graph, nodes, |text| key.sign(text.as_bytes()))?;
             added += signed.len();
             if signed.is_empty() {
                 continue;
@@ -63,6 +69,30 @@ impl Command for Sign {
             store.write(|writer| signed.iter().try_for_each(|(id, info)| writer.update(*id, info)))?;
         }
         context.ui.notice(&format!("added {added} signatures"));
+        Ok(())
+    }
+}
+
+impl Sign {
+    /// Signs paths of a binary cache.
+    fn sign_elsewhere(
+        &self,
+        context: &Context,
+        store: &dyn Store,
+        arguments: &[OsString],
+        key: &SecretKey,
+    ) -> anyhow::Result<()> {
+        let found = select(context, store, &self.selection, arguments)?;
+        if let Some(path) = found.invalid.first() {
+            return Err(StoreError::Invalid(store.dir().print(path)).into());
+        }
+        let mut signed = found.items;
+        signed.retain_mut(|item| {
+            let signature = key.sign(item.info.fingerprint(store.dir()).as_bytes());
+            item.info.signatures.insert(signature)
+        });
+        store.add_signatures(&signed)?;
+        context.ui.notice(&format!("added {} signatures", signed.len()));
         Ok(())
     }
 }
@@ -106,10 +136,33 @@ impl Command for CopySigs {
         Ok(true)
     }
 
-    fn run(&self, _context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         if self.from.is_empty() {
             return usage("you must specify at least one substituter using '-s'");
         }
-        anyhow::bail!("'nix store copy-sigs' is not available in this version of Nival")
+        let store = context.open_any(context.settings.store_uri())?;
+        let paths: Vec<StorePath> = match store.local() {
+            Some(local) => {
+                let (graph, order, invalid) = self.selection.graph(context, local, arguments, false)?;
+                if let Some(path) = invalid.first() {
+                    return Err(local.invalid(path).into());
+                }
+                order.into_iter().map(|node| graph.path(node)).collect::<Result<_, _>>()?
+            }
+            None => {
+                let found = select(context, &*store, &self.selection, arguments)?;
+                if let Some(path) = found.invalid.first() {
+                    return Err(StoreError::Invalid(store.dir().print(path)).into());
+                }
+                found.items.into_iter().map(|item| item.info.path).collect()
+            }
+        };
+        let mut added = 0;
+        for uri in &self.from {
+            let source = context.open_any(uri)?;
+            added += copy::copy_signatures(&*source, &*store, &paths)?;
+        }
+        context.ui.notice(&format!("imported {added} signatures"));
+        Ok(())
     }
 }

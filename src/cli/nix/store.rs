@@ -3,8 +3,11 @@
 use std::ffi::OsString;
 
 use nival::model::store_path::HASH_LEN;
+use nival::nar::writer::{FileOutput, NarWriter};
 use nival::store::uri::{StoreKind, StoreUri};
+use nival::store::{Store, StoreError};
 
+use super::elsewhere::select;
 use super::nar;
 use super::selection::Selection;
 use super::words::Words;
@@ -12,7 +15,7 @@ use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::json::Style;
-use crate::cli::ui::Out;
+use crate::cli::ui::{Out, stdout_file};
 
 /// The URL of the store in use, for the user.
 pub fn url(context: &Context) -> String {
@@ -41,9 +44,12 @@ impl Command for Info {
         if !self.0.json {
             context.ui.hint(&format!("Store URL: {url}"));
         }
-        context.open_store()?;
+        let store = context.open_any(context.settings.store_uri())?;
+        let is_local = store.local().is_some();
         if !self.0.json {
-            context.ui.hint(&format!("Version: {}", crate::cli::VERSION));
+            if is_local {
+                context.ui.hint(&format!("Version: {}", crate::cli::VERSION));
+            }
             context.ui.hint("Trusted: 1");
             return Ok(());
         }
@@ -53,8 +59,10 @@ impl Command for Info {
         json.bare(true)?;
         json.key("url")?;
         json.string(&url)?;
-        json.key("version")?;
-        json.string(crate::cli::VERSION)?;
+        if is_local {
+            json.key("version")?;
+            json.string(crate::cli::VERSION)?;
+        }
         json.end_object()?;
         json.finish()
     }
@@ -74,11 +82,34 @@ impl Command for DumpPath {
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let store = context.open_store()?;
-        let (graph, valid, invalid) = self.0.graph(context, &store, arguments, false)?;
+        let opened = context.open_any(context.settings.store_uri())?;
+        let Some(store) = opened.local() else {
+            return self.dump_elsewhere(context, &*opened, arguments);
+        };
+        let (graph, valid, invalid) = self.0.graph(context, store, arguments, false)?;
         match (&valid[..], &invalid[..]) {
             ([node], []) => Ok(nar::pack(&store.real_path(&graph.path(*node)?))?),
             ([], [path]) => anyhow::bail!("path '{}' is not a valid store path", store.dir().display(path)),
+            _ => usage("this command requires exactly one store path"),
+        }
+    }
+}
+
+impl DumpPath {
+    fn dump_elsewhere(
+        &self,
+        context: &Context,
+        store: &dyn Store,
+        arguments: &[OsString],
+    ) -> anyhow::Result<()> {
+        let found = select(context, store, &self.0, arguments)?;
+        match (&found.items[..], found.invalid.first()) {
+            ([item], None) => {
+                let mut writer = NarWriter::new(FileOutput::new(stdout_file()))?;
+                store.source().read(item, &mut writer)?;
+                Ok(writer.into_output().flush()?)
+            }
+            ([], Some(path)) => Err(StoreError::Invalid(store.dir().print(path)).into()),
             _ => usage("this command requires exactly one store path"),
         }
     }

@@ -204,7 +204,7 @@ pub const TABLE: &[Row] = &[
     built(
         "store copy-sigs",
         "-s URI... [-r] [--all | --stdin | INSTALLABLES...]",
-        "Copy signatures from other stores (not available in this version)",
+        "Copy signatures from other stores",
         make::<CopySigs>,
     ),
     built(

@@ -1,15 +1,23 @@
 //! `nix store verify`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nival::model::signature::PublicKey;
-use nival::model::{Hash, StorePath, ValidPathInfo};
+use nival::model::{Hash, HashAlgorithm, StoreDir, StorePath, ValidPathInfo};
 use nival::nar::NarError;
+use nival::nar::hashing::HashPipe;
+use nival::nar::writer::NarWriter;
+use nival::ops::copy::Trust;
 use nival::progress::{Progress as _, Unit};
 use nival::store::local::verify::Damage;
-use nival::store::{LocalStore, StoreError};
+use nival::store::transfer::{Item, NarSource};
+use nival::store::{Store, StoreError};
 use nival::sys::interrupt;
+use nival::sys::threads::{locked, on_threads};
 
+use super::elsewhere::select;
 use super::selection::Selection;
 use super::words::Words;
 use super::{Arity, Command};
@@ -48,13 +56,18 @@ impl Command for Verify {
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        if let Some(uri) = self.substituters.first() {
-            anyhow::bail!("signatures of '{uri}' cannot be asked for by this version of Nival yet");
-        }
-        let store = context.open_store()?;
-        let (graph, order, invalid) = self.selection.graph(context, &store, arguments, false)?;
-        let keys = context.settings.trusted_public_keys().iter().map(|key| PublicKey::parse(key));
-        let keys = if self.no_trust { Vec::new() } else { keys.collect::<Result<Vec<_>, _>>()? };
+        let substituters = self.substituters.iter().map(|uri| context.open_any(uri));
+        let substituters = substituters.collect::<anyhow::Result<Vec<_>>>()?;
+        let trust = if self.no_trust { Trust::default() } else { context.trust()? };
+        let opened = context.open_any(context.settings.store_uri())?;
+        let dir = opened.dir().clone();
+        let mut check =
+            Check { context, dir: &dir, trust, substituters, needed: self.signatures_needed, outcome: 0 };
+        let Some(store) = opened.local() else {
+            self.verify_elsewhere(&*opened, arguments, &mut check)?;
+            return check.end();
+        };
+        let (graph, order, invalid) = self.selection.graph(context, store, arguments, false)?;
         let mut work: Vec<(StorePath, Hash)> = Vec::with_capacity(order.len());
         let mut total = 0u64;
         for node in order {
@@ -65,16 +78,16 @@ impl Command for Verify {
             work.push((path, raw.nar_hash()?));
         }
         drop(graph);
-        let mut check = Check { context, store: &store, keys, needed: self.signatures_needed, outcome: 0 };
         let progress = &context.ui;
         progress.begin("verifying store paths", Some(total), Unit::Bytes);
+        let mut tell = |path: &StorePath, damage| check.path(&store.path_info(path)?, damage, !self.no_trust);
         let result = if self.no_contents {
             work.iter().try_for_each(|(path, _)| {
                 interrupt::check()?;
-                check.path(path, None, !self.no_trust)
+                tell(path, None)
             })
         } else {
-            store.verify_contents(&work, |path, damage| check.path(path, damage, !self.no_trust))
+            store.verify_contents(&work, tell)
         };
         progress.end();
         result?;
@@ -82,27 +95,77 @@ impl Command for Verify {
             context.ui.error(&store.invalid(path).to_string());
             check.outcome |= FAILED;
         }
-        match check.outcome {
-            0 => Ok(()),
-            outcome => Err(Exit(outcome).into()),
-        }
+        check.end()
     }
+}
+
+impl Verify {
+    /// Paths of a binary cache, whose archives are read from it.
+    fn verify_elsewhere(
+        &self,
+        store: &dyn Store,
+        arguments: &[OsString],
+        check: &mut Check<'_>,
+    ) -> anyhow::Result<()> {
+        let found = select(check.context, store, &self.selection, arguments)?;
+        let source = store.source();
+        let next = AtomicUsize::new(0);
+        let damages: Mutex<BTreeMap<usize, Damage>> = Mutex::default();
+        let threads = if self.no_contents { 0 } else { store.parallel().min(found.items.len()) };
+        if threads > 0 {
+            let items = &found.items;
+            let read = || -> Result<(), StoreError> {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(number) else { return Ok(()) };
+                    if let Some(damage) = damage(&*source, item)? {
+                        locked(&damages).insert(number, damage);
+                    }
+                }
+            };
+            on_threads(threads, read)?;
+        }
+        let mut damages = damages.into_inner().unwrap_or_default();
+        for (number, item) in found.items.iter().enumerate() {
+            check.path(&item.info, damages.remove(&number), !self.no_trust)?;
+        }
+        for path in &found.invalid {
+            check.context.ui.error(&StoreError::Invalid(store.dir().print(path)).to_string());
+            check.outcome |= FAILED;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with the archive of a path, if anything is.
+fn damage(source: &dyn NarSource, item: &Item) -> Result<Option<Damage>, StoreError> {
+    let mut writer = NarWriter::new(HashPipe::without_thread(HashAlgorithm::Sha256))?;
+    match source.read(item, &mut writer) {
+        Ok(()) => {}
+        Err(error) if error.is_interruption() => return Err(error),
+        Err(error) => return Ok(Some(Damage::Unreadable(NarError::Sink(Box::new(error))))),
+    }
+    let (found, _) = writer.into_output().finish();
+    let (expected, found) = (item.info.nar_hash, found);
+    Ok((found != expected).then_some(Damage::Modified { expected, found }))
 }
 
 /// Tells of what is found and keeps the bits.
 struct Check<'a> {
     context: &'a Context,
-    store: &'a LocalStore,
-    keys: Vec<PublicKey>,
+    dir: &'a StoreDir,
+    trust: Trust,
+    /// Whose signatures count as well.
+    substituters: Vec<Box<dyn Store>>,
     needed: u64,
     outcome: u8,
 }
 
 impl Check<'_> {
     /// Tells of one path, whose contents have been looked at.
-    fn path(&mut self, path: &StorePath, damage: Option<Damage>, trust: bool) -> Result<(), StoreError> {
+    fn path(&mut self, info: &ValidPathInfo, damage: Option<Damage>, trust: bool) -> Result<(), StoreError> {
         let ui = &self.context.ui;
-        let shown = self.store.dir().print(path);
+        let shown = self.dir.print(&info.path);
         ui.notice(&format!("checking '{shown}'..."));
         match damage {
             None => {}
@@ -121,22 +184,38 @@ impl Check<'_> {
                 return Ok(());
             }
         }
-        if trust && !self.is_trusted(&self.store.path_info(path)?) {
+        if trust && !self.is_trusted(info)? {
             self.outcome |= UNTRUSTED;
-            ui.problem(&format!("path '{shown}' is untrusted"));
+            self.context.ui.problem(&format!("path '{shown}' is untrusted"));
         }
         Ok(())
     }
 
     /// Built here (unless signatures are asked for), addressed by its
     /// contents, or signed by enough trusted keys.
-    fn is_trusted(&self, info: &ValidPathInfo) -> bool {
-        if (self.needed == 0 && info.ultimate) || info.is_content_addressed(self.store.dir()) {
-            return true;
+    fn is_trusted(&self, info: &ValidPathInfo) -> Result<bool, StoreError> {
+        if (self.needed == 0 && info.ultimate) || info.is_content_addressed(self.dir) {
+            return Ok(true);
         }
-        let fingerprint = info.fingerprint(self.store.dir());
-        let good =
-            |signature: &&String| self.keys.iter().any(|key| key.verify(fingerprint.as_bytes(), signature));
-        info.signatures.iter().filter(good).count() as u64 >= self.needed.max(1)
+        let needed = self.needed.max(1);
+        if self.trust.good_signatures(self.dir, info) >= needed {
+            return Ok(true);
+        }
+        let mut info = info.clone();
+        for substituter in &self.substituters {
+            let item = substituter.items(std::slice::from_ref(&info.path))?.pop().flatten();
+            info.signatures.extend(item.into_iter().flat_map(|item| item.info.signatures));
+            if self.trust.good_signatures(self.dir, &info) >= needed {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn end(&self) -> anyhow::Result<()> {
+        match self.outcome {
+            0 => Ok(()),
+            outcome => Err(Exit(outcome).into()),
+        }
     }
 }

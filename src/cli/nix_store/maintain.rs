@@ -3,9 +3,10 @@
 use std::io::Read as _;
 
 use nival::model::StorePath;
+use nival::ops::substitute::Substituters;
 use nival::progress::{Progress as _, Unit};
 use nival::store::local::verify::Damage;
-use nival::store::{LocalStore, StoreError};
+use nival::store::{LocalStore, Store, StoreError};
 
 use super::Call;
 use crate::cli::context::Context;
@@ -26,7 +27,8 @@ pub fn verify(mut call: Call) -> anyhow::Result<()> {
     let repair = call.take_flag("--repair");
     call.no_flags()?;
     let store = call.context.open_store()?;
-    let sources = if repair { call.context.local_substituters()? } else { Vec::new() };
+    let substituters = if repair { call.context.substituters() } else { Substituters::default() };
+    let sources: Vec<&dyn Store> = substituters.iter().collect();
     if store.verify(contents, repair.then_some(&sources[..]))? {
         return Ok(());
     }
@@ -58,7 +60,6 @@ pub fn repair(
     paths: &[StorePath],
     damaged: impl Fn(&Context, &StorePath),
 ) -> anyhow::Result<()> {
-    let sources = context.local_substituters()?;
     let mut work = Vec::new();
     for path in paths {
         work.push((path.clone(), store.path_info(path)?.nar_hash));
@@ -69,6 +70,8 @@ pub fn repair(
         Ok(())
     })?;
     let mut failed = false;
+    let substituters = if broken.is_empty() { Substituters::default() } else { context.substituters() };
+    let sources: Vec<&dyn Store> = substituters.iter().collect();
     for path in &broken {
         damaged(context, path);
         match store.require_repair(path, &sources) {

@@ -1,14 +1,17 @@
-//! `--realise`: paths that are there already, and roots for them. Nothing is
-//! built or fetched yet.
+//! `--realise`: paths that are there already or can be fetched, and roots for
+//! them. Nothing is built yet.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use nival::model::StorePath;
+use nival::ops::substitute::Fetch;
 use nival::progress::Progress as _;
 use nival::store::LocalStore;
 
 use super::{Call, store_path};
 use crate::cli::args::text;
+use crate::cli::context::Context;
 use crate::cli::nix::installable::Outputs;
 use crate::cli::nix::plan::Plan;
 use crate::cli::ui::Out;
@@ -45,7 +48,7 @@ impl Request {
     }
 
     /// What it stands for; what is missing is noted in the plan.
-    fn resolve(&self, store: &LocalStore, plan: &mut Plan) -> anyhow::Result<Resolved> {
+    fn resolve(&self, store: &LocalStore, plan: &mut Plan, fetch: &Fetch) -> anyhow::Result<Resolved> {
         let dir = store.dir();
         store.add_temp_roots(&[&self.path])?;
         let valid = store.db().is_valid(&self.path)?;
@@ -72,9 +75,81 @@ impl Request {
             resolved.complete &= store.db().is_valid(&path)?;
             resolved.outputs.push((name, path));
         }
-        plan.add_outputs(store, &self.path, &self.outputs)?;
+        let mut comes = true;
+        for (_, path) in &resolved.outputs {
+            comes &= fetch.has(path) || store.db().is_valid(path)?;
+        }
+        if !comes || resolved.outputs.is_empty() {
+            plan.add_outputs(store, &self.path, &self.outputs)?;
+        }
         resolved.outputs.sort_by(|a, b| a.1.cmp(&b.1));
         Ok(resolved)
+    }
+}
+
+type All<'r> = Vec<(&'r Request, Resolved)>;
+
+/// What all arguments stand for, and what has to be done for it if so much is
+/// fetched.
+fn resolve_all<'r>(
+    store: &LocalStore,
+    requests: &'r [Request],
+    ignore_unknown: bool,
+    fetch: &Fetch,
+) -> anyhow::Result<(All<'r>, Plan)> {
+    let mut plan = Plan::default();
+    let mut resolved = Vec::new();
+    for request in requests {
+        if ignore_unknown && !request.path.is_derivation() && !store.db().is_valid(&request.path)? {
+            continue;
+        }
+        resolved.push((request, request.resolve(store, &mut plan, fetch)?));
+    }
+    Ok((resolved, plan))
+}
+
+/// The paths that are wanted and not valid.
+fn missing(store: &LocalStore, plan: &Plan, all: &All<'_>) -> anyhow::Result<Vec<StorePath>> {
+    let mut missing: BTreeSet<StorePath> = plan.unknown().cloned().collect();
+    for (_, path) in all.iter().flat_map(|(_, resolved)| &resolved.outputs) {
+        if !store.db().is_valid(path)? {
+            missing.insert(path.clone());
+        }
+    }
+    Ok(missing.into_iter().collect())
+}
+
+/// Fetches what is missing and tells of it, or only tells; a derivation that
+/// was missing itself may have outputs that are.
+fn fetch<'r>(
+    context: &Context,
+    store: &LocalStore,
+    requests: &'r [Request],
+    mut wanted: Vec<StorePath>,
+    ignore_unknown: bool,
+    dry_run: bool,
+) -> anyhow::Result<All<'r>> {
+    let substituters = context.substituters();
+    let trust = context.trust_for(store)?;
+    loop {
+        let fetch = match substituters.is_empty() {
+            true => Fetch::default(),
+            false => substituters.plan(store, &wanted, trust.as_ref(), &*context.ui)?,
+        };
+        let (resolved, mut plan) = resolve_all(store, requests, ignore_unknown, &fetch)?;
+        plan.set_fetch(store, &fetch);
+        plan.tell(context, store);
+        if dry_run || fetch.is_empty() {
+            return Ok(resolved);
+        }
+        substituters.fetch(store, &wanted, fetch, trust.as_ref(), &*context.ui)?;
+        let (resolved, plan) = resolve_all(store, requests, ignore_unknown, &Fetch::default())?;
+        let left = missing(store, &plan, &resolved)?;
+        // Without progress, nobody has the rest.
+        if left.is_empty() || left == wanted || left.iter().all(|path| wanted.contains(path)) {
+            return Ok(resolved);
+        }
+        wanted = left;
     }
 }
 
@@ -93,15 +168,13 @@ pub fn realise(mut call: Call) -> anyhow::Result<()> {
     for word in &call.arguments {
         requests.push(Request::parse(&call, &store, word)?);
     }
-    let mut plan = Plan::default();
-    let mut resolved = Vec::new();
-    for request in &requests {
-        if ignore_unknown && !request.path.is_derivation() && !store.db().is_valid(&request.path)? {
-            continue;
-        }
-        resolved.push((request, request.resolve(&store, &mut plan)?));
+    let (mut resolved, plan) = resolve_all(&store, &requests, ignore_unknown, &Fetch::default())?;
+    let missing = missing(&store, &plan, &resolved)?;
+    if missing.is_empty() {
+        plan.tell(&call.context, &store);
+    } else {
+        resolved = fetch(&call.context, &store, &requests, missing, ignore_unknown, dry_run)?;
     }
-    plan.tell(&call.context, &store);
     if dry_run {
         return Ok(());
     }
@@ -149,7 +222,7 @@ fn root_link(call: &Call, root: &std::ffi::OsStr, number: usize, output: &str) -
 }
 
 /// The first thing that would have to be made.
-fn refuse_missing(store: &LocalStore, all: &[(&Request, Resolved)]) -> anyhow::Result<()> {
+fn refuse_missing(store: &LocalStore, all: &All<'_>) -> anyhow::Result<()> {
     let dir = store.dir();
     for (request, resolved) in all {
         let shown = dir.display(&request.path);

@@ -26,20 +26,35 @@ const WINDOW: usize = 512;
 /// How often threads that wait look for a signal.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Copies `items`, which come in an order in which references come first.
-pub(super) fn run(
-    source: &dyn Store,
+/// Why not everything was copied.
+pub(crate) struct Failed {
+    /// The first error.
+    pub error: StoreError,
+    /// The number of the path that it is about.
+    pub item: Option<usize>,
+}
+
+impl From<StoreError> for Box<Failed> {
+    fn from(error: StoreError) -> Self {
+        Self::new(Failed { error, item: None })
+    }
+}
+
+/// Copies `items`, which come in an order in which references come first, from
+/// a source that so many threads may read from.
+pub(crate) fn run(
+    reader: &dyn NarSource,
+    parallel: usize,
     destination: &dyn Store,
     items: &[Item],
     tell: &(dyn Fn(&Item) + Sync),
-) -> Result<()> {
-    let reader = source.source();
+) -> std::result::Result<(), Box<Failed>> {
     let mut receiver = destination.receiver()?;
-    let threads = source.parallel().max(receiver.parallel).min(items.len());
+    let threads = parallel.max(receiver.parallel).min(items.len());
     let (sender, channel) = channel();
     let work = Work {
         items,
-        reader: &*reader,
+        reader,
         taker: &*receiver.taker,
         tell,
         state: Mutex::new(State::new(items)),
@@ -55,19 +70,19 @@ pub(super) fn run(
         }
         drop(sender);
         if spawned == 0 {
-            work.fail(StoreError::Input("no thread can be started".to_owned()));
+            work.fail(StoreError::Input("no thread can be started".to_owned()), None);
         }
         work.register(&channel, &mut *receiver.registrar);
     });
     let failure = work.state.into_inner().unwrap_or_else(PoisonError::into_inner).failure;
     match failure {
-        None => receiver.registrar.finish(),
-        Some(error) => {
-            if !error.is_interruption() {
+        None => Ok(receiver.registrar.finish()?),
+        Some(failed) => {
+            if !failed.error.is_interruption() {
                 // What is complete stays; the first error tells more than another.
                 let _ = receiver.registrar.finish();
             }
-            Err(error)
+            Err(failed)
         }
     }
 }
@@ -96,7 +111,7 @@ struct State {
     waiting: HashMap<usize, Taken>,
     /// To be published.
     ready: VecDeque<(usize, Taken)>,
-    failure: Option<StoreError>,
+    failure: Option<Box<Failed>>,
 }
 
 impl State {
@@ -159,9 +174,9 @@ enum Task {
 }
 
 impl Work<'_> {
-    fn fail(&self, error: StoreError) {
+    fn fail(&self, error: StoreError, item: Option<usize>) {
         let mut state = locked(&self.state);
-        state.failure.get_or_insert(error);
+        state.failure.get_or_insert(Box::new(Failed { error, item }));
         drop(state);
         self.changed.notify_all();
     }
@@ -171,7 +186,7 @@ impl Work<'_> {
         let mut state = locked(&self.state);
         loop {
             if let Err(signal) = interrupt::check() {
-                state.failure.get_or_insert(signal.into());
+                state.failure.get_or_insert(StoreError::from(signal).into());
             }
             if state.failure.is_some() || state.left == 0 {
                 self.changed.notify_all();
@@ -190,12 +205,12 @@ impl Work<'_> {
 
     fn thread(&self, own: &Sender<(usize, Taken)>) {
         while let Some(task) = self.task() {
-            let result = match task {
-                Task::Take(number) => self.take(number),
-                Task::Publish(number, taken) => self.publish(number, taken, own),
+            let (number, result) = match task {
+                Task::Take(number) => (number, self.take(number)),
+                Task::Publish(number, taken) => (number, self.publish(number, taken, own)),
             };
             if let Err(error) = result {
-                self.fail(error);
+                self.fail(error, Some(number));
             }
         }
     }
@@ -236,7 +251,7 @@ impl Work<'_> {
                     }
                     match registrar.register(taken) {
                         Ok(()) => self.done(number),
-                        Err(error) => self.fail(error),
+                        Err(error) => self.fail(error, Some(number)),
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}

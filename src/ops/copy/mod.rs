@@ -6,7 +6,7 @@
 //! engine  moves them, many at a time
 //! ```
 
-mod engine;
+pub(super) mod engine;
 mod plan;
 mod trust;
 
@@ -94,10 +94,10 @@ pub fn copy(
     if !plan.items.is_empty() {
         let shown = Shown::new(source, destination);
         progress.begin("copying", Some(total), Unit::Bytes);
-        let result =
-            engine::run(source, destination, &plan.items, &|item| progress.notice(&shown.line(item)));
+        let (reader, tell) = (source.source(), |item: &Item| progress.notice(&shown.line(item)));
+        let result = engine::run(&*reader, source.parallel(), destination, &plan.items, &tell);
         progress.end();
-        result?;
+        result.map_err(|failed| failed.error)?;
     }
     if !plan.better_signed.is_empty() {
         destination.add_signatures(&plan.better_signed)?;
@@ -150,6 +150,11 @@ pub fn copy_signatures(source: &dyn Store, destination: &dyn Store, paths: &[Sto
         }
     }
     Ok(added)
+}
+
+/// Paths in the order in which they are copied: references first.
+pub fn in_reference_order(items: Vec<Item>) -> Vec<Item> {
+    plan::in_order(items)
 }
 
 /// What a set of paths refers to, themselves among it, as a store knows it.

@@ -135,7 +135,7 @@ pub(super) fn closure(
 
 /// By the longest way down to a path without references among them, then by
 /// name: what nothing is waited for comes first.
-fn in_order(items: Vec<Item>) -> Vec<Item> {
+pub(super) fn in_order(items: Vec<Item>) -> Vec<Item> {
     let index: HashMap<StorePath, usize> =
         items.iter().enumerate().map(|(number, item)| (item.info.path.clone(), number)).collect();
     // None while it is not known; a circle, which no honest store has, ends

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::LocalStore;
 use super::ingest::Hashes;
 use crate::model::StorePath;
-use crate::nar::dump;
 use crate::store::error::{Result, StoreError};
+use crate::store::transfer::Store;
 use crate::sys::lock::PathLock;
 
 impl LocalStore {
@@ -19,32 +19,37 @@ impl LocalStore {
     /// # Errors
     /// [`StoreError`] of this store; what is wrong with a source is told as a
     /// warning.
-    pub fn repair_path(&self, path: &StorePath, sources: &[LocalStore]) -> Result<bool> {
+    pub fn repair_path(&self, path: &StorePath, sources: &[&dyn Store]) -> Result<bool> {
         let wanted = self.path_info(path)?.nar_hash;
         for source in sources {
-            if source.dir() != self.dir() || !source.db().is_valid(path)? {
+            if source.dir() != self.dir() {
                 continue;
             }
-            let real = source.real_path(path);
+            let from = self.source_name(*source, path);
+            let item = match source.items(std::slice::from_ref(path)) {
+                Ok(mut items) => items.pop().flatten(),
+                Err(error) if error.is_interruption() => return Err(error),
+                Err(error) => {
+                    self.progress().warn(&format!("cannot repair from '{from}': {error}"));
+                    continue;
+                }
+            };
+            let Some(item) = item else { continue };
             let hashes = Hashes::new(None, Arc::new(crate::progress::Silent));
-            let taken = self.take_in(hashes, |sink| Ok(dump::walk(&real, sink)?));
+            let taken = self.take_in(hashes, |sink| source.source().read(&item, sink));
             let (ingested, incoming) = match taken {
                 Ok((ingested, incoming, ())) => (ingested, incoming),
                 Err(error) if error.is_interruption() => return Err(error),
                 Err(error) => {
-                    self.progress().warn(&format!("cannot repair from '{}': {error}", real.display()));
+                    self.progress().warn(&format!("cannot repair from '{from}': {error}"));
                     continue;
                 }
             };
             if ingested.nar_hash != wanted {
-                self.progress().warn(&format!("'{}' is not what is registered here", real.display()));
+                self.progress().warn(&format!("'{from}' is not what is registered here"));
                 continue;
             }
-            self.progress().notice(&format!(
-                "copying path '{}' from '{}'...",
-                self.dir().display(path),
-                real.display()
-            ));
+            self.progress().notice(&format!("copying path '{}' from '{from}'...", self.dir().display(path)));
             self.add_temp_roots(&[path])?;
             let _lock = PathLock::acquire(&self.layout().lock_path(path), || {
                 self.progress().notice(&format!("waiting for lock on '{}'...", self.dir().display(path)));
@@ -55,11 +60,16 @@ impl LocalStore {
         Ok(false)
     }
 
+    /// Where a source has a path, for messages.
+    fn source_name(&self, source: &dyn Store, path: &StorePath) -> String {
+        source.local().map_or_else(|| source.uri(), |local| local.real_path(path).display().to_string())
+    }
+
     /// As [`LocalStore::repair_path`], for a path that must be repaired.
     ///
     /// # Errors
     /// Also when no source has it.
-    pub fn require_repair(&self, path: &StorePath, sources: &[LocalStore]) -> Result<()> {
+    pub fn require_repair(&self, path: &StorePath, sources: &[&dyn Store]) -> Result<()> {
         match self.repair_path(path, sources)? {
             true => Ok(()),
             false => Err(StoreError::Unrepairable(self.dir().print(path))),

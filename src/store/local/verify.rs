@@ -10,6 +10,7 @@ use crate::nar::hashing::HashPipe;
 use crate::nar::{NarError, dump};
 use crate::progress::Unit;
 use crate::store::error::Result;
+use crate::store::transfer::Store;
 use crate::sys::lock::{self, LockKind};
 use crate::sys::{PathError, interrupt};
 
@@ -42,7 +43,7 @@ impl LocalStore {
     ///
     /// # Errors
     /// [`StoreError`](crate::store::StoreError).
-    pub fn verify(&self, contents: bool, repair: Option<&[LocalStore]>) -> Result<bool> {
+    pub fn verify(&self, contents: bool, repair: Option<&[&dyn Store]>) -> Result<bool> {
         let progress = self.progress();
         progress.notice("reading the Nix store...");
         // Who may not write can check all the same; a collection meanwhile may
@@ -68,7 +69,7 @@ impl LocalStore {
         Ok(gc_lock)
     }
 
-    fn verify_existence(&self, repair: Option<&[LocalStore]>) -> Result<bool> {
+    fn verify_existence(&self, repair: Option<&[&dyn Store]>) -> Result<bool> {
         // The database first: what is registered after it was read is no
         // concern of ours, and what is put into the directory meanwhile is
         // there before its row.
@@ -206,7 +207,7 @@ impl LocalStore {
         Ok(sound)
     }
 
-    fn verify_all_contents(&self, repair: Option<&[LocalStore]>) -> Result<bool> {
+    fn verify_all_contents(&self, repair: Option<&[&dyn Store]>) -> Result<bool> {
         let mut work = Vec::new();
         let mut total = 0u64;
         self.db().each_path(|row| {

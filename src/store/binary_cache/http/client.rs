@@ -37,6 +37,8 @@ pub struct HttpSettings {
     pub stall: Duration,
     /// Tries for each request.
     pub attempts: u64,
+    /// Tries for `nix-cache-info`, which is asked for first.
+    pub first_attempts: u64,
     /// Requests at the same time.
     pub connections: usize,
     /// HTTP/2 where the server has it.
@@ -222,6 +224,14 @@ impl Client {
     /// The settings.
     pub fn settings(&self) -> &HttpSettings {
         &self.settings
+    }
+
+    /// Tries for a file.
+    pub fn attempts(&self, name: &str) -> u64 {
+        let settings = &self.settings;
+        let attempts =
+            if name == super::super::CACHE_INFO { settings.first_attempts } else { settings.attempts };
+        attempts.max(1)
     }
 
     /// Where futures run.

@@ -150,7 +150,7 @@ impl Shared {
         body: Option<&Staged>,
     ) -> Result<Response, CacheError> {
         let url = self.url(name)?;
-        let attempts = self.client.settings().attempts.max(1);
+        let attempts = self.client.attempts(name);
         let mut attempt = 0;
         loop {
             attempt += 1;

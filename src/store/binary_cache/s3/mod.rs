@@ -166,7 +166,7 @@ impl Shared {
     /// Sends a request until there is an answer that would not change.
     fn request(&self, call: &Call<'_>) -> Result<Response, CacheError> {
         let url = self.url(call)?;
-        let attempts = self.client.settings().attempts.max(1);
+        let attempts = self.client.attempts(call.key);
         let payload = match &call.body {
             None => hash(io::empty())?,
             Some(body) => hash(body.data.reader(body.from).map_err(failed_read)?.take(body.len))?,

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::Db;
-use crate::model::hash::HashAlgorithm;
-use crate::model::{Hash, StorePath, ValidPathInfo};
+use crate::model::hash::{HashAlgorithm, HashFormat};
+use crate::model::{Hash, StoreDir, StorePath, ValidPathInfo};
 use crate::store::error::{Result, StoreError};
 
 /// The number of a valid path in the database; never used twice.
@@ -52,6 +52,22 @@ impl RawPath {
             signatures: row.get(7)?,
             ca: row.get(8)?,
         })
+    }
+
+    /// The row that a path of another store would have.
+    pub fn of(dir: &StoreDir, info: &ValidPathInfo) -> Self {
+        let signatures: Vec<&str> = info.signatures.iter().map(String::as_str).collect();
+        Self {
+            id: 0,
+            path: dir.print(&info.path),
+            hash: info.nar_hash.prefixed(HashFormat::Base16),
+            nar_size: info.nar_size,
+            deriver: info.deriver.as_ref().map(|deriver| dir.print(deriver)),
+            registration_time: info.registration_time,
+            ultimate: info.ultimate,
+            signatures: Some(signatures.join(" ")),
+            ca: info.ca.as_ref().map(ToString::to_string),
+        }
     }
 
     /// The hash of the NAR.

@@ -1,0 +1,154 @@
+//! What subcommands do with stores that are not local: binary caches.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
+
+use nival::model::StorePath;
+use nival::ops::copy;
+use nival::progress::Progress as _;
+use nival::store::transfer::Item;
+use nival::store::{Store, StoreError};
+
+use super::installable::Wanted;
+use super::selection::Selection;
+use crate::cli::context::Context;
+
+/// What the arguments stand for in a store that is not local.
+pub struct Found {
+    /// Paths that it has, references first.
+    pub items: Vec<Item>,
+    /// Those that it has not.
+    pub invalid: BTreeSet<StorePath>,
+}
+
+/// Looks up what the arguments stand for, and tells what is not there.
+///
+/// # Errors
+/// Those of the arguments and of the store; with `--recursive` also a path that
+/// is not there.
+pub fn select(
+    context: &Context,
+    store: &dyn Store,
+    selection: &Selection,
+    arguments: &[OsString],
+) -> anyhow::Result<Found> {
+    if selection.all {
+        selection.expect_nothing_else(arguments)?;
+        let all = store.items(&store.all()?)?;
+        let items = depth_first(all.into_iter().flatten().collect());
+        return Ok(Found { items, invalid: BTreeSet::new() });
+    }
+    let mut paths = BTreeSet::new();
+    for wanted in selection.wanted(context, store.dir(), arguments)? {
+        match wanted {
+            Wanted::Path(path) if selection.derivation => {
+                let item = store.items(std::slice::from_ref(&path))?.pop().flatten();
+                let deriver = if path.is_derivation() { Some(path.clone()) } else { None };
+                let deriver = deriver.or_else(|| item.and_then(|item| item.info.deriver));
+                paths.insert(deriver.ok_or_else(|| {
+                    anyhow::anyhow!("'{}' does not have a known deriver", store.dir().display(&path))
+                })?);
+            }
+            Wanted::Path(path) => drop(paths.insert(path)),
+            Wanted::Outputs(path, _) => anyhow::bail!(
+                "outputs of '{}' are known in a local store only, and '{}' is a binary cache",
+                store.dir().display(&path),
+                store.uri()
+            ),
+        }
+    }
+    let paths: Vec<StorePath> = paths.into_iter().collect();
+    let known = store.items(&paths)?;
+    let is_missing = |(_, item): &(&StorePath, &Option<Item>)| item.is_none();
+    let invalid: BTreeSet<StorePath> =
+        paths.iter().zip(&known).filter(is_missing).map(|(path, _)| path.clone()).collect();
+    tell_unknown(context, store, &invalid);
+    let items: Vec<Item> = match selection.recursive {
+        false => known.into_iter().flatten().collect(),
+        true => {
+            if let Some(path) = invalid.first() {
+                return Err(StoreError::Invalid(store.dir().print(path)).into());
+            }
+            copy::closure(store, &paths)?
+        }
+    };
+    Ok(Found { items: depth_first(items), invalid })
+}
+
+/// Paths so that what one refers to comes before it: depth first, from each in
+/// the order of their names, along its references.
+fn depth_first(mut items: Vec<Item>) -> Vec<Item> {
+    items.sort_by(|a, b| a.info.path.cmp(&b.info.path));
+    let mut left: BTreeMap<StorePath, Item> =
+        items.into_iter().map(|item| (item.info.path.clone(), item)).collect();
+    let mut order = Vec::with_capacity(left.len());
+    // Each path on the way down, with its references that were not followed yet.
+    let mut stack: Vec<(Item, Vec<StorePath>)> = Vec::new();
+    let begin = |item: Item| {
+        let references = item.info.references.iter().rev().cloned().collect();
+        (item, references)
+    };
+    while let Some((_, item)) = left.pop_first() {
+        stack.push(begin(item));
+        while let Some((_, references)) = stack.last_mut() {
+            match references.pop() {
+                Some(reference) => stack.extend(left.remove(&reference).map(begin)),
+                None => order.extend(stack.pop().map(|(item, _)| item)),
+            }
+        }
+    }
+    order
+}
+
+/// Tells of paths that nobody can build.
+pub fn tell_unknown(context: &Context, store: &dyn Store, unknown: &BTreeSet<StorePath>) {
+    if !unknown.is_empty() {
+        context.ui.problem("don't know how to build these paths:");
+    }
+    for path in unknown {
+        context.ui.problem(&format!("  {}", store.dir().display(path)));
+    }
+}
+
+/// The sizes of the closures of some paths.
+#[derive(Default)]
+pub struct ClosureSizes(HashMap<StorePath, Sizes>);
+
+/// Of one closure.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Sizes {
+    /// Bytes of its archives.
+    pub unpacked: u64,
+    /// Bytes of the stored files.
+    pub download: u64,
+}
+
+impl ClosureSizes {
+    /// Asks the store for everything that the paths refer to.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn of(store: &dyn Store, items: &[Item]) -> anyhow::Result<Self> {
+        let roots: Vec<StorePath> = items.iter().map(|item| item.info.path.clone()).collect();
+        let all: BTreeMap<StorePath, Item> =
+            copy::closure(store, &roots)?.into_iter().map(|item| (item.info.path.clone(), item)).collect();
+        let mut sizes = HashMap::with_capacity(roots.len());
+        for root in roots {
+            let (mut seen, mut waiting) = (BTreeSet::from([&root]), vec![&root]);
+            let mut total = Sizes::default();
+            while let Some(item) = waiting.pop().and_then(|path| all.get(path)) {
+                total.unpacked = total.unpacked.saturating_add(item.info.nar_size);
+                let download = item.file.as_ref().and_then(|file| file.size).unwrap_or(0);
+                total.download = total.download.saturating_add(download);
+                waiting.extend(item.info.references.iter().filter(|path| seen.insert(path)));
+            }
+            sizes.insert(root, total);
+        }
+        Ok(Self(sizes))
+    }
+
+    /// Of the closure of one of them.
+    pub fn get(&self, path: &StorePath) -> Sizes {
+        self.0.get(path).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,266 @@
+//! Fetching paths that a local store lacks from other stores.
+//!
+//! Substituters are asked in the order of their priority. Of what several have,
+//! the first that may be trusted is taken; what cannot be had from it after all
+//! is taken from the next. One that cannot be reached is left out.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::model::StorePath;
+use crate::nar::Sink;
+use crate::progress::{Progress, Unit, size_text};
+use crate::store::error::{Result, StoreError};
+use crate::store::local::LocalStore;
+use crate::store::transfer::{Item, NarSource, Store};
+
+use super::copy::{self, Trust};
+
+/// Stores to fetch from.
+#[derive(Default)]
+pub struct Substituters {
+    stores: Vec<Substituter>,
+}
+
+struct Substituter {
+    store: Box<dyn Store>,
+    /// Needs no signatures.
+    trusted: bool,
+    priority: i64,
+}
+
+/// What can be fetched, and from where.
+#[derive(Default)]
+pub struct Fetch {
+    /// With the number of the substituter.
+    items: BTreeMap<StorePath, (Item, usize)>,
+    /// Paths that nobody has.
+    pub missing: BTreeSet<StorePath>,
+}
+
+/// A path that a substituter turned out not to have.
+type Excluded = HashSet<(StorePath, usize)>;
+
+impl Substituters {
+    /// Adds one.
+    pub fn push(&mut self, store: Box<dyn Store>) {
+        let options = store.cache().map(|cache| (cache.options().trusted, cache.info().priority));
+        let (trusted, priority) = options.unwrap_or((false, 0));
+        self.stores.push(Substituter { store, trusted, priority });
+        self.stores.sort_by_key(|substituter| substituter.priority);
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.stores.is_empty()
+    }
+
+    /// In the order in which they are asked.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Store> {
+        self.stores.iter().map(|substituter| &*substituter.store)
+    }
+
+    /// Finds out what has to be fetched so that `wanted` are valid.
+    ///
+    /// # Errors
+    /// Those of the local store; what is wrong with a substituter is told.
+    pub fn plan(
+        &self,
+        local: &LocalStore,
+        wanted: &[StorePath],
+        trust: Option<&Trust>,
+        progress: &dyn Progress,
+    ) -> Result<Fetch> {
+        self.plan_without(local, wanted, trust, &Excluded::new(), progress)
+    }
+
+    fn plan_without(
+        &self,
+        local: &LocalStore,
+        wanted: &[StorePath],
+        trust: Option<&Trust>,
+        excluded: &Excluded,
+        progress: &dyn Progress,
+    ) -> Result<Fetch> {
+        let mut fetch = Fetch::default();
+        let mut dead = BTreeSet::new();
+        let mut seen: BTreeSet<StorePath> = wanted.iter().cloned().collect();
+        let mut frontier: Vec<StorePath> = seen.iter().cloned().collect();
+        while !frontier.is_empty() {
+            let valid = local.valid(&frontier)?;
+            let mut left: Vec<StorePath> =
+                frontier.into_iter().filter(|path| !valid.contains(path)).collect();
+            let mut next = BTreeSet::new();
+            for (number, substituter) in self.stores.iter().enumerate() {
+                if left.is_empty() || dead.contains(&number) || substituter.store.dir() != local.dir() {
+                    continue;
+                }
+                let asked: Vec<StorePath> = left
+                    .iter()
+                    .filter(|path| !excluded.contains(&((*path).clone(), number)))
+                    .cloned()
+                    .collect();
+                let answers = match substituter.store.items(&asked) {
+                    Ok(answers) => answers,
+                    Err(error) if error.is_interruption() => return Err(error),
+                    Err(error) => {
+                        progress
+                            .warn(&format!("{error}; '{}' is not asked any more", substituter.store.uri()));
+                        dead.insert(number);
+                        continue;
+                    }
+                };
+                for item in answers.into_iter().flatten() {
+                    let is_fine = substituter.trusted
+                        || trust.is_none_or(|trust| trust.accepts(local.dir(), &item.info));
+                    if !is_fine {
+                        progress.warn(&format!(
+                            "ignoring substitute for '{}' from '{}', as it's not signed by any of the keys in \
+                             'trusted-public-keys'",
+                            local.dir().display(&item.info.path),
+                            substituter.store.uri()
+                        ));
+                        continue;
+                    }
+                    for reference in &item.info.references {
+                        if seen.insert(reference.clone()) {
+                            next.insert(reference.clone());
+                        }
+                    }
+                    fetch.items.insert(item.info.path.clone(), (item, number));
+                }
+                left.retain(|path| !fetch.items.contains_key(path));
+            }
+            fetch.missing.extend(left);
+            frontier = next.into_iter().collect();
+        }
+        fetch.drop_incomplete();
+        Ok(fetch)
+    }
+
+    /// Fetches what was planned.
+    ///
+    /// # Errors
+    /// Those of the local store. What cannot be fetched from anywhere is told,
+    /// and is not valid afterwards.
+    pub fn fetch(
+        &self,
+        local: &LocalStore,
+        wanted: &[StorePath],
+        mut fetch: Fetch,
+        trust: Option<&Trust>,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let mut excluded = Excluded::new();
+        while !fetch.items.is_empty() {
+            let items =
+                copy::in_reference_order(fetch.items.values().map(|(item, _)| item.clone()).collect());
+            let total = items.iter().map(|item| item.info.nar_size).fold(0, u64::saturating_add);
+            let sources = self.stores.iter().map(|substituter| substituter.store.source()).collect();
+            let several = Several { fetch: &fetch, sources };
+            let parallel = self.stores.iter().map(|substituter| substituter.store.parallel()).max();
+            progress.begin("fetching", Some(total), Unit::Bytes);
+            let (dir, places) = (local.dir().clone(), self.places(local));
+            let tell = |item: &Item| {
+                let path = &item.info.path;
+                let place = fetch.items.get(path).and_then(|(_, number)| places.get(*number));
+                let place = place.map_or("", String::as_str);
+                progress.notice(&format!("copying path '{}' {place}...", dir.display(path)));
+            };
+            let result = copy::engine::run(&several, parallel.unwrap_or(1), local, &items, &tell);
+            progress.end();
+            let failed = match result {
+                Ok(()) => return Ok(()),
+                Err(failed) if failed.error.is_interruption() => return Err(failed.error),
+                Err(failed) => failed,
+            };
+            let Some(number) = failed.item else { return Err(failed.error) };
+            let path = items[number].info.path.clone();
+            let Some((_, from)) = fetch.items.get(&path) else { return Err(failed.error) };
+            // Another may have it.
+            progress.warn(&failed.error.to_string());
+            excluded.insert((path, *from));
+            drop(several);
+            fetch = self.plan_without(local, wanted, trust, &excluded, progress)?;
+        }
+        Ok(())
+    }
+
+    /// Where each substituter's paths come from, for messages.
+    fn places(&self, local: &LocalStore) -> Vec<String> {
+        let place = |substituter: &Substituter| match substituter.store.local() {
+            None => format!("from '{}'", substituter.store.uri()),
+            Some(_) => format!("to '{}'", local.uri()),
+        };
+        self.stores.iter().map(place).collect()
+    }
+}
+
+impl Fetch {
+    /// Leaves out what refers to something that nobody has.
+    fn drop_incomplete(&mut self) {
+        let mut dropped: BTreeSet<StorePath> = self.missing.clone();
+        loop {
+            let broken: Vec<StorePath> = self
+                .items
+                .iter()
+                .filter(|(path, (item, _))| {
+                    item.info.references.iter().any(|other| other != *path && dropped.contains(other))
+                })
+                .map(|(path, _)| path.clone())
+                .collect();
+            if broken.is_empty() {
+                return;
+            }
+            for path in broken {
+                self.items.remove(&path);
+                dropped.insert(path);
+            }
+        }
+    }
+
+    /// Whether there is nothing to fetch.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Whether a path will be there.
+    pub fn has(&self, path: &StorePath) -> bool {
+        self.items.contains_key(path)
+    }
+
+    /// The lines that say what will be fetched.
+    pub fn lines(&self, local: &LocalStore) -> Vec<String> {
+        if self.items.is_empty() {
+            return Vec::new();
+        }
+        let sum = |size: &dyn Fn(&Item) -> u64| {
+            let total = self.items.values().map(|(item, _)| size(item)).fold(0, u64::saturating_add);
+            size_text(i64::try_from(total).unwrap_or(i64::MAX))
+        };
+        let download = sum(&|item| item.file.as_ref().and_then(|file| file.size).unwrap_or(0));
+        let sizes = format!("({download} download, {} unpacked):", sum(&|item| item.info.nar_size));
+        let mut lines = vec![match self.items.len() {
+            1 => format!("this path will be fetched {sizes}"),
+            count => format!("these {count} paths will be fetched {sizes}"),
+        }];
+        let items = copy::in_reference_order(self.items.values().map(|(item, _)| item.clone()).collect());
+        lines.extend(items.iter().map(|item| format!("  {}", local.dir().display(&item.info.path))));
+        lines
+    }
+}
+
+/// Reads each archive from where it is to come from.
+struct Several<'s> {
+    fetch: &'s Fetch,
+    sources: Vec<Box<dyn NarSource + 's>>,
+}
+
+impl NarSource for Several<'_> {
+    fn read(&self, item: &Item, sink: &mut dyn Sink) -> Result<()> {
+        let number = self.fetch.items.get(&item.info.path).map(|(_, number)| *number);
+        match number.and_then(|number| self.sources.get(number)) {
+            Some(source) => source.read(item, sink),
+            None => Err(StoreError::Missing(item.info.path.base_name().to_owned())),
+        }
+    }
+}

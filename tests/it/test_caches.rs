@@ -1,0 +1,174 @@
+//! Commands on binary caches, and fetching from them.
+
+use crate::common::{Outcome, Side, World};
+use crate::data;
+
+const SIDES: [Side; 2] = [Side::Nival, Side::Reference];
+
+/// A world with [`data::sample`] in its store and in `cache`, signed by a key
+/// that it trusts.
+fn world() -> Option<(World, Vec<String>, String)> {
+    let world = World::with_reference()?;
+    let paths = data::sample(&world);
+    let secret = world.nival("nix", &["key", "generate-secret", "--key-name", "test-1"]);
+    world.write("secret", &secret.ok().stdout);
+    let public =
+        world.run_with_input(Side::Nival, "nix", &["key", "convert-secret-to-public"], &secret.stdout);
+    let conf = std::fs::read_to_string(world.path("etc/nix.conf")).unwrap();
+    world.write("etc/nix.conf", format!("{conf}trusted-public-keys = {}\n", public.ok().text()));
+    let cache = format!("file://{}", world.text("cache"));
+    let to = format!("{cache}?compression=xz&secret-key={}", world.text("secret"));
+    let args: Vec<&str> = ["copy", "--to", &to].into_iter().chain(paths.iter().map(String::as_str)).collect();
+    world.nival("nix", &args).ok();
+    Some((world, paths, cache))
+}
+
+/// The same words of both sides, in any order of lines on standard error.
+#[track_caller]
+fn same(world: &World, program: &str, args: &[&str]) -> Outcome {
+    let [ours, theirs] = SIDES.map(|side| world.run(side, program, args));
+    let lines = |outcome: &Outcome| {
+        let mut lines: Vec<String> = outcome.stderr.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(ours.stdout, theirs.stdout, "{args:?}");
+    assert_eq!(lines(&ours), lines(&theirs), "{args:?}");
+    assert_eq!(ours.status, theirs.status, "{args:?}");
+    ours
+}
+
+#[test]
+fn caches_are_asked_as_the_reference_asks_them() {
+    let Some((world, paths, cache)) = world() else { return };
+    let top = paths.last().unwrap().as_str();
+    let tree = paths.iter().find(|path| path.ends_with("-tree")).unwrap().as_str();
+    let nowhere = format!("{}/{}-nowhere", world.text("store"), data::hash_part(99));
+    let on = ["--store", &cache];
+    for args in [
+        &["path-info", top][..],
+        &["path-info", "-rsSh", top],
+        &["path-info", "-s", top, tree],
+        &["path-info", "--sigs", "-r", top],
+        &["path-info", "--json", "--json-format", "1", top, &nowhere],
+        &["path-info", "--json", "--json-format", "2", "-r", "-S", top],
+        &["path-info", "--json", "--json-format", "1", "--all"],
+        &["path-info", &nowhere],
+        &["store", "verify", "--all"],
+        &["store", "verify", "-r", top, "--no-contents"],
+        &["store", "verify", "--no-trust", tree],
+        &["store", "verify", "--sigs-needed", "2", tree],
+        &["store", "verify", &nowhere],
+        &["store", "info"],
+        &["store", "info", "--json"],
+        &["store", "dump-path", top],
+        &["store", "dump-path", &nowhere],
+    ] {
+        same(&world, "nix", &[args, &on].concat());
+    }
+    // A damaged archive.
+    let narinfo = format!("cache/{}.narinfo", &tree.rsplit('/').next().unwrap()[..32]);
+    let text = std::fs::read_to_string(world.path(&narinfo)).unwrap();
+    let other = text.replace("NarHash: sha256:", "NarHash: sha256:1").replace("FileHash", "Other");
+    std::fs::write(world.path(&narinfo), other).unwrap();
+    assert_eq!(world.nival("nix", &["store", "verify", tree, "--store", &cache]).status, 1);
+    std::fs::write(world.path(&narinfo), &text).unwrap();
+}
+
+#[test]
+fn signatures_are_made_and_copied() {
+    let Some((world, paths, cache)) = world() else { return };
+    let top = paths.last().unwrap().as_str();
+    let second = world.nival("nix", &["key", "generate-secret", "--key-name", "test-2"]);
+    world.write("second", &second.ok().stdout);
+    let key = world.text("second");
+    // Signed in the cache by one side, and once more by the other.
+    let sign = ["store", "sign", "-k", &key, "-r", top, "--store", &cache];
+    let signed = world.nival("nix", &sign);
+    assert_eq!(signed.ok().stderr, format!("added {} signatures\n", paths.len()));
+    assert_eq!(world.run(Side::Reference, "nix", &sign).ok().stderr, "added 0 signatures\n");
+    // Copied to the local store by each side, which then says the same.
+    let copy = ["store", "copy-sigs", "-s", &cache, "-r", top];
+    let copied = world.nival("nix", &copy);
+    assert_eq!(copied.ok().stderr, format!("imported {} signatures\n", 2 * (paths.len())));
+    assert_eq!(world.run(Side::Reference, "nix", &copy).ok().stderr, "imported 0 signatures\n");
+    same(&world, "nix", &["path-info", "--sigs", "-r", top]);
+    data::assert_sound(&world);
+    // A signature that another store has counts where it is asked for.
+    data::set_aside(&world, 1);
+    let root = format!("local?root={}", world.text("elsewhere"));
+    let args = ["copy", "--no-check-sigs", "--from", &cache, "--to", &root, top];
+    world.nival("nix", &args).ok();
+    let stripped = ["store", "verify", "--no-contents", "--sigs-needed", "1", "-r", top, "--store", &root];
+    world.nival("nix", &stripped).ok();
+}
+
+#[test]
+fn missing_paths_are_fetched() {
+    let Some((world, paths, cache)) = world() else { return };
+    let top = paths.last().unwrap().as_str();
+    let substituters = ["--option", "substituters", &cache];
+    let mut said = Vec::new();
+    for side in SIDES {
+        data::forget(&world);
+        let dry = world.run(side, "nix-store", &[&["-r", "--dry-run", top][..], &substituters].concat());
+        assert_eq!(dry.ok().stdout, b"");
+        let fetched = world.run(side, "nix-store", &[&["-r", top][..], &substituters].concat());
+        assert_eq!(fetched.line(), top);
+        let sorted = |text: &str| {
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        said.push((sorted(&dry.stderr), sorted(&fetched.stderr)));
+        data::assert_sound(&world);
+        let all = world.nix_store(&["-qR", top]);
+        assert_eq!(all.ok().lines().len(), paths.len());
+    }
+    assert_eq!(said[0], said[1]);
+
+    // Nobody has it; nobody trusted has it; nobody is asked.
+    data::forget(&world);
+    let untrusted = ["--option", "trusted-public-keys", ""];
+    let unsigned = world.nix_store(&[&["-r", top][..], &substituters, &untrusted].concat());
+    assert_eq!(unsigned.status, 1);
+    assert!(unsigned.stderr.contains(&format!("ignoring substitute for '{top}' from '{cache}'")));
+    assert!(unsigned.stderr.contains("there is no substituter that can build it"));
+    let trusted = format!("{cache}?trusted=1");
+    let args = [&["-r", top, "--option", "substituters", &trusted][..], &untrusted].concat();
+    world.nix_store(&args).ok();
+    data::forget(&world);
+    let none =
+        world.nix_store(&[&["-r", top, "--option", "substitute", "false"][..], &substituters].concat());
+    assert_eq!(none.status, 1);
+
+    // The first that is asked is gone, the second lacks an archive, the third has all.
+    let second = world.text("second-cache");
+    let copied = std::process::Command::new("cp").args(["-r", &world.text("cache"), &second]).status();
+    assert!(copied.unwrap().success());
+    for entry in std::fs::read_dir(format!("{second}/nar")).unwrap().take(2) {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let list = format!("http://127.0.0.1:1?priority=1 file://{second}?priority=2 {cache}?priority=3");
+    let args = ["-r", top, "--option", "substituters", &list, "--option", "download-attempts", "1"];
+    let fetched = world.nix_store(&args);
+    assert_eq!(fetched.line(), top);
+    assert_eq!(fetched.stderr.matches("127.0.0.1:1").count(), 2, "{}", fetched.stderr);
+    assert!(fetched.stderr.contains("does not exist in binary cache"), "{}", fetched.stderr);
+    data::assert_sound(&world);
+
+    // Damage is repaired from a cache, too.
+    let tree = paths.iter().find(|path| path.ends_with("-tree")).unwrap();
+    let file = format!("{tree}/sub/text");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, "damaged").unwrap();
+    assert_eq!(world.nix_store(&["--verify-path", tree]).status, 1);
+    world.nix_store(&[&["--repair-path", tree][..], &substituters].concat()).ok();
+    data::assert_sound(&world);
+    // What is copied elsewhere is fetched first.
+    data::forget(&world);
+    let root = world.text("root");
+    let args = [&["copy", "--to", &root, "--no-check-sigs", top][..], &substituters].concat();
+    world.nival("nix", &args).ok();
+    data::assert_sound(&world);
+}
