@@ -12,6 +12,54 @@ pub enum Unit {
     Items,
 }
 
+/// Something that goes on for a while, for whoever follows it step by step.
+#[derive(Debug, Clone, Copy)]
+pub struct Activity<'a> {
+    /// What it is.
+    pub kind: ActivityKind,
+    /// In words, without dots at the end; empty if nobody need read of it.
+    pub text: &'a str,
+    /// What it is about: paths and URIs, as the kind has them.
+    pub fields: &'a [&'a str],
+    /// The activity that it is part of.
+    pub parent: ActivityId,
+}
+
+/// The number of an activity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActivityId(pub u64);
+
+impl ActivityId {
+    /// Of none.
+    pub const NONE: Self = Self(0);
+}
+
+/// The kinds of activities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActivityKind {
+    /// One path: path, source, destination.
+    CopyPath,
+    /// Several.
+    CopyPaths,
+    /// Asking a store about a path: path, store.
+    QueryPathInfo,
+    /// A download or upload: URL.
+    FileTransfer,
+}
+
+/// How far an activity is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Done.
+    pub done: u64,
+    /// To be done in all.
+    pub expected: u64,
+    /// Being done.
+    pub running: u64,
+    /// Not done, and not going to be.
+    pub failed: u64,
+}
+
 /// Somebody who watches. Every method does nothing unless it is overridden.
 pub trait Progress: Send + Sync {
     /// Something every user should read, in one line.
@@ -33,6 +81,33 @@ pub trait Progress: Send + Sync {
     /// Something only a curious user wants to read.
     fn detail(&self, text: &str) {
         let _ = text;
+    }
+
+    /// An activity begins. Who does not follow activities tells of it in a line.
+    fn start(&self, activity: &Activity<'_>) -> ActivityId {
+        match activity.kind {
+            _ if activity.text.is_empty() => {}
+            ActivityKind::CopyPath | ActivityKind::CopyPaths => self.notice(&format!("{}...", activity.text)),
+            ActivityKind::QueryPathInfo | ActivityKind::FileTransfer => {
+                self.detail(&format!("{}...", activity.text));
+            }
+        }
+        ActivityId::NONE
+    }
+
+    /// An activity is so far.
+    fn report(&self, id: ActivityId, counts: Counts) {
+        let _ = (id, counts);
+    }
+
+    /// So much of a kind is expected to be done for an activity.
+    fn expect(&self, id: ActivityId, kind: ActivityKind, total: u64) {
+        let _ = (id, kind, total);
+    }
+
+    /// An activity ends.
+    fn stop(&self, id: ActivityId) {
+        let _ = id;
     }
 
     /// A task begins; `total` is how much there is to do, where that is known.

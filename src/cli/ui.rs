@@ -3,11 +3,11 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nival::progress::{Progress, Unit};
+use nival::progress::{Activity, ActivityId, ActivityKind, Counts, Progress, Unit};
 use nival::sys::interrupt::{self, Interruptible};
 
 use super::error::BrokenPipe;
@@ -55,6 +55,8 @@ pub struct Ui {
     terminal: bool,
     colour: bool,
     bar: Mutex<Option<ProgressBar>>,
+    /// Activities begun.
+    activities: AtomicU64,
 }
 
 impl Ui {
@@ -67,6 +69,7 @@ impl Ui {
             terminal,
             colour: terminal && !no_colour,
             bar: Mutex::new(None),
+            activities: AtomicU64::new(0),
         }
     }
 
@@ -161,6 +164,55 @@ impl Progress for Ui {
         self.line(level::TALKATIVE, "", "", text);
     }
 
+    fn start(&self, activity: &Activity<'_>) -> ActivityId {
+        let (kind, level) = kind_and_level(activity.kind);
+        if !self.is_json() {
+            if !activity.text.is_empty() {
+                self.line(level, "", "", &format!("{}...", activity.text));
+            }
+            return ActivityId::NONE;
+        }
+        let number = self.activities.fetch_add(1, Ordering::Relaxed);
+        let id = (u64::from(std::process::id()) << 32) + number;
+        let mut event = serde_json::json!({"action": "start"});
+        if !activity.fields.is_empty() {
+            event["fields"] = activity.fields.into();
+        }
+        event["id"] = id.into();
+        event["level"] = level.into();
+        event["parent"] = activity.parent.0.into();
+        event["text"] = activity.text.into();
+        event["type"] = kind.into();
+        event_line(&event);
+        ActivityId(id)
+    }
+
+    fn report(&self, id: ActivityId, counts: Counts) {
+        const PROGRESS: u64 = 105;
+        if id != ActivityId::NONE {
+            let fields = [counts.done, counts.expected, counts.running, counts.failed];
+            event_line(
+                &serde_json::json!({"action": "result", "fields": fields, "id": id.0, "type": PROGRESS}),
+            );
+        }
+    }
+
+    fn expect(&self, id: ActivityId, kind: ActivityKind, total: u64) {
+        const SET_EXPECTED: u64 = 106;
+        if id != ActivityId::NONE {
+            let fields = [kind_and_level(kind).0, total];
+            event_line(
+                &serde_json::json!({"action": "result", "fields": fields, "id": id.0, "type": SET_EXPECTED}),
+            );
+        }
+    }
+
+    fn stop(&self, id: ActivityId) {
+        if id != ActivityId::NONE {
+            event_line(&serde_json::json!({"action": "stop", "id": id.0}));
+        }
+    }
+
     fn begin(&self, task: &str, total: Option<u64>, unit: Unit) {
         let bars = self.format.load(Ordering::Relaxed) == LogFormat::Bar as u8;
         if !self.terminal || !bars || self.verbosity() < level::INFO {
@@ -203,6 +255,22 @@ impl Progress for Ui {
             bar.finish_and_clear();
         }
     }
+}
+
+/// The numbers of activities in the original's JSON, and the verbosity from
+/// which on they are told of.
+fn kind_and_level(kind: ActivityKind) -> (u64, i32) {
+    match kind {
+        ActivityKind::CopyPath => (100, level::INFO),
+        ActivityKind::FileTransfer => (101, level::TALKATIVE),
+        ActivityKind::CopyPaths => (103, level::INFO),
+        ActivityKind::QueryPathInfo => (109, level::TALKATIVE),
+    }
+}
+
+/// In one write, so that lines of several threads do not mix.
+fn event_line(event: &serde_json::Value) {
+    let _ = io::stderr().write_all(format!("@nix {event}\n").as_bytes());
 }
 
 /// Bytes gathered before they are written.

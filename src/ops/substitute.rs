@@ -13,6 +13,7 @@ use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
 use crate::store::transfer::{Item, NarSource, Store};
 
+use super::copy::watch::{Watch, Way};
 use super::copy::{self, Trust};
 
 /// Stores to fetch from.
@@ -159,14 +160,10 @@ impl Substituters {
             let several = Several { fetch: &fetch, sources };
             let parallel = self.stores.iter().map(|substituter| substituter.store.parallel()).max();
             progress.begin("fetching", Some(total), Unit::Bytes);
-            let (dir, places) = (local.dir().clone(), self.places(local));
-            let tell = |item: &Item| {
-                let path = &item.info.path;
-                let place = fetch.items.get(path).and_then(|(_, number)| places.get(*number));
-                let place = place.map_or("", String::as_str);
-                progress.notice(&format!("copying path '{}' {place}...", dir.display(path)));
-            };
-            let result = copy::engine::run(&several, parallel.unwrap_or(1), local, &items, &tell);
+            let number = |item: &Item| fetch.items.get(&item.info.path).map_or(usize::MAX, |(_, from)| *from);
+            let watch = Watch::new(progress, "", local.dir().clone(), &items, self.ways(local), number);
+            let result = copy::engine::run(&several, parallel.unwrap_or(1), local, &items, &watch);
+            drop(watch);
             progress.end();
             let failed = match result {
                 Ok(()) => return Ok(()),
@@ -185,13 +182,17 @@ impl Substituters {
         Ok(())
     }
 
-    /// Where each substituter's paths come from, for messages.
-    fn places(&self, local: &LocalStore) -> Vec<String> {
-        let place = |substituter: &Substituter| match substituter.store.local() {
-            None => format!("from '{}'", substituter.store.uri()),
-            Some(_) => format!("to '{}'", local.uri()),
+    /// The ways of the paths of each substituter.
+    fn ways(&self, local: &LocalStore) -> Vec<Way> {
+        let way = |substituter: &Substituter| {
+            let (from, to) = (substituter.store.uri(), local.uri());
+            let shown = match substituter.store.local() {
+                None => format!("from '{from}'"),
+                Some(_) => format!("to '{to}'"),
+            };
+            Way { from, to, shown }
         };
-        self.stores.iter().map(place).collect()
+        self.stores.iter().map(way).collect()
     }
 }
 

@@ -16,18 +16,23 @@
 
 use std::io::{self, Read, Write};
 
-use liblzma::stream::{Check, MtStreamBuilder, Stream};
+use liblzma::stream::{Check, Filters, LzmaOptions, MtStreamBuilder, Stream};
 
 /// Bytes of xz input that one thread compresses at least.
 const MIN_XZ_BLOCK: u64 = 8 << 20;
 /// And at most: three dictionaries of the default level.
 const MAX_XZ_BLOCK: u64 = 24 << 20;
+/// The smallest dictionary that the format knows.
+const MIN_XZ_DICTIONARY: u32 = 4096;
 /// Memory that decoding xz may take: the largest dictionary of the format's
 /// presets, and a little more.
 const XZ_MEMORY: u64 = 80 << 20;
 /// Largest window of zstd that is read, as a power of two: 128 MiB, what its
 /// own program reads too.
 const ZSTD_WINDOW_LOG: u32 = 27;
+/// Bytes that one thread of zstd compresses at a time: half of the default, for
+/// memory.
+const ZSTD_JOB: u32 = 4 << 20;
 /// Bytes that decoders read at a time.
 const BUFFER: usize = 64 * 1024;
 
@@ -111,17 +116,22 @@ impl Compression {
         Ok(match self {
             Self::None => Encoder::None(output),
             Self::Xz => {
-                let level = level(6, 9)?;
+                let mut options = LzmaOptions::new_preset(level(6, 9)?)?;
+                // What the dictionary is too large for only costs time.
+                let useful = u32::try_from(effort.expected).unwrap_or(u32::MAX).max(MIN_XZ_DICTIONARY);
+                options.dict_size(useful.min(xz_dictionary(effort.level.unwrap_or(6))));
+                let mut filters = Filters::new();
+                filters.lzma2(&options);
                 let stream = if effort.threads > 1 && effort.expected > 2 * MIN_XZ_BLOCK {
                     let share = effort.expected / u64::from(effort.threads);
                     MtStreamBuilder::new()
                         .threads(effort.threads)
-                        .preset(level)
+                        .filters(filters)
                         .check(Check::Crc64)
                         .block_size(share.clamp(MIN_XZ_BLOCK, MAX_XZ_BLOCK))
                         .encoder()
                 } else {
-                    Stream::new_easy_encoder(level, Check::Crc64)
+                    Stream::new_stream_encoder(&filters, Check::Crc64)
                 };
                 Encoder::Xz(liblzma::write::XzEncoder::new_stream(output, stream?))
             }
@@ -133,6 +143,7 @@ impl Compression {
                 encoder.include_checksum(true)?;
                 if effort.threads > 1 {
                     encoder.multithread(effort.threads)?;
+                    encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(ZSTD_JOB))?;
                 }
                 Encoder::Zstd(encoder)
             }
@@ -191,6 +202,20 @@ impl Compression {
             Self::Brotli => Box::new(brotli::Decompressor::new(buffered, BUFFER)),
             Self::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(buffered)),
         })
+    }
+}
+
+/// The dictionary of a preset of xz, in bytes.
+fn xz_dictionary(level: u32) -> u32 {
+    match level {
+        0 => 256 << 10,
+        1 => 1 << 20,
+        2 => 2 << 20,
+        3 | 4 => 4 << 20,
+        5 | 6 => 8 << 20,
+        7 => 16 << 20,
+        8 => 32 << 20,
+        _ => 64 << 20,
     }
 }
 

@@ -11,6 +11,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::io::Read;
 
 use super::binary_cache::BinaryCache;
 use super::error::Result;
@@ -134,6 +135,18 @@ pub trait Store {
     /// # Errors
     /// [`super::error::StoreError`].
     fn add_signatures(&self, signed: &[Item]) -> Result<()>;
+
+    /// Opens the build log of a derivation, or of the one that made a path.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`].
+    fn log(&self, path: &StorePath) -> Result<Option<Box<dyn Read + '_>>>;
+
+    /// Keeps the build log of a derivation.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`].
+    fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()>;
 
     /// The local store, if this is one: it knows closures and roots, and what
     /// it has it has with all references.

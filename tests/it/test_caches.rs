@@ -172,3 +172,25 @@ fn missing_paths_are_fetched() {
     world.nival("nix", &args).ok();
     data::assert_sound(&world);
 }
+
+#[test]
+fn build_logs_are_copied_and_shown() {
+    let Some((world, paths, cache)) = world() else { return };
+    let store = world.text("store");
+    let drv = format!("{store}/{}-x.drv", data::hash_part(50));
+    let base = drv.rsplit('/').next().unwrap().to_owned();
+    world.write(format!("log/drvs/{}/{}", &base[..2], &base[2..]), "built\n");
+    for side in SIDES {
+        world.run(side, "nix", &["store", "copy-log", "--to", &cache, &drv]).ok();
+        let file = world.path("cache/log").join(&base);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "built\n");
+        same(&world, "nix", &["log", "--store", &cache, &drv]);
+        let root = world.text(format!("root{side:?}"));
+        world.run(side, "nix", &["store", "copy-log", "--from", &cache, "--to", &root, &drv]).ok();
+        same(&world, "nix", &["log", "--store", &root, &drv]);
+        std::fs::remove_file(&file).unwrap();
+    }
+    same(&world, "nix", &["log", "--store", &cache, &paths[0]]);
+    let missing = world.nival("nix", &["store", "copy-log", "--to", &cache, &paths[0]]);
+    missing.fails(&format!("error: build log for '{}' is not available", paths[0]));
+}

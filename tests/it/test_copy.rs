@@ -214,3 +214,63 @@ fn what_nobody_vouches_for_is_refused() {
     args.extend(signed.all());
     signed.copy(Side::Nival, &args).ok();
 }
+
+/// What `--log-format internal-json` says of activities that copying consists
+/// of: type, level, text and fields, in any order; and the last state of all.
+fn activities(stderr: &str) -> (Vec<String>, serde_json::Value) {
+    let (mut starts, mut all, mut last) = (Vec::new(), None, serde_json::Value::Null);
+    let mut open = 0;
+    for line in stderr.lines() {
+        let event: serde_json::Value = serde_json::from_str(line.strip_prefix("@nix ").unwrap()).unwrap();
+        match event["action"].as_str().unwrap() {
+            // Other activities of the reference's are those of its builder.
+            "start" => {
+                open += 1;
+                if matches!(event["type"].as_u64(), Some(100 | 103 | 109)) && event["text"] != "" {
+                    starts.push(format!(
+                        "{} {} {} {}",
+                        event["type"], event["level"], event["text"], event["fields"]
+                    ));
+                    if event["type"] == 103 {
+                        all = Some(event["id"].clone());
+                    }
+                }
+            }
+            "stop" => open -= 1,
+            "result" if event["type"] == 105 && Some(&event["id"]) == all.as_ref() => {
+                last = event["fields"].clone();
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(open, 0, "{stderr}");
+    starts.sort();
+    (starts, last)
+}
+
+#[test]
+fn activities_are_told_as_by_the_reference() {
+    let Some(signed) = signed() else { return };
+    let json = ["--log-format", "internal-json"];
+    let mut told = Vec::new();
+    for side in SIDES {
+        let (cache, root) = (signed.cache("cache", "compression=none"), signed.world.text("root"));
+        let plain = cache.split('?').next().unwrap();
+        let to = signed.copy(side, &[&["--to", &cache][..], &json, &signed.all()].concat());
+        let from = signed.copy(side, &[&["--from", plain, "--to", &root][..], &json, &signed.all()].concat());
+        let (to, from) = (activities(&to.ok().stderr), activities(&from.ok().stderr));
+        assert_eq!(from.1, serde_json::json!([signed.paths.len(), signed.paths.len(), 0, 0]));
+        // Which questions are asked of a destination is each one's own affair.
+        let copied = to.0.into_iter().filter(|line| !line.starts_with("109")).collect::<Vec<_>>();
+        told.push((copied, to.1, from));
+        nival::sys::remove::remove(&signed.world.path("cache")).unwrap();
+        nival::sys::remove::remove(&signed.world.path("root")).unwrap();
+    }
+    let queries = |told: &(Vec<String>, serde_json::Value, (Vec<String>, serde_json::Value))| {
+        let mut all = told.2.0.clone();
+        all.dedup();
+        all
+    };
+    assert_eq!((&told[0].0, &told[0].1), (&told[1].0, &told[1].1));
+    assert_eq!(queries(&told[0]), queries(&told[1]));
+}

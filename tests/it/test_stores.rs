@@ -35,7 +35,14 @@ fn plain(world: &World, side: Side) -> Command {
 }
 
 fn ended(command: &mut Command) -> Outcome {
-    outcome(command.output().unwrap())
+    loop {
+        match command.output() {
+            // A child that another test has just started still has the copy of
+            // the program open for writing, until it becomes what it is to be.
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {}
+            output => return outcome(output.unwrap()),
+        }
+    }
 }
 
 fn in_store(world: &World, store: &str, args: &[&str]) -> Outcome {

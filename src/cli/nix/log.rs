@@ -1,4 +1,4 @@
-//! `nix log`.
+//! `nix log` and `nix store copy-log`.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,6 +10,7 @@ use super::store::url;
 use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
+use crate::cli::error::usage;
 
 /// `nix log`.
 #[derive(Default)]
@@ -25,14 +26,86 @@ impl Command for Log {
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let store = context.open_store()?;
+        let store = context.open_any(context.settings.store_uri())?;
         for wanted in self.0.wanted(context, store.dir(), arguments)? {
             let shown = wanted.shown(store.dir());
-            let Some(mut log) = store.open_log(wanted.path())? else {
+            if let Some(mut log) = store.log(wanted.path())? {
+                let uri = if store.local().is_some() { url(context) } else { store.uri() };
+                context.ui.notice(&format!("got build log for '{shown}' from '{uri}'"));
+                super::copy_out(&mut log, Path::new(&shown))?;
+                continue;
+            }
+            // Whoever offers the path may have kept the log, too.
+            let substituters = context.substituters();
+            let mut found = None;
+            for substituter in substituters.iter() {
+                match substituter.log(wanted.path()) {
+                    Ok(log) => found = log.map(|log| (substituter.uri(), log)),
+                    Err(error) => context.ui.warn(&error.to_string()),
+                }
+                if found.is_some() {
+                    break;
+                }
+            }
+            let Some((uri, mut log)) = found else {
                 anyhow::bail!("build log of '{shown}' is not available");
             };
-            context.ui.notice(&format!("got build log for '{shown}' from '{}'", url(context)));
+            context.ui.notice(&format!("got build log for '{shown}' from '{uri}'"));
             super::copy_out(&mut log, Path::new(&shown))?;
+        }
+        Ok(())
+    }
+}
+
+/// `nix store copy-log`.
+#[derive(Default)]
+pub struct CopyLog {
+    selection: Selection,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+impl Command for CopyLog {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        match flag {
+            "--from" => self.from = Some(words.text(flag)?),
+            "--to" => self.to = Some(words.text(flag)?),
+            _ => return self.selection.flag(flag, words),
+        }
+        Ok(true)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        match (&self.from, &self.to) {
+            (None, None) => usage("you must pass '--from' and/or '--to'"),
+            _ => Ok(()),
+        }
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let open = |uri: &Option<String>| match uri {
+            Some(uri) => context.open_any(uri),
+            None => context.open_any(context.settings.store_uri()),
+        };
+        let (source, destination) = (open(&self.from)?, open(&self.to)?);
+        for wanted in self.selection.wanted(context, source.dir(), arguments)? {
+            let path = wanted.path();
+            let drv = match path.is_derivation() {
+                true => Some(path.clone()),
+                false => {
+                    let item = source.items(std::slice::from_ref(path))?.pop().flatten();
+                    item.and_then(|item| item.info.deriver)
+                }
+            };
+            let log = drv.as_ref().map(|drv| source.log(drv)).transpose()?.flatten();
+            let (Some(drv), Some(mut log)) = (drv, log) else {
+                anyhow::bail!("build log for '{}' is not available", wanted.shown(source.dir()));
+            };
+            destination.add_log(&drv, &mut *log)?;
         }
         Ok(())
     }

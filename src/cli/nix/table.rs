@@ -7,7 +7,7 @@ use super::gc::{Delete, Gc, Optimise};
 use super::hash::{self, Convert, HashFile, HashPath};
 use super::help::Help;
 use super::key::{GenerateSecret, SecretToPublic};
-use super::log::Log;
+use super::log::{CopyLog, Log};
 use super::nar::{Cat, Ls, Pack};
 use super::path_info::PathInfo;
 use super::profile;
@@ -200,7 +200,12 @@ pub const TABLE: &[Row] = &[
         store_add::add,
     ),
     built("store cat", "PATH", "Print a file in a store path", make::<StoreCat>),
-    later("store copy-log"),
+    built(
+        "store copy-log",
+        "[--from URI] [--to URI] INSTALLABLES...",
+        "Copy the logs of builds from one store to another",
+        make::<CopyLog>,
+    ),
     built(
         "store copy-sigs",
         "-s URI... [-r] [--all | --stdin | INSTALLABLES...]",

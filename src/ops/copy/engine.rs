@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver as Channel, RecvTimeoutError, Sender, channel};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::watch::Watch;
 use crate::model::StorePath;
 use crate::nar::NarError;
 use crate::store::error::{Result, StoreError};
@@ -47,7 +48,7 @@ pub(crate) fn run(
     parallel: usize,
     destination: &dyn Store,
     items: &[Item],
-    tell: &(dyn Fn(&Item) + Sync),
+    watch: &Watch<'_>,
 ) -> std::result::Result<(), Box<Failed>> {
     let mut receiver = destination.receiver()?;
     let threads = parallel.max(receiver.parallel).min(items.len());
@@ -56,7 +57,7 @@ pub(crate) fn run(
         items,
         reader,
         taker: &*receiver.taker,
-        tell,
+        watch,
         state: Mutex::new(State::new(items)),
         changed: Condvar::new(),
     };
@@ -91,7 +92,7 @@ struct Work<'w> {
     items: &'w [Item],
     reader: &'w dyn NarSource,
     taker: &'w dyn NarTaker,
-    tell: &'w (dyn Fn(&Item) + Sync),
+    watch: &'w Watch<'w>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -217,11 +218,13 @@ impl Work<'_> {
 
     fn take(&self, number: usize) -> Result<()> {
         let item = &self.items[number];
-        (self.tell)(item);
+        let activity = self.watch.begin(item);
         let mut fill = |sink: &mut dyn crate::nar::Sink| {
             self.reader.read(item, sink).map_err(|error| NarError::Sink(Box::new(error)))
         };
-        let taken = self.taker.take(item, &mut fill)?;
+        let taken = self.taker.take(item, &mut fill);
+        self.watch.end(item, activity, taken.is_ok());
+        let taken = taken?;
         locked(&self.state).taken(number, taken);
         self.changed.notify_one();
         Ok(())

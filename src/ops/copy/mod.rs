@@ -9,13 +9,15 @@
 pub(super) mod engine;
 mod plan;
 mod trust;
+pub(super) mod watch;
 
 use std::collections::BTreeSet;
 
 pub use trust::Trust;
+use watch::{Watch, Way};
 
-use crate::model::{StoreDir, StorePath};
-use crate::progress::{Progress, Unit};
+use crate::model::StorePath;
+use crate::progress::{Progress, Unit, size_text};
 use crate::store::error::{Result, StoreError};
 use crate::store::transfer::{Item, Store};
 
@@ -86,16 +88,18 @@ pub fn copy(
     options: &CopyOptions,
     progress: &dyn Progress,
 ) -> Result<CopyReport> {
-    progress.notice(&format!("copying {} paths...", plan.items.len()));
+    let text = format!("copying {} paths", plan.items.len());
+    let ways = vec![way(source, destination)];
+    let watch = Watch::new(progress, &text, source.dir().clone(), &plan.items, ways, |_| 0);
     if let Some(trust) = &options.trust {
         trust.check(destination, &source.uri(), &plan.items)?;
     }
     let total = plan.items.iter().map(|item| item.info.nar_size).fold(0, u64::saturating_add);
     if !plan.items.is_empty() {
-        let shown = Shown::new(source, destination);
+        warn_of_room(destination, total, progress);
         progress.begin("copying", Some(total), Unit::Bytes);
-        let (reader, tell) = (source.source(), |item: &Item| progress.notice(&shown.line(item)));
-        let result = engine::run(&*reader, source.parallel(), destination, &plan.items, &tell);
+        let reader = source.source();
+        let result = engine::run(&*reader, source.parallel(), destination, &plan.items, &watch);
         progress.end();
         result.map_err(|failed| failed.error)?;
     }
@@ -105,25 +109,33 @@ pub fn copy(
     Ok(CopyReport { paths: plan.items.len() as u64, bytes: total })
 }
 
-/// The messages about single paths.
-struct Shown {
-    dir: StoreDir,
-    places: String,
+/// Says so if there is probably not enough room. It is no error: a file system
+/// that compresses or shares may take more than it says.
+fn warn_of_room(destination: &dyn Store, total: u64, progress: &dyn Progress) {
+    let Some(local) = destination.local() else { return };
+    let dir = &local.layout().real_store_dir;
+    let Ok(stat) = rustix::fs::statvfs(dir) else { return };
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if total > free {
+        let size = |bytes: u64| size_text(i64::try_from(bytes).unwrap_or(i64::MAX));
+        progress.warn(&format!(
+            "what is copied takes about {}, and {} are free in '{}'",
+            size(total),
+            size(free),
+            dir.display()
+        ));
+    }
 }
 
-impl Shown {
-    fn new(source: &dyn Store, destination: &dyn Store) -> Self {
-        let places = match (source.local(), destination.local()) {
-            (Some(_), _) => format!("to '{}'", destination.uri()),
-            (None, Some(_)) => format!("from '{}'", source.uri()),
-            (None, None) => format!("from '{}' to '{}'", source.uri(), destination.uri()),
-        };
-        Self { dir: source.dir().clone(), places }
-    }
-
-    fn line(&self, item: &Item) -> String {
-        format!("copying path '{}' {}...", self.dir.display(&item.info.path), self.places)
-    }
+/// The way of all paths.
+fn way(source: &dyn Store, destination: &dyn Store) -> Way {
+    let (from, to) = (source.uri(), destination.uri());
+    let shown = match (source.local(), destination.local()) {
+        (Some(_), _) => format!("to '{to}'"),
+        (None, Some(_)) => format!("from '{from}'"),
+        (None, None) => format!("from '{from}' to '{to}'"),
+    };
+    Way { from, to, shown }
 }
 
 /// Adds signatures that `source` has for paths of `destination`; gives their

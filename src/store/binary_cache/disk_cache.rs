@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::CacheInfo;
+use super::cache_info::CacheInfo;
 use crate::model::{Hash, NarFile, NarInfo, StoreDir, StorePath, ValidPathInfo};
 use crate::sys::clock::now;
 use crate::sys::threads::locked;
@@ -140,11 +140,11 @@ impl DiskCache {
             return None;
         }
         inner.id = Some(id);
-        Some(CacheInfo { want_mass_query: want_mass_query != 0, priority })
+        Some(CacheInfo { store_dir: Some(store_dir), want_mass_query: want_mass_query != 0, priority })
     }
 
     /// Remembers what the cache says of itself.
-    pub fn set_info(&self, info: CacheInfo) {
+    pub fn set_info(&self, info: &CacheInfo) {
         let mut inner = locked(&self.inner);
         let id = inner.db.query_row(
             "insert into BinaryCaches (url, timestamp, storeDir, wantMassQuery, priority)

@@ -13,6 +13,7 @@
 //! What is common to all caches stands here; where the files lie is a
 //! [`Transport`].
 
+pub mod cache_info;
 pub mod disk_cache;
 mod download;
 mod error;
@@ -26,19 +27,21 @@ pub mod transport;
 mod upload;
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use cache_info::CacheInfo;
 use disk_cache::{DiskCache, Remembered};
 pub use error::CacheError;
 pub use options::CacheOptions;
-use transport::{Presence, Staged, Transport};
+use transport::{Presence, Stage, Staged, Transport};
 
 use super::error::{Result, StoreError};
 use super::transfer::{Item, NarSource, Receiver, Registrar, Store, Taken};
 use crate::model::{NarInfo, StoreDir, StorePath, nar_info};
-use crate::progress::Progress;
+use crate::progress::{Activity, ActivityId, ActivityKind, Progress};
 use crate::sys::interrupt;
 use crate::sys::threads::{self, Permits};
 
@@ -50,21 +53,12 @@ pub const CACHE_INFO_TYPE: &str = "text/x-nix-cache-info";
 pub const NARINFO_TYPE: &str = "text/x-nix-narinfo";
 /// Of archives.
 pub const NAR_TYPE: &str = "application/x-nix-nar";
-/// Longest `nix-cache-info` that is read.
-const MAX_CACHE_INFO: u64 = 64 * 1024;
+/// Of build logs.
+const LOG_TYPE: &str = "text/plain; charset=utf-8";
 /// Narinfos that are stored together.
 const GATHERED: usize = 500;
 /// Bytes of archives after which those that are complete are stored anyway.
 const GATHERED_BYTES: u64 = 256 << 20;
-
-/// What a cache says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CacheInfo {
-    /// It is made for many questions.
-    pub want_mass_query: bool,
-    /// The lower, the earlier it is asked.
-    pub priority: i64,
-}
 
 /// A binary cache.
 pub struct BinaryCache {
@@ -134,7 +128,7 @@ impl BinaryCache {
         options: CacheOptions,
         progress: Arc<dyn Progress>,
     ) -> Result<Self> {
-        let info = CacheInfo { want_mass_query: false, priority: 50 };
+        let info = CacheInfo::default();
         let cores = threads::cores();
         let (cores, large) = (Permits::new(cores), Permits::new(cores.max(4)));
         let mut memory = None;
@@ -153,7 +147,7 @@ impl BinaryCache {
         }
         cache.info = cache.read_cache_info()?;
         if let Some(memory) = &cache.memory {
-            memory.set_info(cache.info);
+            memory.set_info(&cache.info);
             memory.purge();
         }
         Ok(cache)
@@ -162,6 +156,7 @@ impl BinaryCache {
     /// What it says of itself, or what its URI says of it.
     pub fn info(&self) -> CacheInfo {
         CacheInfo {
+            store_dir: None,
             want_mass_query: self.options.want_mass_query.unwrap_or(self.info.want_mass_query),
             priority: self.options.priority.unwrap_or(self.info.priority),
         }
@@ -173,35 +168,29 @@ impl BinaryCache {
     }
 
     fn read_cache_info(&self) -> std::result::Result<CacheInfo, CacheError> {
-        let mut info = self.info;
         let uri = self.transport.uri();
-        let Some(text) = self.read_file(CACHE_INFO, MAX_CACHE_INFO)? else {
+        let Some(text) = self.read_file(CACHE_INFO, cache_info::MAX_LEN)? else {
             let text = format!("StoreDir: {}\n", self.dir.as_str());
             let made = self.transport.put(CACHE_INFO, CACHE_INFO_TYPE, Staged::Memory(text.into_bytes()));
             // One that can only be read needs none.
             if let Err(error) = made {
                 self.progress.detail(&format!("'{uri}/{CACHE_INFO}' cannot be made: {error}"));
             }
-            return Ok(info);
+            return Ok(CacheInfo::default());
         };
-        let text = String::from_utf8_lossy(&text);
-        for (key, value) in text.lines().filter_map(|line| line.split_once(':')) {
-            let value = value.trim();
-            let bad = |key| CacheError::CacheInfo { uri: uri.to_owned(), key, value: value.to_owned() };
-            match key {
-                "StoreDir" if value != self.dir.as_str() => {
-                    return Err(CacheError::StoreDir {
-                        uri: uri.to_owned(),
-                        found: value.to_owned(),
-                        wanted: self.dir.as_str().to_owned(),
-                    });
-                }
-                "WantMassQuery" => info.want_mass_query = value == "1",
-                "Priority" => info.priority = value.parse().map_err(|_| bad("Priority"))?,
-                _ => {}
-            }
+        let info = CacheInfo::parse(&text).map_err(|(key, value)| CacheError::CacheInfo {
+            uri: uri.to_owned(),
+            key,
+            value,
+        })?;
+        match &info.store_dir {
+            Some(found) if found != self.dir.as_str() => Err(CacheError::StoreDir {
+                uri: uri.to_owned(),
+                found: found.clone(),
+                wanted: self.dir.as_str().to_owned(),
+            }),
+            _ => Ok(info),
         }
-        Ok(info)
     }
 
     /// A small file, whole.
@@ -254,12 +243,16 @@ impl BinaryCache {
     }
 
     fn item(&self, path: &StorePath) -> std::result::Result<Option<Item>, CacheError> {
-        self.progress.detail(&format!(
-            "querying info about '{}' on '{}'...",
-            self.dir.display(path),
-            self.transport.uri()
-        ));
-        let Some(NarInfo { info, file }) = self.narinfo(path.hash_part())? else { return Ok(None) };
+        let (shown, uri) = (self.dir.print(path), self.transport.uri());
+        let activity = self.progress.start(&Activity {
+            kind: ActivityKind::QueryPathInfo,
+            text: &format!("querying info about '{shown}' on '{uri}'"),
+            fields: &[&shown, uri],
+            parent: ActivityId::NONE,
+        });
+        let found = self.narinfo(path.hash_part());
+        self.progress.stop(activity);
+        let Some(NarInfo { info, file }) = found? else { return Ok(None) };
         if info.path != *path {
             return Err(CacheError::OtherPath {
                 file: format!("{}.narinfo", path.hash_part()),
@@ -357,6 +350,23 @@ impl Store for BinaryCache {
             .filter_map(|item| Some(NarInfo { info: item.info.clone(), file: item.file.clone()? }))
             .collect();
         Ok(self.store_narinfos(&infos)?)
+    }
+
+    fn log(&self, path: &StorePath) -> Result<Option<Box<dyn Read + '_>>> {
+        let drv = match path.is_derivation() {
+            true => Some(path.clone()),
+            false => self.item(path)?.and_then(|item| item.info.deriver),
+        };
+        let Some(drv) = drv else { return Ok(None) };
+        let body = self.transport.get(&format!("log/{}", drv.base_name()), 0)?;
+        Ok(body.map(|body| body.reader as Box<dyn Read>))
+    }
+
+    fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()> {
+        let name = format!("log/{}", drv.base_name());
+        let mut stage = Stage::new(self.transport.staging(), false);
+        std::io::copy(log, &mut stage).map_err(|source| CacheError::Read { url: self.url(&name), source })?;
+        Ok(self.transport.put(&name, LOG_TYPE, stage.finish())?)
     }
 
     fn cache(&self) -> Option<&BinaryCache> {

@@ -4,6 +4,7 @@
 //! plain or as `.bz2`.
 
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use super::LocalStore;
@@ -26,6 +27,30 @@ impl LocalStore {
             Some(deriver) => self.open_derivation_log(deriver),
             None => Ok(None),
         }
+    }
+
+    /// Keeps the log of a derivation, compressed.
+    ///
+    /// # Errors
+    /// Those of reading it and of making the file.
+    pub fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()> {
+        self.require_writable()?;
+        let (dir, rest) = drv.base_name().split_at(2);
+        let dir = self.layout().log_dir.join("drvs").join(dir);
+        std::fs::create_dir_all(&dir).map_err(PathError::at("creating directory", &dir))?;
+        let path = dir.join(format!("{rest}.bz2"));
+        let error = |operation| PathError::at(operation, &path);
+        let aside = tempfile::Builder::new()
+            .prefix(".tmp-")
+            .permissions(std::fs::Permissions::from_mode(0o644))
+            .tempfile_in(&dir)
+            .map_err(error("creating file"))?;
+        let mut encoder = bzip2::write::BzEncoder::new(aside, bzip2::Compression::best());
+        io::copy(log, &mut encoder).map_err(error("writing file"))?;
+        let aside = encoder.finish().map_err(error("writing file"))?;
+        aside.as_file().sync_all().map_err(error("syncing file"))?;
+        aside.persist(&path).map_err(|failure| PathError::new("renaming file to", &path, failure.error))?;
+        Ok(crate::sys::atomic::sync_dir(&dir)?)
     }
 
     fn open_derivation_log(&self, drv: &StorePath) -> Result<Option<Box<dyn Read>>> {

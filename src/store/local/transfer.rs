@@ -1,6 +1,7 @@
 //! The local store as one that paths are copied from and to.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::sync::Arc;
 
 use super::add::OneFile;
@@ -83,6 +84,14 @@ impl Store for LocalStore {
                 None => Ok(()),
             })
         })
+    }
+
+    fn log(&self, path: &StorePath) -> Result<Option<Box<dyn Read + '_>>> {
+        self.open_log(path)
+    }
+
+    fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()> {
+        LocalStore::add_log(self, drv, log)
     }
 
     fn local(&self) -> Option<&LocalStore> {

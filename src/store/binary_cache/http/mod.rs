@@ -11,7 +11,7 @@
 //! A body that breaks off is asked for from where it broke.
 
 pub mod client;
-mod netrc;
+pub mod netrc;
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use reqwest::{Method, Url};
 
 use super::CacheError;
 use super::transport::{Body, Presence, Staged, Transport};
-use crate::progress::Progress;
+use crate::progress::{Activity, ActivityId, ActivityKind, Progress};
 use crate::sys::interrupt;
 use client::{Client, Failure, HttpSettings, Request, Response, ResponseBody, UploadBody};
 
@@ -140,8 +140,29 @@ impl Shared {
         }
     }
 
-    /// Sends a request until there is an answer that would not change.
+    /// As [`Shared::ask`], told as a transfer.
     fn request(
+        &self,
+        action: &'static str,
+        method: &Method,
+        name: &str,
+        headers: &HeaderMap,
+        body: Option<&Staged>,
+    ) -> Result<Response, CacheError> {
+        let url = shown(&self.url(name)?);
+        let activity = self.progress.start(&Activity {
+            kind: ActivityKind::FileTransfer,
+            text: &format!("{action}ing '{url}'"),
+            fields: &[&url],
+            parent: ActivityId::NONE,
+        });
+        let response = self.ask(action, method, name, headers, body);
+        self.progress.stop(activity);
+        response
+    }
+
+    /// Sends a request until there is an answer that would not change.
+    fn ask(
         &self,
         action: &'static str,
         method: &Method,

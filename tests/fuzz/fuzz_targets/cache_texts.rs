@@ -1,0 +1,22 @@
+//! The other texts that come with binary caches: `nix-cache-info`, keys and
+//! signatures, netrc files.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use nival::model::signature::{PublicKey, SecretKey};
+use nival::store::binary_cache::cache_info::CacheInfo;
+use nival::store::binary_cache::http::netrc;
+
+fuzz_target!(|data: &[u8]| {
+    let _ = CacheInfo::parse(data);
+    let text = String::from_utf8_lossy(data);
+    if let Ok(key) = SecretKey::parse(&text) {
+        assert_eq!(SecretKey::parse(&key.print()).expect("what was printed is read").print(), key.print());
+        assert!(key.public().verify(data, &key.sign(data)));
+    }
+    if let Ok(key) = PublicKey::parse(&text) {
+        assert_eq!(PublicKey::parse(&key.print()), Ok(key.clone()));
+        assert!(!key.verify(b"nobody signed this", &text));
+    }
+    let _ = netrc::lookup(&text, "example.org");
+});
