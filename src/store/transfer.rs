@@ -6,8 +6,8 @@
 //! ```text
 //! Store::source   → NarSource::read ─┐ many threads
 //! Store::receiver → NarTaker::take  ←┘ at once
-//!                   NarTaker::publish   likewise, when all references are there
-//!                   Registrar::register the store's own thread, in that order
+//!                   NarTaker::publish   likewise, when all references are there;
+//!                   or Registrar::register, on the store's own thread
 //! ```
 
 use std::collections::BTreeSet;
@@ -59,12 +59,12 @@ pub trait NarTaker: Send + Sync {
     /// [`super::error::StoreError`]; nothing is then left of it.
     fn take(&self, item: &Item, fill: Fill<'_>) -> Result<Taken>;
 
-    /// Makes a path visible; whatever it refers to is. A path that only the
-    /// store's own thread can make visible comes back.
+    /// Makes a path visible; whatever it refers to is. Only called where
+    /// [`Receiver::publishes`].
     ///
     /// # Errors
     /// [`super::error::StoreError`].
-    fn publish(&self, taken: Taken) -> Result<Option<Taken>>;
+    fn publish(&self, taken: Taken) -> Result<()>;
 }
 
 /// Makes paths visible, on the store's own thread.
@@ -90,6 +90,8 @@ pub struct Receiver<'s> {
     pub registrar: Box<dyn Registrar + 's>,
     /// Archives that are worth being on their way at the same time.
     pub parallel: usize,
+    /// Threads make paths visible, and not the store's own.
+    pub publishes: bool,
 }
 
 /// A store that paths can be copied from and to.

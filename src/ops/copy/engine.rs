@@ -5,13 +5,12 @@
 //! ```
 //!
 //! Paths are begun in their order and taken by threads; each is published when
-//! everything that it refers to is. What only the destination's own thread can
-//! publish is handed to it. Only [`WINDOW`] paths after the first that is not
+//! everything that it refers to is, by a thread or by the destination's own, as
+//! the destination wants it. Only [`WINDOW`] paths after the first that is not
 //! done are begun, which bounds what is held.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::mpsc::{Receiver as Channel, RecvTimeoutError, Sender, channel};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::watch::Watch;
@@ -52,28 +51,25 @@ pub(crate) fn run(
 ) -> std::result::Result<(), Box<Failed>> {
     let mut receiver = destination.receiver()?;
     let threads = parallel.max(receiver.parallel).min(items.len());
-    let (sender, channel) = channel();
     let work = Work {
         items,
         reader,
         taker: &*receiver.taker,
         watch,
+        publishes: receiver.publishes,
         state: Mutex::new(State::new(items)),
         changed: Condvar::new(),
+        ready: Condvar::new(),
     };
     std::thread::scope(|scope| {
         let mut spawned = 0;
         for _ in 0..threads {
-            let (work, sender) = (&work, sender.clone());
-            spawned += usize::from(
-                std::thread::Builder::new().spawn_scoped(scope, move || work.thread(&sender)).is_ok(),
-            );
+            spawned += usize::from(std::thread::Builder::new().spawn_scoped(scope, || work.thread()).is_ok());
         }
-        drop(sender);
         if spawned == 0 {
             work.fail(StoreError::Input("no thread can be started".to_owned()), None);
         }
-        work.register(&channel, &mut *receiver.registrar);
+        work.register(&mut *receiver.registrar);
     });
     let failure = work.state.into_inner().unwrap_or_else(PoisonError::into_inner).failure;
     match failure {
@@ -93,8 +89,13 @@ struct Work<'w> {
     reader: &'w dyn NarSource,
     taker: &'w dyn NarTaker,
     watch: &'w Watch<'w>,
+    /// By threads.
+    publishes: bool,
     state: Mutex<State>,
+    /// There may be something to do for threads.
     changed: Condvar,
+    /// There may be something to do for the destination's own thread.
+    ready: Condvar,
 }
 
 struct State {
@@ -113,6 +114,8 @@ struct State {
     /// To be published.
     ready: VecDeque<(usize, Taken)>,
     failure: Option<Box<Failed>>,
+    /// Threads that wait.
+    idle: usize,
 }
 
 impl State {
@@ -141,6 +144,7 @@ impl State {
             waiting: HashMap::new(),
             ready: VecDeque::new(),
             failure: None,
+            idle: 0,
         }
     }
 
@@ -169,6 +173,17 @@ impl State {
     }
 }
 
+/// Ends the others when a thread panics: they would wait for it.
+struct Guard<'w>(&'w Work<'w>);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(StoreError::Input("a thread has failed".to_owned()), None);
+        }
+    }
+}
+
 enum Task {
     Take(usize),
     Publish(usize, Taken),
@@ -180,6 +195,20 @@ impl Work<'_> {
         state.failure.get_or_insert(Box::new(Failed { error, item }));
         drop(state);
         self.changed.notify_all();
+        self.ready.notify_all();
+    }
+
+    /// Lets go of the state and wakes whoever has something to do now.
+    fn wake(&self, state: MutexGuard<'_, State>) {
+        let over = state.left == 0;
+        let (idle, ready) = (state.idle > 0, !state.ready.is_empty() || over);
+        drop(state);
+        if idle {
+            self.changed.notify_all();
+        }
+        if ready && !self.publishes || over {
+            self.ready.notify_all();
+        }
     }
 
     /// What there is to do next; `None` when there is nothing more.
@@ -190,25 +219,29 @@ impl Work<'_> {
                 state.failure.get_or_insert(StoreError::from(signal).into());
             }
             if state.failure.is_some() || state.left == 0 {
-                self.changed.notify_all();
                 return None;
             }
-            if let Some((number, taken)) = state.ready.pop_front() {
+            if self.publishes
+                && let Some((number, taken)) = state.ready.pop_front()
+            {
                 return Some(Task::Publish(number, taken));
             }
             if state.next < self.items.len() && state.next < state.first + WINDOW {
                 state.next += 1;
                 return Some(Task::Take(state.next - 1));
             }
+            state.idle += 1;
             state = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+            state.idle -= 1;
         }
     }
 
-    fn thread(&self, own: &Sender<(usize, Taken)>) {
+    fn thread(&self) {
+        let _guard = Guard(self);
         while let Some(task) = self.task() {
             let (number, result) = match task {
                 Task::Take(number) => (number, self.take(number)),
-                Task::Publish(number, taken) => (number, self.publish(number, taken, own)),
+                Task::Publish(number, taken) => (number, self.publish(number, taken)),
             };
             if let Err(error) = result {
                 self.fail(error, Some(number));
@@ -225,41 +258,43 @@ impl Work<'_> {
         let taken = self.taker.take(item, &mut fill);
         self.watch.end(item, activity, taken.is_ok());
         let taken = taken?;
-        locked(&self.state).taken(number, taken);
-        self.changed.notify_one();
+        let mut state = locked(&self.state);
+        state.taken(number, taken);
+        self.wake(state);
         Ok(())
     }
 
-    fn publish(&self, number: usize, taken: Taken, own: &Sender<(usize, Taken)>) -> Result<()> {
-        match self.taker.publish(taken)? {
-            None => self.done(number),
-            // If nobody takes it, it is because of a failure that is told.
-            Some(taken) => drop(own.send((number, taken))),
-        }
+    fn publish(&self, number: usize, taken: Taken) -> Result<()> {
+        self.taker.publish(taken)?;
+        let mut state = locked(&self.state);
+        state.finish(number);
+        self.wake(state);
         Ok(())
     }
 
-    fn done(&self, number: usize) {
-        locked(&self.state).finish(number);
-        self.changed.notify_all();
-    }
-
-    /// Publishes what threads cannot, until they have all ended.
-    fn register(&self, channel: &Channel<(usize, Taken)>, registrar: &mut dyn Registrar) {
+    /// Publishes what threads do not, until everything is done or something
+    /// failed.
+    fn register(&self, registrar: &mut dyn Registrar) {
         loop {
-            match channel.recv_timeout(LOOK) {
-                Ok((number, taken)) => {
-                    if locked(&self.state).failure.is_some() {
-                        continue;
-                    }
-                    match registrar.register(taken) {
-                        Ok(()) => self.done(number),
-                        Err(error) => self.fail(error, Some(number)),
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+            let mut state = locked(&self.state);
+            while state.failure.is_none() && state.left > 0 && (self.publishes || state.ready.is_empty()) {
+                state = self.ready.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
             }
+            if state.failure.is_some() || state.left == 0 {
+                return;
+            }
+            let ready = std::mem::take(&mut state.ready);
+            drop(state);
+            let mut numbers = Vec::with_capacity(ready.len());
+            for (number, taken) in ready {
+                numbers.push(number);
+                if let Err(error) = registrar.register(taken) {
+                    return self.fail(error, Some(number));
+                }
+            }
+            let mut state = locked(&self.state);
+            numbers.into_iter().for_each(|number| state.finish(number));
+            self.wake(state);
         }
     }
 }

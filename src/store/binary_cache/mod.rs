@@ -341,6 +341,7 @@ impl Store for BinaryCache {
             taker: Box::new(upload::Uploader(self)),
             registrar: Box::new(Gatherer { cache: self, infos: Vec::new(), bytes: 0 }),
             parallel: self.transport.parallel(),
+            publishes: !self.transport.gathers(),
         })
     }
 

@@ -64,13 +64,10 @@ impl NarTaker for Uploader<'_> {
         cache.uploaded(item, file)
     }
 
-    fn publish(&self, taken: Taken) -> Result<Option<Taken>> {
+    fn publish(&self, taken: Taken) -> Result<()> {
         match taken {
-            Taken::Uploaded(info) if !self.0.transport.gathers() => {
-                self.0.store_narinfos(&[*info])?;
-                Ok(None)
-            }
-            taken => Ok(Some(taken)),
+            Taken::Uploaded(info) => Ok(self.0.store_narinfos(&[*info])?),
+            Taken::Tree(_) => Ok(()),
         }
     }
 }

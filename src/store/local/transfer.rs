@@ -74,6 +74,7 @@ impl Store for LocalStore {
             taker: Box::new(Taker { intake, dir: self.dir().clone(), watcher: self.watcher() }),
             registrar: Box::new(Rows { batch: self.batch() }),
             parallel: threads::cores(),
+            publishes: false,
         })
     }
 
@@ -152,8 +153,9 @@ impl NarTaker for Taker {
         Ok(Taken::Tree(Box::new((incoming, info))))
     }
 
-    fn publish(&self, taken: Taken) -> Result<Option<Taken>> {
-        Ok(Some(taken))
+    fn publish(&self, _taken: Taken) -> Result<()> {
+        // Rows are the store's own thread's.
+        Ok(())
     }
 }
 
