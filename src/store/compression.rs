@@ -14,7 +14,7 @@
 //! `xz` and `zstd` can use several threads; what they write then has a few more
 //! bytes (xz: blocks of at least 8 MiB) and is read by every program.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use liblzma::stream::{Check, Filters, LzmaOptions, MtStreamBuilder, Stream};
 
@@ -27,6 +27,9 @@ const MIN_XZ_DICTIONARY: u32 = 4096;
 /// Memory that decoding xz may take: the largest dictionary of the format's
 /// presets, and a little more.
 const XZ_MEMORY: u64 = 80 << 20;
+/// Memory that decoding it with several threads may take: more is decoded with
+/// one.
+const XZ_THREADS_MEMORY: u64 = 160 << 20;
 /// Largest window of zstd that is read, as a power of two: 128 MiB, what its
 /// own program reads too.
 const ZSTD_WINDOW_LOG: u32 = 27;
@@ -171,16 +174,27 @@ impl Compression {
         })
     }
 
-    /// What `input` decompresses to. The compressed bytes end where the input
-    /// ends.
+    /// What `input` decompresses to, with so many threads where the format has
+    /// parts that can be read side by side. The compressed bytes end where the
+    /// input ends.
     ///
     /// # Errors
     /// None for the beginning; bad data is an error of reading.
-    pub fn decoder<'r>(self, input: impl Read + Send + 'r) -> io::Result<Box<dyn Read + Send + 'r>> {
+    pub fn decoder<'r>(
+        self,
+        threads: u32,
+        input: impl Read + Send + 'r,
+    ) -> io::Result<Box<dyn Read + Send + 'r>> {
         let buffered = io::BufReader::with_capacity(BUFFER, input);
         Ok(match self {
             Self::None => Box::new(buffered.into_inner()),
             Self::Xz => {
+                if threads > 1 {
+                    return Ok(Box::new(XzStreams {
+                        decoder: Some(xz_decoder(threads, buffered)?),
+                        threads,
+                    }));
+                }
                 let stream = Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
                 Box::new(liblzma::bufread::XzDecoder::new_stream(buffered, stream))
             }
@@ -202,6 +216,42 @@ impl Compression {
             Self::Brotli => Box::new(brotli::Decompressor::new(buffered, BUFFER)),
             Self::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(buffered)),
         })
+    }
+}
+
+/// One stream of xz, of which blocks are decompressed side by side.
+fn xz_decoder<R: BufRead>(threads: u32, input: R) -> io::Result<liblzma::bufread::XzDecoder<R>> {
+    let stream = MtStreamBuilder::new()
+        .threads(threads)
+        .memlimit_threading(XZ_THREADS_MEMORY)
+        .memlimit_stop(XZ_MEMORY)
+        .decoder()?;
+    Ok(liblzma::bufread::XzDecoder::new_stream(input, stream))
+}
+
+/// Streams of xz, one after the other, with zeros between them.
+struct XzStreams<R: BufRead> {
+    decoder: Option<liblzma::bufread::XzDecoder<R>>,
+    threads: u32,
+}
+
+impl<R: BufRead> Read for XzStreams<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(decoder) = &mut self.decoder {
+            let count = decoder.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            let Some(decoder) = self.decoder.take() else { break };
+            let mut input = decoder.into_inner();
+            while input.fill_buf()?.first() == Some(&0) {
+                input.consume(1);
+            }
+            if !input.fill_buf()?.is_empty() {
+                self.decoder = Some(xz_decoder(self.threads, input)?);
+            }
+        }
+        Ok(0)
     }
 }
 
@@ -304,12 +354,12 @@ mod tests {
                 let effort = Effort { level: None, threads, expected: data.len() as u64 };
                 let packed = compress(compression, effort, data);
                 let mut unpacked = Vec::new();
-                compression.decoder(packed.as_slice()).unwrap().read_to_end(&mut unpacked).unwrap();
+                compression.decoder(threads, packed.as_slice()).unwrap().read_to_end(&mut unpacked).unwrap();
                 assert!(unpacked == data, "{name}");
                 // Cut off, it is an error and not a shorter text.
                 if !packed.is_empty() && name != "none" {
                     let cut = &packed[..packed.len() - 1];
-                    let result = compression.decoder(cut).unwrap().read_to_end(&mut Vec::new());
+                    let result = compression.decoder(threads, cut).unwrap().read_to_end(&mut Vec::new());
                     assert!(result.is_err(), "{name}");
                 }
             }
@@ -319,8 +369,26 @@ mod tests {
         for compression in [Compression::Xz, Compression::Zstd] {
             let packed = compress(compression, many, &big);
             let mut unpacked = Vec::new();
-            compression.decoder(packed.as_slice()).unwrap().read_to_end(&mut unpacked).unwrap();
+            compression.decoder(2, packed.as_slice()).unwrap().read_to_end(&mut unpacked).unwrap();
             assert!(unpacked == big);
+        }
+    }
+
+    #[test]
+    fn streams_after_each_other() {
+        let effort = Effort { level: Some(0), threads: 1, expected: 100 };
+        let pack = |data: &[u8]| compress(Compression::Xz, effort, data);
+        let mut packed = pack(b"first ");
+        packed.extend([0; 8]);
+        packed.extend(pack(b"second"));
+        let read = |threads, packed: &[u8]| {
+            let mut text = String::new();
+            let decoder = Compression::Xz.decoder(threads, packed);
+            decoder.unwrap().read_to_string(&mut text).map(|_| text)
+        };
+        for threads in [1, 2] {
+            assert_eq!(read(threads, &packed).unwrap(), "first second");
+            assert!(read(threads, &[&packed[..], b"rubbish"].concat()).is_err());
         }
     }
 

@@ -12,12 +12,15 @@ use crate::nar::{NarError, Sink, reader};
 use crate::store::compression::Compression;
 use crate::store::error::{Result, StoreError};
 use crate::store::transfer::{Item, NarSource};
-use crate::sys::interrupt;
+use crate::sys::{interrupt, threads};
 
 /// Archives up to this size are not counted as large.
 const SMALL: u64 = 1 << 20;
 /// Archives from this size on are decompressed on a thread of their own.
 const LARGE: u64 = 4 << 20;
+/// Archives from this size on are decompressed by all cores, where the format
+/// can be.
+const SHARED: u64 = 16 << 20;
 /// Bytes that it hands over at a time, and how many such pieces there are.
 const PIECE: usize = 64 * 1024;
 const PIECES: usize = 8;
@@ -103,7 +106,9 @@ impl BinaryCache {
             found,
             expected,
         };
-        let decoder = compression.decoder(&mut *stored).map_err(failed)?;
+        let threads = if item.info.nar_size >= SHARED { threads::cores() } else { 1 };
+        let threads = u32::try_from(threads).unwrap_or(1);
+        let decoder = compression.decoder(threads, &mut *stored).map_err(failed)?;
         // One byte more than there may be tells that there is more.
         let archive = decoder.take(item.info.nar_size.saturating_add(1));
         let told = match item.info.nar_size >= LARGE && compression != Compression::None {
