@@ -25,6 +25,7 @@ use std::fmt::Write as _;
 use super::content_address::ContentAddress;
 use super::hash::Hash;
 use super::path_info::ValidPathInfo;
+use super::signature;
 use super::store_path::{StoreDir, StorePath};
 
 /// Longest text that is read, in bytes.
@@ -186,7 +187,7 @@ impl Fields {
             "Deriver" if value == "unknown-deriver" => self.deriver = None,
             "Deriver" => self.deriver = Some(base_name("Deriver", value)?),
             "Sig" => {
-                if !value.split_once(':').is_some_and(|(name, data)| !name.is_empty() && !data.is_empty()) {
+                if !signature::is_well_formed(value) {
                     return Err(bad("Sig", value, "it is not a key's name, a colon and a signature"));
                 }
                 self.signatures.insert(value.to_owned());

@@ -33,6 +33,12 @@ fn split(text: &str) -> Result<(&str, Vec<u8>), KeyError> {
     Ok((name, STANDARD.decode(data).map_err(|_| KeyError::Corrupt)?))
 }
 
+/// Whether a text can be a signature: a name without blanks, a colon, base-64.
+/// What cannot be is not to be kept among others, which blanks separate.
+pub fn is_well_formed(text: &str) -> bool {
+    !text.contains(char::is_whitespace) && split(text).is_ok()
+}
+
 /// A named secret key.
 pub struct SecretKey {
     name: String,

@@ -4,10 +4,11 @@
 //! the first that may be trusted is taken; what cannot be had from it after all
 //! is taken from the next. One that cannot be reached is left out.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::model::StorePath;
-use crate::nar::Sink;
+use crate::nar::{NarError, Sink};
 use crate::progress::{Progress, Unit, size_text};
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
@@ -20,6 +21,8 @@ use super::copy::{self, Trust};
 #[derive(Default)]
 pub struct Substituters {
     stores: Vec<Substituter>,
+    /// The numbers of those that cannot be reached.
+    dead: RefCell<BTreeSet<usize>>,
 }
 
 struct Substituter {
@@ -83,7 +86,6 @@ impl Substituters {
         progress: &dyn Progress,
     ) -> Result<Fetch> {
         let mut fetch = Fetch::default();
-        let mut dead = BTreeSet::new();
         let mut seen: BTreeSet<StorePath> = wanted.iter().cloned().collect();
         let mut frontier: Vec<StorePath> = seen.iter().cloned().collect();
         while !frontier.is_empty() {
@@ -92,7 +94,8 @@ impl Substituters {
                 frontier.into_iter().filter(|path| !valid.contains(path)).collect();
             let mut next = BTreeSet::new();
             for (number, substituter) in self.stores.iter().enumerate() {
-                if left.is_empty() || dead.contains(&number) || substituter.store.dir() != local.dir() {
+                let is_dead = self.dead.borrow().contains(&number);
+                if left.is_empty() || is_dead || substituter.store.dir() != local.dir() {
                     continue;
                 }
                 let asked: Vec<StorePath> = left
@@ -103,10 +106,13 @@ impl Substituters {
                 let answers = match substituter.store.items(&asked) {
                     Ok(answers) => answers,
                     Err(error) if error.is_interruption() => return Err(error),
+                    Err(StoreError::Cache(error)) if !error.is_dead() => {
+                        self.one_by_one(substituter, &asked, progress)?
+                    }
                     Err(error) => {
-                        progress
-                            .warn(&format!("{error}; '{}' is not asked any more", substituter.store.uri()));
-                        dead.insert(number);
+                        let uri = substituter.store.uri();
+                        progress.warn(&format!("{error}; '{uri}' is not asked any more"));
+                        self.dead.borrow_mut().insert(number);
                         continue;
                     }
                 };
@@ -136,6 +142,27 @@ impl Substituters {
         }
         fetch.drop_incomplete();
         Ok(fetch)
+    }
+
+    /// Asks about each path alone, after something was wrong with one of them.
+    fn one_by_one(
+        &self,
+        substituter: &Substituter,
+        paths: &[StorePath],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Option<Item>>> {
+        let mut answers = Vec::with_capacity(paths.len());
+        for path in paths {
+            match substituter.store.items(std::slice::from_ref(path)) {
+                Ok(mut answer) => answers.push(answer.pop().flatten()),
+                Err(error) if error.is_interruption() => return Err(error),
+                Err(error) => {
+                    progress.warn(&error.to_string());
+                    answers.push(None);
+                }
+            }
+        }
+        Ok(answers)
     }
 
     /// Fetches what was planned.
@@ -170,7 +197,10 @@ impl Substituters {
                 Err(failed) if failed.error.is_interruption() => return Err(failed.error),
                 Err(failed) => failed,
             };
-            let Some(number) = failed.item else { return Err(failed.error) };
+            // What is wrong here would be no better with another.
+            let Some(number) = failed.item.filter(|_| is_substituters(&failed.error)) else {
+                return Err(failed.error);
+            };
             let path = items[number].info.path.clone();
             let Some((_, from)) = fetch.items.get(&path) else { return Err(failed.error) };
             // Another may have it.
@@ -194,6 +224,26 @@ impl Substituters {
         };
         self.stores.iter().map(way).collect()
     }
+}
+
+/// Whether an error is about what a substituter has, and not about this store.
+fn is_substituters(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Cache(_)
+            | StoreError::Mismatch { .. }
+            | StoreError::ContentAddress { .. }
+            | StoreError::Missing(_)
+            | StoreError::Nar(
+                NarError::Bad(_)
+                    | NarError::Padding
+                    | NarError::TooLong
+                    | NarError::Eof
+                    | NarError::TooDeep
+                    | NarError::Missing(_)
+                    | NarError::Sink(_)
+            )
+    )
 }
 
 impl Fetch {

@@ -16,12 +16,18 @@
 
 use std::io::{self, BufRead, Read, Write};
 
-use liblzma::stream::{Check, Filters, LzmaOptions, MtStreamBuilder, Stream};
+use liblzma::stream::{Action, Check, Filters, LzmaOptions, MtStreamBuilder, Status, Stream};
+
+use crate::sys::interrupt;
 
 /// Bytes of xz input that one thread compresses at least.
 const MIN_XZ_BLOCK: u64 = 8 << 20;
 /// And at most: three dictionaries of the default level.
 const MAX_XZ_BLOCK: u64 = 24 << 20;
+/// Levels of zstd that are slow.
+const ZSTD_SLOW: u32 = 16;
+/// Milliseconds after which the threads of xz let us look for a signal.
+const XZ_PATIENCE: u32 = 200;
 /// The smallest dictionary that the format knows.
 const MIN_XZ_DICTIONARY: u32 = 4096;
 /// Memory that decoding xz may take: the largest dictionary of the format's
@@ -129,6 +135,7 @@ impl Compression {
                     let share = effort.expected / u64::from(effort.threads);
                     MtStreamBuilder::new()
                         .threads(effort.threads)
+                        .timeout_ms(XZ_PATIENCE)
                         .filters(filters)
                         .check(Check::Crc64)
                         .block_size(share.clamp(MIN_XZ_BLOCK, MAX_XZ_BLOCK))
@@ -136,7 +143,7 @@ impl Compression {
                 } else {
                     Stream::new_stream_encoder(&filters, Check::Crc64)
                 };
-                Encoder::Xz(liblzma::write::XzEncoder::new_stream(output, stream?))
+                Encoder::Xz(XzWriter { stream: stream?, output, buffer: Vec::with_capacity(BUFFER) })
             }
             Self::Zstd => {
                 let level = level(3, 22)
@@ -146,7 +153,9 @@ impl Compression {
                 encoder.include_checksum(true)?;
                 if effort.threads > 1 {
                     encoder.multithread(effort.threads)?;
-                    encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(ZSTD_JOB))?;
+                    // The highest levels take seconds for a few megabytes.
+                    let job = if level >= ZSTD_SLOW { ZSTD_JOB / 4 } else { ZSTD_JOB };
+                    encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(job))?;
                 }
                 Encoder::Zstd(encoder)
             }
@@ -273,12 +282,51 @@ fn invalid(message: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
+/// Compresses to xz. A signal ends it between two steps; dropped, it leaves its
+/// threads at once.
+pub struct XzWriter<W: Write> {
+    stream: Stream,
+    output: W,
+    buffer: Vec<u8>,
+}
+
+impl<W: Write> XzWriter<W> {
+    fn step(&mut self, data: &[u8], action: Action) -> io::Result<(usize, Status)> {
+        interrupt::check().map_err(io::Error::other)?;
+        let before = self.stream.total_in();
+        self.buffer.clear();
+        let status = self.stream.process_vec(data, &mut self.buffer, action)?;
+        self.output.write_all(&self.buffer)?;
+        // No more than there is of the data.
+        Ok(((self.stream.total_in() - before) as usize, status))
+    }
+
+    fn finish(mut self) -> io::Result<W> {
+        while self.step(&[], Action::Finish)?.1 != Status::StreamEnd {}
+        Ok(self.output)
+    }
+}
+
+impl<W: Write> Write for XzWriter<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let mut written = 0;
+        while written < data.len() {
+            written += self.step(&data[written..], Action::Run)?.0;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Compresses what is written to it.
 pub enum Encoder<W: Write> {
     /// As it is.
     None(W),
     /// `xz`.
-    Xz(liblzma::write::XzEncoder<W>),
+    Xz(XzWriter<W>),
     /// `zstd`.
     Zstd(zstd::Encoder<'static, W>),
     /// `bzip2`.

@@ -169,6 +169,14 @@ pub enum StoreError {
         /// The claim.
         ca: String,
     },
+    /// A cache is to name only what it has.
+    #[error("cannot add '{path}' to the binary cache because the reference '{reference}' is not valid")]
+    Reference {
+        /// The full path.
+        path: String,
+        /// What it refers to.
+        reference: String,
+    },
     /// A binary cache.
     #[error(transparent)]
     Cache(CacheError),

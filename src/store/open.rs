@@ -1,5 +1,6 @@
 //! From a store's URI to the store: the one place that knows all kinds.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,7 +138,7 @@ fn http_settings(around: &Surroundings<'_>) -> HttpSettings {
         first_attempts: if around.patient { settings.download_attempts() } else { 1 },
         connections: usize::try_from(settings.http_connections()).unwrap_or(0),
         http2: settings.http2(),
-        certificates: certificates.filter(|file| file.exists()),
+        certificates,
         netrc: PathBuf::from(settings.netrc_file()),
         user_agent: format!("Nival/{}{suffix}", env!("CARGO_PKG_VERSION")),
     }
@@ -209,8 +210,9 @@ fn s3_options(uri: &StoreUri, bucket: &str, around: &Surroundings<'_>) -> Result
 fn secret_key(file: &str) -> Result<SecretKey> {
     /// Keys are a line.
     const MAX_KEY: u64 = 64 * 1024;
-    let text = std::fs::read(file).map_err(PathError::at("opening file", file))?;
-    if text.len() as u64 > MAX_KEY {
+    let mut text = Vec::new();
+    let read = std::fs::File::open(file).and_then(|key| key.take(MAX_KEY + 1).read_to_end(&mut text));
+    if read.map_err(PathError::at("reading file", file))? as u64 > MAX_KEY {
         return Err(StoreError::Uri(format!("'{file}' is too long for a key")));
     }
     SecretKey::parse(&String::from_utf8_lossy(&text))

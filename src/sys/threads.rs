@@ -57,8 +57,16 @@ pub struct Permits {
     freed: Condvar,
 }
 
-/// A thread that passed; the next may when this is dropped.
-pub struct Permit<'p>(&'p Permits);
+/// A thread that passed, for itself or for several; as many others may when
+/// this is dropped.
+pub struct Permit<'p>(&'p Permits, usize);
+
+impl Permit<'_> {
+    /// For how many.
+    pub fn count(&self) -> usize {
+        self.1
+    }
+}
 
 impl Permits {
     /// So many (at least one).
@@ -68,18 +76,25 @@ impl Permits {
 
     /// Waits for a place.
     pub fn acquire(&self) -> Permit<'_> {
+        self.acquire_up_to(1)
+    }
+
+    /// Waits for a place, and takes as many as are free then, but no more than
+    /// `most` (at least one).
+    pub fn acquire_up_to(&self, most: usize) -> Permit<'_> {
         let mut free = locked(&self.free);
         while *free == 0 {
             free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner);
         }
-        *free -= 1;
-        Permit(self)
+        let count = most.clamp(1, *free);
+        *free -= count;
+        Permit(self, count)
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        *locked(&self.0.free) += 1;
-        self.0.freed.notify_one();
+        *locked(&self.0.free) += self.1;
+        self.0.freed.notify_all();
     }
 }

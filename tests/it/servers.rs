@@ -119,6 +119,10 @@ pub enum Act {
     Longer(usize),
     /// The body never ends.
     Endless,
+    /// 413 before anything of the request's body is read, which then is not.
+    Refuse,
+    /// Compressed by `gzip`, as the answer's head says.
+    Encoded,
 }
 
 /// A server that breaks as it is told to.
@@ -166,6 +170,18 @@ impl Faulty {
             }
         });
         Self { url: format!("http://{address}"), shared, address }
+    }
+
+    /// As [`Faulty::start`], without the files whose names contain a word.
+    pub fn without(dir: &Path, word: &str) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let kept = scratch.path().join("kept");
+        let copied = std::process::Command::new("cp").arg("-r").arg(dir).arg(&kept).status().unwrap();
+        assert!(copied.success());
+        for file in walk(&kept).into_iter().filter(|file| file.to_str().unwrap().contains(word)) {
+            std::fs::remove_file(file).unwrap();
+        }
+        Self::start(&kept)
     }
 
     /// Does these, in turn, with requests for names that contain `word`.
@@ -223,6 +239,14 @@ impl Shared {
                     length = value.parse().unwrap_or(0);
                 }
             }
+            let refused = length > 0
+                && matches!(self.script.lock().unwrap().first(), Some((word, Act::Refuse)) if name.contains(word.as_str()));
+            if refused {
+                self.act(&name);
+                write!(out, "HTTP/1.1 413 x\r\nContent-Length: 8\r\n\r\ntoo long")?;
+                std::thread::sleep(Duration::from_secs(20));
+                return Ok(());
+            }
             std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink())?;
             let shown = range.map(|from| format!(" {from}")).unwrap_or_default();
             self.seen.lock().unwrap().push(format!("{method} {name}{shown}"));
@@ -267,6 +291,15 @@ impl Shared {
             Act::Longer(by) => body.len() + by,
             _ => body.len(),
         };
+        if matches!(act, Act::Encoded) {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(&body)?;
+            let body = encoder.finish()?;
+            let length = body.len();
+            write!(out, "HTTP/1.1 200 x\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n")?;
+            out.write_all(&body)?;
+            return Ok(true);
+        }
         if matches!(act, Act::Endless) {
             write!(out, "HTTP/1.1 200 x\r\nConnection: close\r\n\r\n")?;
             out.write_all(&body)?;

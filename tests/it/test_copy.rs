@@ -274,3 +274,89 @@ fn activities_are_told_as_by_the_reference() {
     assert_eq!((&told[0].0, &told[0].1), (&told[1].0, &told[1].1));
     assert_eq!(queries(&told[0]), queries(&told[1]));
 }
+
+#[test]
+fn what_is_copied_alone_needs_what_it_refers_to() {
+    let Some(signed) = signed() else { return };
+    let top = signed.paths.last().unwrap();
+    for side in SIDES {
+        let cache = signed.cache(&format!("{side:?}"), "compression=none");
+        let refused = signed.copy(side, &["--no-recursive", "--to", &cache, top]);
+        let message = refused.stderr.lines().find(|line| line.starts_with("error: ")).unwrap();
+        assert!(message.starts_with(&format!("error: cannot add '{top}' to the binary cache because the ")));
+        assert!(message.ends_with("is not valid"));
+        assert!(
+            !data::names(&signed.world.path(format!("{side:?}")))
+                .iter()
+                .any(|name| name.ends_with("narinfo"))
+        );
+        let root = signed.world.text(format!("root{side:?}"));
+        let refused = signed.copy(side, &["--no-recursive", "--no-check-sigs", "--to", &root, top]);
+        assert!(refused.status == 1 && refused.stderr.contains("is not valid"), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn content_addresses_are_not_believed() {
+    let Some(signed) = signed() else { return };
+    let world = &signed.world;
+    world.write("src/script", "#!/bin/sh\n");
+    let flat = world.nix_store(&["--add-fixed", "sha256", &world.text("src/script")]).line();
+    let cache = format!("file://{}", world.text("cache"));
+    signed.copy(Side::Nival, &["--to", &format!("{cache}?compression=none"), &flat]).ok();
+    let name = format!("cache/{}.narinfo", &flat.rsplit('/').next().unwrap()[..32]);
+    let good = std::fs::read_to_string(world.path(&name)).unwrap();
+    let field = |key: &str| {
+        let line = good.lines().find(|line| line.starts_with(&format!("{key}: "))).unwrap();
+        line[key.len() + 2..].to_owned()
+    };
+    let copy = |number: usize| {
+        let root = world.text(format!("root{number}"));
+        signed.copy(Side::Nival, &["--from", &cache, "--to", &root, &flat])
+    };
+    copy(0).ok();
+    // The same bytes, but executable: another archive, and nobody has signed it.
+    use std::os::unix::fs::PermissionsExt as _;
+    let script = world.path("src/script");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let archive = world.nival("nix-store", &["--dump", script.to_str().unwrap()]).stdout;
+    world.write("cache/nar/other.nar", &archive);
+    let hash = world.nival("nix-hash", &["--type", "sha256", "--base32", script.to_str().unwrap()]).line();
+    let other = good
+        .replace(&field("URL"), "nar/other.nar")
+        .replace(&field("FileHash"), &format!("sha256:{hash}"))
+        .replace(&field("NarHash"), &format!("sha256:{hash}"))
+        .replace(&field("FileSize"), &archive.len().to_string())
+        .replace(&format!("NarSize: {}", field("NarSize")), &format!("NarSize: {}", archive.len()));
+    std::fs::write(world.path(&name), other).unwrap();
+    let refused = copy(1);
+    assert!(refused.status == 1 && refused.stderr.contains("executable"), "{}", refused.stderr);
+    // An address that the path does not follow from.
+    std::fs::write(world.path(&name), good.replace(&field("CA"), &format!("fixed:r:{}", field("NarHash"))))
+        .unwrap();
+    let root = world.text("root2");
+    let refused = signed.copy(Side::Nival, &["--no-check-sigs", "--from", &cache, "--to", &root, &flat]);
+    assert!(refused.status == 1 && refused.stderr.contains("content address"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_signal_ends_compressing() {
+    let world = World::new();
+    data::big_file(&world.path("src/big"), 2400);
+    let path = world.nix_store(&["--add", &world.text("src/big")]).line();
+    for parameters in ["compression=xz", "compression=zstd&compression-level=19", "compression=bzip2"] {
+        let cache = format!("file://{}?{parameters}", world.text("cache"));
+        let mut child =
+            world.command(Side::Nival, "nix").args(["copy", "--to", &cache, &path]).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        let begun = std::time::Instant::now();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        let status = child.wait().unwrap();
+        assert!(!status.success());
+        // A debug build on a busy machine may take its time.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(4), "{parameters}: {:?}", begun.elapsed());
+        let left = data::names(&world.path("cache"));
+        assert!(!left.iter().any(|name| name.starts_with(".tmp-") || name.ends_with("narinfo")), "{left:?}");
+    }
+}

@@ -131,6 +131,8 @@ fn faults_end_in_success_or_a_clear_error() {
         ("nar/", vec![Act::Corrupt; 7], Some("")),
         ("nar/", vec![Act::Longer(1); 7], Some("FileSize is")),
         ("nar/", vec![Act::Endless; 7], Some("there is more after the end")),
+        ("narinfo", vec![Act::Encoded; 7], None),
+        ("nar/", vec![Act::Encoded; 7], None),
         ("nix-cache-info", vec![error(403)], Some("HTTP error 403")),
         ("nix-cache-info", vec![Act::Reset, error(429)], None),
     ];
@@ -160,6 +162,21 @@ fn faults_end_in_success_or_a_clear_error() {
             }
         }
     }
+}
+
+#[test]
+fn an_upload_that_is_refused_ends() {
+    let (world, paths, _) = faulty(200);
+    let big = paths.last().unwrap().clone();
+    let hash = &Path::new(&big).file_name().unwrap().to_str().unwrap()[..32];
+    let server = Faulty::without(&world.path("cache"), hash);
+    server.script("nar/", &[Act::Serve, Act::Refuse]);
+    let to = format!("{}?compression=zstd", server.url);
+    let begun = Instant::now();
+    let outcome = copy(&world, Side::Nival, &["--to", &to, &big]);
+    assert!(outcome.status == 1 && outcome.stderr.contains("HTTP error 413"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("too long"), "{}", outcome.stderr);
+    assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
@@ -270,6 +287,11 @@ fn a_cache_that_lies_is_not_believed() {
         assert!(outcome.stderr.len() < 2000, "{shown}");
         assert_eq!(arrived(&world, &root), [""; 0]);
     }
+    // A signature with blanks in it would become several in the database.
+    std::fs::write(&file, format!("{good}Sig: evil:AA BB\n")).unwrap();
+    let plain = format!("file://{}", world.text("cache"));
+    let outcome = copy(&world, Side::Nival, &["--from", &plain, "--to", &world.text("root"), leaf]);
+    assert!(outcome.status == 1 && outcome.stderr.contains("Sig is"), "{}", outcome.stderr);
     // A bomb: a small file that becomes a very long one.
     let bomb = std::process::Command::new("sh")
         .args([

@@ -91,7 +91,13 @@ impl Copy {
             if let Some(path) = selected.invalid.first() {
                 anyhow::bail!(no_substituter(source, path));
             }
-            return Ok(selected.valid.into_iter().map(|(path, _)| path).collect());
+            let roots: Vec<StorePath> = selected.valid.into_iter().map(|(path, _)| path).collect();
+            // Nothing of it is to be collected on the way. What was before this
+            // is found when the closure is looked up.
+            if !local.is_read_only() {
+                local.add_temp_roots(&roots.iter().collect::<Vec<_>>())?;
+            }
+            return Ok(roots);
         }
         let mut roots = Vec::new();
         let mut local = None;

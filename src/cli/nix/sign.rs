@@ -7,7 +7,6 @@ use nival::model::{StorePath, ValidPathInfo};
 use nival::ops::copy;
 use nival::progress::Progress as _;
 use nival::store::local::db::graph::{Graph, Node};
-use nival::store::local::db::read::PathId;
 use nival::store::{LocalStore, Store, StoreError};
 use nival::sys::{PathError, interrupt};
 
@@ -62,11 +61,15 @@ impl Command for Sign {
         let mut added = 0;
         for nodes in order.chunks(BATCH) {
             let signed = unsigned(store, &graph, nodes, |text| key.sign(text.as_bytes()))?;
-            added += signed.len();
             if signed.is_empty() {
                 continue;
             }
-            store.write(|writer| signed.iter().try_for_each(|(id, info)| writer.update(*id, info)))?;
+            store.write(|writer| {
+                signed.iter().try_for_each(|info| {
+                    added += writer.add_signatures(info)?;
+                    Ok(())
+                })
+            })?;
         }
         context.ui.notice(&format!("added {added} signatures"));
         Ok(())
@@ -103,14 +106,14 @@ fn unsigned(
     graph: &Graph,
     nodes: &[Node],
     sign: impl Fn(&str) -> String,
-) -> Result<Vec<(PathId, ValidPathInfo)>, StoreError> {
+) -> Result<Vec<ValidPathInfo>, StoreError> {
     let mut found = Vec::new();
     for node in nodes {
         interrupt::check()?;
         let mut info = store.path_info(&graph.path(*node)?)?;
         let signature = sign(&info.fingerprint(store.dir()));
         if info.signatures.insert(signature) {
-            found.push((graph.id(*node), info));
+            found.push(info);
         }
     }
     Ok(found)

@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 
 use nival::model::store_path::HASH_LEN;
+use nival::nar::hashing::HashedOutput;
 use nival::nar::writer::{FileOutput, NarWriter};
+use nival::store::error::check_nar;
 use nival::store::uri::{StoreKind, StoreUri};
 use nival::store::{Store, StoreError};
 
@@ -105,9 +107,12 @@ impl DumpPath {
         let found = select(context, store, &self.0, arguments)?;
         match (&found.items[..], found.invalid.first()) {
             ([item], None) => {
-                let mut writer = NarWriter::new(FileOutput::new(stdout_file()))?;
+                let mut output = FileOutput::new(stdout_file());
+                let mut writer = NarWriter::new(HashedOutput::new(&mut output))?;
                 store.source().read(item, &mut writer)?;
-                Ok(writer.into_output().flush()?)
+                let (hash, size) = writer.into_output().finish();
+                output.flush()?;
+                Ok(check_nar(store.dir(), &item.info, hash, size)?)
             }
             ([], Some(path)) => Err(StoreError::Invalid(store.dir().print(path)).into()),
             _ => usage("this command requires exactly one store path"),

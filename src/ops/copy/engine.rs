@@ -289,7 +289,9 @@ impl Work<'_> {
             for (number, taken) in ready {
                 numbers.push(number);
                 if let Err(error) = registrar.register(taken) {
-                    return self.fail(error, Some(number));
+                    // A full batch is about others, too.
+                    let about = matches!(error, StoreError::Invalid(_)).then_some(number);
+                    return self.fail(error, about);
                 }
             }
             let mut state = locked(&self.state);

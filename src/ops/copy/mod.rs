@@ -94,6 +94,9 @@ pub fn copy(
     if let Some(trust) = &options.trust {
         trust.check(destination, &source.uri(), &plan.items)?;
     }
+    if options.only_named {
+        check_references(destination, &plan.items)?;
+    }
     let total = plan.items.iter().map(|item| item.info.nar_size).fold(0, u64::saturating_add);
     if !plan.items.is_empty() {
         warn_of_room(destination, total, progress);
@@ -107,6 +110,24 @@ pub fn copy(
         destination.add_signatures(&plan.better_signed)?;
     }
     Ok(CopyReport { paths: plan.items.len() as u64, bytes: total })
+}
+
+/// What is copied alone must refer to nothing that the destination lacks.
+fn check_references(destination: &dyn Store, items: &[Item]) -> Result<()> {
+    let copied: BTreeSet<&StorePath> = items.iter().map(|item| &item.info.path).collect();
+    let all = items.iter().flat_map(|item| &item.info.references);
+    let others: BTreeSet<StorePath> = all.filter(|path| !copied.contains(path)).cloned().collect();
+    let valid = destination.valid(&others.iter().cloned().collect::<Vec<_>>())?;
+    let is_missing = |path: &&StorePath| !copied.contains(path) && !valid.contains(*path);
+    for item in items {
+        let Some(missing) = item.info.references.iter().find(is_missing) else { continue };
+        let (path, reference) = (destination.dir().print(&item.info.path), destination.dir().print(missing));
+        return Err(match destination.local() {
+            Some(_) => StoreError::Invalid(reference),
+            None => StoreError::Reference { path, reference },
+        });
+    }
+    Ok(())
 }
 
 /// Says so if there is probably not enough room. It is no error: a file system

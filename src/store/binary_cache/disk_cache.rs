@@ -11,6 +11,7 @@
 //! It is a memory only: where it cannot be used, everything is asked again.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -271,6 +272,8 @@ fn oldest(lifetime: u64) -> i64 {
 
 fn set_up(file: &PathBuf) -> rusqlite::Result<Connection> {
     const PATIENCE: Duration = Duration::from_secs(60);
+    // URLs may have passwords in them.
+    let _ = std::fs::File::options().write(true).create_new(true).mode(0o600).open(file);
     let db = Connection::open(file)?;
     db.busy_timeout(PATIENCE)?;
     db.pragma_update(None, "synchronous", "off")?;

@@ -58,13 +58,25 @@ impl BinaryCache {
             }
             _ => None,
         };
-        let from = kept.as_ref().map_or(0, Partial::len);
-        let Some(Body { reader, len }) = self.transport.get(&file.url, from)? else {
+        let mut kept = kept;
+        let mut from = kept.as_ref().map_or(0, Partial::len);
+        let found = match self.transport.get(&file.url, from) {
+            // The server does not have that part, or not in the same way.
+            Err(error) if from > 0 && !error.is_dead() && !matches!(error, CacheError::Interrupted(_)) => {
+                if let Some(kept) = kept.take() {
+                    kept.remove();
+                }
+                from = 0;
+                self.transport.get(&file.url, 0)
+            }
+            found => found,
+        };
+        let Some(Body { reader, len }) = found? else {
             let (uri, name) = (self.transport.uri().to_owned(), file.url.clone());
             return Err(CacheError::MissingFile { uri, name });
         };
         if let (Some(len), Some(expected)) = (len, file.size)
-            && from + len != expected
+            && from.checked_add(len) != Some(expected)
         {
             if let Some(kept) = kept {
                 kept.remove();
@@ -72,7 +84,7 @@ impl BinaryCache {
             return Err(CacheError::File {
                 url: self.url(&file.url),
                 field: "FileSize",
-                found: (from + len).to_string(),
+                found: from.saturating_add(len).to_string(),
                 expected: expected.to_string(),
             });
         }
@@ -147,7 +159,11 @@ impl BinaryCache {
     fn check_file(&self, item: &Item, file: &NarFile) -> std::result::Result<Compression, CacheError> {
         let narinfo = || format!("{}.narinfo", item.info.path.hash_part());
         let uri = || self.transport.uri().to_owned();
-        let path = file.url.split(['?', '#']).next().unwrap_or_default();
+        // Only to a server do these mean something.
+        let path = match self.transport.is_remote() {
+            true => file.url.split(['?', '#']).next().unwrap_or_default(),
+            false => file.url.as_str(),
+        };
         let inside = !path.is_empty()
             && !path.contains("://")
             && !path.contains('\\')
@@ -195,7 +211,11 @@ fn on_two_threads<T>(mut archive: impl Read + Send, take: impl FnOnce(Pieces) ->
                 }
             }
         };
-        scope.spawn(read);
+        if std::thread::Builder::new().spawn_scoped(scope, read).is_err() {
+            let (failed, pieces) = sync_channel(1);
+            let _ = failed.send(Err(io::Error::other("no thread can be started")));
+            return take(Pieces { pieces, current: Vec::new(), at: 0 });
+        }
         take(Pieces { pieces, current: Vec::new(), at: 0 })
     })
 }

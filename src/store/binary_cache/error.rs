@@ -110,6 +110,14 @@ pub enum CacheError {
         /// Whether the server cannot be reached, or is of no use for now.
         dead: bool,
     },
+    /// There is no description, and none can be stored.
+    #[error("'{uri}' does not appear to be a binary cache ({reason})")]
+    NoCache {
+        /// The server.
+        uri: String,
+        /// Why none can be stored.
+        reason: String,
+    },
     /// Paths cannot be listed.
     #[error("the paths of '{0}' cannot be listed")]
     Unlisted(String),

@@ -3,11 +3,13 @@
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
 use super::CacheError;
 use super::transport::{Body, Presence, Staged, Transport};
+use crate::model::store_path::HASH_LEN;
 use crate::sys::{PathError, atomic};
 
 /// The directory.
@@ -36,7 +38,23 @@ impl FileTransport {
                 return Err(PathError::new("creating directory", dir, error));
             }
         }
+        remove_abandoned(&root);
+        remove_abandoned(&root.join("nar"));
         Ok(Self { root, uri, sync })
+    }
+}
+
+/// Removes what killed processes left a day ago or earlier.
+fn remove_abandoned(dir: &Path) {
+    const AGE: Duration = Duration::from_secs(24 * 3600);
+    let old = |entry: &std::fs::DirEntry| {
+        let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(".tmp-"));
+        let changed = || entry.metadata().and_then(|meta| meta.modified()).ok();
+        let age = || changed().and_then(|time| SystemTime::now().duration_since(time).ok());
+        named && age().is_some_and(|age| age > AGE)
+    };
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten().filter(old) {
+        let _ = std::fs::remove_file(entry.path());
     }
 }
 
@@ -153,11 +171,16 @@ impl Transport for FileTransport {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.root).map_err(error)? {
             let name = entry.map_err(error)?.file_name();
-            found.extend(name.to_str().and_then(|name| name.strip_suffix(".narinfo")).map(str::to_owned));
+            let part = name.to_str().and_then(|name| name.strip_suffix(".narinfo"));
+            found.extend(part.filter(|part| is_hash_part(part)).map(str::to_owned));
         }
         found.sort_unstable();
         Ok(Some(found))
     }
+}
+
+fn is_hash_part(text: &str) -> bool {
+    text.len() == HASH_LEN && crate::model::StorePath::from_base_name(&format!("{text}-x")).is_ok()
 }
 
 fn is_absent(error: &io::Error) -> bool {

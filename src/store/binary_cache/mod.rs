@@ -135,7 +135,7 @@ impl BinaryCache {
         if transport.is_remote()
             && let Some((cache_dir, lifetimes)) = &options.memory
         {
-            match DiskCache::open(cache_dir, transport.uri(), &dir, *lifetimes) {
+            match DiskCache::open(cache_dir, transport.key(), &dir, *lifetimes) {
                 Ok(opened) => memory = Some(opened),
                 Err(reason) => progress.warn(&reason),
             }
@@ -172,11 +172,17 @@ impl BinaryCache {
         let Some(text) = self.read_file(CACHE_INFO, cache_info::MAX_LEN)? else {
             let text = format!("StoreDir: {}\n", self.dir.as_str());
             let made = self.transport.put(CACHE_INFO, CACHE_INFO_TYPE, Staged::Memory(text.into_bytes()));
-            // One that can only be read needs none.
-            if let Err(error) = made {
-                self.progress.detail(&format!("'{uri}/{CACHE_INFO}' cannot be made: {error}"));
-            }
-            return Ok(CacheInfo::default());
+            return match made {
+                Ok(()) => Ok(CacheInfo::default()),
+                Err(CacheError::Interrupted(interrupted)) => Err(interrupted.into()),
+                // A server that knows nothing of caches, and nothing is to be
+                // stored on it.
+                Err(error) if self.transport.is_remote() => {
+                    Err(CacheError::NoCache { uri: uri.to_owned(), reason: error.to_string() })
+                }
+                // A directory that can only be read has what it has.
+                Err(_) => Ok(CacheInfo::default()),
+            };
         };
         let info = CacheInfo::parse(&text).map_err(|(key, value)| CacheError::CacheInfo {
             uri: uri.to_owned(),
@@ -346,11 +352,19 @@ impl Store for BinaryCache {
     }
 
     fn add_signatures(&self, signed: &[Item]) -> Result<()> {
-        let infos: Vec<NarInfo> = signed
-            .iter()
-            .filter_map(|item| Some(NarInfo { info: item.info.clone(), file: item.file.clone()? }))
-            .collect();
-        Ok(self.store_narinfos(&infos)?)
+        // As they are now: what is remembered may be of last month.
+        let fresh = self.ask(signed, |item| {
+            let Some(mut there) = self.fetch_narinfo(item.info.path.hash_part())? else { return Ok(None) };
+            let same = there.info.path == item.info.path
+                && there.info.nar_hash == item.info.nar_hash
+                && there.info.nar_size == item.info.nar_size
+                && there.info.references == item.info.references;
+            let before = there.info.signatures.len();
+            there.info.signatures.extend(item.info.signatures.iter().cloned());
+            Ok((same && there.info.signatures.len() > before).then_some(there))
+        })?;
+        let fresh: Vec<NarInfo> = fresh.into_iter().flatten().collect();
+        if fresh.is_empty() { Ok(()) } else { Ok(self.store_narinfos(&fresh)?) }
     }
 
     fn log(&self, path: &StorePath) -> Result<Option<Box<dyn Read + '_>>> {

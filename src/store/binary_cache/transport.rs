@@ -8,7 +8,8 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 use super::CacheError;
-use crate::sys::writeback;
+use crate::store::compression::Compression;
+use crate::sys::{interrupt, writeback};
 
 /// What is held in memory of an upload before a file is made for it.
 const MEMORY: usize = 1 << 20;
@@ -36,6 +37,11 @@ pub enum Presence {
 pub trait Transport: Send + Sync {
     /// The cache's name in messages.
     fn uri(&self) -> &str;
+
+    /// Its name in the user's memory of answers.
+    fn key(&self) -> &str {
+        self.uri()
+    }
 
     /// Whether there is such a file.
     ///
@@ -163,6 +169,8 @@ impl<'d> Stage<'d> {
 
 impl Write for Stage<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        // Encoders write their rest when they are dropped.
+        interrupt::check().map_err(io::Error::other)?;
         if self.file.is_none() && self.memory.len() + data.len() > MEMORY {
             let mut builder = tempfile::Builder::new();
             builder.prefix(".tmp-");
@@ -190,4 +198,42 @@ impl Write for Stage<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// How a server has encoded a file: nobody asked it to, but whoever stored the
+/// file may have.
+///
+/// # Errors
+/// A word about an encoding that nobody reads here.
+pub fn coding(headers: &reqwest::header::HeaderMap) -> Result<Compression, String> {
+    let coding = headers.get(reqwest::header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    match coding.unwrap_or_default().trim() {
+        "" | "identity" => Ok(Compression::None),
+        "gzip" | "x-gzip" => Ok(Compression::Gzip),
+        "bzip2" => Ok(Compression::Bzip2),
+        other => Compression::parse(other).ok_or_else(|| format!("its encoding '{other}' is not known")),
+    }
+}
+
+/// A file without the server's encoding, which is only known from the beginning.
+///
+/// # Errors
+/// [`CacheError`] for the rest of an encoded file.
+pub fn decoded(
+    body: impl Read + Send + 'static,
+    len: Option<u64>,
+    coding: Compression,
+    from: u64,
+) -> Result<Body, CacheError> {
+    if coding == Compression::None {
+        return Ok(Body { reader: Box::new(body), len });
+    }
+    if from > 0 {
+        return Err(CacheError::Option(format!(
+            "an encoded file ('{}') cannot be read from the middle",
+            coding.name()
+        )));
+    }
+    let reader = coding.decoder(1, body).map_err(|error| CacheError::Option(error.to_string()))?;
+    Ok(Body { reader, len: None })
 }

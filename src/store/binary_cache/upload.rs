@@ -34,8 +34,10 @@ impl NarTaker for Uploader<'_> {
             return cache.uploaded(item, file);
         }
         let started = Instant::now();
-        let permit = cache.cores.acquire();
-        let archive = cache.archive(item, fill)?;
+        // As many threads as there are cores, over all archives.
+        let wanted = if cache.options.parallel || info.nar_size >= LARGE { threads::cores() } else { 1 };
+        let permit = cache.cores.acquire_up_to(wanted);
+        let archive = cache.archive(item, permit.count(), fill)?;
         drop(permit);
         super::super::error::check_nar(&cache.dir, info, archive.nar_hash, archive.nar_size)?;
         let size = archive.data.len();
@@ -53,15 +55,18 @@ impl NarTaker for Uploader<'_> {
             hash: Some(archive.file_hash),
             size: Some(size),
         };
-        if let Some((listing, build_ids)) = archive.listing {
-            cache.store_listing(&info.path, &file, listing, &build_ids)?;
-        }
         // One of another size is what is left of something.
         let found = cache.transport.find(&file.url)?;
         if !matches!(found, Presence::Present(len) if len.is_none_or(|len| len == size)) {
             cache.transport.put(&file.url, NAR_TYPE, archive.data)?;
         }
-        cache.uploaded(item, file)
+        if let Some((listing, build_ids)) = archive.listing {
+            cache.store_listing(&info.path, &file, listing, &build_ids)?;
+        }
+        let mut item = item.clone();
+        // Old databases do not know it.
+        item.info.nar_size = archive.nar_size;
+        cache.uploaded(&item, file)
     }
 
     fn publish(&self, taken: Taken) -> Result<()> {
@@ -115,9 +120,8 @@ impl BinaryCache {
         Ok(Taken::Uploaded(Box::new(NarInfo { info, file })))
     }
 
-    fn archive(&self, item: &Item, fill: Fill<'_>) -> Result<Archive> {
+    fn archive(&self, item: &Item, threads: usize, fill: Fill<'_>) -> Result<Archive> {
         let expected = item.info.nar_size;
-        let threads = if self.options.parallel || expected >= LARGE { threads::cores() } else { 1 };
         let effort =
             Effort { level: self.options.level, threads: u32::try_from(threads).unwrap_or(1), expected };
         let compression = self.options.compression;
@@ -146,7 +150,7 @@ impl BinaryCache {
             (writer.into_output(), None)
         };
         let (nar_hash, nar_size) = pack.hash.finish();
-        let staged = pack.encoder.finish().map_err(|error| StoreError::from(NarError::Write(error)))?;
+        let staged = pack.encoder.finish().map_err(|error| StoreError::from(written(error)))?;
         let file_hash = staged.hash.map_or(nar_hash, |pipe| pipe.finish().0);
         Ok(Archive { nar_hash, nar_size, file_hash, data: staged.stage.finish(), listing })
     }
@@ -166,14 +170,20 @@ impl BinaryCache {
             return Ok(());
         }
         for BuildId { id, member } in build_ids {
+            // Over what another archive may have left.
             let name = format!("debuginfo/{id}.debug");
-            if self.transport.find(&name)? != Presence::Absent {
-                continue;
-            }
             let text = serde_json::json!({"archive": format!("../{}", file.url), "member": member});
             self.transport.put(&name, JSON_TYPE, Staged::Memory(text.to_string().into_bytes()))?;
         }
         Ok(())
+    }
+}
+
+/// Why an archive could not be written.
+fn written(error: io::Error) -> NarError {
+    match interrupt::check() {
+        Ok(()) => NarError::Write(error),
+        Err(interrupted) => interrupted.into(),
     }
 }
 
@@ -186,7 +196,7 @@ struct Pack<'d> {
 impl Output for Pack<'_> {
     fn write(&mut self, data: &[u8]) -> std::result::Result<(), NarError> {
         self.hash.update(data);
-        self.encoder.write_all(data).map_err(NarError::Write)
+        self.encoder.write_all(data).map_err(written)
     }
 
     fn contents(&mut self, contents: &mut dyn Contents) -> std::result::Result<(), NarError> {
@@ -194,7 +204,7 @@ impl Output for Pack<'_> {
             interrupt::check()?;
             let room = self.hash.room();
             let count = contents.read(room)?;
-            self.encoder.write_all(&room[..count]).map_err(NarError::Write)?;
+            self.encoder.write_all(&room[..count]).map_err(written)?;
             self.hash.filled(count);
         }
         Ok(())

@@ -203,12 +203,19 @@ pub fn compute_path(
 pub(super) struct OneFile<'s> {
     sink: &'s mut dyn Sink,
     hasher: Hasher,
+    /// It must not be executable: a flat hash does not tell.
+    plain: bool,
 }
 
 impl<'s> OneFile<'s> {
     /// Lets it through to `sink`.
     pub(super) fn new(sink: &'s mut dyn Sink, algorithm: HashAlgorithm) -> Self {
-        Self { sink, hasher: Hasher::new(algorithm) }
+        Self { sink, hasher: Hasher::new(algorithm), plain: false }
+    }
+
+    /// Refuses one that is executable.
+    pub(super) fn plain(self) -> Self {
+        Self { plain: true, ..self }
     }
 
     /// The hash of its contents.
@@ -235,6 +242,9 @@ impl Sink for OneFile<'_> {
         executable: bool,
         contents: &mut dyn Contents,
     ) -> std::result::Result<(), NarError> {
+        if executable && self.plain {
+            return Err(NarError::Sink("it is executable, which its content address does not tell".into()));
+        }
         let mut hashed = HashedContents { inner: contents, hasher: &mut self.hasher };
         self.sink.regular(executable, &mut hashed)?;
         // A sink that keeps nothing does not read.

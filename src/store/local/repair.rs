@@ -20,6 +20,7 @@ impl LocalStore {
     /// [`StoreError`] of this store; what is wrong with a source is told as a
     /// warning.
     pub fn repair_path(&self, path: &StorePath, sources: &[&dyn Store]) -> Result<bool> {
+        self.add_temp_roots(&[path])?;
         let wanted = self.path_info(path)?.nar_hash;
         for source in sources {
             if source.dir() != self.dir() {
@@ -50,7 +51,6 @@ impl LocalStore {
                 continue;
             }
             self.progress().notice(&format!("copying path '{}' from '{from}'...", self.dir().display(path)));
-            self.add_temp_roots(&[path])?;
             let _lock = PathLock::acquire(&self.layout().lock_path(path), || {
                 self.progress().notice(&format!("waiting for lock on '{}'...", self.dir().display(path)));
             })?;

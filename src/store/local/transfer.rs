@@ -79,12 +79,7 @@ impl Store for LocalStore {
     }
 
     fn add_signatures(&self, signed: &[Item]) -> Result<()> {
-        self.write(|writer| {
-            signed.iter().try_for_each(|item| match writer.id_of(&item.info.path)? {
-                Some(id) => writer.update(id, &item.info),
-                None => Ok(()),
-            })
-        })
+        self.write(|writer| signed.iter().try_for_each(|item| writer.add_signatures(&item.info).map(drop)))
     }
 
     fn log(&self, path: &StorePath) -> Result<Option<Box<dyn Read + '_>>> {
@@ -120,6 +115,11 @@ struct Taker {
 impl NarTaker for Taker {
     fn take(&self, item: &Item, fill: Fill<'_>) -> Result<Taken> {
         let info = &item.info;
+        if let Some(ca) = &info.ca
+            && !info.is_content_addressed(&self.dir)
+        {
+            return Err(StoreError::ContentAddress { path: self.dir.print(&info.path), ca: ca.to_string() });
+        }
         // The hash that its content address is made of.
         let algorithm = info.ca.as_ref().map(|ca| ca.hash.algorithm());
         let archive = info.ca.as_ref().is_none_or(|ca| ca.method == ContentAddressMethod::NixArchive);
@@ -129,7 +129,7 @@ impl NarTaker for Taker {
         };
         let (ingested, mut incoming, flat) = self.intake.take_in(hashes, |sink| match algorithm {
             Some(algorithm) if !archive => {
-                let mut file = OneFile::new(sink, algorithm);
+                let mut file = OneFile::new(sink, algorithm).plain();
                 fill(&mut file)?;
                 Ok(Some(file.finish()))
             }

@@ -4,8 +4,10 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -166,7 +168,10 @@ fn interrupted() -> io::Error {
 }
 
 /// Waits for something the runtime does, or for a signal.
-fn wait<T>(runtime: &Handle, something: impl Future<Output = T>) -> Result<T, interrupt::Interrupted> {
+pub(in crate::store::binary_cache) fn wait<T>(
+    runtime: &Handle,
+    something: impl Future<Output = T>,
+) -> Result<T, interrupt::Interrupted> {
     let mut something = std::pin::pin!(something);
     loop {
         interrupt::check()?;
@@ -266,10 +271,15 @@ impl Client {
         let (piece_sender, pieces) = mpsc::channel(PIECES);
         let (client, stall) = (self.client.clone(), self.settings.stall);
         self.runtime.spawn(transfer(client, request, stall, progress, head_sender, piece_sender));
-        if let Some((sender, body)) = feed {
-            self.feed(&sender, body)?;
-        }
-        let answer = wait(&self.runtime, head).map_err(Failure::Interrupted)?;
+        let mut head = head;
+        let early = match feed {
+            Some((sender, body)) => self.feed(sender, body, &mut head)?,
+            None => None,
+        };
+        let answer = match early {
+            Some(answer) => answer,
+            None => wait(&self.runtime, head).map_err(Failure::Interrupted)?,
+        };
         let (status, headers) =
             answer.map_err(|_| Failure::Connection("the transfer was given up".to_owned()))??;
         let body =
@@ -277,23 +287,43 @@ impl Client {
         Ok(Response { status, headers, body })
     }
 
-    /// Hands over what is uploaded, as fast as it is taken.
-    fn feed(&self, sender: &mpsc::Sender<io::Result<Bytes>>, body: &UploadBody<'_>) -> Result<(), Failure> {
+    /// Hands over what is uploaded, as fast as it is taken; ends early with an
+    /// answer that comes before everything was sent.
+    fn feed(
+        &self,
+        sender: mpsc::Sender<io::Result<Bytes>>,
+        body: &UploadBody<'_>,
+        head: &mut oneshot::Receiver<Head>,
+    ) -> Result<Option<Answer>, Failure> {
         let failed = |error: io::Error| Failure::Request(format!("reading what is uploaded: {error}"));
         let mut reader = body.data.reader(body.from).map_err(failed)?.take(body.len);
         loop {
             let mut piece = Vec::with_capacity(UPLOAD_PIECE);
             (&mut reader).take(UPLOAD_PIECE as u64).read_to_end(&mut piece).map_err(failed)?;
             if piece.is_empty() {
-                return Ok(());
+                return Ok(None);
             }
-            // Nobody takes it any more: the answer says why.
-            if wait(&self.runtime, sender.send(Ok(piece.into()))).map_err(Failure::Interrupted)?.is_err() {
-                return Ok(());
+            let mut sending = std::pin::pin!(sender.send(Ok(piece.into())));
+            let either = std::future::poll_fn(|context| {
+                if let Poll::Ready(answer) = Pin::new(&mut *head).poll(context) {
+                    return Poll::Ready(Some(answer));
+                }
+                // Nobody takes it any more: the answer says why.
+                sending.as_mut().poll(context).map(|_| None)
+            });
+            let stalled = tokio::time::Duration::from(self.settings.stall);
+            let fed = wait(&self.runtime, async { tokio::time::timeout(stalled, either).await });
+            match fed.map_err(Failure::Interrupted)? {
+                Ok(None) if sender.is_closed() => return Ok(None),
+                Ok(None) => {}
+                Ok(Some(answer)) => return Ok(Some(answer)),
+                Err(_) => return Err(Failure::Stalled(self.settings.stall)),
             }
         }
     }
 }
+
+type Answer = Result<Head, oneshot::error::RecvError>;
 
 /// What is uploaded, counted.
 struct Counted {
@@ -421,7 +451,7 @@ pub(in crate::store::binary_cache) fn tls(
         None => rustls_native_certs::load_native_certs(),
     };
     let mut roots = rustls::RootCertStore::empty();
-    // A machine without certificates can still use http.
+    // Without certificates, http can still be used, and https nowhere.
     roots.add_parsable_certificates(found.certs);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)

@@ -40,6 +40,9 @@ const UNLIMITED: usize = 64;
 /// A web server.
 pub struct HttpTransport {
     shared: Arc<Shared>,
+    /// As it was given.
+    key: String,
+    /// Without a password.
     uri: String,
 }
 
@@ -59,8 +62,10 @@ impl HttpTransport {
     /// # Errors
     /// A URL that is none, settings that cannot be used.
     pub fn open(uri: &str, settings: HttpSettings, progress: Arc<dyn Progress>) -> Result<Self, CacheError> {
-        let bad = |reason: String| CacheError::Option(format!("'{uri}' cannot be opened: {reason}"));
-        let base = Url::parse(&format!("{uri}/")).map_err(|error| bad(error.to_string()))?;
+        let parsed = Url::parse(&format!("{uri}/"));
+        let name = parsed.as_ref().map_or_else(|_| "the URL".to_owned(), |url| format!("'{}'", shown(url)));
+        let bad = |reason: String| CacheError::Option(format!("{name} cannot be opened: {reason}"));
+        let base = parsed.map_err(|error| bad(error.to_string()))?;
         let host = base.host_str().ok_or_else(|| bad("it names no host".to_owned()))?;
         let mut authorization = None;
         if base.username().is_empty()
@@ -77,7 +82,12 @@ impl HttpTransport {
         }
         let client = Client::new(settings, true).map_err(bad)?;
         let shared = Shared { client, base, authorization, progress, told: AtomicU64::new(0) };
-        Ok(Self { shared: Arc::new(shared), uri: uri.to_owned() })
+        let key = uri.to_owned();
+        let uri = match shared.base.password() {
+            Some(_) => shown(&shared.base).trim_end_matches('/').to_owned(),
+            None => key.clone(),
+        };
+        Ok(Self { shared: Arc::new(shared), key, uri })
     }
 }
 
@@ -259,6 +269,10 @@ impl Transport for HttpTransport {
         &self.uri
     }
 
+    fn key(&self) -> &str {
+        &self.key
+    }
+
     fn find(&self, name: &str) -> Result<Presence, CacheError> {
         let response = self.shared.request(DOWNLOAD, &Method::HEAD, name, &HeaderMap::new(), None)?;
         match response.status {
@@ -280,12 +294,12 @@ impl Transport for HttpTransport {
         };
         // A server without ranges begins at the beginning.
         let skip = if response.status == 206 { 0 } else { from };
-        let encoded = response.header("content-encoding").is_some_and(|coding| coding != "identity");
-        if encoded {
-            let reason = "it is encoded in a way that was not asked for".to_owned();
-            let url = shown(&self.shared.url(name)?);
-            return Err(CacheError::Transfer { action: DOWNLOAD, url, reason, dead: false });
-        }
+        let coding = super::transport::coding(&response.headers).map_err(|reason| CacheError::Transfer {
+            action: DOWNLOAD,
+            url: self.shared.url(name).map(|url| shown(&url)).unwrap_or_default(),
+            reason,
+            dead: false,
+        })?;
         let validator = response.header("etag").filter(|etag| !etag.starts_with("W/")).map(str::to_owned);
         let body = Resuming {
             shared: Arc::clone(&self.shared),
@@ -295,10 +309,10 @@ impl Transport for HttpTransport {
             body: response.body,
             at: from,
             skip,
-            end: len.map(|len| len + from),
+            end: len.and_then(|len| len.checked_add(from)),
             attempt: 0,
         };
-        Ok(Some(Body { reader: Box::new(body), len }))
+        super::transport::decoded(body, len, coding, from).map(Some)
     }
 
     fn put(&self, name: &str, content_type: &'static str, data: Staged) -> Result<(), CacheError> {

@@ -43,7 +43,7 @@ pub enum Addressing {
 pub struct S3Options {
     /// Its name.
     pub bucket: String,
-    /// The profile to take credentials and region from.
+    /// The profile to take credentials from.
     pub profile: Option<String>,
     /// The region.
     pub region: String,
@@ -72,7 +72,7 @@ pub struct S3Transport {
 struct Shared {
     client: Client,
     options: S3Options,
-    base: Url,
+    base: Mutex<Url>,
     around: Surroundings,
     /// By region: the service may name another one.
     signers: Mutex<HashMap<String, Signer<Credential>>>,
@@ -103,6 +103,7 @@ impl S3Transport {
         let base = base_url(&options).map_err(bad)?;
         let client = Client::new(settings, false).map_err(bad)?;
         let region = Mutex::new(options.region.clone());
+        let base = Mutex::new(base);
         let shared = Shared { client, options, base, around, signers: Mutex::default(), region, progress };
         Ok(Self { shared: Arc::new(shared), uri })
     }
@@ -160,12 +161,14 @@ impl<'b> Call<'b> {
 impl Shared {
     fn url(&self, call: &Call<'_>) -> Result<Url, CacheError> {
         let text = format!("{}{}", encode(call.key), call.query);
-        self.base.join(&text).map_err(|error| CacheError::Option(format!("'{text}' is no URL: {error}")))
+        locked(&self.base)
+            .join(&text)
+            .map_err(|error| CacheError::Option(format!("'{text}' is no URL: {error}")))
     }
 
     /// Sends a request until there is an answer that would not change.
     fn request(&self, call: &Call<'_>) -> Result<Response, CacheError> {
-        let url = self.url(call)?;
+        let mut url = self.url(call)?;
         let attempts = self.client.attempts(call.key);
         let payload = match &call.body {
             None => hash(io::empty())?,
@@ -183,7 +186,8 @@ impl Shared {
                         && named != region
                         && !std::mem::replace(&mut moved, true)
                     {
-                        named.clone_into(&mut locked(&self.region));
+                        self.move_to(named)?;
+                        url = self.url(call)?;
                         continue;
                     }
                     if !is_temporary(response.status) {
@@ -206,6 +210,21 @@ impl Shared {
             ));
             sleep(pause)?;
         }
+    }
+
+    /// Goes on in the region where the bucket is.
+    fn move_to(&self, region: &str) -> Result<(), CacheError> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if region.is_empty() || !region.chars().all(plain) {
+            return Err(CacheError::Option(format!(
+                "the service names the region '{}'",
+                region.escape_debug()
+            )));
+        }
+        let options = S3Options { region: region.to_owned(), ..self.options.clone() };
+        *locked(&self.base) = base_url(&options).map_err(CacheError::Option)?;
+        region.clone_into(&mut locked(&self.region));
+        Ok(())
     }
 
     /// Signs and sends a request once.
@@ -234,9 +253,7 @@ impl Shared {
                 credentials::signer(self.around.clone(), self.options.profile.as_deref(), region)
             })
             .clone();
-        self.client
-            .runtime()
-            .block_on(signer.sign(&mut parts, None))
+        super::http::client::wait(self.client.runtime(), signer.sign(&mut parts, None))?
             .map_err(|error| unsigned(credentials::causes(&error)))?;
         parts.headers.remove(HOST);
         parts.headers.extend(call.unsigned.clone());
@@ -319,16 +336,22 @@ impl Transport for S3Transport {
             return Err(self.shared.refused(&Call::new(DOWNLOAD, Method::GET, name), response));
         }
         let len = response.announced();
+        let coding = super::transport::coding(&response.headers).map_err(|reason| CacheError::Transfer {
+            action: DOWNLOAD,
+            url: name.to_owned(),
+            reason,
+            dead: false,
+        })?;
         let body = Resuming {
             shared: Arc::clone(&self.shared),
             key: name.to_owned(),
             validator: response.header("etag").map(str::to_owned),
             body: response.body,
             at: from,
-            end: len.map(|len| len + from),
+            end: len.and_then(|len| len.checked_add(from)),
             attempt: 0,
         };
-        Ok(Some(Body { reader: Box::new(body), len }))
+        super::transport::decoded(body, len, coding, from).map(Some)
     }
 
     fn put(&self, name: &str, content_type: &'static str, data: Staged) -> Result<(), CacheError> {

@@ -66,16 +66,37 @@ impl Shared {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
+    /// Stores an object in parts. If another process completes or removes the
+    /// upload meanwhile, the object is there, or a new upload begins, once.
     pub(super) fn put_in_parts(
         &self,
         key: &str,
         headers: HeaderMap,
         data: &Staged,
     ) -> Result<(), CacheError> {
+        match self.put_once(key, headers.clone(), data, true) {
+            Err(CacheError::Transfer { dead: false, .. }) => {}
+            other => return other,
+        }
+        let response = self.request(&Call::new(UPLOAD, Method::HEAD, key))?;
+        if response.status == 200 && response.announced() == Some(data.len()) {
+            return Ok(());
+        }
+        self.put_once(key, headers, data, false)
+    }
+
+    fn put_once(
+        &self,
+        key: &str,
+        headers: HeaderMap,
+        data: &Staged,
+        continued: bool,
+    ) -> Result<(), CacheError> {
         let len = data.len();
         let size = self.options.part.max(MIN_PART).max(len.div_ceil(MAX_PARTS));
         let count = len.div_ceil(size);
-        let (upload, known) = match self.interrupted_upload(key) {
+        let interrupted = if continued { self.interrupted_upload(key) } else { None };
+        let (upload, known) = match interrupted {
             Some(found) => found,
             None => (self.begin_upload(key, headers)?, BTreeMap::new()),
         };

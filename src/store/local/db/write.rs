@@ -1,6 +1,6 @@
 //! Changes, each inside a transaction of [`super::Db::write`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
@@ -90,6 +90,36 @@ impl<'t> Writer<'t> {
                 ])
         };
         query().map(drop).map_err(self.error("updating a path"))
+    }
+
+    /// Adds signatures to the row of a path, if it still has that archive;
+    /// gives the number of those that it did not have.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn add_signatures(&self, info: &ValidPathInfo) -> Result<usize> {
+        let hash = info.nar_hash.prefixed(HashFormat::Base16);
+        let query = || {
+            let known: Option<(PathId, Option<String>)> = self
+                .transaction
+                .prepare_cached("select id, sigs from ValidPaths where path = ? and hash = ?")?
+                .query_row(params![self.dir.print(&info.path), hash], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((id, known)) = known else { return Ok(0) };
+            let known = known.unwrap_or_default();
+            let mut all: BTreeSet<&str> = known.split_ascii_whitespace().collect();
+            let before = all.len();
+            all.extend(info.signatures.iter().map(String::as_str));
+            let added = all.len() - before;
+            if added > 0 {
+                let all = all.into_iter().collect::<Vec<_>>().join(" ");
+                self.transaction
+                    .prepare_cached("update ValidPaths set sigs = ? where id = ?")?
+                    .execute(params![all, id])?;
+            }
+            Ok(added)
+        };
+        query().map_err(self.error("adding signatures"))
     }
 
     /// What notes that paths refer to others.
