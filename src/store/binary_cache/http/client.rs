@@ -311,8 +311,7 @@ impl Client {
                 // Nobody takes it any more: the answer says why.
                 sending.as_mut().poll(context).map(|_| None)
             });
-            let stalled = tokio::time::Duration::from(self.settings.stall);
-            let fed = wait(&self.runtime, async { tokio::time::timeout(stalled, either).await });
+            let fed = wait(&self.runtime, async { tokio::time::timeout(self.settings.stall, either).await });
             match fed.map_err(Failure::Interrupted)? {
                 Ok(None) if sender.is_closed() => return Ok(None),
                 Ok(None) => {}
