@@ -14,19 +14,14 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::profile::Profile;
-use super::query;
 use super::user_env::build_env::{BuildEnv, Conflict, Package};
-use super::user_env::{self, UserEnvError};
-use crate::model::references::{Candidates, Scanner};
+pub use super::user_env::element::DEFAULT_PRIORITY;
+use super::user_env::{self, MAX_MANIFEST, UserEnvError};
 use crate::model::{StoreDir, StorePath, package_name};
 use crate::store::LocalStore;
 
 /// The version of the manifest that is written.
 const VERSION: u64 = 3;
-/// Largest manifest that is read.
-const MAX_MANIFEST: u64 = 64 << 20;
-/// The priority of a package that says nothing of it.
-pub const DEFAULT_PRIORITY: i64 = 5;
 
 /// What can go wrong with such a profile.
 #[derive(Debug, thiserror::Error)]
@@ -233,20 +228,9 @@ impl Manifest {
             return Err(NixProfileError::Conflict(Box::new(self.clash(dir, conflict, old))));
         }
         let text = self.to_json(dir).to_string();
-        let closure = query::closure(store, &paths, false).map_err(store_error)?;
-        let mut candidates = Vec::with_capacity(closure.len());
-        for node in closure.nodes() {
-            candidates.push(closure.path(node).map_err(store_error)?);
-        }
-        let candidates = Candidates::new(candidates);
-        let mut scanner = Scanner::new(&candidates);
-        env.each_target(|target| {
-            scanner.update(target);
-            scanner.update(b"\n");
-        });
-        scanner.update(text.as_bytes());
+        let references = env.references(&paths, [], text.as_bytes())?;
         env.file("manifest.json", text.into_bytes());
-        store.add_tree("profile", scanner.finish(), |sink| env.write(sink)).map_err(store_error)
+        store.add_tree("profile", references, |sink| env.write(sink)).map_err(store_error)
     }
 
     /// Which package of a conflict was there, and which one is new.
@@ -288,26 +272,14 @@ pub fn change<E: From<NixProfileError>>(
     profile: &Profile,
     mut change: impl FnMut(&mut Manifest) -> std::result::Result<bool, E>,
 ) -> std::result::Result<(), E> {
-    let env = |error| NixProfileError::Env(UserEnvError::Profile(error));
-    loop {
-        let before = profile.target().map_err(env)?;
+    let failed = |error| E::from(NixProfileError::Env(UserEnvError::Profile(error)));
+    let made = profile.change(store, failed, || {
         let old = Manifest::read(store, profile.link())?;
         if old.of_nix_env {
             return Err(NixProfileError::OtherTool(profile.link().to_owned()).into());
         }
         let mut new = old.clone();
-        if !change(&mut new)? {
-            return Ok(());
-        }
-        let path = new.build(store, &old)?;
-        let _lock = profile.lock(store.progress()).map_err(env)?;
-        if profile.target().map_err(env)? == before {
-            profile.add_generation(store, &path).map_err(env)?;
-            return Ok(());
-        }
-        store.progress().notice(&format!(
-            "profile \"{}\" changed while we were busy; restarting",
-            profile.link().display()
-        ));
-    }
+        Ok(if change(&mut new)? { Some(new.build(store, &old)?) } else { None })
+    });
+    made.map(drop)
 }

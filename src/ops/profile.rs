@@ -281,6 +281,47 @@ impl Profile {
         Ok(number)
     }
 
+    /// Makes what `make` gives a new generation; nothing for no change. True if
+    /// there is one.
+    ///
+    /// Whoever changes the profile meanwhile is not overwritten: it is made
+    /// again, on top of theirs.
+    ///
+    /// # Errors
+    /// Those of `make`, and [`ProfileError`] by way of `failed`.
+    pub fn change<E>(
+        &self,
+        store: &LocalStore,
+        failed: impl Fn(ProfileError) -> E,
+        mut make: impl FnMut() -> std::result::Result<Option<StorePath>, E>,
+    ) -> std::result::Result<bool, E> {
+        /// Tries without the lock; then the profile is locked from the
+        /// beginning, so that others cannot always be quicker.
+        const TRIES: u32 = 3;
+        let mut tries = 0;
+        loop {
+            let early = match tries < TRIES {
+                true => None,
+                false => Some(self.lock(store.progress()).map_err(&failed)?),
+            };
+            tries += 1;
+            let before = self.target().map_err(&failed)?;
+            let Some(path) = make()? else { return Ok(false) };
+            let _lock = match early {
+                Some(lock) => lock,
+                None => self.lock(store.progress()).map_err(&failed)?,
+            };
+            if self.target().map_err(&failed)? == before {
+                self.add_generation(store, &path).map_err(&failed)?;
+                return Ok(true);
+            }
+            store.progress().notice(&format!(
+                "profile \"{}\" changed while we were busy; restarting",
+                self.link.display()
+            ));
+        }
+    }
+
     /// Makes a generation the current one, in one step.
     ///
     /// # Errors

@@ -21,7 +21,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Result, UserEnvError};
 use crate::model::StorePath;
+use crate::model::references::{Candidates, Scanner};
 use crate::nar::{NarError, Sink};
+use crate::ops::query;
 use crate::store::LocalStore;
 use crate::sys::{PathError, interrupt};
 
@@ -346,6 +348,32 @@ impl<'s> BuildEnv<'s> {
                 }
             }
         }
+    }
+
+    /// The paths that links lead to: of `own`, and of all that `packages` need;
+    /// and those that `text` names.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn references(
+        &self,
+        packages: &[StorePath],
+        own: impl IntoIterator<Item = StorePath>,
+        text: &[u8],
+    ) -> Result<BTreeSet<StorePath>> {
+        let closure = query::closure(self.store, packages, false)?;
+        let mut paths: Vec<StorePath> = own.into_iter().collect();
+        for node in closure.nodes() {
+            paths.push(closure.path(node)?);
+        }
+        let candidates = Candidates::new(paths);
+        let mut scanner = Scanner::new(&candidates);
+        self.each_target(|target| {
+            scanner.update(target);
+            scanner.update(b"\n");
+        });
+        scanner.update(text);
+        Ok(scanner.finish())
     }
 
     /// Tells a sink of the tree.

@@ -19,12 +19,10 @@ use std::path::{Path, PathBuf};
 
 use crate::model::derivation::{DerivationOutput, modulo};
 use crate::model::manifest_nix::{ManifestError, Value};
-use crate::model::references::{Candidates, Scanner};
 use crate::model::store_path::NameError;
 use crate::model::{Derivation, StorePath};
 use crate::nar::Sink;
 use crate::ops::profile::{Profile, ProfileError};
-use crate::ops::query;
 use crate::store::LocalStore;
 use crate::store::error::StoreError;
 use crate::sys::PathError;
@@ -98,7 +96,7 @@ pub struct FailedBuild {
 pub type Result<T> = std::result::Result<T, UserEnvError>;
 
 /// Largest manifest that is read.
-const MAX_MANIFEST: u64 = 64 << 20;
+pub(super) const MAX_MANIFEST: u64 = 64 << 20;
 
 /// A file of the environment that a profile's link leads to; nothing where there
 /// is no profile yet, no environment behind it, or no such file in it.
@@ -201,7 +199,9 @@ pub fn build(store: &LocalStore, elements: &[Element]) -> Result<StorePath> {
         }
         other => other?,
     }
-    let references = references_of(store, &env, references, [&manifest, &drv_path])?;
+    let packages: Vec<StorePath> = references.into_iter().collect();
+    // Links may lead to anything that the packages need.
+    let references = env.references(&packages, [manifest.clone(), drv_path.clone()], b"")?;
     adder.add_built(&out, &drv_path, references, |sink: &mut dyn Sink| env.write(sink))?;
     adder.finish()?;
     Ok(out)
@@ -240,29 +240,6 @@ fn derivation(store: &LocalStore, manifest: &StorePath, elements: &[Element]) ->
     }
 }
 
-/// What the links of an environment lead to.
-fn references_of(
-    store: &LocalStore,
-    env: &BuildEnv<'_>,
-    packages: BTreeSet<StorePath>,
-    own: [&StorePath; 2],
-) -> Result<BTreeSet<StorePath>> {
-    // Links may lead to anything that the packages need.
-    let start: Vec<StorePath> = packages.into_iter().collect();
-    let closure = query::closure(store, &start, false)?;
-    let mut paths: Vec<StorePath> = own.into_iter().cloned().collect();
-    for node in closure.nodes() {
-        paths.push(closure.path(node)?);
-    }
-    let candidates = Candidates::new(paths);
-    let mut scanner = Scanner::new(&candidates);
-    env.each_target(|target| {
-        scanner.update(target);
-        scanner.update(b"\n");
-    });
-    Ok(scanner.finish())
-}
-
 /// Changes what is installed in a profile, as `change` says of what is: its
 /// answer, or nothing for no change. True if there is a new generation. With
 /// `keep_derivations` the manifest tells the derivations, where they are known,
@@ -279,32 +256,12 @@ pub fn change<E: From<UserEnvError>>(
     keep_derivations: bool,
     mut change: impl FnMut(Vec<Element>) -> std::result::Result<Option<Vec<Element>>, E>,
 ) -> std::result::Result<bool, E> {
-    /// Tries without the lock; then the profile is locked from the beginning,
-    /// so that others cannot always be quicker.
-    const TRIES: u32 = 3;
-    for attempt in 0.. {
-        let early = match attempt >= TRIES {
-            true => Some(profile.lock(store.progress()).map_err(UserEnvError::from)?),
-            false => None,
-        };
-        let before = profile.target().map_err(UserEnvError::from)?;
-        let Some(mut elements) = change(installed(store, profile.link())?)? else { return Ok(false) };
+    let failed = |error| E::from(UserEnvError::from(error));
+    profile.change(store, failed, || {
+        let Some(mut elements) = change(installed(store, profile.link())?)? else { return Ok(None) };
         if !keep_derivations {
             elements.iter_mut().for_each(|element| element.drv_path = None);
         }
-        let env = build(store, &elements)?;
-        let _lock = match early {
-            Some(lock) => lock,
-            None => profile.lock(store.progress()).map_err(UserEnvError::from)?,
-        };
-        if profile.target().map_err(UserEnvError::from)? == before {
-            profile.add_generation(store, &env).map_err(UserEnvError::from)?;
-            return Ok(true);
-        }
-        store.progress().notice(&format!(
-            "profile \"{}\" changed while we were busy; restarting",
-            profile.link().display()
-        ));
-    }
-    Ok(false)
+        Ok(Some(build(store, &elements)?))
+    })
 }
