@@ -6,14 +6,36 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, RawDirEntry};
 use rustix::io::Errno;
 
 use super::PathError;
+use super::interrupt::{self, Interrupted};
 
 /// How a directory is opened: never through a symlink.
 pub const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Calls `each` with every entry of a directory (`.` and `..` among them), in
+/// the order of the file system, and looks for signals between them; for
+/// directories of any size.
+///
+/// # Errors
+/// Those of `each`, a [`PathError`] that names `path`, and a signal.
+pub fn each_entry<E: From<PathError> + From<Interrupted>>(
+    dir: impl AsFd,
+    path: &Path,
+    mut each: impl FnMut(&RawDirEntry<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    const BUFFER: usize = 128 * 1024;
+    let mut buffer = Vec::with_capacity(BUFFER);
+    let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        interrupt::check()?;
+        each(&entry.map_err(PathError::at("cannot read directory", path))?)?;
+    }
+    Ok(())
+}
 
 /// The names in a directory, sorted by their bytes, with types and inodes.
 ///
@@ -34,7 +56,7 @@ impl Names {
     pub fn read(dir: BorrowedFd<'_>) -> Result<Self, Errno> {
         let mut names = Self::default();
         let mut buffer = Vec::with_capacity(32 * 1024);
-        let mut entries = rustix::fs::RawDir::new(dir, buffer.spare_capacity_mut());
+        let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name();

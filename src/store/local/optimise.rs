@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::optimised::Optimised;
@@ -164,15 +164,13 @@ impl<'p> Optimiser<'p> {
     /// Notes which files are linked already: the directory alone tells, and
     /// they need not be looked at again.
     fn load_linked(&mut self) -> Result<()> {
-        let mut buffer = Vec::with_capacity(BUFFER);
-        let mut entries = RawDir::new(&self.links, buffer.spare_capacity_mut());
-        while let Some(entry) = entries.next() {
-            interrupt::check()?;
-            let entry = entry.map_err(PathError::at("cannot read directory", &self.links_path))?;
+        let linked = &mut self.linked;
+        dir::each_entry(&self.links, &self.links_path, |entry| -> Result<()> {
             if entry.file_type() != FileType::Directory {
-                self.linked.push(entry.ino());
+                linked.push(entry.ino());
             }
-        }
+            Ok(())
+        })?;
         self.linked.sort_unstable();
         self.progress.detail(&format!("loaded {} hash inodes", self.linked.len()));
         Ok(())

@@ -4,20 +4,16 @@ use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::path::PathBuf;
 
-use rustix::fs::RawDir;
-
 use super::liveness::{Keep, Liveness};
 use super::{Collection, server};
 use crate::store::LocalStore;
 use crate::store::error::Result;
 use crate::store::local::db::graph::{Graph, Node};
 use crate::store::local::roots::Roots;
-use crate::sys::{PathError, interrupt};
+use crate::sys::{PathError, dir};
 
 /// Entries of the store directory that are no paths.
 const NO_PATHS: [&[u8]; 4] = [b".", b"..", b".links", b"lost+found"];
-/// Bytes of the store directory read at a time.
-const BUFFER: usize = 64 * 1024;
 
 /// The state of all paths, and of what lies beside them; no collection begins
 /// while this is held.
@@ -58,19 +54,15 @@ impl LocalStore {
     /// The entries of the store directory that have no row, in order.
     pub(super) fn strays(&self, graph: &Graph) -> Result<Vec<CString>> {
         let path = &self.layout().real_store_dir;
-        let error = |errno| PathError::new("cannot read directory", path, errno);
         let handle = std::fs::File::open(path).map_err(PathError::at("opening directory", path))?;
-        let mut buffer = Vec::with_capacity(BUFFER);
-        let mut entries = RawDir::new(&handle, buffer.spare_capacity_mut());
         let mut strays = Vec::new();
-        while let Some(entry) = entries.next() {
-            interrupt::check()?;
-            let entry = entry.map_err(error)?;
+        dir::each_entry(&handle, path, |entry| -> Result<()> {
             let name = entry.file_name();
             if !NO_PATHS.contains(&name.to_bytes()) && graph.find_name(name.to_bytes()).is_none() {
                 strays.push(name.to_owned());
             }
-        }
+            Ok(())
+        })?;
         strays.sort_unstable();
         Ok(strays)
     }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, FileType, RawDir};
+use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 use super::Survey;
@@ -90,15 +90,10 @@ impl Pass {
             Err(error) if error.is_not_found() => return Ok(0),
             Err(error) => return Err(error.into()),
         };
-        let error = |errno| PathError::new("cannot read directory", path, errno);
-        let mut buffer = Vec::with_capacity(64 * 1024);
-        let mut entries = RawDir::new(&handle, buffer.spare_capacity_mut());
         let mut unused = 0;
-        while let Some(entry) = entries.next() {
-            interrupt::check()?;
-            let entry = entry.map_err(error)?;
+        dir::each_entry(&handle, path, |entry| -> Result<()> {
             if entry.file_type() == FileType::Directory || entry.ino() % self.of != self.number {
-                continue;
+                return Ok(());
             }
             match self.shard(entry.ino()).get_mut(&entry.ino()) {
                 Some(file) => file.going += 1,
@@ -107,10 +102,11 @@ impl Pass {
                         unused += u64::try_from(stat.st_blocks).unwrap_or(0) * BLOCK;
                     }
                     Ok(_) | Err(Errno::NOENT) => {}
-                    Err(errno) => return Err(error(errno).into()),
+                    Err(errno) => return Err(PathError::new("cannot read directory", path, errno).into()),
                 },
             }
-        }
+            Ok(())
+        })?;
         Ok(unused)
     }
 
