@@ -85,14 +85,21 @@ pub enum NarInfoError {
 /// Text from outside, short enough for a message.
 fn shown(text: &str) -> String {
     const MOST: usize = 100;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", text[..end].escape_debug()),
-        None => text.escape_debug().to_string(),
+    shortened(text, MOST).escape_debug().to_string()
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
 fn bad(key: &'static str, value: &str, reason: impl ToString) -> NarInfoError {
-    NarInfoError::Value { key, value: value.to_owned(), reason: reason.to_string() }
+    /// Reasons have the value in them, too.
+    const MOST: usize = 300;
+    let reason = shortened(&reason.to_string(), MOST);
+    NarInfoError::Value { key, value: value.to_owned(), reason }
 }
 
 impl NarInfo {

@@ -63,6 +63,10 @@ struct Queue {
     /// Taken by a thread and not deleted yet.
     under_way: usize,
     closed: bool,
+    /// Threads that wait for more: waking nobody costs a call, too.
+    idle: usize,
+    /// Whoever waits for fewer.
+    watched: usize,
 }
 
 impl Queue {
@@ -74,6 +78,13 @@ impl Queue {
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for_fewer<'q>(&self, mut queue: MutexGuard<'q, Queue>) -> MutexGuard<'q, Queue> {
+        queue.watched += 1;
+        queue = self.fewer.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        queue.watched -= 1;
+        queue
     }
 
     fn delete(&self, tree: &Tree) {
@@ -97,13 +108,17 @@ impl Shared {
             let mut queue = self.queue();
             queue.under_way -= taken.len();
             queue.in_place -= taken.iter().filter(|tree| tree.in_place).count();
-            if queue.in_place == 0 && taken.iter().any(|tree| tree.in_place) {
+            if queue.watched > 0 && queue.in_place == 0 && taken.iter().any(|tree| tree.in_place) {
                 self.fewer.notify_all();
             }
             taken.clear();
             while queue.waiting.is_empty() && queue.first.is_empty() && !queue.closed {
-                self.fewer.notify_all();
+                if queue.watched > 0 {
+                    self.fewer.notify_all();
+                }
+                queue.idle += 1;
                 queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue.idle -= 1;
             }
             // Several at a time where there are many, so that the lock is not
             // what takes the time, and large ones still spread.
@@ -114,7 +129,7 @@ impl Shared {
                 taken.extend((0..share).map_while(|_| queue.waiting.pop_front()));
             }
             queue.under_way += taken.len();
-            if queue.len() <= WAITING / 2 {
+            if queue.watched > 0 && queue.len() <= WAITING / 2 {
                 self.fewer.notify_all();
             }
             drop(queue);
@@ -313,7 +328,7 @@ impl Bin {
         }
         let mut queue = self.shared.queue();
         while queue.len() >= WAITING {
-            queue = self.shared.fewer.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.shared.wait_for_fewer(queue);
         }
         if tree.in_place {
             queue.in_place += 1;
@@ -321,21 +336,24 @@ impl Bin {
         } else {
             queue.waiting.push_back(tree);
         }
+        let idle = queue.idle > 0;
         drop(queue);
-        self.shared.more.notify_one();
+        if idle {
+            self.shared.more.notify_one();
+        }
     }
 
     fn drain(&self) {
         let mut queue = self.shared.queue();
         while queue.len() > 0 || queue.under_way > 0 {
-            queue = self.shared.fewer.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.shared.wait_for_fewer(queue);
         }
     }
 
     fn settle(&self) {
         let mut queue = self.shared.queue();
         while queue.in_place > 0 {
-            queue = self.shared.fewer.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.shared.wait_for_fewer(queue);
         }
     }
 
