@@ -48,6 +48,19 @@ const STEPS: &[(&str, &str)] = &[
         "sed \"s|$NIX_STORE_DIR|$OTHER/nix/store|\" \"$OTHER/nix/store/$(basename $(head -n 1 ../tree))/bin/run\" | sh",
     ),
     (
+        "A key; and the closure goes, compressed and signed, into a binary cache.",
+        "nix key generate-secret --key-name tour-1 > ../key\n\
+      nix copy --to \"file://$HOME/cache?compression=zstd&secret-key=$HOME/../key\" $(head -n 1 ../tree)\n\
+      cat ~/cache/*.narinfo | grep -v Sig; nix path-info --store file://$HOME/cache -rsS $(head -n 1 ../tree)",
+    ),
+    (
+        "Whoever trusts the key takes it from there; nobody else does.",
+        "nix copy --from file://$HOME/cache --to ../third $(head -n 1 ../tree) || echo exit status $?\n\
+      KEY=$(nix key convert-secret-to-public < ../key)\n\
+      nix copy --from file://$HOME/cache --to ../third $(head -n 1 ../tree) --option trusted-public-keys $KEY\n\
+      nix store verify --store ../third --all --option trusted-public-keys $KEY && echo undamaged and signed",
+    ),
+    (
         "Damage is found.",
         "F=$OTHER/nix/store/$(basename $(nix-store --add project))/data; chmod u+w $F; echo changed > $F\n\
       nix-store --store \"$OTHER\" --verify --check-contents || echo exit status $?",
@@ -154,7 +167,7 @@ impl Tour {
             shell.env(name, self.root.join(dir));
         }
         // The tour builds nothing, so the users to build as do not matter.
-        shell.env("NIX_CONFIG", "build-users-group =");
+        shell.env("NIX_CONFIG", "build-users-group =\nexperimental-features = nix-command");
         let status = shell.status()?;
         anyhow::ensure!(status.success(), "the step ended with {status}");
         Ok(())
