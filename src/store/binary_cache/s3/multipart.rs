@@ -16,8 +16,9 @@ use super::super::transport::Staged;
 use super::{Call, Shared, UPLOAD, encode, failed_read};
 use crate::sys::threads::{self, locked};
 
-/// Parts sent at the same time.
-const PARALLEL: usize = 4;
+/// Parts sent at the same time: as much as this may have to be sent again after a
+/// kill.
+const PARALLEL: usize = 3;
 /// Most parts of an object.
 const MAX_PARTS: u64 = 10_000;
 /// Smallest part but the last.
