@@ -1,6 +1,7 @@
 //! `nix store sign` and `nix store copy-sigs`.
 
 use std::ffi::OsString;
+use std::io::Read as _;
 
 use nival::model::signature::SecretKey;
 use nival::model::{StorePath, ValidPathInfo};
@@ -18,6 +19,8 @@ use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 
+/// Bytes of a key file that are read: keys are a line.
+const MAX_KEY: u64 = 64 * 1024;
 /// Paths whose signatures are written together.
 const BATCH: usize = 512;
 
@@ -48,7 +51,10 @@ impl Command for Sign {
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         let file = self.key_file.clone().unwrap_or_default();
-        let text = std::fs::read_to_string(&file).map_err(PathError::at("opening file", &file))?;
+        let mut text = String::new();
+        std::fs::File::open(&file)
+            .and_then(|key| key.take(MAX_KEY).read_to_string(&mut text))
+            .map_err(PathError::at("opening file", &file))?;
         let key = parse_secret(context, &text)?;
         let opened = context.open_any(context.settings.store_uri())?;
         let Some(store) = opened.local() else {

@@ -54,6 +54,10 @@ impl LocalStore {
             let _lock = PathLock::acquire(&self.layout().lock_path(path), || {
                 self.progress().notice(&format!("waiting for lock on '{}'...", self.dir().display(path)));
             })?;
+            // Somebody may have deleted it, or repaired it with other contents.
+            if self.db().path_info(path)?.is_none_or(|info| info.nar_hash != wanted) {
+                return Err(self.invalid(path));
+            }
             incoming.exchange(&self.place()?, path, self.options().sync)?;
             return Ok(true);
         }
