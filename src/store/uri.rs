@@ -231,7 +231,7 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
 /// The error for a store that has no local database, where one is needed.
 fn not_local(scheme: &str, rest: &str) -> StoreError {
     match scheme {
-        "file" => StoreError::Uri(format!(
+        "file" | "http" | "https" | "s3" => StoreError::Uri(format!(
             "this operation works on a local store, and '{scheme}://{rest}' is a binary cache"
         )),
         _ => unopenable(scheme),
@@ -241,7 +241,7 @@ fn not_local(scheme: &str, rest: &str) -> StoreError {
 /// The error for a kind of store that cannot be opened, or not yet.
 pub(super) fn unopenable(scheme: &str) -> StoreError {
     StoreError::Uri(match scheme {
-        "file" | "http" | "https" | "s3" | "ssh" | "ssh-ng" | "dummy" | "mounted-ssh-ng" => {
+        "ssh" | "ssh-ng" | "dummy" | "mounted-ssh-ng" => {
             format!("stores with scheme '{scheme}' cannot be opened by this version of Nival yet")
         }
         _ => format!("don't know how to open Nix store with scheme '{scheme}'"),

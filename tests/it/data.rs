@@ -360,3 +360,13 @@ fn make_roots(world: &World, top: &str, linked: &[String]) -> File {
     write!(file, "{top}\0{}\0{}", linked[10], linked[11]).unwrap();
     file
 }
+
+/// Makes a key, `secret` in the world, and lets the world trust it.
+pub fn trust_new_key(world: &World) {
+    let secret = world.nival("nix", &["key", "generate-secret", "--key-name", "test-1"]);
+    world.write("secret", &secret.ok().stdout);
+    let convert = ["key", "convert-secret-to-public"];
+    let public = world.run_with_input(Side::Nival, "nix", &convert, &secret.stdout);
+    let conf = std::fs::read_to_string(world.path("etc/nix.conf")).unwrap();
+    world.write("etc/nix.conf", format!("{conf}trusted-public-keys = {}\n", public.ok().text()));
+}

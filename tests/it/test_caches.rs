@@ -10,12 +10,7 @@ const SIDES: [Side; 2] = [Side::Nival, Side::Reference];
 fn world() -> Option<(World, Vec<String>, String)> {
     let world = World::with_reference()?;
     let paths = data::sample(&world);
-    let secret = world.nival("nix", &["key", "generate-secret", "--key-name", "test-1"]);
-    world.write("secret", &secret.ok().stdout);
-    let public =
-        world.run_with_input(Side::Nival, "nix", &["key", "convert-secret-to-public"], &secret.stdout);
-    let conf = std::fs::read_to_string(world.path("etc/nix.conf")).unwrap();
-    world.write("etc/nix.conf", format!("{conf}trusted-public-keys = {}\n", public.ok().text()));
+    data::trust_new_key(&world);
     let cache = format!("file://{}", world.text("cache"));
     let to = format!("{cache}?compression=xz&secret-key={}", world.text("secret"));
     let args: Vec<&str> = ["copy", "--to", &to].into_iter().chain(paths.iter().map(String::as_str)).collect();

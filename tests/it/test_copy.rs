@@ -19,12 +19,7 @@ struct Signed {
 fn signed() -> Option<Signed> {
     let world = World::with_reference()?;
     let paths = data::sample(&world);
-    let secret = world.nival("nix", &["key", "generate-secret", "--key-name", "test-1"]);
-    world.write("secret", &secret.ok().stdout);
-    let public =
-        world.run_with_input(Side::Nival, "nix", &["key", "convert-secret-to-public"], &secret.stdout);
-    let conf = std::fs::read_to_string(world.path("etc/nix.conf")).unwrap();
-    world.write("etc/nix.conf", format!("{conf}trusted-public-keys = {}\n", public.ok().text()));
+    data::trust_new_key(&world);
     Some(Signed { world, paths })
 }
 

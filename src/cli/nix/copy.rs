@@ -9,19 +9,18 @@ use nival::ops::profile::Profile;
 use nival::progress::Progress as _;
 use nival::store::{LocalStore, Store};
 
+use super::elsewhere::Between;
 use super::installable::{Outputs, Wanted};
 use super::selection::Selection;
 use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
-use crate::cli::error::usage;
 
 /// `nix copy`.
 #[derive(Default)]
 pub struct Copy {
     selection: Selection,
-    from: Option<String>,
-    to: Option<String>,
+    between: Between,
     only_named: bool,
     no_check_sigs: bool,
     profile: Option<OsString>,
@@ -36,32 +35,23 @@ impl Command for Copy {
     fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
         let path = |words: &mut Words| words.values(flag).map(|[value]| Some(value));
         match flag {
-            "--from" => self.from = Some(words.text(flag)?),
-            "--to" => self.to = Some(words.text(flag)?),
             "--no-recursive" => self.only_named = true,
             "--no-check-sigs" => self.no_check_sigs = true,
             // Only stores behind ssh fetch by themselves.
             "-s" | "--substitute-on-destination" => {}
             "--profile" => self.profile = path(words)?,
             "-o" | "--out-link" => self.out_link = path(words)?,
-            _ => return self.selection.flag(flag, words),
+            _ => return Ok(self.between.flag(flag, words)? || self.selection.flag(flag, words)?),
         }
         Ok(true)
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        match (&self.from, &self.to) {
-            (None, None) => usage("you must pass '--from' and/or '--to'"),
-            _ => Ok(()),
-        }
+        self.between.check()
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let open = |uri: &Option<String>| match uri {
-            Some(uri) => context.open_any(uri),
-            None => context.open_any(context.settings.store_uri()),
-        };
-        let (source, destination) = (open(&self.from)?, open(&self.to)?);
+        let (source, destination) = self.between.open(context)?;
         let roots = self.roots(context, &*source, arguments)?;
         let trust = match destination.local().filter(|_| !self.no_check_sigs) {
             Some(local) => context.trust_for(local)?,

@@ -11,7 +11,52 @@ use nival::store::{Store, StoreError};
 
 use super::installable::Wanted;
 use super::selection::Selection;
+use super::words::Words;
 use crate::cli::context::Context;
+use crate::cli::error::usage;
+
+/// `--from` and `--to`: the stores that something is copied from and to.
+#[derive(Default)]
+pub struct Between {
+    from: Option<String>,
+    to: Option<String>,
+}
+
+impl Between {
+    /// Takes one of the flags; false for any other.
+    ///
+    /// # Errors
+    /// A missing value.
+    pub fn flag(&mut self, flag: &str, words: &mut Words) -> anyhow::Result<bool> {
+        match flag {
+            "--from" => self.from = Some(words.text(flag)?),
+            "--to" => self.to = Some(words.text(flag)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Makes sure that one of them was given.
+    ///
+    /// # Errors
+    /// A usage error.
+    pub fn check(&self) -> anyhow::Result<()> {
+        match (&self.from, &self.to) {
+            (None, None) => usage("you must pass '--from' and/or '--to'"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens both; the one that was not named is that of the settings.
+    ///
+    /// # Errors
+    /// Those of opening.
+    pub fn open(&self, context: &Context) -> anyhow::Result<(Box<dyn Store>, Box<dyn Store>)> {
+        let open =
+            |uri: &Option<String>| context.open_any(uri.as_deref().unwrap_or(context.settings.store_uri()));
+        Ok((open(&self.from)?, open(&self.to)?))
+    }
+}
 
 /// What the arguments stand for in a store that is not local.
 pub struct Found {

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use nival::progress::Progress as _;
 
+use super::elsewhere::Between;
 use super::selection::Selection;
 use super::store::url;
 use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
-use crate::cli::error::usage;
 
 /// `nix log`.
 #[derive(Default)]
@@ -61,8 +61,7 @@ impl Command for Log {
 #[derive(Default)]
 pub struct CopyLog {
     selection: Selection,
-    from: Option<String>,
-    to: Option<String>,
+    between: Between,
 }
 
 impl Command for CopyLog {
@@ -71,27 +70,15 @@ impl Command for CopyLog {
     }
 
     fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        match flag {
-            "--from" => self.from = Some(words.text(flag)?),
-            "--to" => self.to = Some(words.text(flag)?),
-            _ => return self.selection.flag(flag, words),
-        }
-        Ok(true)
+        Ok(self.between.flag(flag, words)? || self.selection.flag(flag, words)?)
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        match (&self.from, &self.to) {
-            (None, None) => usage("you must pass '--from' and/or '--to'"),
-            _ => Ok(()),
-        }
+        self.between.check()
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let open = |uri: &Option<String>| match uri {
-            Some(uri) => context.open_any(uri),
-            None => context.open_any(context.settings.store_uri()),
-        };
-        let (source, destination) = (open(&self.from)?, open(&self.to)?);
+        let (source, destination) = self.between.open(context)?;
         for wanted in self.selection.wanted(context, source.dir(), arguments)? {
             let path = wanted.path();
             let drv = match path.is_derivation() {

@@ -159,7 +159,7 @@ impl Transport for FileTransport {
     }
 
     fn parallel(&self) -> usize {
-        std::thread::available_parallelism().map_or(1, usize::from)
+        crate::sys::threads::cores()
     }
 
     fn is_remote(&self) -> bool {

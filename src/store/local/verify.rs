@@ -253,7 +253,7 @@ impl LocalStore {
         work: &[(StorePath, Hash)],
         mut found: impl FnMut(&StorePath, Option<Damage>) -> Result<()>,
     ) -> Result<()> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(work.len().max(1));
+        let cores = crate::sys::threads::cores().min(work.len().max(1));
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
         let layout = self.layout();

@@ -231,6 +231,16 @@ impl Client {
         &self.settings
     }
 
+    /// Requests at the same time.
+    pub fn parallel(&self) -> usize {
+        /// Where the setting says that there is no limit.
+        const UNLIMITED: usize = 64;
+        match self.settings.connections {
+            0 => UNLIMITED,
+            count => count,
+        }
+    }
+
     /// Tries for a file.
     pub fn attempts(&self, name: &str) -> u64 {
         let settings = &self.settings;

@@ -12,8 +12,9 @@
 
 pub mod client;
 pub mod netrc;
+mod resume;
 
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,7 +27,8 @@ use super::CacheError;
 use super::transport::{Body, Presence, Staged, Transport};
 use crate::progress::{Activity, ActivityId, ActivityKind, Progress};
 use crate::sys::interrupt;
-use client::{Client, Failure, HttpSettings, Request, Response, ResponseBody, UploadBody};
+use client::{Client, Failure, HttpSettings, Request, Response, UploadBody};
+pub use resume::Resuming;
 
 /// Longest netrc file that is read.
 const MAX_NETRC: u64 = 1 << 20;
@@ -34,8 +36,6 @@ const MAX_NETRC: u64 = 1 << 20;
 const PAUSE: Duration = Duration::from_millis(250);
 /// The longest that a server may ask for.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
-/// Connections where the setting says that there is no limit.
-const UNLIMITED: usize = 64;
 
 /// A web server.
 pub struct HttpTransport {
@@ -301,16 +301,27 @@ impl Transport for HttpTransport {
             dead: false,
         })?;
         let validator = response.header("etag").filter(|etag| !etag.starts_with("W/")).map(str::to_owned);
+        let ranges = response.status == 206 || response.header("accept-ranges") == Some("bytes");
+        let (shared, file) = (Arc::clone(&self.shared), name.to_owned());
+        let reopen = move |at| {
+            let from = if ranges { at } else { 0 };
+            let response = shared.get(&file, from, validator.as_deref()).map_err(io::Error::other)?;
+            match response.status {
+                206 => Ok((response.body, 0)),
+                200 => Ok((response.body, at)),
+                status => Err(io::Error::other(format!("HTTP error {status}"))),
+            }
+        };
         let body = Resuming {
-            shared: Arc::clone(&self.shared),
-            name: name.to_owned(),
-            ranges: response.status == 206 || response.header("accept-ranges") == Some("bytes"),
-            validator,
             body: response.body,
+            reopen: Box::new(reopen),
             at: from,
             skip,
             end: len.and_then(|len| len.checked_add(from)),
+            shown: self.shared.url(name).map(|url| shown(&url)).unwrap_or_default(),
+            attempts: self.shared.client.attempts(name),
             attempt: 0,
+            progress: Arc::clone(&self.shared.progress),
         };
         super::transport::decoded(body, len, coding, from).map(Some)
     }
@@ -326,79 +337,6 @@ impl Transport for HttpTransport {
     }
 
     fn parallel(&self) -> usize {
-        match self.shared.client.settings().connections {
-            0 => UNLIMITED,
-            count => count,
-        }
-    }
-}
-
-/// A body that goes on after the connection broke.
-struct Resuming {
-    shared: Arc<Shared>,
-    name: String,
-    body: ResponseBody,
-    ranges: bool,
-    /// Which version of the file it is.
-    validator: Option<String>,
-    /// Bytes of the file that were read.
-    at: u64,
-    /// Bytes that come again.
-    skip: u64,
-    end: Option<u64>,
-    attempt: u64,
-}
-
-impl Resuming {
-    fn resume(&mut self, reason: &io::Error) -> io::Result<()> {
-        let attempts = self.shared.client.settings().attempts.max(1);
-        self.attempt += 1;
-        if self.attempt >= attempts || interrupt::requested() {
-            return Err(io::Error::other(reason.to_string()));
-        }
-        let pause = pause(self.attempt, None);
-        let url = self.shared.url(&self.name).map(|url| shown(&url)).unwrap_or_default();
-        self.shared.progress.warn(&format!(
-            "unable to download '{url}': {reason}; retrying from offset {} in {} ms (attempt {}/{attempts})",
-            self.at,
-            pause.as_millis(),
-            self.attempt
-        ));
-        sleep(pause).map_err(io::Error::other)?;
-        let from = if self.ranges { self.at } else { 0 };
-        let response =
-            self.shared.get(&self.name, from, self.validator.as_deref()).map_err(io::Error::other)?;
-        self.skip = match response.status {
-            206 => 0,
-            200 => self.at,
-            status => return Err(io::Error::other(format!("HTTP error {status}"))),
-        };
-        self.body = response.body;
-        Ok(())
-    }
-}
-
-impl Read for Resuming {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let wanted = match self.skip {
-                0 => buffer.len(),
-                skip => buffer.len().min(usize::try_from(skip).unwrap_or(usize::MAX)),
-            };
-            let result = match self.body.read(&mut buffer[..wanted]) {
-                Ok(0) if wanted > 0 && self.end.is_some_and(|end| self.at < end) => {
-                    Err(io::Error::other(format!("the connection ended at byte {}", self.at)))
-                }
-                other => other,
-            };
-            match result {
-                Ok(count) if self.skip > 0 && count > 0 => self.skip -= count as u64,
-                Ok(count) => {
-                    self.at += count as u64;
-                    return Ok(count);
-                }
-                Err(error) => self.resume(&error)?,
-            }
-        }
+        self.shared.client.parallel()
     }
 }

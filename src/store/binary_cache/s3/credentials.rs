@@ -11,7 +11,7 @@
 //! | instance metadata | of EC2, version 2 |
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqsign_aws_v4::{
@@ -39,7 +39,12 @@ pub struct Surroundings {
 }
 
 /// What signs requests.
-pub fn signer(around: Surroundings, profile: Option<&str>, region: &str) -> Signer<Credential> {
+pub fn signer(
+    around: Surroundings,
+    profile: Option<&str>,
+    region: &str,
+    certificates: Option<&Path>,
+) -> Signer<Credential> {
     // Named for every place that knows profiles.
     let mut around = around;
     if let Some(profile) = profile {
@@ -53,7 +58,7 @@ pub fn signer(around: Surroundings, profile: Option<&str>, region: &str) -> Sign
         .connect_timeout(Duration::from_secs(1))
         .timeout(PATIENCE)
         .redirect(reqwest::redirect::Policy::none());
-    if let Ok(tls) = super::super::http::client::tls(None, false)
+    if let Ok(tls) = super::super::http::client::tls(certificates, false)
         && let Ok(client) = client.tls_backend_preconfigured(tls).build()
     {
         context = context.with_http_send(Http(client));
@@ -128,7 +133,7 @@ struct Files;
 
 impl FileRead for Files {
     async fn file_read(&self, path: &str) -> Result<Vec<u8>> {
-        crate::sys::read_regular(std::path::Path::new(path), MAX_FILE)
+        crate::sys::read_regular(Path::new(path), MAX_FILE)
             .map_err(|error| Error::unexpected(error.to_string()))
     }
 }

@@ -18,12 +18,11 @@ use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF
 use reqwest::{Method, Url};
 
 use super::CacheError;
-use super::http::client::{Client, Failure, HttpSettings, Request, Response, ResponseBody, UploadBody};
-use super::http::{is_temporary, pause, retry_after, sleep};
+use super::http::client::{Client, Failure, HttpSettings, Request, Response, UploadBody};
+use super::http::{Resuming, is_temporary, pause, retry_after, sleep};
 use super::transport::{Body, Presence, Staged, Transport};
 use crate::model::{HashAlgorithm, Hasher};
 use crate::progress::Progress;
-use crate::sys::interrupt;
 use crate::sys::threads::locked;
 use credentials::Surroundings;
 
@@ -250,7 +249,13 @@ impl Shared {
         let signer = locked(&self.signers)
             .entry(region.to_owned())
             .or_insert_with(|| {
-                credentials::signer(self.around.clone(), self.options.profile.as_deref(), region)
+                let certificates = self.client.settings().certificates.as_deref();
+                credentials::signer(
+                    self.around.clone(),
+                    self.options.profile.as_deref(),
+                    region,
+                    certificates,
+                )
             })
             .clone();
         super::http::client::wait(self.client.runtime(), signer.sign(&mut parts, None))?
@@ -342,14 +347,26 @@ impl Transport for S3Transport {
             reason,
             dead: false,
         })?;
+        let validator = response.header("etag").map(str::to_owned);
+        let (shared, key) = (Arc::clone(&self.shared), name.to_owned());
+        let reopen = move |at| {
+            let response = shared.get(&key, at, validator.as_deref()).map_err(io::Error::other)?;
+            let wanted = if at > 0 { 206 } else { 200 };
+            match response.status == wanted {
+                true => Ok((response.body, 0)),
+                false => Err(io::Error::other(format!("HTTP error {}", response.status))),
+            }
+        };
         let body = Resuming {
-            shared: Arc::clone(&self.shared),
-            key: name.to_owned(),
-            validator: response.header("etag").map(str::to_owned),
             body: response.body,
+            reopen: Box::new(reopen),
             at: from,
+            skip: 0,
             end: len.and_then(|len| len.checked_add(from)),
+            shown: format!("{}/{name}", self.uri),
+            attempts: self.shared.client.attempts(name),
             attempt: 0,
+            progress: Arc::clone(&self.shared.progress),
         };
         super::transport::decoded(body, len, coding, from).map(Some)
     }
@@ -377,68 +394,7 @@ impl Transport for S3Transport {
     }
 
     fn parallel(&self) -> usize {
-        match self.shared.client.settings().connections {
-            0 => 64,
-            count => count,
-        }
-    }
-}
-
-/// An object that goes on after the connection broke.
-struct Resuming {
-    shared: Arc<Shared>,
-    key: String,
-    body: ResponseBody,
-    validator: Option<String>,
-    at: u64,
-    end: Option<u64>,
-    attempt: u64,
-}
-
-impl Resuming {
-    fn resume(&mut self, reason: &io::Error) -> io::Result<()> {
-        let attempts = self.shared.client.settings().attempts.max(1);
-        self.attempt += 1;
-        if self.attempt >= attempts || interrupt::requested() {
-            return Err(io::Error::other(reason.to_string()));
-        }
-        let pause = pause(self.attempt, None);
-        self.shared.progress.warn(&format!(
-            "unable to download '{}': {reason}; retrying from offset {} in {} ms (attempt {}/{attempts})",
-            self.key,
-            self.at,
-            pause.as_millis(),
-            self.attempt
-        ));
-        sleep(pause).map_err(io::Error::other)?;
-        let response =
-            self.shared.get(&self.key, self.at, self.validator.as_deref()).map_err(io::Error::other)?;
-        let wanted = if self.at > 0 { 206 } else { 200 };
-        if response.status != wanted {
-            return Err(io::Error::other(format!("HTTP error {}", response.status)));
-        }
-        self.body = response.body;
-        Ok(())
-    }
-}
-
-impl Read for Resuming {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let result = match self.body.read(buffer) {
-                Ok(0) if !buffer.is_empty() && self.end.is_some_and(|end| self.at < end) => {
-                    Err(io::Error::other(format!("the connection ended at byte {}", self.at)))
-                }
-                other => other,
-            };
-            match result {
-                Ok(count) => {
-                    self.at += count as u64;
-                    return Ok(count);
-                }
-                Err(error) => self.resume(&error)?,
-            }
-        }
+        self.shared.client.parallel()
     }
 }
 

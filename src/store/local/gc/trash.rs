@@ -312,7 +312,7 @@ impl Bin {
             fewer: Condvar::new(),
             failures: Mutex::default(),
         });
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = crate::sys::threads::cores();
         let spawn = |_| {
             let shared = Arc::clone(&shared);
             std::thread::Builder::new().spawn(move || shared.work()).ok()
