@@ -60,6 +60,47 @@ pub struct Counts {
     pub failed: u64,
 }
 
+/// A part of what an activity elsewhere is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Field {
+    /// A number.
+    Number(u64),
+    /// A text.
+    Text(String),
+}
+
+/// What a daemon tells of its activities, in its own numbers: those of kinds and
+/// results are the original's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// One begins.
+    Start {
+        /// Its number.
+        id: u64,
+        /// The verbosity from which on it is told of.
+        level: u64,
+        /// Its kind.
+        kind: u64,
+        /// In words.
+        text: String,
+        /// What it is about.
+        fields: Vec<Field>,
+        /// What it is part of.
+        parent: u64,
+    },
+    /// One ends.
+    Stop(u64),
+    /// Something of one.
+    Result {
+        /// Its number.
+        id: u64,
+        /// The kind of result.
+        kind: u64,
+        /// What it is.
+        fields: Vec<Field>,
+    },
+}
+
 /// Somebody who watches. Every method does nothing unless it is overridden.
 pub trait Progress: Send + Sync {
     /// Something every user should read, in one line.
@@ -108,6 +149,16 @@ pub trait Progress: Send + Sync {
     /// An activity ends.
     fn stop(&self, id: ActivityId) {
         let _ = id;
+    }
+
+    /// How much is told, in the original's numbers: 3 is usual.
+    fn verbosity(&self) -> u64 {
+        3
+    }
+
+    /// Something of an activity of a daemon's.
+    fn forward(&self, event: &Event) {
+        let _ = event;
     }
 
     /// A task begins; `total` is how much there is to do, where that is known.

@@ -64,6 +64,11 @@ impl Args {
         Some(Word::Flag(format!("-{first}")))
     }
 
+    /// The words that are left.
+    pub fn rest(&self) -> Vec<OsString> {
+        self.words.iter().cloned().collect()
+    }
+
     /// The next word, whatever it is, as the value of `flag`.
     ///
     /// # Errors

@@ -264,7 +264,8 @@ impl Context {
         Ok(Trust { keys: keys.collect::<Result<_, _>>()? })
     }
 
-    fn surroundings(&self) -> Surroundings<'_> {
+    /// What opening a store needs to know.
+    pub fn surroundings(&self) -> Surroundings<'_> {
         Surroundings {
             environment: &self.environment,
             machine: &self.machine,

@@ -8,9 +8,12 @@ mod json;
 mod nival;
 mod nix;
 mod nix_collect_garbage;
+mod nix_copy_closure;
+mod nix_daemon;
 mod nix_env;
 mod nix_hash;
 mod nix_store;
+mod served;
 mod tour;
 mod ui;
 
@@ -31,9 +34,9 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("nix-hash", nix_hash::run),
     ("nix", nix::run),
     ("nix-env", nix_env::run),
-    ("nix-copy-closure", not_built),
+    ("nix-copy-closure", nix_copy_closure::run),
     ("nix-collect-garbage", nix_collect_garbage::run),
-    ("nix-daemon", not_built),
+    ("nix-daemon", nix_daemon::run),
     ("nix-instantiate", not_built),
     ("nix-build", not_built),
 ];

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nival::progress::{Activity, ActivityId, ActivityKind, Counts, Progress, Unit};
+use nival::progress::{Activity, ActivityId, ActivityKind, Counts, Event, Field, Progress, Unit};
 use nival::sys::interrupt::{self, Interruptible};
 
 use super::error::BrokenPipe;
@@ -213,6 +213,28 @@ impl Progress for Ui {
         }
     }
 
+    fn verbosity(&self) -> u64 {
+        u64::try_from(Self::verbosity(self)).unwrap_or(0)
+    }
+
+    fn forward(&self, event: &Event) {
+        if self.is_json() {
+            return event_line(&event_json(event));
+        }
+        match event {
+            Event::Start { level, text, .. } if !text.is_empty() => {
+                self.line(i32::try_from(*level).unwrap_or(i32::MAX), "", "", &format!("{text}..."));
+            }
+            // What a builder prints.
+            Event::Result { kind: BUILD_LOG_LINE | POST_BUILD_LOG_LINE, fields, .. } => {
+                if let Some(Field::Text(line)) = fields.first() {
+                    self.line(level::INFO, "", "", line);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn begin(&self, task: &str, total: Option<u64>, unit: Unit) {
         let bars = self.format.load(Ordering::Relaxed) == LogFormat::Bar as u8;
         if !self.terminal || !bars || self.verbosity() < level::INFO {
@@ -253,6 +275,39 @@ impl Progress for Ui {
             && let Some(bar) = current.take()
         {
             bar.finish_and_clear();
+        }
+    }
+}
+
+/// Kinds of results that are lines for people.
+const BUILD_LOG_LINE: u64 = 101;
+const POST_BUILD_LOG_LINE: u64 = 107;
+
+/// What a daemon tells, as the original shows it.
+fn event_json(event: &Event) -> serde_json::Value {
+    let list = |fields: &[Field]| -> serde_json::Value {
+        let field = |field: &Field| match field {
+            Field::Number(number) => serde_json::Value::from(*number),
+            Field::Text(text) => text.as_str().into(),
+        };
+        fields.iter().map(field).collect()
+    };
+    match event {
+        Event::Start { id, level, kind, text, fields, parent } => {
+            let mut json = serde_json::json!({"action": "start"});
+            if !fields.is_empty() {
+                json["fields"] = list(fields);
+            }
+            json["id"] = (*id).into();
+            json["level"] = (*level).into();
+            json["parent"] = (*parent).into();
+            json["text"] = text.as_str().into();
+            json["type"] = (*kind).into();
+            json
+        }
+        Event::Stop(id) => serde_json::json!({"action": "stop", "id": id}),
+        Event::Result { id, kind, fields } => {
+            serde_json::json!({"action": "result", "fields": list(fields), "id": id, "type": kind})
         }
     }
 }

@@ -34,6 +34,11 @@ impl<R: Read> Input<R> {
         Ok(count > 0)
     }
 
+    /// Whether something was read from the stream that is not taken yet.
+    pub fn has_more(&self) -> bool {
+        self.start < self.end
+    }
+
     /// Whether the stream ends here.
     ///
     /// # Errors
@@ -68,6 +73,16 @@ impl<R: Read> Input<R> {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(self.take(8)?);
         Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// The number that comes next, which stays to be read.
+    ///
+    /// # Errors
+    /// See [`Input::number`].
+    pub fn peek_number(&mut self) -> Result<u64, NarError> {
+        let number = self.number()?;
+        self.start -= 8;
+        Ok(number)
     }
 
     /// A string of at most `limit` (≤ 65,000) bytes, with its padding.

@@ -6,6 +6,8 @@ pub mod graph_text;
 pub mod nix_profile;
 pub mod profile;
 pub mod query;
+pub mod realise;
 pub mod roots_report;
+pub mod serve;
 pub mod substitute;
 pub mod user_env;

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::model::StorePath;
+use crate::model::{StoreDir, StorePath};
 use crate::nar::{NarError, Sink};
 use crate::progress::{Progress, Unit, size_text};
 use crate::store::error::{Result, StoreError};
@@ -61,6 +61,19 @@ impl Substituters {
     /// In the order in which they are asked.
     pub fn iter(&self) -> impl Iterator<Item = &dyn Store> {
         self.stores.iter().map(|substituter| &*substituter.store)
+    }
+
+    /// What the first that knows them has to say of some paths. One that cannot
+    /// be asked knows nothing.
+    pub fn known(&self, dir: &StoreDir, paths: &[StorePath]) -> Vec<Item> {
+        let mut known = BTreeMap::new();
+        for substituter in self.stores.iter().filter(|substituter| substituter.store.dir() == dir) {
+            let left: Vec<StorePath> =
+                paths.iter().filter(|path| !known.contains_key(*path)).cloned().collect();
+            let found = substituter.store.items(&left).unwrap_or_default();
+            known.extend(found.into_iter().flatten().map(|item| (item.info.path.clone(), item)));
+        }
+        known.into_values().collect()
     }
 
     /// Finds out what has to be fetched so that `wanted` are valid.
@@ -183,13 +196,20 @@ impl Substituters {
             let items =
                 copy::in_reference_order(fetch.items.values().map(|(item, _)| item.clone()).collect());
             let total = items.iter().map(|item| item.info.nar_size).fold(0, u64::saturating_add);
-            let sources = self.stores.iter().map(|substituter| substituter.store.source()).collect();
+            let of = |number: usize| -> Vec<Item> {
+                let is_from =
+                    |item: &&Item| fetch.items.get(&item.info.path).is_some_and(|(_, from)| *from == number);
+                items.iter().filter(is_from).cloned().collect()
+            };
+            let sources = self.stores.iter().enumerate();
+            let sources = sources.map(|(number, substituter)| substituter.store.source(&of(number)));
+            let sources = sources.collect::<Result<_>>()?;
             let several = Several { fetch: &fetch, sources };
             let parallel = self.stores.iter().map(|substituter| substituter.store.parallel()).max();
             progress.begin("fetching", Some(total), Unit::Bytes);
             let number = |item: &Item| fetch.items.get(&item.info.path).map_or(usize::MAX, |(_, from)| *from);
             let watch = Watch::new(progress, "", local.dir().clone(), &items, self.ways(local), number);
-            let result = copy::engine::run(&several, parallel.unwrap_or(1), local, &items, &watch);
+            let result = copy::engine::run(&several, parallel.unwrap_or(1), local, &items, true, &watch);
             drop(watch);
             progress.end();
             let failed = match result {
@@ -269,6 +289,22 @@ impl Fetch {
         }
     }
 
+    /// Bytes of the stored files, where they are known, and of the archives.
+    pub fn sizes(&self) -> (u64, u64) {
+        let sum = |size: &dyn Fn(&Item) -> u64| {
+            self.items.values().map(|(item, _)| size(item)).fold(0, u64::saturating_add)
+        };
+        (
+            sum(&|item| item.file.as_ref().and_then(|file| file.size).unwrap_or(0)),
+            sum(&|item| item.info.nar_size),
+        )
+    }
+
+    /// The paths that will be fetched.
+    pub fn paths(&self) -> impl ExactSizeIterator<Item = &StorePath> {
+        self.items.keys()
+    }
+
     /// Whether there is nothing to fetch.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -284,12 +320,9 @@ impl Fetch {
         if self.items.is_empty() {
             return Vec::new();
         }
-        let sum = |size: &dyn Fn(&Item) -> u64| {
-            let total = self.items.values().map(|(item, _)| size(item)).fold(0, u64::saturating_add);
-            size_text(i64::try_from(total).unwrap_or(i64::MAX))
-        };
-        let download = sum(&|item| item.file.as_ref().and_then(|file| file.size).unwrap_or(0));
-        let sizes = format!("({download} download, {} unpacked):", sum(&|item| item.info.nar_size));
+        let shown = |size| size_text(i64::try_from(size).unwrap_or(i64::MAX));
+        let (download, unpacked) = self.sizes();
+        let sizes = format!("({} download, {} unpacked):", shown(download), shown(unpacked));
         let mut lines = vec![match self.items.len() {
             1 => format!("this path will be fetched {sizes}"),
             count => format!("these {count} paths will be fetched {sizes}"),

@@ -14,6 +14,7 @@ use crate::sys::interrupt::Interrupted;
 use crate::sys::lock::LockError;
 
 use super::binary_cache::CacheError;
+use super::remote::RemoteError;
 
 /// A failed operation on a store; the texts are the reference's where a script
 /// may look for them.
@@ -180,6 +181,9 @@ pub enum StoreError {
     /// A binary cache.
     #[error(transparent)]
     Cache(CacheError),
+    /// Somebody at the other end of a connection, or the connection itself.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// A signal.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),

@@ -5,6 +5,7 @@ pub mod compression;
 pub mod error;
 pub mod local;
 pub mod open;
+pub mod remote;
 pub mod transfer;
 pub mod uri;
 

@@ -12,6 +12,7 @@ use super::binary_cache::{BinaryCache, CacheOptions};
 use super::compression::Compression;
 use super::error::{Result, StoreError};
 use super::local::LocalStore;
+use super::remote::open as remote;
 use super::transfer::Store;
 use super::uri::{self, StoreKind, StoreUri, Surroundings};
 use crate::model::StoreDir;
@@ -28,9 +29,17 @@ pub fn open(
     around: &Surroundings<'_>,
     progress: Arc<dyn Progress>,
 ) -> Result<(Box<dyn Store>, Vec<String>)> {
-    let StoreKind::Other(scheme, rest) = &uri.kind else {
-        let (options, warnings) = uri::local_options(uri, around)?;
-        return Ok((Box::new(LocalStore::open(options, progress)?), warnings));
+    let uri = &uri::resolve(uri, around)?;
+    let (scheme, rest) = match &uri.kind {
+        StoreKind::Other(scheme, rest) => (scheme, rest),
+        StoreKind::Daemon(_) => {
+            let (store, warnings) = remote::daemon(uri, around, progress)?;
+            return Ok((Box::new(store), warnings));
+        }
+        StoreKind::Auto | StoreKind::Local(_) => {
+            let (options, warnings) = uri::local_options(uri, around)?;
+            return Ok((Box::new(LocalStore::open(options, progress)?), warnings));
+        }
     };
     match scheme.as_str() {
         "file" => {
@@ -59,6 +68,14 @@ pub fn open(
             let settings = http_settings(around);
             let cache = BinaryCache::open_bucket(bucket, settings, around_aws, dir, options, progress)?;
             Ok((Box::new(cache), warnings))
+        }
+        "ssh-ng" => {
+            let (store, warnings) = remote::ssh_ng(uri, rest, around, progress)?;
+            Ok((Box::new(store), warnings))
+        }
+        "ssh" => {
+            let (store, warnings) = remote::ssh(uri, rest, around, progress)?;
+            Ok((Box::new(store), warnings))
         }
         _ => Err(uri::unopenable(scheme)),
     }

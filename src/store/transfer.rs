@@ -48,6 +48,8 @@ pub enum Taken {
     Tree(Box<(Incoming, ValidPathInfo)>),
     /// A cache has its archive.
     Uploaded(Box<NarInfo>),
+    /// Another program has it.
+    Sent,
 }
 
 /// Takes archives, on any thread.
@@ -94,6 +96,15 @@ pub struct Receiver<'s> {
     pub publishes: bool,
 }
 
+/// What a store says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// The version of the program behind it.
+    pub version: Option<String>,
+    /// Whether it trusts this user, if it says so.
+    pub trusted: Option<bool>,
+}
+
 /// A store that paths can be copied from and to.
 pub trait Store {
     /// Its name in messages.
@@ -114,23 +125,38 @@ pub trait Store {
     /// [`super::error::StoreError`].
     fn valid(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>>;
 
+    /// As [`Store::valid`]; where the store can, and is asked to, it fetches those
+    /// that it lacks from elsewhere first.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`].
+    fn valid_or_fetched(&self, paths: &[StorePath], fetch: bool) -> Result<BTreeSet<StorePath>> {
+        let _ = fetch;
+        self.valid(paths)
+    }
+
     /// All valid paths.
     ///
     /// # Errors
     /// [`super::error::StoreError`]; also for stores that cannot list them.
     fn all(&self) -> Result<Vec<StorePath>>;
 
-    /// What reads its archives.
-    fn source(&self) -> Box<dyn NarSource + '_>;
+    /// What reads its archives: those of `items`, which are begun in this order,
+    /// each once.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`].
+    fn source(&self, items: &[Item]) -> Result<Box<dyn NarSource + '_>>;
 
     /// Archives that are worth being read at the same time.
     fn parallel(&self) -> usize;
 
-    /// Begins to take paths in.
+    /// Begins to take paths in, which come in this order. Where the store checks
+    /// signatures by itself, it does so if it is asked to.
     ///
     /// # Errors
     /// [`super::error::StoreError`].
-    fn receiver(&self) -> Result<Receiver<'_>>;
+    fn receiver(&self, items: &[Item], check_signatures: bool) -> Result<Receiver<'_>>;
 
     /// Adds signatures to valid paths.
     ///
@@ -149,6 +175,29 @@ pub trait Store {
     /// # Errors
     /// [`super::error::StoreError`].
     fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()>;
+
+    /// Everything that valid paths lead to, and with `include_outputs` the valid
+    /// outputs of derivations in it, if the store finds that out by itself.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`]; also for a path that is not valid.
+    fn closure(&self, paths: &[StorePath], include_outputs: bool) -> Result<Option<Vec<StorePath>>> {
+        let _ = (paths, include_outputs);
+        Ok(None)
+    }
+
+    /// What it says of itself; where it is elsewhere, it is asked.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`].
+    fn about(&self) -> Result<About> {
+        Ok(About { version: None, trusted: Some(true) })
+    }
+
+    /// Whether it has whatever the paths that it has refer to.
+    fn takes_closures(&self) -> bool {
+        self.local().is_some()
+    }
 
     /// The local store, if this is one: it knows closures and roots, and what
     /// it has it has with all references.

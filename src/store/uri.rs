@@ -156,26 +156,18 @@ pub struct Surroundings<'a> {
 /// [`StoreError::Uri`] for stores that cannot be opened, or not yet.
 pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(LocalOptions, Vec<String>)> {
     let mut warnings = Vec::new();
-    let dirs = around.environment.directories().map_err(|error| StoreError::Uri(error.to_string()))?;
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let mut root = match &uri.kind {
-        StoreKind::Auto => choose(around, &mut warnings)?,
+    let root = match &uri.kind {
+        StoreKind::Auto => choose(around, &mut warnings)?.1,
         StoreKind::Local(root) => root.clone(),
-        StoreKind::Daemon(_) => return Err(daemon_unsupported()),
+        StoreKind::Daemon(_) => return Err(behind("daemon", "")),
         StoreKind::Other(scheme, rest) => return Err(not_local(scheme, rest)),
     };
-    let mut store = text(&dirs.store);
-    let (mut real, mut state, mut log) = (None, None, None);
+    let mut places = Places::new(around, root)?;
     let mut read_only = false;
     let mut require_sigs = around.settings.require_sigs();
     for (name, value) in &uri.parameters {
         match name.as_str() {
-            "root" if value.is_empty() => {}
-            "root" => root = Some(absolute(value)?),
-            "store" => store = text(&absolute(value)?),
-            "real" => real = Some(absolute(value)?),
-            "state" => state = Some(absolute(value)?),
-            "log" => log = Some(absolute(value)?),
+            _ if places.parameter(name, value)? => {}
             "read-only" => {
                 read_only = boolean(name, value)?;
                 around
@@ -184,26 +176,11 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
                     .map_err(|error| StoreError::Uri(error.to_string()))?;
             }
             "require-sigs" => require_sigs = boolean(name, value)?,
-            "trusted" | "priority" | "want-mass-query" | "path-info-cache-size" | "system-features" => {}
+            _ if of_all_stores(name) => {}
             _ => warnings.push(format!("unknown setting '{name}'")),
         }
     }
-    let store_dir = StoreDir::new(&store)
-        .map_err(|dir| StoreError::Uri(format!("'{dir}' cannot be a store directory")))?;
-    let layout = match root {
-        Some(root) => Layout {
-            store_dir,
-            real_store_dir: real.unwrap_or_else(|| root.join("nix/store")),
-            state_dir: state.unwrap_or_else(|| root.join("nix/var/nix")),
-            log_dir: log.unwrap_or_else(|| root.join("nix/var/log/nix")),
-        },
-        None => Layout {
-            real_store_dir: real.unwrap_or_else(|| PathBuf::from(&store)),
-            store_dir,
-            state_dir: state.unwrap_or(dirs.state),
-            log_dir: log.unwrap_or(dirs.log),
-        },
-    };
+    let layout = places.layout()?;
     let settings = around.settings;
     let options = LocalOptions {
         layout,
@@ -228,45 +205,130 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
     Ok((options, warnings))
 }
 
+/// Parameters that every store has, and that mean nothing to most.
+pub(super) fn of_all_stores(name: &str) -> bool {
+    ["trusted", "priority", "want-mass-query", "path-info-cache-size", "system-features"].contains(&name)
+}
+
+/// Where a store on this machine lies.
+pub(super) struct Places {
+    root: Option<PathBuf>,
+    store: String,
+    real: Option<PathBuf>,
+    state: Option<PathBuf>,
+    log: Option<PathBuf>,
+    usual: crate::settings::Directories,
+}
+
+impl Places {
+    /// The usual places, or those below `root`.
+    pub fn new(around: &Surroundings<'_>, root: Option<PathBuf>) -> Result<Self> {
+        let usual = around.environment.directories().map_err(|error| StoreError::Uri(error.to_string()))?;
+        let store = usual.store.to_string_lossy().into_owned();
+        Ok(Self { root, store, real: None, state: None, log: None, usual })
+    }
+
+    /// Takes a parameter of a URI; false for those that are about something
+    /// else.
+    pub fn parameter(&mut self, name: &str, value: &str) -> Result<bool> {
+        match name {
+            "root" if value.is_empty() => {}
+            "root" => self.root = Some(absolute(value)?),
+            "store" => self.store = absolute(value)?.to_string_lossy().into_owned(),
+            "real" => self.real = Some(absolute(value)?),
+            "state" => self.state = Some(absolute(value)?),
+            "log" => self.log = Some(absolute(value)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// What follows from all parameters.
+    pub fn layout(self) -> Result<Layout> {
+        let store_dir = StoreDir::new(&self.store)
+            .map_err(|dir| StoreError::Uri(format!("'{dir}' cannot be a store directory")))?;
+        let (real, state, log) = match &self.root {
+            Some(root) => (root.join("nix/store"), root.join("nix/var/nix"), root.join("nix/var/log/nix")),
+            None => (PathBuf::from(&self.store), self.usual.state, self.usual.log),
+        };
+        Ok(Layout {
+            store_dir,
+            real_store_dir: self.real.unwrap_or(real),
+            state_dir: self.state.unwrap_or(state),
+            log_dir: self.log.unwrap_or(log),
+        })
+    }
+}
+
 /// The error for a store that has no local database, where one is needed.
 fn not_local(scheme: &str, rest: &str) -> StoreError {
     match scheme {
         "file" | "http" | "https" | "s3" => StoreError::Uri(format!(
             "this operation works on a local store, and '{scheme}://{rest}' is a binary cache"
         )),
+        "ssh" | "ssh-ng" => behind(scheme, rest),
         _ => unopenable(scheme),
     }
+}
+
+/// The error for a store that others work on for us, where it is to be worked on
+/// directly.
+pub fn behind(scheme: &str, rest: &str) -> StoreError {
+    let shown = if rest.is_empty() { scheme.to_owned() } else { format!("{scheme}://{rest}") };
+    StoreError::Uri(format!(
+        "this operation works on a local store itself, and '{shown}' is worked on through another program; \
+         run it as a user who may write to the store, with '--store local'"
+    ))
 }
 
 /// The error for a kind of store that cannot be opened, or not yet.
 pub(super) fn unopenable(scheme: &str) -> StoreError {
     StoreError::Uri(match scheme {
-        "ssh" | "ssh-ng" | "dummy" | "mounted-ssh-ng" => {
+        "dummy" | "mounted-ssh-ng" => {
             format!("stores with scheme '{scheme}' cannot be opened by this version of Nival yet")
         }
         _ => format!("don't know how to open Nix store with scheme '{scheme}'"),
     })
 }
 
-fn daemon_unsupported() -> StoreError {
-    StoreError::Uri(
-        "the daemon cannot be used by this version of Nival yet; 'local' is the store itself".to_owned(),
-    )
+/// The socket of the daemon.
+pub fn daemon_socket(around: &Surroundings<'_>) -> Result<PathBuf> {
+    if let Some(path) = around.environment.non_empty("NIX_DAEMON_SOCKET_PATH") {
+        return Ok(path_in(&path.to_string_lossy(), around.current_dir));
+    }
+    let dirs = around.environment.directories().map_err(|error| StoreError::Uri(error.to_string()))?;
+    Ok(dirs.state.join("daemon-socket/socket"))
 }
 
-/// Which store `auto` means; a directory for a chroot store.
-fn choose(around: &Surroundings<'_>, warnings: &mut Vec<String>) -> Result<Option<PathBuf>> {
+/// The kind of store that a URI means, where that depends on the machine.
+///
+/// # Errors
+/// [`StoreError::Uri`].
+pub fn resolve(uri: &StoreUri, around: &Surroundings<'_>) -> Result<StoreUri> {
+    let mut resolved = uri.clone();
+    if uri.kind == StoreKind::Auto && choose(around, &mut Vec::new())?.0 {
+        resolved.kind = StoreKind::Daemon(None);
+    }
+    Ok(resolved)
+}
+
+/// Which store `auto` means: the daemon's, or a local one; a directory for a
+/// chroot store.
+fn choose(around: &Surroundings<'_>, warnings: &mut Vec<String>) -> Result<(bool, Option<PathBuf>)> {
     let dirs = around.environment.directories().map_err(|error| StoreError::Uri(error.to_string()))?;
     let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
     if around.machine.is_root() || rustix::fs::access(&dirs.state, access).is_ok() {
-        return Ok(None);
+        return Ok((false, None));
+    }
+    if daemon_socket(around)?.exists() {
+        return Ok((true, None));
     }
     let named =
         ["NIX_STATE_DIR", "NIX_STORE_DIR"].iter().any(|name| around.environment.non_empty(name).is_some());
     if dirs.state.exists() || named {
-        return Ok(None);
+        return Ok((false, None));
     }
-    let Some(data) = data_dir(around) else { return Ok(None) };
+    let Some(data) = data_dir(around) else { return Ok((false, None)) };
     let root = data.join("root");
     if !root.exists() {
         warnings.push(format!(
@@ -276,10 +338,10 @@ fn choose(around: &Surroundings<'_>, warnings: &mut Vec<String>) -> Result<Optio
         ));
         if std::fs::create_dir_all(&root).is_err() {
             warnings.clear();
-            return Ok(None);
+            return Ok((false, None));
         }
     }
-    Ok(Some(root))
+    Ok((false, Some(root)))
 }
 
 fn data_dir(around: &Surroundings<'_>) -> Option<PathBuf> {

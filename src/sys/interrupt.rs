@@ -4,7 +4,8 @@
 //! steps and returns [`Interrupted`], so that temporary files are removed on
 //! the way out.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -70,10 +71,74 @@ impl<R: Read + AsFd> Read for Interruptible<R> {
             match poll(&mut wanted, Some(&timeout)) {
                 Ok(0) | Err(rustix::io::Errno::INTR) => {}
                 // Readable, at its end, or broken: the read itself tells which.
-                _ => return self.0.read(buffer),
+                _ => match self.0.read(buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => return result,
+                },
             }
         }
     }
+}
+
+/// Writes so that a signal ends the wait for whoever reads: for files, pipes and
+/// sockets that are non-blocking.
+impl Write for Interruptible<File> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        super::write_all(&self.0, data)?;
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Interruptible<File> {
+    /// Ends the connection where it is a socket; others end when they are closed.
+    pub fn shut_down(&self) {
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
+    }
+}
+
+/// Ends the process's work, as a signal would, once nobody is left at the other
+/// end of a pipe or socket; looks at it from a thread of its own.
+///
+/// # Errors
+/// When there is no thread to be had.
+pub fn request_when_gone(output: File) -> io::Result<()> {
+    let flag = Arc::clone(FLAG.get_or_init(Arc::default));
+    std::thread::Builder::new().stack_size(64 * 1024).spawn(move || {
+        loop {
+            // No event is asked for: those that are always told are meant.
+            let mut watched = [PollFd::new(&output, PollFlags::empty())];
+            match poll(&mut watched, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+                Ok(_) => {
+                    let gone = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+                    if watched[0].revents().intersects(gone) {
+                        flag.store(true, Ordering::Relaxed);
+                        return;
+                    }
+                }
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// A pipe in which there is something to read once a signal has come that asks
+/// the program to end, or that tells of the end of a child.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub fn signal_pipe() -> io::Result<UnixStream> {
+    let (woken, waker) = UnixStream::pair()?;
+    woken.set_nonblocking(true)?;
+    for signal in SIGNALS.into_iter().chain([signal_hook::consts::SIGCHLD]) {
+        signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
+    }
+    Ok(woken)
 }
 
 /// Waits until a non-blocking pipe or socket takes more.

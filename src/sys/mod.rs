@@ -10,6 +10,7 @@ pub mod remove;
 pub mod socket;
 pub mod sqlite;
 pub mod threads;
+pub mod users;
 pub mod walk;
 pub mod writeback;
 

@@ -24,6 +24,66 @@ pub fn connect(path: &Path) -> io::Result<UnixStream> {
     with_short(path, |short| UnixStream::connect(short))
 }
 
+/// Listens at `path` for everybody, in the place of a socket at which nobody
+/// listens any more.
+///
+/// # Errors
+/// [`io::ErrorKind::AddrInUse`] where somebody listens, or where something else
+/// than a socket lies; those of the system.
+pub fn bind_for_all(path: &Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if !meta.file_type().is_socket() => return Err(io::ErrorKind::AddrInUse.into()),
+        Ok(_) if connect(path).is_ok() => return Err(io::ErrorKind::AddrInUse.into()),
+        _ => {}
+    }
+    // Clients find the old socket or one that they can use.
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".{}", std::process::id()));
+    let aside = PathBuf::from(aside);
+    match std::fs::remove_file(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = bind(&aside)?;
+    let placed = std::fs::set_permissions(&aside, std::fs::Permissions::from_mode(0o666))
+        .and_then(|()| std::fs::rename(&aside, path));
+    if placed.is_err() {
+        let _ = std::fs::remove_file(&aside);
+    }
+    placed.map(|()| listener)
+}
+
+/// The sockets that whoever started this process has opened for it: `count`
+/// descriptors from 3 on.
+///
+/// # Errors
+/// A descriptor that is not open, or no socket at which one can listen.
+pub fn passed(count: u32) -> io::Result<Vec<UnixListener>> {
+    use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+    const FIRST: RawFd = 3;
+    let mut listeners = Vec::new();
+    for number in 0..count {
+        let raw = RawFd::try_from(number).ok().and_then(|number| FIRST.checked_add(number));
+        let raw = raw.ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: fcntl changes nothing but a flag of the descriptor, and fails
+        // where it is not open.
+        #[allow(unsafe_code)]
+        if unsafe { libc::fcntl(raw, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is open, as was just seen, and was opened for
+        // us by whoever says so in the environment: nobody else here owns it.
+        #[allow(unsafe_code)]
+        let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+        if !rustix::net::sockopt::socket_acceptconn(&fd)? {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        listeners.push(UnixListener::from(fd));
+    }
+    Ok(listeners)
+}
+
 /// A long path is named by a handle on its directory instead.
 fn with_short<T>(path: &Path, work: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
     if path.as_os_str().len() <= MAX_PATH {

@@ -54,6 +54,8 @@ impl Outcome {
 pub enum Side {
     Nival,
     Reference,
+    /// Nix 2.8, which speaks older versions of the protocols.
+    OldReference,
 }
 
 /// A private world.
@@ -78,9 +80,17 @@ impl World {
             std::fs::create_dir(world.path(dir)).unwrap();
         }
         world.write("etc/nix.conf", CONF);
-        for program in
-            ["nival", "nix-store", "nix-hash", "nix", "nix-env", "nix-build", "nix-collect-garbage"]
-        {
+        for program in [
+            "nival",
+            "nix-store",
+            "nix-hash",
+            "nix",
+            "nix-env",
+            "nix-build",
+            "nix-collect-garbage",
+            "nix-copy-closure",
+            "nix-daemon",
+        ] {
             std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_nival"), world.path("bin").join(program)).unwrap();
         }
         world
@@ -115,12 +125,18 @@ impl World {
         path
     }
 
-    /// A program of one side, with this world's environment.
-    pub fn command(&self, side: Side, program: &str) -> Command {
-        let directory = match side {
+    /// Where the programs of one side lie.
+    pub fn programs(&self, side: Side) -> PathBuf {
+        match side {
             Side::Nival => self.path("bin"),
             Side::Reference => reference().expect("checked by the test").join("bin"),
-        };
+            Side::OldReference => old_reference().expect("checked by the test").join("bin"),
+        }
+    }
+
+    /// A program of one side, with this world's environment.
+    pub fn command(&self, side: Side, program: &str) -> Command {
+        let directory = self.programs(side);
         let mut command = Command::new(directory.join(program));
         command.env_clear().current_dir(self.root.path()).stdin(Stdio::null());
         command.env("PATH", "/usr/bin:/bin").env("HOME", self.path("home"));
@@ -193,6 +209,16 @@ pub fn outcome(output: std::process::Output) -> Outcome {
         stdout: output.stdout,
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Where the old reference is installed.
+pub fn old_reference() -> Option<PathBuf> {
+    let dir = std::env::var_os("NIVAL_OLD_REFERENCE").map(PathBuf::from);
+    if dir.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "NIVAL_OLD_REFERENCE is not set");
+        eprintln!("skipped: NIVAL_OLD_REFERENCE is not set, so there is no old reference to speak with");
+    }
+    dir
 }
 
 /// Where the reference is installed.

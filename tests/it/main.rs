@@ -10,6 +10,7 @@
 
 mod common;
 mod data;
+mod remotes;
 mod servers;
 
 mod test_architecture;
@@ -32,6 +33,7 @@ mod test_programs;
 mod test_protocol;
 mod test_query;
 mod test_realise;
+mod test_remote;
 mod test_repair;
 mod test_robustness;
 mod test_stores;

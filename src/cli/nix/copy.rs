@@ -23,6 +23,7 @@ pub struct Copy {
     between: Between,
     only_named: bool,
     no_check_sigs: bool,
+    fetch: bool,
     profile: Option<OsString>,
     out_link: Option<OsString>,
 }
@@ -37,8 +38,7 @@ impl Command for Copy {
         match flag {
             "--no-recursive" => self.only_named = true,
             "--no-check-sigs" => self.no_check_sigs = true,
-            // Only stores behind ssh fetch by themselves.
-            "-s" | "--substitute-on-destination" => {}
+            "-s" | "--substitute-on-destination" => self.fetch = true,
             "--profile" => self.profile = path(words)?,
             "-o" | "--out-link" => self.out_link = path(words)?,
             _ => return Ok(self.between.flag(flag, words)? || self.selection.flag(flag, words)?),
@@ -57,7 +57,12 @@ impl Command for Copy {
             Some(local) => context.trust_for(local)?,
             None => None,
         };
-        let options = CopyOptions { only_named: self.only_named, trust };
+        let options = CopyOptions {
+            only_named: self.only_named,
+            trust,
+            check_signatures: !self.no_check_sigs,
+            fetch: self.fetch,
+        };
         let plan = copy::plan(&*source, &*destination, &roots, &options)?;
         copy::copy(&*source, &*destination, plan, &options, &*context.ui)?;
         self.link(context, &*destination, &roots)

@@ -109,7 +109,7 @@ impl DumpPath {
             ([item], None) => {
                 let mut output = FileOutput::new(stdout_file());
                 let mut writer = NarWriter::new(HashedOutput::new(&mut output))?;
-                store.source().read(item, &mut writer)?;
+                store.source(std::slice::from_ref(item))?.read(item, &mut writer)?;
                 let (hash, size) = writer.into_output().finish();
                 output.flush()?;
                 Ok(check_nar(store.dir(), &item.info, hash, size)?)

@@ -108,7 +108,7 @@ impl Verify {
         check: &mut Check<'_>,
     ) -> anyhow::Result<()> {
         let found = select(check.context, store, &self.selection, arguments)?;
-        let source = store.source();
+        let source = store.source(if self.no_contents { &[] } else { &found.items })?;
         let next = AtomicUsize::new(0);
         let damages: Mutex<BTreeMap<usize, Damage>> = Mutex::default();
         let threads = if self.no_contents { 0 } else { store.parallel().min(found.items.len()) };

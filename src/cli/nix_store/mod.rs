@@ -6,6 +6,7 @@ mod key;
 pub mod maintain;
 mod query;
 mod realise;
+mod serve;
 mod transfer;
 mod validity;
 
@@ -13,7 +14,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
-use nival::model::StorePath;
+use nival::model::{StoreDir, StorePath};
 use nival::store::LocalStore;
 
 use super::args::{Args, Word};
@@ -67,7 +68,7 @@ const OPERATIONS: &[(&[&str], Option<Operation>)] = &[
     (&["--delete"], Some(gc::delete)),
     (&["--optimise", "--optimize"], Some(gc::optimise)),
     (&["--repair-path"], Some(maintain::repair_path)),
-    (&["--serve"], None),
+    (&["--serve"], Some(serve::serve)),
 ];
 
 /// Runs it.
@@ -199,15 +200,27 @@ pub fn store_path(
     store: &LocalStore,
     argument: impl AsRef<Path>,
 ) -> anyhow::Result<StorePath> {
+    store_path_in(context, store.dir(), argument)
+}
+
+/// As [`store_path`], of the store with a directory.
+///
+/// # Errors
+/// When it is none.
+pub fn store_path_in(
+    context: &Context,
+    dir: &StoreDir,
+    argument: impl AsRef<Path>,
+) -> anyhow::Result<StorePath> {
     /// Symlinks followed at most, as the system does.
     const MAX_LINKS: usize = 40;
     let mut path = context.absolute(argument.as_ref());
     for _ in 0..MAX_LINKS {
         let inside = path
             .to_str()
-            .filter(|text| text.strip_prefix(store.dir().as_str()).is_some_and(|rest| rest.starts_with('/')));
+            .filter(|text| text.strip_prefix(dir.as_str()).is_some_and(|rest| rest.starts_with('/')));
         if let Some(text) = inside {
-            return Ok(store.dir().parse_below(text)?.0);
+            return Ok(dir.parse_below(text)?.0);
         }
         // Only the argument itself may be a symlink, not what leads to it.
         let Ok(target) = std::fs::read_link(&path) else { break };

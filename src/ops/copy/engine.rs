@@ -47,9 +47,10 @@ pub(crate) fn run(
     parallel: usize,
     destination: &dyn Store,
     items: &[Item],
+    check_signatures: bool,
     watch: &Watch<'_>,
 ) -> std::result::Result<(), Box<Failed>> {
-    let mut receiver = destination.receiver()?;
+    let mut receiver = destination.receiver(items, check_signatures)?;
     let threads = parallel.max(receiver.parallel).min(items.len());
     let work = Work {
         items,

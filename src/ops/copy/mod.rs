@@ -28,6 +28,10 @@ pub struct CopyOptions {
     pub only_named: bool,
     /// Whose signatures the destination trusts; `None` if it needs none.
     pub trust: Option<Trust>,
+    /// A destination that checks signatures by itself is to do so.
+    pub check_signatures: bool,
+    /// The destination is to fetch by itself what it can, if it can.
+    pub fetch: bool,
 }
 
 /// What came of it.
@@ -101,8 +105,15 @@ pub fn copy(
     if !plan.items.is_empty() {
         warn_of_room(destination, total, progress);
         progress.begin("copying", Some(total), Unit::Bytes);
-        let reader = source.source();
-        let result = engine::run(&*reader, source.parallel(), destination, &plan.items, &watch);
+        let reader = source.source(&plan.items)?;
+        let result = engine::run(
+            &*reader,
+            source.parallel(),
+            destination,
+            &plan.items,
+            options.check_signatures,
+            &watch,
+        );
         progress.end();
         result.map_err(|failed| failed.error)?;
     }

@@ -17,22 +17,24 @@ pub(super) fn plan(
     roots: &[StorePath],
     options: &CopyOptions,
 ) -> Result<Plan> {
+    let valid = |paths: &[StorePath]| valid(destination, paths, options.fetch);
     let items = if options.only_named {
-        let valid = valid(destination, roots)?;
+        let valid = valid(roots)?;
         let missing: Vec<StorePath> = roots.iter().filter(|path| !valid.contains(*path)).cloned().collect();
         items(source, &missing)?
-    } else if destination.local().is_some() {
-        // What a local store has it has with all references.
-        closure(source, roots, &mut |paths| valid(destination, paths))?
+    } else if destination.local().is_some() || destination.takes_closures() && source.local().is_none() {
+        // What such a store has it has with all references.
+        closure(source, roots, &mut |paths| valid(paths))?
     } else if let Some(local) = source.local() {
         let paths = local_closure(local, roots)?;
-        let valid = valid(destination, &paths)?;
+        // One question is better than one for each generation of references.
+        let valid = valid(&paths)?;
         let missing: Vec<StorePath> = paths.into_iter().filter(|path| !valid.contains(path)).collect();
         items(source, &missing)?
     } else {
         let mut all = closure(source, roots, &mut |_| Ok(BTreeSet::new()))?;
         let paths: Vec<StorePath> = all.iter().map(|item| item.info.path.clone()).collect();
-        let valid = valid(destination, &paths)?;
+        let valid = valid(&paths)?;
         all.retain(|item| !valid.contains(&item.info.path));
         all
     };
@@ -75,10 +77,10 @@ pub(super) fn new_signatures(theirs: &Item, ours: &Item) -> Vec<String> {
     }
 }
 
-fn valid(store: &dyn Store, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
+fn valid(store: &dyn Store, paths: &[StorePath], fetch: bool) -> Result<BTreeSet<StorePath>> {
     let mut valid = BTreeSet::new();
     for chunk in paths.chunks(CHUNK) {
-        valid.append(&mut store.valid(chunk)?);
+        valid.append(&mut store.valid_or_fetched(chunk, fetch)?);
     }
     Ok(valid)
 }
@@ -111,6 +113,14 @@ pub(super) fn closure(
     roots: &[StorePath],
     skip: &mut dyn FnMut(&[StorePath]) -> Result<BTreeSet<StorePath>>,
 ) -> Result<Vec<Item>> {
+    if let Some(all) = store.closure(roots, false)? {
+        let mut left = Vec::new();
+        for chunk in all.chunks(CHUNK) {
+            let skipped = skip(chunk)?;
+            left.extend(chunk.iter().filter(|path| !skipped.contains(path)).cloned());
+        }
+        return items(store, &left);
+    }
     let mut seen: HashSet<StorePath> = roots.iter().cloned().collect();
     let mut frontier: Vec<StorePath> = seen.iter().cloned().collect();
     frontier.sort_unstable();

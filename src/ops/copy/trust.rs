@@ -36,7 +36,7 @@ impl Trust {
     ///
     /// # Errors
     /// [`StoreError::Untrusted`], which says what would help.
-    pub(super) fn check(&self, destination: &dyn Store, from: &str, items: &[Item]) -> Result<()> {
+    pub(crate) fn check(&self, destination: &dyn Store, from: &str, items: &[Item]) -> Result<()> {
         let dir = destination.dir();
         let Some(item) = items.iter().find(|item| !self.accepts(dir, &item.info)) else { return Ok(()) };
         let names = |names: Vec<&str>| match names.is_empty() {

@@ -95,6 +95,9 @@ pub struct BuildEnv<'s> {
     pub packages: Vec<Package>,
     root: BTreeMap<Vec<u8>, Node>,
     conflicts: Vec<Conflict>,
+    /// The real directory that nothing outside of is looked into, for packages
+    /// that come from somebody who may see less than this process.
+    confined: Option<PathBuf>,
 }
 
 /// Something to be merged into a directory of the tree.
@@ -107,7 +110,31 @@ struct Source {
 impl<'s> BuildEnv<'s> {
     /// An empty one.
     pub fn new(store: &'s LocalStore, out: String) -> Self {
-        Self { store, out, packages: Vec::new(), root: BTreeMap::new(), conflicts: Vec::new() }
+        Self {
+            store,
+            out,
+            packages: Vec::new(),
+            root: BTreeMap::new(),
+            conflicts: Vec::new(),
+            confined: None,
+        }
+    }
+
+    /// Looks into nothing outside of the store from now on.
+    ///
+    /// # Errors
+    /// When the store directory is not there.
+    pub fn confine(&mut self) -> Result<()> {
+        let dir = &self.store.layout().real_store_dir;
+        let real = std::fs::canonicalize(dir).map_err(PathError::at("following", dir))?;
+        self.confined = Some(real);
+        Ok(())
+    }
+
+    /// Whether a path may be looked at.
+    fn is_allowed(&self, logical: &Path) -> io::Result<bool> {
+        let Some(store) = &self.confined else { return Ok(true) };
+        Ok(self.store.resolve(logical)?.starts_with(store))
     }
 
     fn is_chroot(&self) -> bool {
@@ -176,6 +203,10 @@ impl<'s> BuildEnv<'s> {
         let list = path.join("nix-support/propagated-user-env-packages");
         // Most packages have none, which costs one call to find out.
         let found = std::fs::symlink_metadata(self.real(&list)).and_then(|_| self.store.resolve(&list));
+        let found = found.and_then(|real| match self.is_allowed(&list)? {
+            true => Ok(real),
+            false => Err(io::ErrorKind::NotFound.into()),
+        });
         match found.map(|list| crate::sys::read_regular(&list, MAX_LIST)) {
             Ok(text) => {
                 let text = text?;
@@ -211,6 +242,9 @@ impl<'s> BuildEnv<'s> {
             false => source.logical.clone(),
         };
         let error = |error| PathError::new("cannot read directory", &source.logical, error);
+        if !self.is_allowed(&source.logical).map_err(error)? {
+            return Err(UserEnvError::Build(format!("{:?} leads out of the store", source.logical)));
+        }
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&real).map_err(error)? {
             let entry = entry.map_err(error)?;
@@ -304,6 +338,10 @@ impl<'s> BuildEnv<'s> {
     }
 
     fn leads_to_dir(&self, logical: &Path) -> io::Result<bool> {
+        if !self.is_allowed(logical)? {
+            // What it is nobody looks at.
+            return Ok(false);
+        }
         if !self.is_chroot() {
             return Ok(std::fs::metadata(logical)?.is_dir());
         }

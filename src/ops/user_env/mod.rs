@@ -25,6 +25,7 @@ use crate::nar::Sink;
 use crate::ops::profile::{Profile, ProfileError};
 use crate::store::LocalStore;
 use crate::store::error::StoreError;
+use crate::store::local::add::Adder;
 use crate::sys::PathError;
 use build_env::{BuildEnv, Conflicts, Package};
 use element::Element;
@@ -176,35 +177,113 @@ pub fn build(store: &LocalStore, elements: &[Element]) -> Result<StorePath> {
         return Ok(out);
     }
     store.progress().notice(&format!("building '{}'...", dir.display(&drv_path)));
-    let mut env = BuildEnv::new(store, dir.print(&out));
-    for element in elements.iter().filter(|element| element.is_active()) {
+    let active = elements.iter().filter(|element| element.is_active());
+    let packages = active.flat_map(|element| {
         let priority = element.priority();
-        env.packages.extend(element.outputs.values().map(|path| Package { path: path.clone(), priority }));
-    }
-    let linked = env.link_all();
-    env.link("manifest.nix", dir.print(&manifest));
-    let conflicts = env.conflicts();
-    if !conflicts.is_empty() {
-        return Err(UserEnvError::Conflicts(Conflicts {
-            all: conflicts,
-            drv_path: dir.print(&drv_path),
-            out: dir.print(&out),
-        }));
-    }
-    match linked {
-        Err(error @ (UserEnvError::Build(_) | UserEnvError::Path(_))) => {
-            let message = error.to_string();
-            let failed = FailedBuild { message, drv_path: dir.print(&drv_path), out: dir.print(&out) };
-            return Err(UserEnvError::Failed(Box::new(failed)));
-        }
-        other => other?,
-    }
-    let packages: Vec<StorePath> = references.into_iter().collect();
-    // Links may lead to anything that the packages need.
-    let references = env.references(&packages, [manifest.clone(), drv_path.clone()], b"")?;
-    adder.add_built(&out, &drv_path, references, |sink: &mut dyn Sink| env.write(sink))?;
+        element.outputs.values().map(move |path| Package { path: path.clone(), priority })
+    });
+    let env = Environment {
+        packages: packages.collect(),
+        others: references.into_iter().collect(),
+        manifest,
+        drv_path,
+        out: out.clone(),
+    };
+    env.add(store, &mut adder, false)?;
     adder.finish()?;
     Ok(out)
+}
+
+/// An environment that is to be made.
+struct Environment {
+    packages: Vec<Package>,
+    /// Paths that the packages and everything that is not active have.
+    others: Vec<StorePath>,
+    manifest: StorePath,
+    drv_path: StorePath,
+    out: StorePath,
+}
+
+impl Environment {
+    /// Makes it and adds it; `confined` to what lies in the store.
+    fn add(self, store: &LocalStore, adder: &mut Adder<'_>, confined: bool) -> Result<()> {
+        let dir = store.dir();
+        let mut env = BuildEnv::new(store, dir.print(&self.out));
+        if confined {
+            env.confine()?;
+        }
+        env.packages = self.packages;
+        let linked = env.link_all();
+        env.link("manifest.nix", dir.print(&self.manifest));
+        let conflicts = env.conflicts();
+        let (drv_path, out) = (dir.print(&self.drv_path), dir.print(&self.out));
+        if !conflicts.is_empty() {
+            return Err(UserEnvError::Conflicts(Conflicts { all: conflicts, drv_path, out }));
+        }
+        match linked {
+            Err(error @ (UserEnvError::Build(_) | UserEnvError::Path(_))) => {
+                let message = error.to_string();
+                return Err(UserEnvError::Failed(Box::new(FailedBuild { message, drv_path, out })));
+            }
+            other => other?,
+        }
+        // Links may lead to anything that the packages need.
+        let own = [self.manifest, self.drv_path.clone()];
+        let references = env.references(&self.others, own, b"")?;
+        Ok(adder.add_built(&self.out, &self.drv_path, references, |sink: &mut dyn Sink| env.write(sink))?)
+    }
+}
+
+/// Makes the environment that a derivation of somebody's stands for; false if it
+/// stands for something else. Nothing outside of the store is looked at for it.
+///
+/// # Errors
+/// [`UserEnvError`].
+pub fn make(store: &LocalStore, drv_path: &StorePath) -> Result<bool> {
+    let drv = store.read_derivation(drv_path)?;
+    let outputs: Vec<_> = drv.outputs.iter().collect();
+    let [(name, DerivationOutput::InputAddressed(out))] = outputs[..] else { return Ok(false) };
+    if drv.builder != b"builtin:buildenv" || name != "out" {
+        return Ok(false);
+    }
+    let dir = store.dir();
+    let bad = |what: &str| UserEnvError::Build(format!("'{}': {what}", dir.display(drv_path)));
+    let text = |name: &str| {
+        let value = drv.env.get(name.as_bytes()).ok_or_else(|| bad(&format!("'{name}' is missing")))?;
+        std::str::from_utf8(value).map_err(|_| bad(&format!("'{name}' is no text")))
+    };
+    let manifest = dir.parse(text("manifest")?).map_err(StoreError::from)?;
+    let mut packages = Vec::new();
+    let mut others = Vec::new();
+    let mut words = text("derivations")?.split_ascii_whitespace();
+    while let Some(active) = words.next() {
+        let mut number = || words.next().and_then(|word| word.parse::<i64>().ok());
+        let (Some(priority), Some(count)) = (number(), number()) else {
+            return Err(bad("'derivations' has no number where one should be"));
+        };
+        for _ in 0..count {
+            let word = words.next().ok_or_else(|| bad("'derivations' ends too early"))?;
+            let path = dir.parse(word).map_err(StoreError::from)?;
+            others.push(path.clone());
+            if active == "true" {
+                packages.push(Package { path, priority });
+            }
+        }
+    }
+    others.push(manifest.clone());
+    store.add_temp_roots(&others.iter().chain([out]).collect::<Vec<_>>())?;
+    for path in &others {
+        if !store.db().is_valid(path)? {
+            return Err(store.invalid(path).into());
+        }
+    }
+    // The manifest refers to whatever is installed.
+    store.progress().notice(&format!("building '{}'...", dir.display(drv_path)));
+    let mut adder = store.adder();
+    let env = Environment { packages, others, manifest, drv_path: drv_path.clone(), out: out.clone() };
+    env.add(store, &mut adder, true)?;
+    adder.finish()?;
+    Ok(true)
 }
 
 /// The name of every environment.

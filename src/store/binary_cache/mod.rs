@@ -334,15 +334,15 @@ impl Store for BinaryCache {
         Ok(infos.into_iter().flatten().collect())
     }
 
-    fn source(&self) -> Box<dyn NarSource + '_> {
-        Box::new(download::Reader(self))
+    fn source(&self, _items: &[Item]) -> Result<Box<dyn NarSource + '_>> {
+        Ok(Box::new(download::Reader(self)))
     }
 
     fn parallel(&self) -> usize {
         self.transport.parallel()
     }
 
-    fn receiver(&self) -> Result<Receiver<'_>> {
+    fn receiver(&self, _items: &[Item], _check_signatures: bool) -> Result<Receiver<'_>> {
         Ok(Receiver {
             taker: Box::new(upload::Uploader(self)),
             registrar: Box::new(Gatherer { cache: self, infos: Vec::new(), bytes: 0 }),

@@ -72,7 +72,7 @@ impl NarTaker for Uploader<'_> {
     fn publish(&self, taken: Taken) -> Result<()> {
         match taken {
             Taken::Uploaded(info) => Ok(self.0.store_narinfos(&[*info])?),
-            Taken::Tree(_) => Ok(()),
+            Taken::Tree(_) | Taken::Sent => Ok(()),
         }
     }
 }

@@ -53,9 +53,7 @@ impl LocalStore {
         adder.finish()?;
         Ok(path)
     }
-}
 
-impl LocalStore {
     /// Adds a tree, as `fill` tells of it, addressed by its contents, with its
     /// references (not itself among them), and gives its path.
     ///
@@ -67,17 +65,10 @@ impl LocalStore {
         references: BTreeSet<StorePath>,
         fill: impl FnOnce(&mut dyn Sink) -> std::result::Result<(), NarError>,
     ) -> Result<StorePath> {
-        let hashes = Hashes::new(None, self.watcher());
-        let (ingested, incoming, ()) = self.take_in(hashes, |sink| Ok(fill(sink)?))?;
-        let ca = ContentAddress { method: ContentAddressMethod::NixArchive, hash: ingested.nar_hash };
-        let wanted = ContentReferences { others: references, itself: false };
-        let path = self.dir().content_path(name, &ca, &wanted)?;
-        let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
-        info.references = wanted.others;
-        info.ca = Some(ca);
-        let mut batch = self.batch();
-        batch.add(incoming, info)?;
-        batch.flush()?;
+        let mut adder = self.adder();
+        let kind = (ContentAddressMethod::NixArchive, HashAlgorithm::Sha256);
+        let path = adder.add_content(name, kind, references, fill)?;
+        adder.finish()?;
         Ok(path)
     }
 }
@@ -93,15 +84,44 @@ impl Adder<'_> {
         text: &[u8],
         references: BTreeSet<StorePath>,
     ) -> Result<StorePath> {
-        let store = self.store;
-        let ca = ContentAddress { method: ContentAddressMethod::Text, hash: Hash::sha256(text) };
+        let kind = (ContentAddressMethod::Text, HashAlgorithm::Sha256);
+        self.add_content(name, kind, references, |sink| sink.regular(false, &mut &text[..]))
+    }
+
+    /// Adds what `fill` tells of under `name`, addressed by its contents, with
+    /// its references (not itself among them), and gives its path.
+    ///
+    /// # Errors
+    /// [`StoreError`]; for `Flat` and `Text` also for anything but a file.
+    pub fn add_content(
+        &mut self,
+        name: &str,
+        (method, algorithm): (ContentAddressMethod, HashAlgorithm),
+        references: BTreeSet<StorePath>,
+        fill: impl FnOnce(&mut dyn Sink) -> std::result::Result<(), NarError>,
+    ) -> Result<StorePath> {
+        // A bad name costs no reading.
+        crate::model::store_path::check_name(name)
+            .map_err(|reason| StoreError::Name { path: name.to_owned(), reason })?;
+        let archive = method == ContentAddressMethod::NixArchive;
+        let hashes = Hashes::new(archive.then_some(algorithm), self.store.watcher());
+        let (ingested, incoming, flat) = self.store.take_in(hashes, |sink| {
+            if archive {
+                fill(sink)?;
+                return Ok(None);
+            }
+            let mut file = OneFile::new(sink, algorithm);
+            fill(&mut file)?;
+            Ok(Some(file.finish()))
+        })?;
+        let hash = flat.or(ingested.other).unwrap_or(ingested.nar_hash);
+        let ca = ContentAddress { method, hash };
         let wanted = ContentReferences { others: references, itself: false };
-        let path = store.dir().content_path(name, &ca, &wanted)?;
-        let (ingested, incoming, ()) = store
-            .take_in(Hashes::new(None, store.watcher()), |sink| Ok(sink.regular(false, &mut &text[..])?))?;
+        let path = self.store.dir().content_path(name, &ca, &wanted)?;
         let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
         info.references = wanted.others;
         info.ca = Some(ca);
+        self.store.warn_of_depth(&path, ingested.depth);
         self.batch.add(incoming, info)?;
         Ok(path)
     }
@@ -142,28 +162,7 @@ impl Adder<'_> {
         method: ContentAddressMethod,
         algorithm: HashAlgorithm,
     ) -> Result<StorePath> {
-        // A bad name costs no reading.
-        crate::model::store_path::check_name(name)
-            .map_err(|reason| StoreError::Name { path: name.to_owned(), reason })?;
-        let archive = method == ContentAddressMethod::NixArchive;
-        let hashes = Hashes::new(archive.then_some(algorithm), self.store.watcher());
-        let (ingested, incoming, flat) = self.store.take_in(hashes, |sink| {
-            if archive {
-                dump::walk(source, sink)?;
-                return Ok(None);
-            }
-            let mut file = OneFile::new(sink, algorithm);
-            dump::walk(source, &mut file)?;
-            Ok(Some(file.finish()))
-        })?;
-        let hash = flat.or(ingested.other).unwrap_or(ingested.nar_hash);
-        let ca = ContentAddress { method, hash };
-        let path = self.store.dir().content_path(name, &ca, &ContentReferences::default())?;
-        let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
-        info.ca = Some(ca);
-        self.store.warn_of_depth(&path, ingested.depth);
-        self.batch.add(incoming, info)?;
-        Ok(path)
+        self.add_content(name, (method, algorithm), BTreeSet::new(), |sink| dump::walk(source, sink))
     }
 
     /// Makes everything added valid.

@@ -43,12 +43,20 @@ impl LocalStore {
     /// # Errors
     /// [`StoreError`].
     pub fn import<R: Read>(&self, stream: R) -> Result<Vec<StorePath>> {
+        self.import_from(&mut Input::new(stream))
+    }
+
+    /// As [`LocalStore::import`], from a stream after which something else
+    /// comes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn import_from<R: Read>(&self, input: &mut Input<R>) -> Result<Vec<StorePath>> {
         self.require_writable()?;
-        let mut input = Input::new(stream);
         let mut batch = self.batch();
         let mut imported = Vec::new();
         loop {
-            match self.import_item(&mut input, &mut batch) {
+            match self.import_item(input, &mut batch) {
                 Ok(Some(path)) => {
                     imported.push(path);
                 }

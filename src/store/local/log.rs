@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use super::LocalStore;
+use super::{Layout, LocalStore};
 use crate::model::StorePath;
 use crate::store::error::Result;
 use crate::sys::PathError;
@@ -20,11 +20,11 @@ impl LocalStore {
     /// Those of the database and of opening the file.
     pub fn open_log(&self, path: &StorePath) -> Result<Option<Box<dyn Read>>> {
         if path.is_derivation() {
-            return self.open_derivation_log(path);
+            return self.layout().open_log(path);
         }
         let Some(info) = self.db().path_info(path)? else { return Ok(None) };
         match &info.deriver {
-            Some(deriver) => self.open_derivation_log(deriver),
+            Some(deriver) => self.layout().open_log(deriver),
             None => Ok(None),
         }
     }
@@ -52,10 +52,16 @@ impl LocalStore {
         aside.persist(&path).map_err(|failure| PathError::new("renaming file to", &path, failure.error))?;
         Ok(crate::sys::atomic::sync_dir(&dir)?)
     }
+}
 
-    fn open_derivation_log(&self, drv: &StorePath) -> Result<Option<Box<dyn Read>>> {
+impl Layout {
+    /// Opens the log of a derivation; `None` where there is none.
+    ///
+    /// # Errors
+    /// Those of opening the file.
+    pub fn open_log(&self, drv: &StorePath) -> Result<Option<Box<dyn Read>>> {
         let (dir, rest) = drv.base_name().split_at(2);
-        let plain = self.layout().log_dir.join("drvs").join(dir).join(rest);
+        let plain = self.log_dir.join("drvs").join(dir).join(rest);
         if let Some(file) = open(plain.clone())? {
             return Ok(Some(Box::new(file)));
         }

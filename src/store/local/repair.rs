@@ -37,7 +37,8 @@ impl LocalStore {
             };
             let Some(item) = item else { continue };
             let hashes = Hashes::new(None, Arc::new(crate::progress::Silent));
-            let taken = self.take_in(hashes, |sink| source.source().read(&item, sink));
+            let taken =
+                self.take_in(hashes, |sink| source.source(std::slice::from_ref(&item))?.read(&item, sink));
             let (ingested, incoming) = match taken {
                 Ok((ingested, incoming, ())) => (ingested, incoming),
                 Err(error) if error.is_interruption() => return Err(error),

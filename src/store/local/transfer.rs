@@ -60,15 +60,15 @@ impl Store for LocalStore {
         Ok(all)
     }
 
-    fn source(&self) -> Box<dyn NarSource + '_> {
-        Box::new(Trees { layout: self.layout().clone() })
+    fn source(&self, _items: &[Item]) -> Result<Box<dyn NarSource + '_>> {
+        Ok(Box::new(Trees { layout: self.layout().clone() }))
     }
 
     fn parallel(&self) -> usize {
         threads::cores()
     }
 
-    fn receiver(&self) -> Result<Receiver<'_>> {
+    fn receiver(&self, _items: &[Item], _check_signatures: bool) -> Result<Receiver<'_>> {
         let intake = self.intake(HELD)?;
         Ok(Receiver {
             taker: Box::new(Taker { intake, dir: self.dir().clone(), watcher: self.watcher() }),

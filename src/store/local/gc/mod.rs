@@ -63,8 +63,19 @@ pub struct GcReport {
     pub freed: u64,
     /// What should have been deleted, but is alive, and why.
     pub alive: Vec<WhyAlive>,
+    /// The base names of what is gone, if they are wanted.
+    pub names: Option<Vec<String>>,
     /// Entries that could not be deleted; each was told as a problem.
     pub failed: u64,
+}
+
+impl GcReport {
+    fn count(&mut self, name: &str) {
+        self.deleted += 1;
+        if let Some(names) = &mut self.names {
+            names.push(name.to_owned());
+        }
+    }
 }
 
 /// A collection that has begun: nobody else collects, and temporary roots are

@@ -272,7 +272,7 @@ impl<'c> Sweep<'c> {
         if let Ok(name) = CString::new(name) {
             self.trash.take(&name);
         }
-        self.report.deleted += 1;
+        self.report.count(self.liveness.graph().base_name(node));
     }
 
     /// Deletes an entry that had no row, unless it has one by now or is the
@@ -302,7 +302,7 @@ impl<'c> Sweep<'c> {
             }
         }
         self.store.progress().notice(&format!("deleting '{}/{text}'", self.store.dir().as_str()));
-        self.report.deleted += 1;
+        self.report.count(&text);
         self.store.progress().advance(1);
         match path_lock {
             // Removed as its holder would remove it.

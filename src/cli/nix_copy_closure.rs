@@ -1,0 +1,125 @@
+//! `nix-copy-closure`: closures to and from another machine, by ssh.
+
+use std::path::Path;
+
+use nival::model::StorePath;
+use nival::ops::copy::{self, CopyOptions};
+use nival::ops::query;
+use nival::progress::Progress as _;
+
+use super::args::{Args, Word};
+use super::context::Context;
+use super::error::usage;
+use super::nix_store::store_path_in;
+use super::ui::Out;
+
+/// What the words ask for.
+#[derive(Default)]
+struct Request {
+    from: bool,
+    include_outputs: bool,
+    fetch: bool,
+    gzip: bool,
+    host: Option<String>,
+    paths: Vec<std::ffi::OsString>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Usage errors, and those of the copy.
+pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
+    let mut request = Request::default();
+    while let Some(word) = args.next() {
+        let flag = match word {
+            Word::Argument(argument) => {
+                match request.host {
+                    None => request.host = Some(super::args::text(&argument)?),
+                    Some(_) => request.paths.push(argument),
+                }
+                continue;
+            }
+            Word::Flag(flag) => flag,
+        };
+        match flag.as_str() {
+            "--to" => request.from = false,
+            "--from" => request.from = true,
+            "--gzip" => request.gzip = true,
+            "--bzip2" | "--xz" => {
+                context.ui.warn(&format!("'{flag}' is not implemented, falling back to gzip"));
+                request.gzip = true;
+            }
+            "--include-outputs" => request.include_outputs = true,
+            "--use-substitutes" | "-s" => request.fetch = true,
+            // There is always progress to be seen on a terminal.
+            "--show-progress" => {}
+            "--dry-run" => {
+                anyhow::bail!(
+                    "'--dry-run' is not available in this version of Nival: the original copies with it"
+                )
+            }
+            _ if context.common_flag(&flag, &mut args)? => {}
+            _ => return usage(format!("unrecognised flag '{flag}'")),
+        }
+    }
+    context.end_of_args()?;
+    if context.version_wanted {
+        return context.print_version();
+    }
+    if context.help_wanted {
+        return help();
+    }
+    let Some(host) = &request.host else { return usage("no host name specified") };
+    copy(&context, &request, host)
+}
+
+fn help() -> anyhow::Result<()> {
+    let mut out = Out::new();
+    for line in [
+        "Usage: nix-copy-closure [--to | --from] [FLAGS] [USER@]HOST[:PORT] PATHS",
+        "",
+        "Copies paths and everything they refer to, to (the default) or from another machine.",
+        "  --gzip                 compresses what is sent",
+        "  --include-outputs      also the outputs of derivations",
+        "  --use-substitutes, -s  the other machine fetches what it can by itself",
+    ] {
+        out.line(line)?;
+    }
+    out.finish()
+}
+
+fn copy(context: &Context, request: &Request, host: &str) -> anyhow::Result<()> {
+    let compress = if request.gzip { "?compress=true" } else { "" };
+    let there = context.open_any(&format!("ssh://{host}{compress}"))?;
+    let here = context.open_any(context.settings.store_uri())?;
+    let named: Vec<StorePath> = request
+        .paths
+        .iter()
+        .map(|argument| store_path_in(context, here.dir(), Path::new(argument)))
+        .collect::<anyhow::Result<_>>()?;
+    let (source, destination) = if request.from { (&*there, &*here) } else { (&*here, &*there) };
+    let mut roots = named;
+    if request.include_outputs {
+        let mut more = Vec::new();
+        match source.local() {
+            Some(local) => {
+                let graph = query::closure(local, &roots, true)?;
+                for node in graph.nodes() {
+                    more.push(graph.path(node)?);
+                }
+            }
+            None => more.extend(source.closure(&roots, true)?.unwrap_or_default()),
+        }
+        roots = more;
+    }
+    if let Some(local) = source.local()
+        && !local.is_read_only()
+    {
+        local.add_temp_roots(&roots.iter().collect::<Vec<_>>())?;
+    }
+    // Who can log in is trusted, on either side.
+    let options = CopyOptions { fetch: request.fetch, ..CopyOptions::default() };
+    let plan = copy::plan(source, destination, &roots, &options)?;
+    copy::copy(source, destination, plan, &options, &*context.ui)?;
+    Ok(())
+}

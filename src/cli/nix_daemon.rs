@@ -1,0 +1,292 @@
+//! `nix-daemon`: the local store for other users and other machines.
+//!
+//! ```text
+//! the daemon        listens, looks who comes, and starts for each
+//!   └→ a process    of its own (this program with --stdio), which serves it and ends with it
+//! ```
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nival::ops::serve::worker;
+use nival::progress::Progress as _;
+use nival::settings::Settings;
+use nival::store::LocalStore;
+use nival::store::uri::{self, StoreKind, StoreUri};
+use nival::sys::interrupt::{self, Interruptible};
+use nival::sys::users::{self, User};
+use nival::sys::{PathError, errno_text, socket};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::args::{Args, Word};
+use super::context::Context;
+use super::error::usage;
+use super::served::Served;
+use super::ui::{Out, stdin, stdout_file};
+
+/// Clients that are served at the same time.
+const MAX_CLIENTS: usize = 1024;
+
+/// What is known of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trusted {
+    /// By the user that it is; over standard input: whoever can start this is.
+    Default,
+    /// It is.
+    Always,
+    /// It is not.
+    Never,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Usage errors, and those of listening and serving.
+pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
+    let (mut stdio, mut itself, mut trusted) = (false, false, Trusted::Default);
+    // What the processes for clients are to be told, too.
+    let mut passed_on: Vec<OsString> = args.rest();
+    while let Some(word) = args.next() {
+        let flag = match word {
+            Word::Argument(argument) => {
+                return usage(format!("unexpected argument '{}'", argument.to_string_lossy()));
+            }
+            Word::Flag(flag) => flag,
+        };
+        match flag.as_str() {
+            // What a daemon does anyway.
+            "--daemon" => {}
+            "--stdio" => stdio = true,
+            "--process-ops" => itself = true,
+            "--force-trusted" => trusted = Trusted::Always,
+            "--force-untrusted" => trusted = Trusted::Never,
+            "--default-trust" => trusted = Trusted::Default,
+            _ if context.common_flag(&flag, &mut args)? => {}
+            _ => return usage(format!("unrecognised flag '{flag}'")),
+        }
+    }
+    context.end_of_args()?;
+    if context.version_wanted {
+        return context.print_version();
+    }
+    if context.help_wanted {
+        return help();
+    }
+    if stdio {
+        return serve_stdio(context, itself, trusted != Trusted::Never);
+    }
+    passed_on.retain(|word| word != "--daemon");
+    Daemon { context, passed_on, trusted, children: Vec::new() }.run()
+}
+
+fn help() -> anyhow::Result<()> {
+    let mut out = Out::new();
+    for line in [
+        "Usage: nix-daemon [FLAGS]",
+        "",
+        "Serves the local store at the daemon's socket, at sockets that systemd passes, or:",
+        "  --stdio            one client, over standard input and output",
+        "  --process-ops      with --stdio: works on the store itself, also where a daemon would",
+        "  --force-trusted    trusts all clients",
+        "  --force-untrusted  trusts no client",
+        "  --default-trust    trusts those that 'trusted-users' names (the default)",
+    ] {
+        out.line(line)?;
+    }
+    out.finish()
+}
+
+/// Serves one client over standard input and output.
+fn serve_stdio(mut context: Context, itself: bool, trusted: bool) -> anyhow::Result<()> {
+    let uri = StoreUri::parse(context.settings.store_uri(), &context.current_dir)?;
+    let uri = uri::resolve(&uri, &context.surroundings())?;
+    if let (StoreKind::Daemon(path), false) = (&uri.kind, itself) {
+        let path = match path {
+            Some(path) => path.clone(),
+            None => uri::daemon_socket(&context.surroundings())?,
+        };
+        return forward(&path);
+    }
+    let (options, warnings) = match uri.kind {
+        StoreKind::Daemon(_) => {
+            let local = StoreUri { kind: StoreKind::Local(None), ..uri };
+            uri::local_options(&local, &context.surroundings())?
+        }
+        _ => uri::local_options(&uri, &context.surroundings())?,
+    };
+    warnings.iter().for_each(|warning| context.ui.warn(warning));
+    let output = stdout_file().try_clone()?;
+    // Whoever asks may go while something is being done for it.
+    interrupt::request_when_gone(output.try_clone()?)?;
+    let mut host = Served(&mut context);
+    worker::serve(stdin(), Interruptible(output), &mut host, trusted, |progress| {
+        LocalStore::open(options, progress)
+    })?;
+    Ok(())
+}
+
+/// Passes bytes between standard input and output and a daemon's socket.
+fn forward(path: &std::path::Path) -> anyhow::Result<()> {
+    let stream = socket::connect(path).map_err(|error| {
+        anyhow::anyhow!("cannot connect to socket at '{}': {}", path.display(), errno_text(&error))
+    })?;
+    let mut to_daemon = File::from(OwnedFd::from(stream.try_clone()?));
+    let from_daemon = Interruptible(File::from(OwnedFd::from(stream.try_clone()?)));
+    let there = std::thread::Builder::new().spawn(move || {
+        // Its end is the end of the answers, too.
+        let _ = std::io::copy(&mut stdin(), &mut to_daemon);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+    })?;
+    let mut answers = from_daemon;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let count = match answers.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) => {
+                interrupt::check()?;
+                return Err(error.into());
+            }
+        };
+        nival::sys::write_all(stdout_file(), &buffer[..count])?;
+    }
+    // Nobody is left to hear what it would still read.
+    drop(there);
+    Ok(())
+}
+
+struct Daemon {
+    context: Context,
+    passed_on: Vec<OsString>,
+    trusted: Trusted,
+    children: Vec<Child>,
+}
+
+impl Daemon {
+    fn run(mut self) -> anyhow::Result<()> {
+        let signals = interrupt::signal_pipe()?;
+        let listeners = self.listeners()?;
+        for listener in &listeners {
+            listener.set_nonblocking(true)?;
+        }
+        loop {
+            if interrupt::requested() {
+                // Clients that are being served are served to their end.
+                return Ok(());
+            }
+            let ready: Vec<bool> = {
+                let mut watched = vec![PollFd::new(&signals, PollFlags::IN)];
+                watched.extend(listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)));
+                match poll(&mut watched, None) {
+                    Ok(_) => watched.iter().map(|watched| !watched.revents().is_empty()).collect(),
+                    Err(rustix::io::Errno::INTR) => continue,
+                    Err(error) => return Err(std::io::Error::from(error).into()),
+                }
+            };
+            if ready.first() == Some(&true) {
+                let mut bytes = [0; 256];
+                while (&signals).read(&mut bytes).is_ok_and(|count| count > 0) {}
+                self.children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+            }
+            for (listener, _) in listeners.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
+                self.accept(listener);
+            }
+        }
+    }
+
+    /// Those that systemd passes, or the usual one.
+    fn listeners(&self) -> anyhow::Result<Vec<UnixListener>> {
+        if let Some(count) = self.context.environment.text("LISTEN_FDS") {
+            let ours = self.context.environment.text("LISTEN_PID");
+            let ours = ours.and_then(|pid| pid.parse().ok()) == Some(std::process::id());
+            let count = count.parse().ok().filter(|_| ours);
+            let count = count.ok_or_else(|| anyhow::anyhow!("unexpected systemd environment variables"))?;
+            return socket::passed(count).map_err(|error| {
+                anyhow::anyhow!("cannot use a socket of systemd's: {}", errno_text(&error))
+            });
+        }
+        let path: PathBuf = uri::daemon_socket(&self.context.surroundings())?;
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir).map_err(PathError::at("creating directory", dir))?;
+        }
+        let listener = socket::bind_for_all(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
+                "cannot bind to socket at '{}': another daemon listens there, or it is no socket",
+                path.display()
+            ),
+            _ => anyhow::anyhow!("cannot bind to socket at '{}': {}", path.display(), errno_text(&error)),
+        })?;
+        Ok(vec![listener])
+    }
+
+    fn accept(&mut self, listener: &UnixListener) {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+            Err(error) => {
+                self.context.ui.error(&format!("accepting connection: {}", errno_text(&error)));
+                // Most likely too many files are open: some will be closed.
+                std::thread::sleep(Duration::from_millis(100));
+                return;
+            }
+        };
+        if let Err(error) = self.start(stream) {
+            self.context.ui.error(&format!("while processing connection: {error:#}"));
+        }
+    }
+
+    fn start(&mut self, stream: UnixStream) -> anyhow::Result<()> {
+        let peer = rustix::net::sockopt::socket_peercred(&stream)?;
+        let id = peer.uid.as_raw();
+        let user = users::user(id).unwrap_or(User { name: id.to_string(), group: peer.gid.as_raw() });
+        let settings = &self.context.settings;
+        let trusted = match self.trusted {
+            Trusted::Always => true,
+            Trusted::Never => false,
+            Trusted::Default => matches(&user, settings.trusted_users()),
+        };
+        anyhow::ensure!(
+            trusted || is_allowed(&user, settings),
+            "user '{}' is not allowed to connect to the Nix daemon",
+            user.name
+        );
+        let pid = peer.pid.as_raw_nonzero();
+        let suffix = if trusted { " (trusted)" } else { "" };
+        self.context.ui.notice(&format!("accepted connection from pid {pid}, user {}{suffix}", user.name));
+        anyhow::ensure!(self.children.len() < MAX_CLIENTS, "{MAX_CLIENTS} clients are being served already");
+        let (input, output) = (stream.as_fd().try_clone_to_owned()?, OwnedFd::from(stream));
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg0("nix-daemon")
+            .args(&self.passed_on)
+            .args(["--stdio", "--process-ops"])
+            .arg(if trusted { "--force-trusted" } else { "--force-untrusted" })
+            .env_remove("LISTEN_FDS")
+            .env_remove("LISTEN_PID")
+            // What the terminal sends to the daemon is not for its clients.
+            .process_group(0)
+            .stdin(Stdio::from(input))
+            .stdout(Stdio::from(output));
+        self.children.push(command.spawn()?);
+        Ok(())
+    }
+}
+
+/// Whether names of users and, after an `@`, of groups name a user.
+fn matches(user: &User, names: &[String]) -> bool {
+    names.iter().any(|name| match name.strip_prefix('@') {
+        Some(group) => users::is_member(user, group),
+        None => name == "*" || *name == user.name,
+    })
+}
+
+fn is_allowed(user: &User, settings: &Settings) -> bool {
+    matches(user, settings.allowed_users())
+}

@@ -1,0 +1,34 @@
+//! `--serve`: the local store for whoever is at the other end of standard input
+//! and output.
+
+use std::os::fd::AsFd as _;
+
+use nival::ops::serve::shell;
+use nival::sys::interrupt::{self, Interruptible};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::Call;
+use crate::cli::served::Served;
+use crate::cli::ui::{stdin, stdout_file};
+
+/// Serves one client; with `--write` it may change the store.
+pub fn serve(mut call: Call) -> anyhow::Result<()> {
+    let writable = call.take_flag("--write");
+    call.no_flags()?;
+    call.no_arguments()?;
+    let store = call.context.open_store()?;
+    let output = stdout_file().try_clone()?;
+    // Whoever asks may go while something is being done for it.
+    interrupt::request_when_gone(output.try_clone()?)?;
+    let input = stdin();
+    let watched = input.0.as_fd().try_clone_to_owned()?;
+    let more = || {
+        let mut readable = [PollFd::new(&watched, PollFlags::IN)];
+        poll(&mut readable, Some(&Timespec::default())).is_ok_and(|count| count > 0)
+    };
+    let progress = call.context.progress();
+    let mut context = call.context;
+    let host = Served(&mut context);
+    shell::run(input, Interruptible(output), &store, &host, &*progress, writable, &more)?;
+    Ok(())
+}

@@ -1,0 +1,285 @@
+//! What clients of a daemon put into its store.
+
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
+use std::sync::Arc;
+
+use super::tunnel::Tunnel;
+use super::worker::Worker;
+use crate::model::{ContentAddressMethod, HashAlgorithm, StorePath, ValidPathInfo};
+use crate::nar::input::Input;
+use crate::nar::{Contents, Discard, NarError, reader};
+use crate::ops::copy::Trust;
+use crate::store::error::{Result, StoreError};
+use crate::store::local::LocalStore;
+use crate::store::remote::wire::{FrameReader, MAX_TEXT, Reader};
+use crate::store::remote::worker::message::Message;
+use crate::store::transfer::{Item, Receiver, Store as _};
+
+/// Bytes of a file that are held in memory while its length is not known.
+const HELD: usize = 1 << 20;
+/// Bytes that are asked for at a time, where a client waits to be asked.
+const PIECE: u64 = 32 * 1024;
+
+impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
+    /// Works on what is in frames. What is left of them is passed over, so that
+    /// the next request is understood.
+    fn framed<T>(
+        &mut self,
+        work: impl FnOnce(&LocalStore, &mut FrameReader<'_, R>) -> Result<T>,
+    ) -> Result<T> {
+        self.begin();
+        let mut frames = FrameReader::new(&mut self.reader.input);
+        let result = work(&self.store, &mut frames);
+        if let Err(error) = frames.drain() {
+            self.reading = true;
+            return result.and(Err(error.into()));
+        }
+        result
+    }
+
+    /// Contents, of which the path follows.
+    pub(super) fn add_to_store(&mut self) -> Result<()> {
+        if !self.version().has(25) {
+            return self.add_to_store_old();
+        }
+        let dir = self.dir();
+        let name = self.reader.word()?;
+        let method = self.reader.word()?;
+        let references = self.reader.paths(&dir)?;
+        // What is there is not written again: verifying repairs.
+        self.reader.boolean()?;
+        let info = self.framed(|store, frames| {
+            let kind = kind_of(&method)?;
+            let mut adder = store.adder();
+            let path = if kind.0 == ContentAddressMethod::NixArchive {
+                let mut input = Input::new(frames);
+                adder.add_content(&name, kind, references, |sink| reader::read(&mut input, sink))?
+            } else {
+                let mut file = Spooled::of(frames)?;
+                adder.add_content(&name, kind, references, |sink| sink.regular(false, &mut file))?
+            };
+            adder.finish()?;
+            store.path_info(&path)
+        })?;
+        self.answer(|writer| {
+            writer.path(&dir, &info.path)?;
+            writer.info(&dir, &info)
+        })
+    }
+
+    /// As clients before 1.25 say it: an archive as it is, also of a single file.
+    fn add_to_store_old(&mut self) -> Result<()> {
+        let name = self.reader.word()?;
+        let fixed = self.reader.boolean()?;
+        let recursive = self.reader.boolean()?;
+        let algorithm: HashAlgorithm = self.reader.word()?.parse()?;
+        let kind = match (fixed, recursive) {
+            (false, _) => (ContentAddressMethod::NixArchive, HashAlgorithm::Sha256),
+            (true, true) => (ContentAddressMethod::NixArchive, algorithm),
+            (true, false) => (ContentAddressMethod::Flat, algorithm),
+        };
+        self.begin();
+        // After a failure nobody knows where in the archive one is.
+        self.reading = true;
+        let mut adder = self.store.adder();
+        let input = &mut self.reader.input;
+        let path = adder.add_content(&name, kind, Default::default(), |sink| reader::read(input, sink))?;
+        adder.finish()?;
+        self.reading = false;
+        let dir = self.dir();
+        self.answer(|writer| writer.path(&dir, &path))
+    }
+
+    /// A text with references.
+    pub(super) fn add_text(&mut self) -> Result<()> {
+        let dir = self.dir();
+        let name = self.reader.word()?;
+        let text = self.reader.bytes(MAX_TEXT)?;
+        let references = self.reader.paths(&dir)?;
+        self.begin();
+        let path = self.store.add_text(&name, &text, references)?;
+        self.answer(|writer| writer.path(&dir, &path))
+    }
+
+    /// Whose signatures what comes needs, if any: only who is trusted can do
+    /// without.
+    fn trust(&self, without_signatures: bool) -> Result<Option<Trust>> {
+        match self.trusted && without_signatures {
+            true => Ok(None),
+            false => self.needed_trust(),
+        }
+    }
+
+    /// A path with its archive.
+    pub(super) fn add_nar(&mut self) -> Result<()> {
+        let dir = self.dir();
+        let path = self.path()?;
+        let info = self.reader.info(&dir, path)?;
+        self.reader.boolean()?;
+        let without_signatures = self.reader.boolean()?;
+        let version = self.version();
+        if version.has(23) {
+            let trust = self.trust(without_signatures);
+            self.framed(|store, frames| {
+                let mut receiver = store.receiver(&[], true)?;
+                add(store, &mut receiver, trust?.as_ref(), info, &mut Input::new(frames))?;
+                receiver.registrar.finish()
+            })?;
+            return self.answer(|_| Ok(()));
+        }
+        self.begin();
+        self.reading = true;
+        let trust = self.trust(without_signatures)?;
+        let mut receiver = self.store.receiver(&[], true)?;
+        if version.has(21) {
+            let asked = Asked { reader: &mut self.reader, tunnel: &self.tunnel, piece: Vec::new(), at: 0 };
+            add(&self.store, &mut receiver, trust.as_ref(), info, &mut Input::new(asked))?;
+        } else {
+            add(&self.store, &mut receiver, trust.as_ref(), info, &mut self.reader.input)?;
+        }
+        receiver.registrar.finish()?;
+        drop(receiver);
+        self.reading = false;
+        self.answer(|_| Ok(()))
+    }
+
+    /// Many paths with their archives; what comes before a bad one stays.
+    pub(super) fn add_multiple(&mut self) -> Result<()> {
+        let dir = self.dir();
+        self.reader.boolean()?;
+        let without_signatures = self.reader.boolean()?;
+        let trust = self.trust(without_signatures);
+        self.framed(|store, frames| {
+            let trust = trust?;
+            let mut stream = Reader::new(frames);
+            let mut receiver = store.receiver(&[], true)?;
+            let mut each = || {
+                for _ in 0..stream.number()? {
+                    let path = stream.path(&dir)?;
+                    let info = stream.info(&dir, path)?;
+                    add(store, &mut receiver, trust.as_ref(), info, &mut stream.input)?;
+                }
+                Ok(())
+            };
+            let added: Result<()> = each();
+            match &added {
+                Err(error) if error.is_interruption() => added,
+                _ => receiver.registrar.finish().and(added),
+            }
+        })?;
+        self.answer(|_| Ok(()))
+    }
+
+    /// The log of a build that was made elsewhere.
+    pub(super) fn add_log(&mut self) -> Result<()> {
+        let drv = StorePath::from_base_name(&self.reader.word()?)?;
+        if !self.trusted {
+            return Err(StoreError::Input("you are not privileged to add logs".to_owned()));
+        }
+        self.framed(|store, frames| {
+            if !drv.is_derivation() {
+                let shown = store.dir().print(&drv);
+                return Err(StoreError::Input(format!("'{shown}' is not a valid derivation path")));
+            }
+            store.add_log(&drv, frames)
+        })?;
+        self.done()
+    }
+}
+
+/// Takes a path in, unless it is there.
+pub(super) fn add<R: Read>(
+    store: &LocalStore,
+    receiver: &mut Receiver<'_>,
+    trust: Option<&Trust>,
+    mut info: ValidPathInfo,
+    input: &mut Input<R>,
+) -> Result<()> {
+    // With a root first, no collection comes in between.
+    store.add_temp_roots(&[&info.path])?;
+    if store.db().is_valid(&info.path)? {
+        return Ok(reader::read(input, &mut Discard)?);
+    }
+    info.ultimate = false;
+    let item = Item { info, file: None };
+    if let Some(trust) = trust {
+        trust.check(store, "the client", std::slice::from_ref(&item))?;
+    }
+    let taken = receiver.taker.take(&item, &mut |sink| reader::read(input, sink))?;
+    receiver.registrar.register(taken)
+}
+
+/// `fixed:r:sha256`, `fixed:md5`, `text:sha256` …
+fn kind_of(text: &str) -> Result<(ContentAddressMethod, HashAlgorithm)> {
+    let bad = || StoreError::Input(format!("'{text}' is not a way to address contents"));
+    let (method, algorithm) = if let Some(rest) = text.strip_prefix("text:") {
+        (ContentAddressMethod::Text, rest)
+    } else {
+        let rest = text.strip_prefix("fixed:").ok_or_else(bad)?;
+        match rest.strip_prefix("r:") {
+            Some(rest) => (ContentAddressMethod::NixArchive, rest),
+            None => (ContentAddressMethod::Flat, rest),
+        }
+    };
+    let algorithm: HashAlgorithm = algorithm.parse().map_err(|_| bad())?;
+    if method == ContentAddressMethod::Text && algorithm != HashAlgorithm::Sha256 {
+        return Err(bad());
+    }
+    Ok((method, algorithm))
+}
+
+/// A file of which the length was not told: it is written aside to find out.
+struct Spooled {
+    file: tempfile::SpooledTempFile,
+    left: u64,
+}
+
+impl Spooled {
+    fn of(source: &mut impl Read) -> Result<Self> {
+        let failed = |error| StoreError::Nar(NarError::Read(error));
+        let mut file = tempfile::SpooledTempFile::new(HELD);
+        let left = io::copy(source, &mut file).map_err(failed)?;
+        file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        Ok(Self { file, left })
+    }
+}
+
+impl Contents for Spooled {
+    fn remaining(&self) -> u64 {
+        self.left
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::result::Result<usize, NarError> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.file.read(&mut buffer[..most]).map_err(NarError::Read)?;
+        if count == 0 && most > 0 {
+            return Err(NarError::Eof);
+        }
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
+
+/// An archive that a client sends piece by piece, as it is asked for them.
+struct Asked<'r, R, W: Write> {
+    reader: &'r mut Reader<R>,
+    tunnel: &'r Arc<Tunnel<W>>,
+    piece: Vec<u8>,
+    at: usize,
+}
+
+impl<R: Read, W: Write> Read for Asked<'_, R, W> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.piece.len() {
+            let version = self.tunnel.version();
+            let ask = self.tunnel.say(|writer| Message::Read(PIECE).write(writer, version));
+            let piece = ask.and_then(|()| self.reader.bytes(PIECE as usize));
+            self.piece = piece.map_err(io::Error::other)?;
+            self.at = 0;
+        }
+        let count = buffer.len().min(self.piece.len() - self.at);
+        buffer[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}

@@ -1,0 +1,676 @@
+//! The daemon's side of its protocol, over a local store.
+//!
+//! Whoever is not trusted may ask anything, add what is signed or follows from
+//! its contents, and have garbage collected; but not register, repair, or change
+//! settings that concern others.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::tunnel::Tunnel;
+use super::{ClientOptions, Host};
+use crate::model::{StoreDir, StorePath};
+use crate::nar::NarError;
+use crate::ops::copy::Trust;
+use crate::ops::realise::{Means, Outcome, Request};
+use crate::ops::substitute::Substituters;
+use crate::progress::Progress;
+use crate::store::error::{Result, StoreError};
+use crate::store::local::LocalStore;
+use crate::store::local::gc::{GcOptions, GcReport};
+use crate::store::local::roots::RootSearch;
+use crate::store::remote::RemoteError;
+use crate::store::remote::wire::{MAX_WORD, Reader, Writer};
+use crate::store::remote::worker::build_result::{BuildResult, status};
+use crate::store::remote::worker::{CLIENT_HELLO, SERVER_HELLO, Version, build_mode, gc_action, op, trust};
+use crate::store::transfer::Store as _;
+
+/// Serves one client until it goes.
+///
+/// # Errors
+/// What ends the connection early; failures of operations are the client's to
+/// hear of.
+pub fn serve<R: Read, W: Write + Send + 'static>(
+    input: R,
+    output: W,
+    host: &mut dyn Host,
+    trusted: bool,
+    open: impl FnOnce(Arc<dyn Progress>) -> Result<LocalStore>,
+) -> Result<()> {
+    let mut reader = Reader::new(input);
+    let tunnel = Arc::new(Tunnel::new(Writer::new(output)));
+    hello(&mut reader, &tunnel, host, trusted)?;
+    let store = match open(Arc::clone(&tunnel) as Arc<dyn Progress>) {
+        Ok(store) => store,
+        Err(error) => {
+            tunnel.fail(&error.to_string())?;
+            return Err(error);
+        }
+    };
+    tunnel.answer(|_| Ok(()))?;
+    let mut worker = Worker { reader, tunnel, store, host, trusted, reading: false };
+    worker.run()
+}
+
+fn hello<R: Read, W: Write>(
+    reader: &mut Reader<R>,
+    tunnel: &Tunnel<W>,
+    host: &dyn Host,
+    trusted: bool,
+) -> Result<()> {
+    let broken = |what: &str| {
+        StoreError::Remote(RemoteError::Protocol { peer: "the client".to_owned(), what: what.to_owned() })
+    };
+    if reader.number()? != CLIENT_HELLO {
+        return Err(broken("protocol mismatch"));
+    }
+    tunnel.say(|writer| {
+        writer.number(SERVER_HELLO)?;
+        writer.number(Version::NEWEST.0)
+    })?;
+    let theirs = Version(reader.number()?);
+    if theirs < Version::OLDEST {
+        return Err(broken("the Nix client version is too old"));
+    }
+    let version = theirs.min(Version::NEWEST);
+    tunnel.set_version(version);
+    if version.has(38) {
+        reader.words()?;
+        tunnel.say(|writer| writer.number(0))?;
+    }
+    // A processor to run on and room to reserve, which nobody uses any more.
+    if reader.boolean()? {
+        reader.number()?;
+    }
+    reader.number()?;
+    tunnel.say(|writer| {
+        if version.has(33) {
+            writer.text(&host.version())?;
+        }
+        if version.has(35) {
+            writer.number(if trusted { trust::TRUSTED } else { trust::NOT_TRUSTED })?;
+        }
+        Ok(())
+    })
+}
+
+/// A server and its client.
+pub(super) struct Worker<'h, R, W: Write> {
+    pub reader: Reader<R>,
+    pub tunnel: Arc<Tunnel<W>>,
+    pub store: LocalStore,
+    pub host: &'h mut dyn Host,
+    pub trusted: bool,
+    /// Arguments are being read: after a failure nobody knows where the next
+    /// request begins.
+    pub reading: bool,
+}
+
+impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
+    fn run(&mut self) -> Result<()> {
+        loop {
+            if self.reader.input.at_end()? {
+                return Ok(());
+            }
+            let operation = self.reader.number()?;
+            self.reading = true;
+            let result = self.operation(operation);
+            match result {
+                Ok(()) => {}
+                Err(error) if error.is_interruption() => {
+                    // The client that went, or whoever ends the server.
+                    let _ = self.tunnel.fail(&error.to_string());
+                    return Err(error);
+                }
+                Err(error) => {
+                    self.tunnel.fail(&error.to_string())?;
+                    if self.reading {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// All arguments are read; the client waits, and hears what goes on.
+    pub(super) fn begin(&mut self) {
+        self.reading = false;
+        self.tunnel.begin();
+    }
+
+    pub(super) fn version(&self) -> Version {
+        self.tunnel.version()
+    }
+
+    pub(super) fn dir(&self) -> StoreDir {
+        self.store.dir().clone()
+    }
+
+    pub(super) fn answer(&self, answer: impl FnOnce(&mut Writer<W>) -> Result<()>) -> Result<()> {
+        self.tunnel.answer(answer)
+    }
+
+    pub(super) fn path(&mut self) -> Result<StorePath> {
+        self.reader.path(self.store.dir())
+    }
+
+    fn operation(&mut self, operation: u64) -> Result<()> {
+        match operation {
+            op::SET_OPTIONS => self.set_options(),
+            op::ADD_TO_STORE => self.add_to_store(),
+            op::ADD_TEXT_TO_STORE => self.add_text(),
+            op::ADD_TO_STORE_NAR => self.add_nar(),
+            op::ADD_MULTIPLE_TO_STORE => self.add_multiple(),
+            op::ADD_BUILD_LOG => self.add_log(),
+            op::ADD_SIGNATURES => self.add_signatures(),
+            op::ADD_TEMP_ROOT => {
+                let path = self.path()?;
+                self.begin();
+                self.store.add_temp_roots(&[&path])?;
+                self.done()
+            }
+            op::ADD_INDIRECT_ROOT => self.add_indirect_root(),
+            op::ADD_PERM_ROOT => self.add_permanent_root(),
+            op::SYNC_WITH_GC => {
+                self.begin();
+                self.done()
+            }
+            op::FIND_ROOTS => self.find_roots(),
+            op::COLLECT_GARBAGE => self.collect(),
+            op::OPTIMISE_STORE => {
+                self.begin();
+                self.store.optimise()?;
+                self.done()
+            }
+            op::VERIFY_STORE => self.verify(),
+            op::NAR_FROM_PATH => self.nar_from_path(),
+            op::ENSURE_PATH => {
+                let path = self.path()?;
+                self.begin();
+                self.realise_all(&[Request { path, outputs: None }])?;
+                self.done()
+            }
+            op::BUILD_PATHS => {
+                let requests = self.requests()?;
+                self.build_mode()?;
+                self.begin();
+                self.realise_all(&requests)?;
+                self.done()
+            }
+            op::BUILD_PATHS_WITH_RESULTS => self.build_with_results(),
+            op::BUILD_DERIVATION => self.build_derivation(),
+            op::REGISTER_DRV_OUTPUT => {
+                if self.version().has(31) {
+                    self.reader.word()?;
+                } else {
+                    self.reader.word()?;
+                    self.path()?;
+                }
+                self.begin();
+                Err(StoreError::Input("realisations are not available in this version of Nival".to_owned()))
+            }
+            op::QUERY_REALISATION => {
+                self.reader.word()?;
+                self.begin();
+                self.answer(|writer| writer.number(0))
+            }
+            _ => self.query(operation),
+        }
+    }
+
+    pub(super) fn done(&self) -> Result<()> {
+        self.answer(|writer| writer.number(1))
+    }
+
+    fn set_options(&mut self) -> Result<()> {
+        let reader = &mut self.reader;
+        let mut options = ClientOptions {
+            keep_failed: reader.boolean()?,
+            keep_going: reader.boolean()?,
+            fallback: reader.boolean()?,
+            verbosity: reader.number()?,
+            max_jobs: reader.number()?,
+            max_silent_time: reader.number()?,
+            ..ClientOptions::default()
+        };
+        reader.number()?;
+        options.build_output = reader.number()? == 0;
+        reader.number()?;
+        reader.number()?;
+        options.cores = reader.number()?;
+        options.substitute = reader.boolean()?;
+        let overrides = &mut options.overrides;
+        reader.each(|reader| {
+            overrides.push((reader.word()?, reader.text(1 << 20)?));
+            Ok(())
+        })?;
+        self.tunnel.set_verbosity(options.verbosity);
+        self.begin();
+        for warning in self.host.set_options(&options, self.trusted) {
+            self.tunnel.warn(&warning);
+        }
+        self.answer(|_| Ok(()))
+    }
+
+    fn query(&mut self, operation: u64) -> Result<()> {
+        let dir = self.dir();
+        match operation {
+            op::IS_VALID_PATH => {
+                let path = self.path()?;
+                self.begin();
+                let valid = self.store.db().is_valid(&path)?;
+                self.answer(|writer| writer.boolean(valid))
+            }
+            op::QUERY_PATH_INFO => {
+                let path = self.path()?;
+                self.begin();
+                let info = self.store.db().path_info(&path)?;
+                self.answer(|writer| {
+                    writer.boolean(info.is_some())?;
+                    info.map_or(Ok(()), |info| writer.info(&dir, &info))
+                })
+            }
+            op::QUERY_VALID_PATHS => {
+                let paths: Vec<StorePath> = self.reader.paths(&dir)?.into_iter().collect();
+                let fetch = self.version().has(27) && self.reader.boolean()?;
+                self.begin();
+                if fetch {
+                    self.fetch(&paths)?;
+                }
+                let valid = self.store.valid(&paths)?;
+                self.answer(|writer| writer.paths(&dir, valid.iter()))
+            }
+            op::QUERY_ALL_VALID_PATHS => {
+                self.begin();
+                let all = self.store.all()?;
+                self.answer(|writer| writer.paths(&dir, all.iter()))
+            }
+            op::QUERY_PATH_FROM_HASH_PART => {
+                let part = self.reader.word()?;
+                self.begin();
+                if part.len() != crate::model::store_path::HASH_LEN {
+                    return Err(StoreError::Input("invalid hash part".to_owned()));
+                }
+                let path = self.store.db().path_from_hash_part(&part)?;
+                self.answer(|writer| writer.optional_path(&dir, path.as_ref()))
+            }
+            op::QUERY_DERIVATION_OUTPUT_MAP => {
+                let path = self.path()?;
+                self.begin();
+                self.store.path_info(&path)?;
+                let outputs = self.store.db().derivation_outputs(&path)?;
+                self.answer(|writer| {
+                    writer.number(outputs.len() as u64)?;
+                    outputs.iter().try_for_each(|(name, path)| {
+                        writer.text(name)?;
+                        writer.path(&dir, path)
+                    })
+                })
+            }
+            op::QUERY_DERIVATION_OUTPUT_NAMES => {
+                let path = self.path()?;
+                self.begin();
+                let outputs = self.store.db().derivation_outputs(&path)?;
+                self.answer(|writer| writer.texts(outputs.iter().map(|(name, _)| name)))
+            }
+            op::QUERY_PATH_HASH => {
+                let path = self.path()?;
+                self.begin();
+                let hash = self.store.path_info(&path)?.nar_hash;
+                self.answer(|writer| writer.text(&hash.to_base16()))
+            }
+            op::QUERY_DERIVER => {
+                let path = self.path()?;
+                self.begin();
+                let deriver = self.store.path_info(&path)?.deriver;
+                self.answer(|writer| writer.optional_path(&dir, deriver.as_ref()))
+            }
+            op::QUERY_REFERRERS
+            | op::QUERY_REFERENCES
+            | op::QUERY_VALID_DERIVERS
+            | op::QUERY_DERIVATION_OUTPUTS => {
+                let path = self.path()?;
+                self.begin();
+                let paths = match operation {
+                    op::QUERY_REFERRERS => self.store.db().referrers(&path)?,
+                    op::QUERY_REFERENCES => self.store.path_info(&path)?.references,
+                    op::QUERY_VALID_DERIVERS => self.store.db().valid_derivers(&path)?,
+                    _ => {
+                        let outputs = self.store.db().derivation_outputs(&path)?;
+                        outputs.into_iter().map(|(_, path)| path).collect::<BTreeSet<_>>()
+                    }
+                };
+                self.answer(|writer| writer.paths(&dir, paths.iter()))
+            }
+            _ => self.query_substitutes(operation),
+        }
+    }
+
+    fn query_substitutes(&mut self, operation: u64) -> Result<()> {
+        let dir = self.dir();
+        match operation {
+            op::QUERY_MISSING => {
+                let requests = self.requests()?;
+                self.begin();
+                let missing = self.with_means(|means| means.missing(&requests))?;
+                let (download, unpacked) = missing.fetch.sizes();
+                self.answer(|writer| {
+                    writer.paths(&dir, missing.build.iter())?;
+                    writer.paths(&dir, missing.fetch.paths())?;
+                    writer.paths(&dir, missing.unknown.iter())?;
+                    writer.number(download)?;
+                    writer.number(unpacked)
+                })
+            }
+            op::HAS_SUBSTITUTES | op::QUERY_SUBSTITUTABLE_PATH_INFO => {
+                let path = self.path()?;
+                self.begin();
+                let items = self.host.substituters().known(&dir, &[path]);
+                self.answer(|writer| {
+                    writer.boolean(!items.is_empty())?;
+                    match items.first().filter(|_| operation == op::QUERY_SUBSTITUTABLE_PATH_INFO) {
+                        Some(item) => substitutable(writer, &dir, item),
+                        None => Ok(()),
+                    }
+                })
+            }
+            op::QUERY_SUBSTITUTABLE_PATHS => {
+                let paths: Vec<StorePath> = self.reader.paths(&dir)?.into_iter().collect();
+                self.begin();
+                let items = self.host.substituters().known(&dir, &paths);
+                self.answer(|writer| writer.paths(&dir, items.iter().map(|item| &item.info.path)))
+            }
+            op::QUERY_SUBSTITUTABLE_PATH_INFOS => {
+                let mut paths = Vec::new();
+                if self.version().has(22) {
+                    let dir = &dir;
+                    self.reader.each(|reader| {
+                        paths.push(reader.path(dir)?);
+                        reader.word().map(drop)
+                    })?;
+                } else {
+                    paths.extend(self.reader.paths(&dir)?);
+                }
+                self.begin();
+                let items = self.host.substituters().known(&dir, &paths);
+                self.answer(|writer| {
+                    writer.number(items.len() as u64)?;
+                    items.iter().try_for_each(|item| {
+                        writer.path(&dir, &item.info.path)?;
+                        substitutable(writer, &dir, item)
+                    })
+                })
+            }
+            _ => Err(StoreError::Input(format!("invalid operation {operation}"))),
+        }
+    }
+
+    fn requests(&mut self) -> Result<Vec<Request>> {
+        let (dir, old) = (self.dir(), !self.version().has(30));
+        let mut requests = Vec::new();
+        self.reader.each(|reader| {
+            requests.push(Request::parse(&dir, &reader.word()?, old)?);
+            Ok(())
+        })?;
+        Ok(requests)
+    }
+
+    /// Nothing but the usual mode can be had.
+    fn build_mode(&mut self) -> Result<()> {
+        let refused = |text: &str| Err(StoreError::Input(text.to_owned()));
+        match self.reader.number()? {
+            build_mode::NORMAL => Ok(()),
+            build_mode::REPAIR if !self.trusted => {
+                refused("repairing is not allowed because you are not in 'trusted-users'")
+            }
+            build_mode::REPAIR | build_mode::CHECK => {
+                self.begin();
+                refused("building again is not available in this version of Nival")
+            }
+            _ => refused("Invalid build mode"),
+        }
+    }
+
+    /// What a store needs to fetch from elsewhere.
+    fn with_means<T>(&self, work: impl FnOnce(&Means<'_>) -> Result<T>) -> Result<T> {
+        let substituters: Substituters = self.host.substituters();
+        let trust = self.needed_trust()?;
+        work(&Means {
+            store: &self.store,
+            substituters: &substituters,
+            trust: trust.as_ref(),
+            progress: &*self.tunnel,
+        })
+    }
+
+    /// Whose signatures paths from elsewhere need, if any.
+    pub(super) fn needed_trust(&self) -> Result<Option<Trust>> {
+        if self.store.options().require_sigs { self.host.trust().map(Some) } else { Ok(None) }
+    }
+
+    fn fetch(&self, paths: &[StorePath]) -> Result<()> {
+        let requests: Vec<Request> =
+            paths.iter().map(|path| Request { path: path.clone(), outputs: None }).collect();
+        // What cannot be had is not there afterwards, which is the answer.
+        self.with_means(|means| means.realise(&requests)).map(drop)
+    }
+
+    fn realise_all(&self, requests: &[Request]) -> Result<()> {
+        let outcomes = self.with_means(|means| means.realise(requests))?;
+        outcomes.into_iter().try_for_each(|outcome| match outcome {
+            Outcome::Failed(error) => Err(error),
+            _ => Ok(()),
+        })
+    }
+
+    fn build_with_results(&mut self) -> Result<()> {
+        let requests = self.requests()?;
+        self.build_mode()?;
+        self.begin();
+        let outcomes = self.with_means(|means| means.realise(&requests))?;
+        let (dir, version) = (self.dir(), self.version());
+        self.answer(|writer| {
+            writer.number(requests.len() as u64)?;
+            for (request, outcome) in requests.iter().zip(outcomes) {
+                writer.text(&request.print(&dir))?;
+                result_of(outcome).write(writer, version)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Its arguments are read, so that what follows is understood.
+    fn build_derivation(&mut self) -> Result<()> {
+        self.path()?;
+        self.reader.each(|reader| (0..4).try_for_each(|_| reader.word().map(drop)))?;
+        self.reader.paths(&self.store.dir().clone())?;
+        self.reader.word()?;
+        self.reader.word()?;
+        self.reader.each(|reader| reader.bytes(1 << 24).map(drop))?;
+        self.reader.each(|reader| {
+            reader.bytes(MAX_WORD)?;
+            reader.bytes(1 << 24).map(drop)
+        })?;
+        self.reader.number()?;
+        self.begin();
+        Err(StoreError::Input("building is not available in this version of Nival".to_owned()))
+    }
+
+    fn add_signatures(&mut self) -> Result<()> {
+        let path = self.path()?;
+        let signatures = self.reader.words()?;
+        self.begin();
+        let mut info = self.store.path_info(&path)?;
+        if let Some(bad) = signatures.iter().find(|text| !crate::model::signature::is_well_formed(text)) {
+            return Err(StoreError::Input(format!("signature '{bad}' is corrupt")));
+        }
+        info.signatures.extend(signatures);
+        self.store.write(|writer| writer.add_signatures(&info).map(drop))?;
+        self.done()
+    }
+
+    fn add_indirect_root(&mut self) -> Result<()> {
+        let link = PathBuf::from(self.reader.word()?);
+        self.begin();
+        if !link.is_absolute() {
+            return Err(StoreError::Roots(format!("not an absolute path: \"{}\"", link.display())));
+        }
+        self.store.register_indirect_root(&link)?;
+        self.done()
+    }
+
+    fn add_permanent_root(&mut self) -> Result<()> {
+        let path = self.path()?;
+        let link = PathBuf::from(self.reader.word()?);
+        if !self.trusted {
+            return Err(StoreError::Roots(
+                "you are not privileged to create perm roots\n\nhint: you can just do this client-side without \
+                 special privileges, and probably want to do that instead."
+                    .to_owned(),
+            ));
+        }
+        self.begin();
+        if !link.is_absolute() {
+            return Err(StoreError::Roots(format!("not an absolute path: \"{}\"", link.display())));
+        }
+        let roots = self.store.layout().state_dir.join("gcroots");
+        match link.starts_with(&roots) && !link.components().any(|part| part.as_os_str() == "..") {
+            true => self.permanent_root(&link, &path)?,
+            false => self.store.add_indirect_root(&link, &path)?,
+        }
+        self.answer(|writer| writer.text(&link.to_string_lossy()))
+    }
+
+    /// A link that is a root by where it lies.
+    fn permanent_root(&self, link: &Path, path: &StorePath) -> Result<()> {
+        self.store.add_temp_roots(&[path])?;
+        if std::fs::symlink_metadata(link).is_ok_and(|meta| !meta.is_symlink()) {
+            return Err(StoreError::Roots(format!(
+                "cannot create symlink \"{}\"; already exists",
+                link.display()
+            )));
+        }
+        let target = self.store.dir().print(path);
+        Ok(crate::sys::atomic::replace_symlink(link, Path::new(&target))?)
+    }
+
+    fn find_roots(&mut self) -> Result<()> {
+        self.begin();
+        let roots =
+            self.store.find_roots(RootSearch { clean: true, strict: false, censor: !self.trusted })?;
+        let dir = self.dir();
+        self.answer(|writer| {
+            writer.number(roots.values().map(BTreeSet::len).sum::<usize>() as u64)?;
+            for (path, holders) in &roots {
+                for holder in holders {
+                    writer.text(&holder.to_string())?;
+                    writer.path(&dir, path)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn collect(&mut self) -> Result<()> {
+        let dir = self.dir();
+        let action = self.reader.number()?;
+        let paths: Vec<StorePath> = self.reader.paths(&dir)?.into_iter().collect();
+        let ignore_liveness = self.reader.boolean()?;
+        let max_freed = self.reader.number()?;
+        for _ in 0..3 {
+            self.reader.number()?;
+        }
+        if action > gc_action::DELETE_SPECIFIC {
+            return Err(StoreError::Input("Invalid GC action".to_owned()));
+        }
+        self.begin();
+        if ignore_liveness {
+            return Err(StoreError::Input("you are not allowed to ignore liveness".to_owned()));
+        }
+        let options = GcOptions { max_freed, ..GcOptions::new(self.host.keep()) };
+        let mut report = GcReport { names: Some(Vec::new()), ..GcReport::default() };
+        match action {
+            gc_action::RETURN_LIVE | gc_action::RETURN_DEAD => {
+                let survey = self.store.survey(options.keep, &std::collections::HashSet::new())?;
+                let names = report.names.get_or_insert_default();
+                survey.each_name(action == gc_action::RETURN_LIVE, |name| {
+                    names.push(name.to_owned());
+                    Ok::<_, StoreError>(())
+                })?;
+            }
+            gc_action::DELETE_DEAD => self.store.collect_garbage(&options, &mut report)?,
+            _ => self.store.delete_paths(&paths, false, &options, &mut report)?,
+        }
+        if let Some(alive) = report.alive.first() {
+            return Err(StoreError::Input(format!(
+                "Cannot delete path '{}' since it is still alive. To find out why, use: nix-store --query --roots \
+                 and nix-store --query --referrers",
+                dir.display(&alive.path)
+            )));
+        }
+        let names = report.names.unwrap_or_default();
+        self.answer(|writer| {
+            writer.texts(names.iter().map(|name| format!("{}/{name}", dir.as_str())))?;
+            writer.number(report.freed)?;
+            writer.number(0)
+        })
+    }
+
+    fn verify(&mut self) -> Result<()> {
+        let contents = self.reader.boolean()?;
+        let repair = self.reader.boolean()?;
+        self.begin();
+        if repair && !self.trusted {
+            return Err(StoreError::Input("you are not privileged to repair paths".to_owned()));
+        }
+        let substituters = if repair { self.host.substituters() } else { Substituters::default() };
+        let sources: Vec<_> = substituters.iter().collect();
+        let sound = self.store.verify(contents, repair.then_some(&sources[..]))?;
+        self.answer(|writer| writer.boolean(!sound))
+    }
+
+    fn nar_from_path(&mut self) -> Result<()> {
+        let path = self.path()?;
+        self.begin();
+        // Before anything of it is sent.
+        self.store.path_info(&path)?;
+        let real = self.store.real_path(&path);
+        // What goes wrong from here on ends the connection: it is in the middle
+        // of the answer.
+        self.reading = true;
+        self.answer(|writer| {
+            let mut nar = crate::nar::writer::NarWriter::new(writer)?;
+            Ok(crate::nar::dump::walk(&real, &mut nar)?)
+        })
+        .map_err(|error| match error {
+            StoreError::Nar(NarError::Interrupted(signal)) => signal.into(),
+            other => other,
+        })?;
+        self.reading = false;
+        Ok(())
+    }
+}
+
+/// What a substituter knows of a path.
+fn substitutable<W: Write>(
+    writer: &mut Writer<W>,
+    dir: &StoreDir,
+    item: &crate::store::transfer::Item,
+) -> Result<()> {
+    writer.optional_path(dir, item.info.deriver.as_ref())?;
+    writer.paths(dir, item.info.references.iter())?;
+    writer.number(item.file.as_ref().and_then(|file| file.size).unwrap_or(0))?;
+    writer.number(item.info.nar_size)
+}
+
+fn result_of(outcome: Outcome) -> BuildResult {
+    let of = |status| BuildResult { status, ..BuildResult::default() };
+    match outcome {
+        Outcome::Valid => of(status::ALREADY_VALID),
+        Outcome::Fetched => of(status::SUBSTITUTED),
+        Outcome::Made => of(status::BUILT),
+        Outcome::Failed(error) => BuildResult { message: error.to_string(), ..of(status::MISC_FAILURE) },
+    }
+}

@@ -1,0 +1,89 @@
+//! Stores behind a protocol: the daemon's on this machine, and those of other
+//! machines.
+//!
+//! ```text
+//! wire        numbers, strings, lists and frames
+//! worker/     the daemon's protocol: operations, messages, how both sides begin
+//! serve       the protocol of `nix-store --serve`
+//! connection  a socket, or a program whose input and output it is
+//! open        from a store's URI to one of these stores
+//! ssh         the programs that lead to other machines
+//! pipeline    requests and answers that do not wait for each other
+//! daemon      a store behind the worker protocol (`daemon`, `unix://`, `ssh-ng://`)
+//! serving     a store behind the serve protocol (`ssh://`)
+//! ```
+//!
+//! Servers for both stand in `ops/serve`.
+
+pub mod connection;
+pub mod daemon;
+mod link;
+pub mod open;
+mod pipeline;
+pub mod serve;
+pub mod serving;
+pub mod ssh;
+pub mod wire;
+pub mod worker;
+
+use std::io;
+
+use crate::sys::errno_text;
+
+/// What can go wrong between two stores.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// Nobody answers at a socket.
+    #[error("cannot connect to socket at '{path}': {}", errno_text(source))]
+    Connect {
+        /// The socket.
+        path: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A program that leads to another machine.
+    #[error("cannot connect to '{host}': {reason}")]
+    Ssh {
+        /// The other machine.
+        host: String,
+        /// What ssh said, or what is wrong.
+        reason: String,
+    },
+    /// What the other side says went wrong there.
+    #[error("{0}")]
+    Peer(String),
+    /// The connection broke.
+    #[error("lost the connection to '{uri}': {reason}")]
+    Lost {
+        /// The store.
+        uri: String,
+        /// What is known of it.
+        reason: String,
+    },
+    /// A message that breaks the protocol.
+    #[error("'{peer}' does not keep to the protocol: {what}")]
+    Protocol {
+        /// Who.
+        peer: String,
+        /// In which way.
+        what: String,
+    },
+    /// The other side is too old.
+    #[error("'{uri}' speaks version {found} of the protocol, which is too old for {what}")]
+    TooOld {
+        /// The store.
+        uri: String,
+        /// Its version.
+        found: String,
+        /// What was to be done.
+        what: &'static str,
+    },
+    /// The serve protocol has no word for it.
+    #[error("{what} is not possible on '{uri}': its protocol has no such request")]
+    Unsupported {
+        /// The store.
+        uri: String,
+        /// What was to be done.
+        what: &'static str,
+    },
+}

@@ -1,0 +1,124 @@
+//! The names of users and groups, from wherever the system has them.
+
+use std::ffi::{CStr, CString};
+
+/// A user, as the system knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The number of the group that the user belongs to first of all.
+    pub group: u32,
+}
+
+/// Bytes for the texts of an entry, at first and at most.
+const ENTRY: usize = 4096;
+const MAX_ENTRY: usize = 1 << 20;
+
+/// Calls one of the system's functions with more and more room, until its answer
+/// fits; `None` if there is no entry.
+fn look_up<E, T>(
+    mut call: impl FnMut(*mut E, *mut libc::c_char, usize, *mut *mut E) -> libc::c_int,
+    found: impl Fn(&E) -> T,
+) -> Option<T> {
+    let mut size = ENTRY;
+    while size <= MAX_ENTRY {
+        let mut entry = std::mem::MaybeUninit::<E>::uninit();
+        let mut texts: Vec<libc::c_char> = vec![0; size];
+        let mut result = std::ptr::null_mut();
+        match call(entry.as_mut_ptr(), texts.as_mut_ptr(), size, &raw mut result) {
+            0 if result.is_null() => return None,
+            0 => {
+                // SAFETY: the call succeeded and says so by a result that is
+                // not null; the entry is filled in then, and the texts it
+                // points to live in `texts`, which is still there.
+                #[allow(unsafe_code)]
+                return Some(found(unsafe { entry.assume_init_ref() }));
+            }
+            libc::ERANGE => size *= 4,
+            libc::EINTR => {}
+            _ => return None,
+        }
+    }
+    None
+}
+
+fn text(pointer: *const libc::c_char) -> String {
+    // SAFETY: the system's functions give texts that end with a NUL.
+    #[allow(unsafe_code)]
+    let text = unsafe { CStr::from_ptr(pointer) };
+    text.to_string_lossy().into_owned()
+}
+
+/// The user with a number.
+pub fn user(id: u32) -> Option<User> {
+    look_up::<libc::passwd, _>(
+        |entry, texts, size, result| {
+            // SAFETY: all pointers are to room of the sizes that are said.
+            #[allow(unsafe_code)]
+            unsafe {
+                libc::getpwuid_r(id, entry, texts, size, result)
+            }
+        },
+        |entry| User { name: text(entry.pw_name), group: entry.pw_gid },
+    )
+}
+
+/// The number of the group with a name.
+fn group(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    look_up::<libc::group, _>(
+        |entry, texts, size, result| {
+            // SAFETY: all pointers are to room of the sizes that are said, and
+            // the name ends with a NUL.
+            #[allow(unsafe_code)]
+            unsafe {
+                libc::getgrnam_r(name.as_ptr(), entry, texts, size, result)
+            }
+        },
+        |entry| entry.gr_gid,
+    )
+}
+
+/// Whether a user belongs to the group with a name.
+pub fn is_member(user: &User, group_name: &str) -> bool {
+    /// No system lets a user be in more groups.
+    const MAX_GROUPS: usize = 65_536;
+    let (Some(wanted), Ok(name)) = (group(group_name), CString::new(user.name.as_str())) else {
+        return false;
+    };
+    if user.group == wanted {
+        return true;
+    }
+    let mut room = 64;
+    while room <= MAX_GROUPS {
+        let mut groups: Vec<libc::gid_t> = vec![0; room];
+        // At most MAX_GROUPS.
+        let mut count = room as libc::c_int;
+        // SAFETY: there is room for as many groups as `count` says, and the name
+        // ends with a NUL.
+        #[allow(unsafe_code)]
+        let answer =
+            unsafe { libc::getgrouplist(name.as_ptr(), user.group, groups.as_mut_ptr(), &raw mut count) };
+        if answer >= 0 {
+            groups.truncate(usize::try_from(count).unwrap_or(0));
+            return groups.contains(&wanted);
+        }
+        room *= 8;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_known() {
+        let root = user(0);
+        assert_eq!(root, Some(User { name: "root".to_owned(), group: 0 }));
+        assert!(root.as_ref().is_some_and(|root| is_member(root, "root")));
+        assert!(root.is_some_and(|root| !is_member(&root, "no-such-group")));
+        assert_eq!(user(u32::MAX - 7), None);
+    }
+}
