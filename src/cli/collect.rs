@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use nival::model::StorePath;
 use nival::progress::{Progress as _, size_text};
-use nival::store::LocalStore;
+use nival::store::ManagedStore;
 use nival::store::local::gc::{GcOptions, GcReport, WhyAlive};
 use nival::store::local::roots::Holder;
+use nival::store::managed::Kind;
+use nival::store::remote::daemon::DaemonStore;
 use serde_json::{Value, json};
 
 use super::context::Context;
@@ -16,7 +18,7 @@ use super::ui::Out;
 
 /// Deletes everything that is dead and says how much it was.
 pub fn collect(context: &Context, max_freed: Option<u64>, max_links: Option<u64>) -> anyhow::Result<()> {
-    let store = context.open_store_to_collect()?;
+    let store = context.open_managed_to_collect()?;
     let mut options = GcOptions::new(context.keep());
     options.max_freed = max_freed.unwrap_or(u64::MAX);
     options.max_links = max_links;
@@ -39,7 +41,7 @@ fn finish(report: &GcReport, result: nival::store::error::Result<()>) -> anyhow:
 /// much came free.
 pub fn delete(
     context: &Context,
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     paths: &[StorePath],
     ignore_liveness: bool,
 ) -> anyhow::Result<()> {
@@ -51,7 +53,7 @@ pub fn delete(
 }
 
 /// Says which paths were not deleted, and why.
-fn tell_alive(context: &Context, store: &LocalStore, report: &GcReport) {
+fn tell_alive(context: &Context, store: &dyn ManagedStore, report: &GcReport) {
     for why in &report.alive {
         context.ui.error(&format!(
             "Cannot delete path '{}' since it is still alive. To find out why, use: nix-store --query --roots \
@@ -65,7 +67,11 @@ fn tell_alive(context: &Context, store: &LocalStore, report: &GcReport) {
 /// Says what would be deleted if the links of `without` were no roots, and
 /// what that would free.
 pub fn dry_run(context: &Context, without: &HashSet<PathBuf>) -> anyhow::Result<()> {
-    let store = context.open_store_to_collect()?;
+    let store = context.open_managed_to_collect()?;
+    let store = match store.kind() {
+        Kind::Local(store) => store,
+        Kind::Daemon(daemon) => return dry_run_by(context, daemon, without),
+    };
     let survey = store.survey(context.keep(), without)?;
     let dir = store.dir().as_str();
     survey.each_name(false, |name| -> anyhow::Result<()> {
@@ -79,6 +85,18 @@ pub fn dry_run(context: &Context, without: &HashSet<PathBuf>) -> anyhow::Result<
         survey.dead_count(),
         size_text(i64::try_from(bytes).unwrap_or(i64::MAX))
     ))?;
+    out.finish()
+}
+
+/// A daemon says what is dead now, and not how much that is.
+fn dry_run_by(context: &Context, daemon: &DaemonStore, without: &HashSet<PathBuf>) -> anyhow::Result<()> {
+    let dead = daemon.survey(false)?;
+    dead.iter().for_each(|path| context.ui.notice(&format!("would delete '{path}'")));
+    if !without.is_empty() {
+        context.ui.warn("what only the old generations keep is not among them: a daemon does not tell");
+    }
+    let mut out = Out::new();
+    out.line(format_args!("{} store paths would be deleted", dead.len()))?;
     out.finish()
 }
 
@@ -110,12 +128,12 @@ fn program(pid: &str) -> Option<String> {
 }
 
 /// The processes that hold the lock of a path.
-pub fn lock_holders(store: &LocalStore, why: &WhyAlive) -> Vec<String> {
+pub fn lock_holders(store: &dyn ManagedStore, why: &WhyAlive) -> Vec<String> {
     nival::sys::lock::holders(&store.layout().lock_path(&why.path))
 }
 
 /// Why a path is alive, line by line.
-pub fn explain(store: &LocalStore, why: &WhyAlive) -> Vec<String> {
+pub fn explain(store: &dyn ManagedStore, why: &WhyAlive) -> Vec<String> {
     let dir = store.dir();
     let mut lines = Vec::new();
     if why.chain.is_empty() {
@@ -150,7 +168,7 @@ pub fn holder_json(holder: &Holder) -> Value {
 }
 
 /// As [`explain`], as JSON.
-pub fn explain_json(store: &LocalStore, why: &WhyAlive) -> Value {
+pub fn explain_json(store: &dyn ManagedStore, why: &WhyAlive) -> Value {
     let dir = store.dir();
     json!({
         "path": dir.print(&why.path),
@@ -164,6 +182,6 @@ pub fn explain_json(store: &LocalStore, why: &WhyAlive) -> Value {
 
 /// Links equal files.
 pub fn optimise(context: &Context) -> anyhow::Result<()> {
-    let report = context.open_store()?.optimise()?;
-    if report.failed > 0 { Err(Exit(1).into()) } else { Ok(()) }
+    let failed = context.open_store()?.link_equal_files()?;
+    if failed > 0 { Err(Exit(1).into()) } else { Ok(()) }
 }

@@ -11,8 +11,9 @@ use nival::settings::value::lexically_normal;
 use nival::settings::{self, Environment, Machine, Settings};
 use nival::store::local::LocalOptions;
 use nival::store::local::gc::liveness::Keep;
+use nival::store::managed::Kind;
 use nival::store::uri::{self, StoreKind, StoreUri, Surroundings};
-use nival::store::{LocalStore, Store, StoreError, open};
+use nival::store::{LocalStore, ManagedStore, Store, StoreError, open};
 
 use super::error::Usage;
 use super::ui::Ui;
@@ -84,9 +85,36 @@ impl Context {
     ///
     /// # Errors
     /// [`StoreError`], or a usage error for a URI that cannot be read.
-    pub fn open_store(&self) -> anyhow::Result<LocalStore> {
-        let uri = self.settings.store_uri();
-        self.open_store_at(uri)
+    pub fn open_store(&self) -> anyhow::Result<Box<dyn ManagedStore>> {
+        let uri = StoreUri::parse(self.settings.store_uri(), &self.current_dir)
+            .map_err(|error| Usage(error.to_string()))?;
+        let (store, warnings) = open::open_managed(&uri, &self.surroundings(), self.progress())?;
+        warnings.iter().for_each(|warning| self.ui.warn(warning));
+        if matches!(store.kind(), Kind::Local(_)) {
+            self.warn_of_missing_group();
+        }
+        Ok(store)
+    }
+
+    /// Opens the store that the settings name, to be worked on by this process.
+    ///
+    /// # Errors
+    /// See [`Context::open_store`]; also where another program works on it.
+    pub fn open_local_store(&self) -> anyhow::Result<LocalStore> {
+        Ok(LocalStore::open(self.local_options()?, self.progress())?)
+    }
+
+    /// As [`Context::open_store`], to collect its garbage.
+    ///
+    /// # Errors
+    /// See [`Context::open_store`].
+    pub fn open_managed_to_collect(&self) -> anyhow::Result<Box<dyn ManagedStore>> {
+        let uri = StoreUri::parse(self.settings.store_uri(), &self.current_dir)
+            .map_err(|error| Usage(error.to_string()))?;
+        match open::is_far(&uri, &self.surroundings())? {
+            true => self.open_store(),
+            false => Ok(Box::new(self.open_store_to_collect()?)),
+        }
     }
 
     /// Opens the store that the settings name, to collect its garbage.
@@ -225,14 +253,6 @@ impl Context {
         }
         make_link(&expressions.join("channels"), &profiles.join("channels"))?;
         make_link(&expressions.join("channels_root"), &root_profiles.join("channels"))
-    }
-
-    /// Opens the store that `uri` names.
-    ///
-    /// # Errors
-    /// See [`Context::open_store`].
-    pub fn open_store_at(&self, uri: &str) -> anyhow::Result<LocalStore> {
-        Ok(LocalStore::open(self.store_options(uri)?, self.progress())?)
     }
 
     /// Opens a store of any kind.

@@ -10,4 +10,5 @@ pub mod realise;
 pub mod roots_report;
 pub mod serve;
 pub mod substitute;
+pub mod transfer;
 pub mod user_env;

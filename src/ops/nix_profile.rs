@@ -17,8 +17,8 @@ use super::profile::Profile;
 use super::user_env::build_env::{BuildEnv, Conflict, Package};
 pub use super::user_env::element::DEFAULT_PRIORITY;
 use super::user_env::{self, MAX_MANIFEST, UserEnvError};
-use crate::model::{StoreDir, StorePath, package_name};
-use crate::store::LocalStore;
+use crate::model::{ContentAddressMethod, HashAlgorithm, StoreDir, StorePath, package_name};
+use crate::store::ManagedStore;
 
 /// The version of the manifest that is written.
 const VERSION: u64 = 3;
@@ -129,7 +129,7 @@ impl Manifest {
     ///
     /// # Errors
     /// [`NixProfileError`].
-    pub fn read(store: &LocalStore, dir: &Path) -> Result<Self> {
+    pub fn read(store: &dyn ManagedStore, dir: &Path) -> Result<Self> {
         let path = dir.join("manifest.json");
         let Some(real) = user_env::file_of_profile(store, dir, "manifest.json")? else {
             return Self::of_nix_env(store, dir);
@@ -138,7 +138,7 @@ impl Manifest {
         Self::parse(store.dir(), &text).map_err(|reason| NixProfileError::Manifest { path, reason })
     }
 
-    fn of_nix_env(store: &LocalStore, dir: &Path) -> Result<Self> {
+    fn of_nix_env(store: &dyn ManagedStore, dir: &Path) -> Result<Self> {
         let of_nix_env = user_env::file_of_profile(store, dir, "manifest.nix")?.is_some();
         let mut manifest = Self { of_nix_env, ..Self::default() };
         for element in user_env::installed(store, dir)? {
@@ -207,7 +207,7 @@ impl Manifest {
     /// # Errors
     /// [`NixProfileError`]; a conflict for one. `old` tells which of two
     /// packages was there before.
-    pub fn build(&self, store: &LocalStore, old: &Self) -> Result<StorePath> {
+    pub fn build(&self, store: &dyn ManagedStore, old: &Self) -> Result<StorePath> {
         let dir = store.dir();
         let mut env = BuildEnv::new(store, "profile".to_owned());
         let mut paths: Vec<StorePath> = Vec::new();
@@ -230,7 +230,8 @@ impl Manifest {
         let text = self.to_json(dir).to_string();
         let references = env.references(&paths, [], text.as_bytes())?;
         env.file("manifest.json", text.into_bytes());
-        store.add_tree("profile", references, |sink| env.write(sink)).map_err(store_error)
+        let kind = (ContentAddressMethod::NixArchive, HashAlgorithm::Sha256);
+        store.add_content("profile", kind, references, &mut |sink| env.write(sink)).map_err(store_error)
     }
 
     /// Which package of a conflict was there, and which one is new.
@@ -268,7 +269,7 @@ impl Manifest {
 /// # Errors
 /// [`NixProfileError`]; a profile of `nix-env` is not converted.
 pub fn change<E: From<NixProfileError>>(
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     profile: &Profile,
     mut change: impl FnMut(&mut Manifest) -> std::result::Result<bool, E>,
 ) -> std::result::Result<(), E> {

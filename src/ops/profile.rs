@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::model::StorePath;
 use crate::progress::Progress;
-use crate::store::{LocalStore, StoreError};
+use crate::store::{ManagedStore, StoreError};
 use crate::sys::clock::now;
 use crate::sys::lock::{LockError, PathLock};
 use crate::sys::{PathError, atomic};
@@ -260,7 +260,7 @@ impl Profile {
     ///
     /// # Errors
     /// [`ProfileError`]; the profile is then as before.
-    pub fn add_generation(&self, store: &LocalStore, path: &StorePath) -> Result<Number> {
+    pub fn add_generation(&self, store: &dyn ManagedStore, path: &StorePath) -> Result<Number> {
         let target = PathBuf::from(store.dir().print(path));
         let generations = self.generations()?;
         let newest = generations.all.last();
@@ -291,7 +291,7 @@ impl Profile {
     /// Those of `make`, and [`ProfileError`] by way of `failed`.
     pub fn change<E>(
         &self,
-        store: &LocalStore,
+        store: &dyn ManagedStore,
         failed: impl Fn(ProfileError) -> E,
         mut make: impl FnMut() -> std::result::Result<Option<StorePath>, E>,
     ) -> std::result::Result<bool, E> {

@@ -8,19 +8,22 @@ use crate::store::local::db::graph::Graph;
 use crate::store::local::db::read::PathId;
 use crate::store::local::gc::liveness::{Keep, keepers};
 use crate::store::local::roots::Roots;
+use crate::store::managed::{Kind, ManagedStore};
 use crate::store::{LocalStore, local::db::Db};
+
+mod far;
 
 /// The paths that a derivation makes, sorted by path; any other path itself.
 ///
 /// # Errors
 /// For a derivation that is not valid.
-pub fn outputs(store: &LocalStore, path: &StorePath) -> Result<Vec<StorePath>> {
+pub fn outputs(store: &dyn ManagedStore, path: &StorePath) -> Result<Vec<StorePath>> {
     if !path.is_derivation() {
         return Ok(vec![path.clone()]);
     }
     require_derivation(store, path)?;
     let mut paths: Vec<StorePath> =
-        store.db().derivation_outputs(path)?.into_iter().map(|(_, path)| path).collect();
+        store.derivation_outputs(path)?.into_iter().map(|(_, path)| path).collect();
     paths.sort();
     Ok(paths)
 }
@@ -29,8 +32,8 @@ pub fn outputs(store: &LocalStore, path: &StorePath) -> Result<Vec<StorePath>> {
 ///
 /// # Errors
 /// When it is not valid.
-pub fn require_derivation(store: &LocalStore, path: &StorePath) -> Result<()> {
-    if store.db().is_valid(path)? {
+pub fn require_derivation(store: &dyn ManagedStore, path: &StorePath) -> Result<()> {
+    if store.is_valid(path)? {
         return Ok(());
     }
     Err(StoreError::Input(format!(
@@ -48,7 +51,10 @@ fn ids(store: &LocalStore, db: &Db, paths: &[StorePath]) -> Result<Vec<PathId>> 
 ///
 /// # Errors
 /// [`StoreError::Invalid`] and those of the database.
-pub fn closure(store: &LocalStore, paths: &[StorePath], include_outputs: bool) -> Result<Graph> {
+pub fn closure(store: &dyn ManagedStore, paths: &[StorePath], include_outputs: bool) -> Result<Graph> {
+    let Kind::Local(store) = store.kind() else {
+        return far::closure(store, paths, include_outputs);
+    };
     let db = store.db();
     db.snapshot(|| {
         let start = ids(store, &db, paths)?;
@@ -68,7 +74,8 @@ pub fn closure(store: &LocalStore, paths: &[StorePath], include_outputs: bool) -
 ///
 /// # Errors
 /// Those of the database.
-pub fn referrers_closure(store: &LocalStore, paths: &[StorePath]) -> Result<Graph> {
+pub fn referrers_closure(store: &dyn ManagedStore, paths: &[StorePath]) -> Result<Graph> {
+    let Kind::Local(store) = store.kind() else { return far::referrers_closure(store, paths) };
     let db = store.db();
     db.snapshot(|| {
         let mut start = Vec::new();
@@ -83,7 +90,8 @@ pub fn referrers_closure(store: &LocalStore, paths: &[StorePath]) -> Result<Grap
 ///
 /// # Errors
 /// [`StoreError::Invalid`] and those of the database.
-pub fn references(store: &LocalStore, paths: &[StorePath]) -> Result<Graph> {
+pub fn references(store: &dyn ManagedStore, paths: &[StorePath]) -> Result<Graph> {
+    let Kind::Local(store) = store.kind() else { return far::references(store, paths) };
     let db = store.db();
     db.snapshot(|| {
         let start = ids(store, &db, paths)?;
@@ -95,7 +103,8 @@ pub fn references(store: &LocalStore, paths: &[StorePath]) -> Result<Graph> {
 ///
 /// # Errors
 /// Those of the database.
-pub fn referrers(store: &LocalStore, paths: &[StorePath]) -> Result<Graph> {
+pub fn referrers(store: &dyn ManagedStore, paths: &[StorePath]) -> Result<Graph> {
+    let Kind::Local(store) = store.kind() else { return far::referrers(store, paths) };
     let db = store.db();
     db.snapshot(|| {
         let mut start = Vec::new();
@@ -124,7 +133,8 @@ fn neighbours(
 ///
 /// # Errors
 /// [`StoreError::Invalid`] and those of the database.
-pub fn among(store: &LocalStore, paths: &[StorePath]) -> Result<Graph> {
+pub fn among(store: &dyn ManagedStore, paths: &[StorePath]) -> Result<Graph> {
+    let Kind::Local(store) = store.kind() else { return far::among(store, paths) };
     let db = store.db();
     db.snapshot(|| {
         let all: BTreeSet<PathId> = ids(store, &db, paths)?.into_iter().collect();
@@ -132,16 +142,28 @@ pub fn among(store: &LocalStore, paths: &[StorePath]) -> Result<Graph> {
     })
 }
 
+/// All valid paths.
+///
+/// # Errors
+/// Those of the database.
+pub fn all(store: &dyn ManagedStore) -> Result<Graph> {
+    match store.kind() {
+        Kind::Local(store) => Graph::load(&store.db()),
+        Kind::Daemon(_) => far::among(store, &store.all()?),
+    }
+}
+
 /// The roots because of which one of the given paths is kept.
 ///
 /// # Errors
 /// Those of the database.
 pub fn roots_of(
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     paths: &[StorePath],
     all: &Roots,
     keep: Keep,
 ) -> Result<BTreeSet<(String, StorePath)>> {
+    let Kind::Local(store) = store.kind() else { return far::roots_of(store, paths, all) };
     let db = store.db();
     let above = db.snapshot(|| {
         let mut start = Vec::new();
@@ -163,7 +185,7 @@ pub fn roots_of(
 ///
 /// # Errors
 /// When there is no such variable or no such derivation.
-pub fn binding(store: &LocalStore, path: &StorePath, name: &str) -> Result<Vec<u8>> {
+pub fn binding(store: &dyn ManagedStore, path: &StorePath, name: &str) -> Result<Vec<u8>> {
     let drv_path = if path.is_derivation() {
         path.clone()
     } else {
@@ -187,7 +209,11 @@ pub fn binding(store: &LocalStore, path: &StorePath, name: &str) -> Result<Vec<u
 ///
 /// # Errors
 /// See [`outputs`].
-pub fn with_outputs(store: &LocalStore, paths: Vec<StorePath>, use_outputs: bool) -> Result<Vec<StorePath>> {
+pub fn with_outputs(
+    store: &dyn ManagedStore,
+    paths: Vec<StorePath>,
+    use_outputs: bool,
+) -> Result<Vec<StorePath>> {
     if !use_outputs {
         return Ok(paths);
     }

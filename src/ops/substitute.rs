@@ -316,21 +316,28 @@ impl Fetch {
     }
 
     /// The lines that say what will be fetched.
-    pub fn lines(&self, local: &LocalStore) -> Vec<String> {
-        if self.items.is_empty() {
-            return Vec::new();
-        }
-        let shown = |size| size_text(i64::try_from(size).unwrap_or(i64::MAX));
-        let (download, unpacked) = self.sizes();
-        let sizes = format!("({} download, {} unpacked):", shown(download), shown(unpacked));
-        let mut lines = vec![match self.items.len() {
-            1 => format!("this path will be fetched {sizes}"),
-            count => format!("these {count} paths will be fetched {sizes}"),
-        }];
+    pub fn lines(&self, dir: &StoreDir) -> Vec<String> {
         let items = copy::in_reference_order(self.items.values().map(|(item, _)| item.clone()).collect());
-        lines.extend(items.iter().map(|item| format!("  {}", local.dir().display(&item.info.path))));
-        lines
+        let (download, unpacked) = self.sizes();
+        fetch_lines(items.iter().map(|item| dir.print(&item.info.path)), download, unpacked)
     }
+}
+
+/// The lines that say which paths will be fetched, and how much that is.
+pub fn fetch_lines(
+    paths: impl ExactSizeIterator<Item = String>,
+    download: u64,
+    unpacked: u64,
+) -> Vec<String> {
+    let shown = |size| size_text(i64::try_from(size).unwrap_or(i64::MAX));
+    let sizes = format!("({} download, {} unpacked):", shown(download), shown(unpacked));
+    let mut lines = match paths.len() {
+        0 => return Vec::new(),
+        1 => vec![format!("this path will be fetched {sizes}")],
+        count => vec![format!("these {count} paths will be fetched {sizes}")],
+    };
+    lines.extend(paths.map(|path| format!("  {path}")));
+    lines
 }
 
 /// Reads each archive from where it is to come from.

@@ -4,6 +4,7 @@ pub mod binary_cache;
 pub mod compression;
 pub mod error;
 pub mod local;
+pub mod managed;
 pub mod open;
 pub mod remote;
 pub mod transfer;
@@ -11,4 +12,5 @@ pub mod uri;
 
 pub use error::StoreError;
 pub use local::LocalStore;
+pub use managed::ManagedStore;
 pub use transfer::Store;

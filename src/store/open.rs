@@ -12,6 +12,7 @@ use super::binary_cache::{BinaryCache, CacheOptions};
 use super::compression::Compression;
 use super::error::{Result, StoreError};
 use super::local::LocalStore;
+use super::managed::ManagedStore;
 use super::remote::open as remote;
 use super::transfer::Store;
 use super::uri::{self, StoreKind, StoreUri, Surroundings};
@@ -78,6 +79,46 @@ pub fn open(
             Ok((Box::new(store), warnings))
         }
         _ => Err(uri::unopenable(scheme)),
+    }
+}
+
+/// Whether the store that `uri` names is worked on by another program.
+///
+/// # Errors
+/// [`StoreError::Uri`].
+pub fn is_far(uri: &StoreUri, around: &Surroundings<'_>) -> Result<bool> {
+    Ok(match uri::resolve(uri, around)?.kind {
+        StoreKind::Daemon(_) => true,
+        StoreKind::Other(scheme, _) => scheme == "ssh-ng",
+        StoreKind::Auto | StoreKind::Local(_) => false,
+    })
+}
+
+/// Opens the store that `uri` names, which must be one with a database behind
+/// it: the local one, or one that a daemon works on.
+///
+/// # Errors
+/// [`StoreError::Uri`] for what cannot be opened or is of another kind, and
+/// those of the store.
+pub fn open_managed(
+    uri: &StoreUri,
+    around: &Surroundings<'_>,
+    progress: Arc<dyn Progress>,
+) -> Result<(Box<dyn ManagedStore>, Vec<String>)> {
+    let uri = &uri::resolve(uri, around)?;
+    match &uri.kind {
+        StoreKind::Daemon(_) => {
+            let (store, warnings) = remote::daemon(uri, around, progress)?;
+            Ok((Box::new(store), warnings))
+        }
+        StoreKind::Other(scheme, rest) if scheme == "ssh-ng" => {
+            let (store, warnings) = remote::ssh_ng(uri, rest, around, progress)?;
+            Ok((Box::new(store), warnings))
+        }
+        _ => {
+            let (options, warnings) = uri::local_options(uri, around)?;
+            Ok((Box::new(LocalStore::open(options, progress)?), warnings))
+        }
     }
 }
 

@@ -276,7 +276,7 @@ fn not_local(scheme: &str, rest: &str) -> StoreError {
 pub fn behind(scheme: &str, rest: &str) -> StoreError {
     let shown = if rest.is_empty() { scheme.to_owned() } else { format!("{scheme}://{rest}") };
     StoreError::Uri(format!(
-        "this operation works on a local store itself, and '{shown}' is worked on through another program; \
+        "you don't have sufficient rights to use this command: '{shown}' is worked on through another program; \
          run it as a user who may write to the store, with '--store local'"
     ))
 }

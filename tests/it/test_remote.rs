@@ -118,3 +118,228 @@ fn copy_closure_goes_both_ways() {
         }
     }
 }
+
+/// Commands, with words that stand for paths of the world.
+const COMMANDS: &[&str] = &[
+    "nix-store --add SRC/tree",
+    "nix-store --add-fixed sha256 SRC/plain",
+    "nix-store --add-fixed --recursive sha1 SRC/tree",
+    "nix-store -q --hash ALL",
+    "nix-store -q --size ALL",
+    "nix-store -qR TOP",
+    "nix-store -q --references ALL",
+    "nix-store -q --tree TOP",
+    "nix-store -q --graph TOP",
+    "nix-store -q --referrers BOTTOM",
+    "nix-store -q --referrers-closure BOTTOM",
+    "nix-store -q --deriver TOP",
+    "nix-store -q --valid-derivers TOP",
+    "nix-store --check-validity ALL",
+    "nix-store --check-validity MISSING",
+    "nix-store --dump-db ALL",
+    "nix-store --export ALL",
+    "nix-store -r TOP --add-root HERE/root",
+    "nix-store -q --roots BOTTOM",
+    "nix-store -r MISSING",
+    "nix-store --verify --check-contents",
+    "nix-store --verify-path ALL",
+    "nix-store --delete TOP",
+    "nix path-info -rs TOP",
+    "nix path-info --json --json-format 2 -r TOP",
+    "nix store add SRC/tree --name another",
+    "nix store add --mode flat SRC/plain",
+    "nix store cat BOTTOM",
+    "nix store verify --no-trust ALL",
+    "nix store delete TOP",
+    "nix log TOP",
+];
+
+/// What the commands say, by a client over a daemon.
+fn transcript(sampled: &Sampled, client: Side, server: Side) -> Vec<String> {
+    let name = format!("commands-{client:?}-{server:?}");
+    let mut all = Vec::new();
+    let (world, paths) = (&sampled.world, &sampled.paths);
+    let daemon = Daemon::start(world, server, &name, &[]);
+    let mut command_world = Vec::new();
+    let here = world.text(&name);
+    sampled
+        .run(Side::Reference, "nix", &["copy", "--no-check-sigs", "--to", &second_store(world, &name)], paths)
+        .ok();
+    let leaf = paths.iter().find(|path| path.ends_with("-plain")).unwrap();
+    let missing = format!("{}/{}-missing", world.text("store"), data::hash_part(77));
+    for line in COMMANDS {
+        let mut words: Vec<String> = Vec::new();
+        for word in line.split(' ') {
+            match word {
+                "ALL" => words.extend(paths.iter().cloned()),
+                "TOP" => words.push(paths[paths.len() - 1].clone()),
+                "BOTTOM" => words.push(leaf.clone()),
+                "MISSING" => words.push(missing.clone()),
+                _ => words.push(word.replace("SRC", &world.text("src")).replace("HERE", &here)),
+            }
+        }
+        let mut command = world.command(client, &words[0]);
+        command.args(&words[1..]).env("NIX_REMOTE", &daemon.uri).env("HOME", format!("{here}/home"));
+        command.env("NIX_STATE_DIR", format!("{here}/state"));
+        std::fs::create_dir_all(format!("{here}/home")).unwrap();
+        let outcome = crate::common::outcome(command.output().unwrap());
+        let kept = |line: &&str| {
+            // Who collects tells of its own steps, and when things happened differs.
+            !line.contains("temporary roots file") && !line.contains("registrationTime")
+        };
+        let stderr: Vec<&str> = outcome.stderr.lines().filter(kept).collect();
+        let stdout = String::from_utf8_lossy(&outcome.stdout).into_owned();
+        let stdout = if line.contains("json") { String::new() } else { stdout };
+        command_world.push(format!("{line}: {} {stdout}\n{}", outcome.status, stderr.join("\n")));
+    }
+    for entry in command_world {
+        all.push(entry.replace(&here, "HERE").replace("\\u{1b}", "\x1b"));
+    }
+    all
+}
+
+#[test]
+fn commands_say_the_same_through_a_daemon() {
+    let Some(sampled) = sampled() else { return };
+    for server in [Side::Nival, Side::Reference] {
+        let ours = transcript(&sampled, Side::Nival, server);
+        let theirs = transcript(&sampled, Side::Reference, server);
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert_eq!(ours, theirs, "with {server:?} behind the socket");
+        }
+    }
+}
+
+#[test]
+fn profiles_are_changed_through_a_daemon() {
+    let Some(mut sampled) = sampled() else { return };
+    for dir in ["one", "two"] {
+        sampled.world.write(format!("src/{dir}/bin/{dir}"), dir);
+    }
+    let sources: Vec<String> =
+        ["one", "two"].iter().map(|dir| sampled.world.text(format!("src/{dir}"))).collect();
+    let added = sampled.run(Side::Nival, "nix-store", &["--add"], &sources);
+    let packages: Vec<String> = added.ok().lines().into_iter().map(str::to_owned).collect();
+    for server in [Side::Nival, Side::Reference] {
+        let socket = sampled.world.text(format!("socket-{server:?}"));
+        let log = std::fs::File::create(sampled.world.path("daemon.log")).unwrap();
+        let mut command = sampled.world.command(server, "nix-daemon");
+        command.env("NIX_DAEMON_SOCKET_PATH", &socket).stderr(log);
+        let mut child = command.spawn().unwrap();
+        data::wait_until("the socket", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+        sampled.world.variables.push(("NIX_REMOTE".to_owned(), format!("unix://{socket}")));
+        let profile = sampled.world.text(format!("profile-{server:?}"));
+        let env = |side: Side, args: &[&str]| {
+            let args: Vec<&str> = ["-p", &profile].into_iter().chain(args.iter().copied()).collect();
+            sampled.run(side, "nix-env", &args, &[])
+        };
+        env(Side::Nival, &["-i", &packages[0]]).ok();
+        env(Side::Reference, &["-i", &packages[1]]).ok();
+        for side in [Side::Nival, Side::Reference] {
+            assert_eq!(env(side, &["-q"]).ok().lines(), ["one", "two"]);
+        }
+        env(Side::Nival, &["-e", "one"]).ok();
+        assert_eq!(env(Side::Reference, &["-q"]).ok().lines(), ["two"]);
+        env(Side::Nival, &["--rollback"]).ok();
+        assert_eq!(env(Side::Reference, &["-q"]).ok().lines(), ["one", "two"]);
+        // What is installed is kept.
+        sampled.run(Side::Nival, "nix-store", &["--gc"], &[]).ok();
+        assert!(std::path::Path::new(&packages[0]).exists());
+        assert!(std::path::Path::new(&profile).join("bin/one").exists());
+        let other = format!("{profile}-nix");
+        let nix = |args: &[&str]| sampled.run(Side::Nival, "nix", args, &[]);
+        nix(&["profile", "add", "--profile", &other, &packages[0]]).ok();
+        let listed = sampled.run(Side::Reference, "nix", &["profile", "list", "--profile", &other], &[]);
+        assert!(listed.ok().text().contains(&packages[0]));
+        sampled.world.variables.pop();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+/// A user that is nobody's friend; `None` (with a word why) unless we are root.
+fn stranger() -> Option<u32> {
+    if rustix::process::getuid().is_root() {
+        return Some(65_534);
+    }
+    eprintln!("skipped: only root can be somebody else");
+    None
+}
+
+#[test]
+fn strangers_may_add_what_can_be_checked_and_nothing_else() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    let (Some(sampled), Some(stranger)) = (sampled(), stranger()) else { return };
+    let world = &sampled.world;
+    // The world is to be seen by others.
+    std::fs::set_permissions(world.path(""), std::fs::Permissions::from_mode(0o755)).unwrap();
+    world.write("home/x", "");
+    std::fs::set_permissions(world.path("home"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    for server in [Side::Nival, Side::Reference] {
+        let name = format!("strange-{server:?}");
+        let daemon = Daemon::start(world, server, &name, &[]);
+        let run = |args: &[&str], paths: &[String]| {
+            let mut command = world.command(Side::Nival, args[0]);
+            command.args(&args[1..]).args(paths).env("NIX_REMOTE", &daemon.uri).uid(stranger).gid(stranger);
+            crate::common::outcome(command.output().unwrap())
+        };
+        // Contents.
+        let added = run(&["nix-store", "--add", &world.text("src/tree")], &[]);
+        let added = added.ok().lines()[0].to_owned();
+        assert!(real(world, &name, &added).exists());
+        // A path that is neither signed nor follows from its contents.
+        let planted: Vec<String> =
+            sampled.paths.iter().filter(|path| path.contains("-sample-")).cloned().collect();
+        let refused =
+            run(&["nix", "copy", "--no-check-sigs", "--to", &daemon.uri, "--from", "local"], &planted);
+        assert_eq!(refused.status, 1);
+        assert!(refused.stderr.contains("lacks a signature by a trusted key"), "{}", refused.stderr);
+        for path in &planted {
+            assert!(!real(world, &name, path).exists(), "{path}");
+        }
+        let refused = run(&["nix-store", "--verify", "--repair"], &[]);
+        assert!(refused.stderr.contains("you are not privileged to repair paths"), "{}", refused.stderr);
+        let refused = run(&["nix-store", "--delete", "--ignore-liveness", &added], &[]);
+        assert!(refused.stderr.contains("you are not allowed to ignore liveness"), "{}", refused.stderr);
+        // A setting that concerns others is passed over, with a word.
+        let warned = run(&["nix-store", "--option", "sandbox", "true", "-q", "--hash", &added], &[]);
+        assert!(
+            warned.ok().stderr.contains("ignoring the client-specified setting 'sandbox'"),
+            "{}",
+            warned.stderr
+        );
+        assert!(run(&["nix", "store", "info"], &[]).ok().stderr.contains("Trusted: 0"));
+        // Garbage may be collected by everybody.
+        run(&["nix-store", "--gc"], &[]).ok();
+        assert!(!real(world, &name, &added).exists());
+    }
+}
+
+#[test]
+fn who_is_not_allowed_is_told_nothing() {
+    let (Some(sampled), Some(stranger)) = (sampled(), stranger()) else { return };
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    let world = &sampled.world;
+    std::fs::set_permissions(world.path(""), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let daemon = Daemon::start(world, Side::Nival, "closed", &["--option", "allowed-users", "root"]);
+    let mut command = world.command(Side::Nival, "nix");
+    command.args(["store", "info"]).env("NIX_REMOTE", &daemon.uri).uid(stranger).gid(stranger);
+    let refused = crate::common::outcome(command.output().unwrap());
+    assert_eq!(refused.status, 1);
+    assert!(refused.stderr.contains("cannot open connection to remote store"), "{}", refused.stderr);
+    let log = std::fs::read_to_string(world.path("closed/daemon.log")).unwrap();
+    assert!(log.contains("is not allowed to connect to the Nix daemon"), "{log}");
+}
+
+#[test]
+fn a_daemon_that_is_not_there() {
+    let world = World::new();
+    let socket = world.text("nothing");
+    let outcome = world.nival("nix-store", &["--store", &format!("unix://{socket}"), "-q", "--hash", "x"]);
+    assert_eq!(outcome.status, 1);
+    let path = format!("{}/{}-x", world.text("store"), data::hash_part(1));
+    let outcome = world.nival("nix-store", &["--store", &format!("unix://{socket}"), "-q", "--hash", &path]);
+    outcome.fails(&format!("error: cannot connect to socket at '{socket}': No such file or directory"));
+}

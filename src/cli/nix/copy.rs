@@ -7,7 +7,7 @@ use nival::model::StorePath;
 use nival::ops::copy::{self, CopyOptions};
 use nival::ops::profile::Profile;
 use nival::progress::Progress as _;
-use nival::store::{LocalStore, Store};
+use nival::store::{ManagedStore, Store};
 
 use super::elsewhere::Between;
 use super::installable::{Outputs, Wanted};
@@ -86,7 +86,7 @@ impl Copy {
             if let Some(path) = selected.invalid.first() {
                 anyhow::bail!(no_substituter(source, path));
             }
-            let roots: Vec<StorePath> = selected.valid.into_iter().map(|(path, _)| path).collect();
+            let roots: Vec<StorePath> = selected.valid;
             // Nothing of it is to be collected on the way. What was before this
             // is found when the closure is looked up.
             if !local.is_read_only() {
@@ -107,8 +107,8 @@ impl Copy {
                     if local.is_none() {
                         local = Some(context.open_store()?);
                     }
-                    let local = local.iter().next();
-                    roots.extend(local.map_or(Ok(Vec::new()), |local| outputs_of(local, &drv, &outputs))?);
+                    let local: Option<&Box<dyn ManagedStore>> = local.as_ref();
+                    roots.extend(local.map_or(Ok(Vec::new()), |local| outputs_of(&**local, &drv, &outputs))?);
                 }
             }
         }
@@ -154,7 +154,7 @@ impl Copy {
     }
 }
 
-fn set_profile(local: &LocalStore, link: &Path, path: &StorePath) -> anyhow::Result<()> {
+fn set_profile(local: &dyn ManagedStore, link: &Path, path: &StorePath) -> anyhow::Result<()> {
     let profile = Profile::new(link);
     let _lock = profile.lock(local.progress())?;
     let generation = profile.add_generation(local, path)?;
@@ -185,8 +185,12 @@ fn deriver(source: &dyn Store, path: &StorePath) -> anyhow::Result<StorePath> {
 }
 
 /// The outputs of a derivation that lies in the local store.
-fn outputs_of(local: &LocalStore, drv: &StorePath, outputs: &Outputs) -> anyhow::Result<Vec<StorePath>> {
-    if !local.db().is_valid(drv)? {
+fn outputs_of(
+    local: &dyn ManagedStore,
+    drv: &StorePath,
+    outputs: &Outputs,
+) -> anyhow::Result<Vec<StorePath>> {
+    if !local.is_valid(drv)? {
         return Err(local.invalid(drv).into());
     }
     let derivation = local.read_derivation(drv)?;

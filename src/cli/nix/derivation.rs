@@ -5,8 +5,8 @@ use std::ffi::OsString;
 
 use nival::model::derivation::DerivationOutput;
 use nival::model::{ContentAddressMethod, Derivation, HashAlgorithm, HashFormat, StorePath};
-use nival::store::LocalStore;
-use nival::store::local::db::graph::Graph;
+use nival::ops::query;
+use nival::store::ManagedStore;
 use nival::sys::interrupt;
 
 use super::info_json::method_name;
@@ -43,17 +43,17 @@ impl Command for Show {
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let store = context.open_store()?;
+        let store = &*context.open_store()?;
         let mut paths = BTreeSet::new();
         for wanted in self.selection.wanted(context, store.dir(), arguments)? {
-            let path = deriver(&store, wanted.path())?;
-            if !store.db().is_valid(&path)? {
+            let path = deriver(store, wanted.path())?;
+            if !store.is_valid(&path)? {
                 anyhow::bail!("path '{}' is not a valid store path", store.dir().display(&path));
             }
             paths.insert(path);
         }
         if self.selection.recursive {
-            paths = with_inputs(&store, &paths)?;
+            paths = with_inputs(store, &paths)?;
         }
         let mut writer = Writer { json: self.style.writer(), context };
         writer.json.object()?;
@@ -74,13 +74,10 @@ impl Command for Show {
 }
 
 /// Derivations and all that they need.
-fn with_inputs(store: &LocalStore, paths: &BTreeSet<StorePath>) -> anyhow::Result<BTreeSet<StorePath>> {
-    let db = store.db();
-    let mut ids = Vec::with_capacity(paths.len());
-    for path in paths {
-        ids.extend(db.id_of(path)?);
-    }
-    let graph = Graph::reach(&db, &ids, |id, found| db.reference_ids(id, found))?;
+fn with_inputs(store: &dyn ManagedStore, paths: &BTreeSet<StorePath>) -> anyhow::Result<BTreeSet<StorePath>> {
+    let valid: Vec<StorePath> =
+        store.valid(&paths.iter().cloned().collect::<Vec<_>>())?.into_iter().collect();
+    let graph = query::closure(store, &valid, false)?;
     let derivations = graph.nodes().filter(|node| graph.base_name(*node).ends_with(".drv"));
     Ok(derivations.map(|node| graph.path(node)).collect::<Result<_, _>>()?)
 }

@@ -34,7 +34,7 @@ impl Command for Add {
 
     fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
         let value = read()?;
-        let store = context.open_store()?;
+        let store = &*context.open_store()?;
         let dir = store.dir();
         let (name, derivation) = Reader { context, dir }.derivation(&value)?;
         let name = format!("{name}.drv");
@@ -45,7 +45,7 @@ impl Command for Add {
             dir.content_path(&name, &ca, &ContentReferences { others: references, itself: false })?
         } else {
             for input in &references {
-                if !store.db().is_valid(input)? {
+                if !store.is_valid(input)? {
                     return Err(StoreError::Missing(dir.print(input)).into());
                 }
             }

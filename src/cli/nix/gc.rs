@@ -63,13 +63,13 @@ impl Command for Delete {
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let store = context.open_store_to_collect()?;
-        let (graph, valid, invalid) = self.selection.graph(context, &store, arguments, false)?;
+        let store = &*context.open_managed_to_collect()?;
+        let (graph, valid, invalid) = self.selection.graph(context, store, arguments, false)?;
         let mut paths = invalid;
         for node in valid {
             paths.push(graph.path(node)?);
         }
-        collect::delete(context, &store, &paths, self.ignore_liveness)
+        collect::delete(context, store, &paths, self.ignore_liveness)
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use nival::model::{Derivation, StoreDir, StorePath};
 use nival::progress::Progress as _;
-use nival::store::LocalStore;
+use nival::store::ManagedStore;
 use nival::sys::PathError;
 
 use crate::cli::context::Context;
@@ -67,7 +67,7 @@ impl Outputs {
     /// A name that is no output, and those of the database.
     pub fn of(
         &self,
-        store: &LocalStore,
+        store: &dyn ManagedStore,
         path: &StorePath,
         drv: &Derivation,
     ) -> anyhow::Result<Vec<(String, Option<StorePath>)>> {
@@ -76,7 +76,7 @@ impl Outputs {
         {
             return Err(no_output(store.dir(), path, missing));
         }
-        let known = store.db().derivation_outputs(path)?;
+        let known = store.derivation_outputs(path)?;
         let found = |name: &str| known.iter().find(|(known, _)| known == name).map(|(_, path)| path.clone());
         Ok(drv
             .outputs

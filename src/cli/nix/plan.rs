@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use nival::model::StorePath;
-use nival::ops::substitute::Fetch;
+use nival::model::{StoreDir, StorePath};
+use nival::ops::substitute::{Fetch, fetch_lines};
 use nival::progress::Progress as _;
-use nival::store::LocalStore;
+use nival::store::ManagedStore;
+use nival::store::remote::daemon::Missing;
 use nival::sys::interrupt;
 
 use super::installable::Outputs;
@@ -35,9 +36,17 @@ impl Plan {
     }
 
     /// Notes what can be fetched; that is not unknown any more.
-    pub fn set_fetch(&mut self, store: &LocalStore, fetch: &Fetch) {
+    pub fn set_fetch(&mut self, dir: &StoreDir, fetch: &Fetch) {
         self.unknown.retain(|path| !fetch.has(path));
-        self.fetch = fetch.lines(store);
+        self.fetch = fetch.lines(dir);
+    }
+
+    /// Notes what a daemon says that it would do.
+    pub fn set_missing(&mut self, dir: &StoreDir, missing: &Missing) {
+        self.unknown.clone_from(&missing.unknown);
+        self.build = missing.build.iter().cloned().collect();
+        let paths = missing.fetch.iter().map(|path| dir.print(path));
+        self.fetch = fetch_lines(paths, missing.download, missing.unpacked);
     }
 
     /// Notes a valid derivation, some outputs of which are wanted.
@@ -46,7 +55,7 @@ impl Plan {
     /// Those of reading derivations and of the database.
     pub fn add_outputs(
         &mut self,
-        store: &LocalStore,
+        store: &dyn ManagedStore,
         drv: &StorePath,
         outputs: &Outputs,
     ) -> anyhow::Result<()> {
@@ -59,7 +68,7 @@ impl Plan {
                 self.build.push(path);
                 continue;
             }
-            if !store.db().is_valid(&path)? {
+            if !store.is_valid(&path)? {
                 self.add_unknown(&path);
                 continue;
             }
@@ -67,7 +76,7 @@ impl Plan {
             let mut complete = true;
             for (_, output) in outputs.of(store, &path, &derivation)? {
                 complete &= match output {
-                    Some(output) => store.db().is_valid(&output)?,
+                    Some(output) => store.is_valid(&output)?,
                     None => false,
                 };
             }
@@ -83,7 +92,7 @@ impl Plan {
     }
 
     /// Tells the user, if there is something to tell.
-    pub fn tell(&self, context: &Context, store: &LocalStore) {
+    pub fn tell(&self, context: &Context, store: &dyn ManagedStore) {
         let dir = store.dir();
         match self.build.len() {
             0 => {}

@@ -9,7 +9,7 @@ use nival::ops::closure_diff::{self, Difference};
 use nival::ops::nix_profile::{self, DEFAULT_PRIORITY, Manifest, ProfileElement};
 use nival::ops::profile::{Doomed, Generation, Profile, parse_days};
 use nival::progress::{Progress as _, size_text};
-use nival::store::LocalStore;
+use nival::store::ManagedStore;
 use regex_lite::Regex;
 
 use super::installable::Wanted;
@@ -36,7 +36,7 @@ impl Which {
     }
 
     /// The store and the profile.
-    fn open(&self, context: &Context) -> anyhow::Result<(LocalStore, Profile)> {
+    fn open(&self, context: &Context) -> anyhow::Result<(Box<dyn ManagedStore>, Profile)> {
         let store = context.open_store()?;
         if !store.is_read_only() {
             context.make_user_links()?;
@@ -72,18 +72,19 @@ impl Command for Add {
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let (store, profile) = self.which.open(context)?;
+        let (opened, profile) = self.which.open(context)?;
+        let store = &*opened;
         if arguments.is_empty() {
             return usage("more arguments are required");
         }
         let mut new: Vec<(String, Vec<StorePath>)> = Vec::new();
         for argument in arguments {
-            let paths = self.paths(context, &store, &text(argument)?)?;
+            let paths = self.paths(context, store, &text(argument)?)?;
             let name = paths.first().map(|path| package_name::split(path.name()).0.to_owned());
             new.push((name.unwrap_or_default(), paths));
         }
         let priority = self.priority.unwrap_or(DEFAULT_PRIORITY);
-        nix_profile::change(&store, &profile, |manifest| -> anyhow::Result<bool> {
+        nix_profile::change(store, &profile, |manifest| -> anyhow::Result<bool> {
             for (name, paths) in &new {
                 manifest.add(name, ProfileElement::of_paths(paths.clone(), priority));
             }
@@ -94,10 +95,15 @@ impl Command for Add {
 
 impl Add {
     /// The valid paths that an installable means.
-    fn paths(&self, context: &Context, store: &LocalStore, word: &str) -> anyhow::Result<Vec<StorePath>> {
+    fn paths(
+        &self,
+        context: &Context,
+        store: &dyn ManagedStore,
+        word: &str,
+    ) -> anyhow::Result<Vec<StorePath>> {
         let wanted = Wanted::parse(context, store.dir(), word)?;
         store.add_temp_roots(&[wanted.path()])?;
-        if !store.db().is_valid(wanted.path())? {
+        if !store.is_valid(wanted.path())? {
             anyhow::bail!(
                 "path '{}' is required, but there is no substituter that can build it",
                 store.dir().display(wanted.path())
@@ -113,7 +119,7 @@ impl Add {
             };
             let path = path.ok_or_else(missing)?;
             store.add_temp_roots(&[&path])?;
-            if !store.db().is_valid(&path)? {
+            if !store.is_valid(&path)? {
                 return Err(missing());
             }
             paths.push(path);
@@ -156,8 +162,9 @@ impl Command for Remove {
                     anyhow::anyhow!("invalid regular expression '{expression}': {error}")
                 })?);
         }
-        let (store, profile) = self.which.open(context)?;
-        nix_profile::change(&store, &profile, |manifest| -> anyhow::Result<bool> {
+        let (opened, profile) = self.which.open(context)?;
+        let store = &*opened;
+        nix_profile::change(store, &profile, |manifest| -> anyhow::Result<bool> {
             let mut matched: BTreeSet<String> = BTreeSet::new();
             for name in &names {
                 let path = store.dir().parse(name).ok();
@@ -215,8 +222,9 @@ impl Command for List {
     }
 
     fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
-        let (store, profile) = self.which.open(context)?;
-        let manifest = Manifest::read(&store, profile.link())?;
+        let (opened, profile) = self.which.open(context)?;
+        let store = &*opened;
+        let manifest = Manifest::read(store, profile.link())?;
         let mut out = Out::new();
         if self.style.json {
             let json = manifest.to_json(store.dir());
@@ -259,7 +267,8 @@ impl Command for History {
     }
 
     fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
-        let (store, profile) = self.0.open(context)?;
+        let (opened, profile) = self.0.open(context)?;
+        let store = &*opened;
         let generations = profile.generations()?;
         let mut out = Out::new();
         let mut before: Option<(&Generation, Manifest)> = None;
@@ -267,7 +276,7 @@ impl Command for History {
             if before.is_some() {
                 out.line("")?;
             }
-            let manifest = Manifest::read(&store, &generation.link)?;
+            let manifest = Manifest::read(store, &generation.link)?;
             let colour = if Some(generation.number) == generations.current { "32;1" } else { "1" };
             let date = nival::sys::clock::local_time(generation.created);
             let date = date.split(' ').next().unwrap_or_default();
@@ -323,7 +332,8 @@ impl Command for ProfileDiff {
     }
 
     fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
-        let (store, profile) = self.0.open(context)?;
+        let (opened, profile) = self.0.open(context)?;
+        let store = &*opened;
         let generations = profile.generations()?;
         let mut out = Out::new();
         for (number, pair) in generations.all.windows(2).enumerate() {
@@ -335,7 +345,7 @@ impl Command for ProfileDiff {
                 let target = std::fs::read_link(&generation.link)?;
                 Ok(store.dir().parse(&target.to_string_lossy())?)
             };
-            for difference in closure_diff::diff(&store, &path(&pair[0])?, &path(&pair[1])?)? {
+            for difference in closure_diff::diff(store, &path(&pair[0])?, &path(&pair[1])?)? {
                 out.line(format_args!("  {}", show(&difference)))?;
             }
         }
@@ -367,14 +377,14 @@ impl Command for DiffClosures {
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let store = context.open_store()?;
+        let store = &*context.open_store()?;
         let mut paths = Vec::new();
         for argument in arguments {
             paths.push(Wanted::parse(context, store.dir(), &text(argument)?)?.path().clone());
         }
         let [before, after] = &paths[..] else { return Ok(()) };
         let mut out = Out::new();
-        for difference in closure_diff::diff(&store, before, after)? {
+        for difference in closure_diff::diff(store, before, after)? {
             out.line(show(&difference))?;
         }
         out.finish()

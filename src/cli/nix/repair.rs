@@ -24,8 +24,8 @@ impl Command for Repair {
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let store = context.open_store()?;
-        let (graph, valid, invalid) = self.0.graph(context, &store, arguments, false)?;
+        let store = &*context.open_store()?;
+        let (graph, valid, invalid) = self.0.graph(context, store, arguments, false)?;
         if let Some(path) = invalid.first() {
             return Err(store.invalid(path).into());
         }
@@ -35,7 +35,7 @@ impl Command for Repair {
             context.ui.notice(&format!("checking path '{}'...", store.dir().display(&path)));
             paths.push(path);
         }
-        maintain::repair(context, &store, &paths, |context, path| {
+        maintain::repair(context, store, &paths, |context, path| {
             context.ui.notice(&format!("path '{}' is corrupted or missing!", store.dir().display(path)));
         })
     }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use nival::model::{StoreDir, StorePath};
-use nival::store::LocalStore;
+use nival::ops::query;
+use nival::store::ManagedStore;
 use nival::store::local::db::graph::{Graph, Node};
-use nival::store::local::db::read::PathId;
+use nival::store::managed::Kind;
 
 use super::installable::{Wanted, no_output};
 use super::plan::Plan;
@@ -59,8 +60,8 @@ pub struct Selection {
 
 /// The selected paths, each once and sorted.
 pub struct Selected {
-    /// Those that are valid, with their numbers.
-    pub valid: Vec<(StorePath, PathId)>,
+    /// Those that are valid.
+    pub valid: Vec<StorePath>,
     /// Those that are not.
     pub invalid: Vec<StorePath>,
 }
@@ -154,7 +155,7 @@ impl Selection {
     pub fn resolve(
         &self,
         context: &Context,
-        store: &LocalStore,
+        store: &dyn ManagedStore,
         arguments: &[OsString],
     ) -> anyhow::Result<Selected> {
         let (selected, plan) = self.look_up(context, store, arguments)?;
@@ -170,7 +171,7 @@ impl Selection {
     pub fn resolve_or_fetch(
         &self,
         context: &Context,
-        store: &LocalStore,
+        store: &dyn ManagedStore,
         arguments: &[OsString],
     ) -> anyhow::Result<Selected> {
         let (selected, mut plan) = self.look_up(context, store, arguments)?;
@@ -179,15 +180,29 @@ impl Selection {
             plan.tell(context, store);
             return selected;
         }
-        let substituters = context.substituters();
-        let trust = context.trust_for(store)?;
-        let fetch = substituters.plan(store, &unknown, trust.as_ref(), &*context.ui)?;
-        plan.set_fetch(store, &fetch);
-        plan.tell(context, store);
-        if fetch.is_empty() {
-            return selected;
+        match store.kind() {
+            Kind::Local(local) => {
+                let substituters = context.substituters();
+                let trust = context.trust_for(local)?;
+                let fetch = substituters.plan(local, &unknown, trust.as_ref(), &*context.ui)?;
+                plan.set_fetch(store.dir(), &fetch);
+                plan.tell(context, store);
+                if fetch.is_empty() {
+                    return selected;
+                }
+                substituters.fetch(local, &unknown, fetch, trust.as_ref(), &*context.ui)?;
+            }
+            Kind::Daemon(daemon) => {
+                let requests: Vec<String> = unknown.iter().map(|path| store.dir().print(path)).collect();
+                let missing = daemon.missing(&requests)?;
+                plan.set_missing(store.dir(), &missing);
+                plan.tell(context, store);
+                if missing.fetch.is_empty() {
+                    return selected;
+                }
+                daemon.build_paths(&requests)?;
+            }
         }
-        substituters.fetch(store, &unknown, fetch, trust.as_ref(), &*context.ui)?;
         self.look_up(context, store, arguments)?.0
     }
 
@@ -195,7 +210,7 @@ impl Selection {
     fn look_up(
         &self,
         context: &Context,
-        store: &LocalStore,
+        store: &dyn ManagedStore,
         arguments: &[OsString],
     ) -> anyhow::Result<(anyhow::Result<Selected>, Plan)> {
         let mut paths = BTreeMap::new();
@@ -204,8 +219,8 @@ impl Selection {
         for wanted in self.wanted(context, store.dir(), arguments)? {
             if self.derivation {
                 let drv = deriver(store, wanted.path())?;
-                let id = store.db().id_of(&drv)?;
-                paths.insert(drv, id);
+                let valid = store.is_valid(&drv)?;
+                paths.insert(drv, valid);
                 continue;
             }
             if let Err(error) = look_up(store, &wanted, &mut paths, &mut plan) {
@@ -229,13 +244,13 @@ impl Selection {
     pub fn graph(
         &self,
         context: &Context,
-        store: &LocalStore,
+        store: &dyn ManagedStore,
         arguments: &[OsString],
         closed: bool,
     ) -> anyhow::Result<(Graph, Vec<Node>, Vec<StorePath>)> {
         if self.all {
             self.expect_nothing_else(arguments)?;
-            let graph = Graph::load(&store.db())?;
+            let graph = query::all(store)?;
             let order = graph.topological(graph.nodes());
             return Ok((graph, order, Vec::new()));
         }
@@ -245,48 +260,43 @@ impl Selection {
         {
             return Err(store.invalid(path).into());
         }
-        let db = store.db();
-        let ids: Vec<PathId> = selected.valid.iter().map(|(_, id)| *id).collect();
         let graph = if self.recursive || closed {
-            Graph::reach(&db, &ids, |id, found| db.reference_ids(id, found))?
+            query::closure(store, &selected.valid, false)?
         } else {
-            Graph::of(&db, ids)?
+            query::among(store, &selected.valid)?
         };
         let order = if self.recursive {
             graph.topological(graph.nodes())
         } else {
-            graph.topological(selected.valid.iter().filter_map(|(path, _)| graph.find(path)))
+            graph.topological(selected.valid.iter().filter_map(|path| graph.find(path)))
         };
         Ok((graph, order, selected.invalid))
     }
 }
 
 impl Selected {
-    fn new(paths: BTreeMap<StorePath, Option<PathId>>) -> Self {
+    fn new(paths: BTreeMap<StorePath, bool>) -> Self {
         let mut selected = Self { valid: Vec::new(), invalid: Vec::new() };
-        for (path, id) in paths {
-            match id {
-                Some(id) => selected.valid.push((path, id)),
-                None => selected.invalid.push(path),
-            }
+        for (path, valid) in paths {
+            if valid { selected.valid.push(path) } else { selected.invalid.push(path) }
         }
         selected
     }
 }
 
 fn look_up(
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     wanted: &Wanted,
-    paths: &mut BTreeMap<StorePath, Option<PathId>>,
+    paths: &mut BTreeMap<StorePath, bool>,
     plan: &mut Plan,
 ) -> anyhow::Result<()> {
     let (drv, outputs) = match wanted {
         Wanted::Path(path) => {
-            let id = store.db().id_of(path)?;
-            if id.is_none() {
+            let valid = store.is_valid(path)?;
+            if !valid {
                 plan.add_unknown(path);
             }
-            paths.insert(path.clone(), id);
+            paths.insert(path.clone(), valid);
             return Ok(());
         }
         Wanted::Outputs(drv, outputs) => (drv, outputs),
@@ -294,7 +304,7 @@ fn look_up(
     if !drv.is_derivation() {
         return Err(no_output(store.dir(), drv, "out"));
     }
-    if !store.db().is_valid(drv)? {
+    if !store.is_valid(drv)? {
         plan.add_unknown(drv);
         return Err(store.invalid(drv).into());
     }
@@ -307,8 +317,8 @@ fn look_up(
                 store.dir().display(drv)
             );
         };
-        let id = store.db().id_of(&path)?;
-        paths.insert(path, id);
+        let valid = store.is_valid(&path)?;
+        paths.insert(path, valid);
     }
     Ok(())
 }
@@ -317,17 +327,17 @@ fn look_up(
 ///
 /// # Errors
 /// When nobody knows it.
-pub fn deriver(store: &LocalStore, path: &StorePath) -> anyhow::Result<StorePath> {
+pub fn deriver(store: &dyn ManagedStore, path: &StorePath) -> anyhow::Result<StorePath> {
     if path.is_derivation() {
         return Ok(path.clone());
     }
-    let db = store.db();
-    if let Some(deriver) = db.valid_derivers(path)?.into_iter().next() {
+    if let Some(deriver) = store.valid_derivers(path)?.into_iter().next() {
         return Ok(deriver);
     }
-    let recorded = db.path_info(path)?.and_then(|info| info.deriver);
+    let recorded =
+        store.items(std::slice::from_ref(path))?.pop().flatten().and_then(|item| item.info.deriver);
     match recorded {
-        Some(deriver) if db.is_valid(&deriver)? => Ok(deriver),
+        Some(deriver) if store.is_valid(&deriver)? => Ok(deriver),
         _ => anyhow::bail!("'{}' does not have a known deriver", store.dir().display(path)),
     }
 }

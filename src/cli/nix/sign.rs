@@ -8,7 +8,7 @@ use nival::model::{StorePath, ValidPathInfo};
 use nival::ops::copy;
 use nival::progress::Progress as _;
 use nival::store::local::db::graph::{Graph, Node};
-use nival::store::{LocalStore, Store, StoreError};
+use nival::store::{ManagedStore, Store, StoreError};
 use nival::sys::{PathError, interrupt};
 
 use super::elsewhere::select;
@@ -108,7 +108,7 @@ impl Sign {
 
 /// The metadata of those paths that lack a signature, with it.
 fn unsigned(
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     graph: &Graph,
     nodes: &[Node],
     sign: impl Fn(&str) -> String,

@@ -47,23 +47,30 @@ impl Command for Info {
             context.ui.hint(&format!("Store URL: {url}"));
         }
         let store = context.open_any(context.settings.store_uri())?;
-        let is_local = store.local().is_some();
+        let mut about = store.about()?;
+        if store.local().is_some() {
+            about.version = Some(crate::cli::VERSION.to_owned());
+        }
         if !self.0.json {
-            if is_local {
-                context.ui.hint(&format!("Version: {}", crate::cli::VERSION));
+            if let Some(version) = &about.version {
+                context.ui.hint(&format!("Version: {version}"));
             }
-            context.ui.hint("Trusted: 1");
+            if let Some(trusted) = about.trusted {
+                context.ui.hint(&format!("Trusted: {}", u8::from(trusted)));
+            }
             return Ok(());
         }
         let mut json = self.0.writer();
         json.object()?;
-        json.key("trusted")?;
-        json.bare(true)?;
+        if let Some(trusted) = about.trusted {
+            json.key("trusted")?;
+            json.bare(trusted)?;
+        }
         json.key("url")?;
         json.string(&url)?;
-        if is_local {
+        if let Some(version) = &about.version {
             json.key("version")?;
-            json.string(crate::cli::VERSION)?;
+            json.string(version)?;
         }
         json.end_object()?;
         json.finish()
@@ -130,10 +137,10 @@ impl Command for PathFromHashPart {
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let store = context.open_store()?;
+        let store = &*context.open_store()?;
         let part = arguments.first().map(|part| part.to_string_lossy()).unwrap_or_default();
         anyhow::ensure!(part.len() == HASH_LEN, "invalid hash part");
-        let Some(path) = store.db().path_from_hash_part(&part)? else {
+        let Some(path) = store.path_from_hash_part(&part)? else {
             anyhow::bail!("there is no store path corresponding to '{part}'");
         };
         let mut out = Out::new();

@@ -80,11 +80,11 @@ impl Command for Add {
             None => last_part(word.as_bytes()),
         };
         check_name(&name).map_err(|reason| StoreError::Name { path: name.clone(), reason })?;
-        let store = context.open_store()?;
+        let store = &*context.open_store()?;
         let added = if self.dry_run {
             compute_path(store.dir(), &path, &name, self.method, self.algorithm)
         } else {
-            store.add(&path, &name, self.method, self.algorithm)
+            store.add_source(&path, &name, (self.method, self.algorithm))
         };
         let added = added.map_err(|error| match error {
             StoreError::Nar(error) => StoreError::Nar(doubled_slash(error)),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nival::nar::dump;
 use nival::nar::listing::{Listing, Node, Visitor};
-use nival::store::LocalStore;
+use nival::store::ManagedStore;
 use nival::sys::dir::{DIRECTORY, Names};
 use nival::sys::{PathError, interrupt};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -33,8 +33,8 @@ impl Command for StoreLs {
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         self.0.check()?;
-        let store = context.open_store()?;
-        let place = Place::find(&store, arguments)?;
+        let store = &*context.open_store()?;
+        let place = Place::find(store, arguments)?;
         let name = place.inner.last().map_or(&[][..], |name| name.to_bytes());
         let levels = self.0.levels();
         self.0.print(name, |visitor| {
@@ -60,8 +60,8 @@ impl Command for StoreCat {
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let store = context.open_store()?;
-        let place = Place::find(&store, arguments)?;
+        let store = &*context.open_store()?;
+        let place = Place::find(store, arguments)?;
         if FileType::from_raw_mode(place.stat.st_mode) != FileType::RegularFile {
             let names: Vec<String> =
                 place.inner.iter().map(|name| name.to_string_lossy().into_owned()).collect();
@@ -88,7 +88,7 @@ struct Place {
 
 impl Place {
     /// Finds what the only argument names, without following any symlink.
-    fn find(store: &LocalStore, arguments: &[OsString]) -> anyhow::Result<Self> {
+    fn find(store: &dyn ManagedStore, arguments: &[OsString]) -> anyhow::Result<Self> {
         let text = arguments.first().map(|word| word.as_bytes()).unwrap_or_default();
         let not_in_store =
             || anyhow::anyhow!("path '{}' is not in the Nix store", String::from_utf8_lossy(text));
@@ -101,7 +101,7 @@ impl Place {
         };
         let base = String::from_utf8_lossy(base);
         let path = nival::model::StorePath::from_base_name(&base)?;
-        if !store.db().is_valid(&path)? {
+        if !store.is_valid(&path)? {
             anyhow::bail!("path '{}' is not a valid store path", store.dir().display(&path));
         }
         let inner = nar::canonical(rest)

@@ -7,7 +7,7 @@ use std::path::Path;
 use nival::ops::profile::{Doomed, Generation, ProfileError};
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
-use nival::store::LocalStore;
+use nival::store::ManagedStore;
 use serde_json::{Value, json};
 
 use super::Call;
@@ -78,12 +78,12 @@ pub fn list(mut call: Call) -> anyhow::Result<()> {
     if !call.arguments.is_empty() {
         return usage("no arguments expected");
     }
-    let store = call.open_store()?;
+    let store = &*call.open_store()?;
     let profile = call.profile()?;
     let generations = profile.generations()?;
     let mut out = Out::new();
     if as_json {
-        let values = describe_all(&store, &generations.all, generations.current)?;
+        let values = describe_all(store, &generations.all, generations.current)?;
         out.line(Value::Array(values))?;
         return out.finish();
     }
@@ -97,7 +97,7 @@ pub fn list(mut call: Call) -> anyhow::Result<()> {
 
 /// What each generation is, and what changed with it.
 fn describe_all(
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     generations: &[Generation],
     current: Option<u64>,
 ) -> anyhow::Result<Vec<Value>> {
@@ -132,7 +132,7 @@ fn describe_all(
     Ok(values)
 }
 
-fn closure_size(store: &LocalStore, path: &nival::model::StorePath) -> anyhow::Result<u64> {
+fn closure_size(store: &dyn ManagedStore, path: &nival::model::StorePath) -> anyhow::Result<u64> {
     let graph = nival::ops::query::closure(store, std::slice::from_ref(path), false)?;
     Ok(graph.nodes().map(|node| graph.nar_size(node)).sum())
 }

@@ -7,7 +7,7 @@ use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::take_out;
 use nival::ops::user_env::upgrade;
 use nival::progress::Progress as _;
-use nival::store::LocalStore;
+use nival::store::ManagedStore;
 
 use super::Call;
 use super::packages::{packages, selectors};
@@ -20,9 +20,9 @@ pub fn install(mut call: Call) -> anyhow::Result<()> {
     // What is installed here is there already.
     call.take_flag(&["--prebuilt-only", "-b"]);
     call.no_flags()?;
-    let store = call.open_store()?;
-    let new = packages(&call, &store)?;
-    change(&call, &store, |old| {
+    let store = &*call.open_store()?;
+    let new = packages(&call, store)?;
+    change(&call, store, |old| {
         let mut elements = new.clone();
         if remove_all {
             return Ok(Some(elements));
@@ -45,13 +45,13 @@ pub fn install(mut call: Call) -> anyhow::Result<()> {
 pub fn upgrade(mut call: Call) -> anyhow::Result<()> {
     call.take_flag(&["--prebuilt-only", "-b"]);
     call.no_flags()?;
-    let store = call.open_store()?;
+    let store = &*call.open_store()?;
     let nothing_named = call.arguments.is_empty() && call.from_profile.is_none();
     if nothing_named && (call.expression || call.context.has_default_expression()?) {
         return Err(super::needs_language("upgrading to what an expression offers"));
     }
-    let offers = packages(&call, &store)?;
-    change(&call, &store, |old| {
+    let offers = packages(&call, store)?;
+    change(&call, store, |old| {
         let replace = |installed: Element| match upgrade::choose(&installed, &offers, call.mode) {
             Some(best) => {
                 let newer = compare_versions(installed.version(), best.version()).is_le();
@@ -68,14 +68,14 @@ pub fn upgrade(mut call: Call) -> anyhow::Result<()> {
 /// Removes packages.
 pub fn uninstall(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
-    let store = call.open_store()?;
+    let store = &*call.open_store()?;
     let mut words = call.texts()?;
     // Whatever leads to a store path means that path.
     for word in words.iter_mut().filter(|word| word.contains('/')) {
-        *word = store.dir().print(&crate::cli::nix_store::store_path(&call.context, &store, &*word)?);
+        *word = store.dir().print(&crate::cli::nix_store::store_path(&call.context, store, &*word)?);
     }
-    change(&call, &store, |mut elements| {
-        for mut selector in selectors(&store, &words)? {
+    change(&call, store, |mut elements| {
+        for mut selector in selectors(store, &words)? {
             let gone = take_out(&mut elements, &mut selector);
             if gone.is_empty() {
                 let text = selector.text();
@@ -99,9 +99,9 @@ pub fn set_flag(call: Call) -> anyhow::Result<()> {
     if name == "priority" {
         anyhow::ensure!(value.parse::<i64>().is_ok(), "the priority of a package is a number, not '{value}'");
     }
-    let store = call.open_store()?;
-    change(&call, &store, |mut elements| {
-        let mut selectors = selectors(&store, rest)?;
+    let store = &*call.open_store()?;
+    change(&call, store, |mut elements| {
+        let mut selectors = selectors(store, rest)?;
         user_env::selector::select(&elements, &mut selectors)?;
         for element in &mut elements {
             if selectors.iter_mut().any(|selector| selector.matches(element)) {
@@ -116,22 +116,22 @@ pub fn set_flag(call: Call) -> anyhow::Result<()> {
 /// Makes the profile one package.
 pub fn set(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
-    let store = call.open_store()?;
+    let store = &*call.open_store()?;
     let profile = call.profile()?;
-    let found = packages(&call, &store)?;
+    let found = packages(&call, store)?;
     let [element] = &found[..] else { anyhow::bail!("--set requires exactly one derivation") };
     if call.dry_run {
         return Ok(());
     }
     let _lock = profile.lock(&*call.context.ui)?;
-    profile.add_generation(&store, &element.out_path)?;
+    profile.add_generation(store, &element.out_path)?;
     Ok(())
 }
 
 /// Changes what is installed, unless that is only to be told.
 fn change(
     call: &Call,
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     mut how: impl FnMut(Vec<Element>) -> anyhow::Result<Option<Vec<Element>>>,
 ) -> anyhow::Result<()> {
     let profile = call.profile()?;

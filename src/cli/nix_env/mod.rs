@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use nival::ops::profile::Profile;
 use nival::ops::user_env::upgrade::Mode;
 use nival::progress::Progress as _;
-use nival::store::LocalStore;
+use nival::store::ManagedStore;
 
 use super::args::{Args, Word, text};
 use super::context::Context;
@@ -190,7 +190,7 @@ impl Call {
     ///
     /// # Errors
     /// Those of opening it.
-    pub fn open_store(&self) -> anyhow::Result<LocalStore> {
+    pub fn open_store(&self) -> anyhow::Result<Box<dyn ManagedStore>> {
         let store = self.context.open_store()?;
         if !store.is_read_only() {
             self.context.make_user_links()?;

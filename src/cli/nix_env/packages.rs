@@ -8,7 +8,7 @@ use nival::ops::profile::Profile;
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::{Selector, select};
-use nival::store::LocalStore;
+use nival::store::ManagedStore;
 
 use super::{Call, needs_language};
 use crate::cli::context::not_in_store;
@@ -18,7 +18,7 @@ use crate::cli::nix_store::store_path;
 ///
 /// # Errors
 /// Words that mean nothing, or that need the language.
-pub fn packages(call: &Call, store: &LocalStore) -> anyhow::Result<Vec<Element>> {
+pub fn packages(call: &Call, store: &dyn ManagedStore) -> anyhow::Result<Vec<Element>> {
     let words = call.texts()?;
     if let Some(from) = &call.from_profile {
         let profile = Profile::new(call.context.absolute(Path::new(from)));
@@ -46,9 +46,9 @@ pub fn packages(call: &Call, store: &LocalStore) -> anyhow::Result<Vec<Element>>
 }
 
 /// What is installed must be there.
-fn require_valid(store: &LocalStore, path: &StorePath) -> anyhow::Result<()> {
+fn require_valid(store: &dyn ManagedStore, path: &StorePath) -> anyhow::Result<()> {
     anyhow::ensure!(
-        store.db().is_valid(path)?,
+        store.is_valid(path)?,
         "path '{}' is required, but there is no substituter that can build it",
         store.dir().display(path)
     );
@@ -59,7 +59,7 @@ fn require_valid(store: &LocalStore, path: &StorePath) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// A bad regular expression.
-pub fn selectors(store: &LocalStore, words: &[String]) -> anyhow::Result<Vec<Selector>> {
+pub fn selectors(store: &dyn ManagedStore, words: &[String]) -> anyhow::Result<Vec<Selector>> {
     words.iter().map(|word| Selector::parse(store.dir(), word).map_err(anyhow::Error::msg)).collect()
 }
 
@@ -70,7 +70,7 @@ struct Word<'w> {
     outputs: Option<&'w str>,
 }
 
-fn of_paths(call: &Call, store: &LocalStore, words: &[String]) -> anyhow::Result<Vec<Element>> {
+fn of_paths(call: &Call, store: &dyn ManagedStore, words: &[String]) -> anyhow::Result<Vec<Element>> {
     let mut parsed = Vec::with_capacity(words.len());
     for word in words {
         let (base, outputs) = match word.split_once('!') {
@@ -84,26 +84,17 @@ fn of_paths(call: &Call, store: &LocalStore, words: &[String]) -> anyhow::Result
     }
     // Before it is asked whether they are valid, and until everything is done.
     store.add_temp_roots(&parsed.iter().map(|word| &word.path).collect::<Vec<_>>())?;
-    let db = store.db();
-    let mut missing = None;
-    // One look at the database for all of them.
-    db.snapshot(|| {
-        for word in &parsed {
-            if !db.is_valid(&word.path)? {
-                missing = Some(store.dir().print(&word.path));
-                break;
-            }
-        }
-        Ok(())
-    })?;
-    if let Some(missing) = missing {
+    // One question for all of them.
+    let valid = store.valid(&parsed.iter().map(|word| word.path.clone()).collect::<Vec<_>>())?;
+    if let Some(missing) = parsed.iter().find(|word| !valid.contains(&word.path)) {
+        let missing = store.dir().display(&missing.path);
         anyhow::bail!("path '{missing}' is required, but there is no substituter that can build it");
     }
     parsed.into_iter().map(|word| of_path(store, word)).collect()
 }
 
 /// The package at a valid path.
-fn of_path(store: &LocalStore, word: Word<'_>) -> anyhow::Result<Element> {
+fn of_path(store: &dyn ManagedStore, word: Word<'_>) -> anyhow::Result<Element> {
     let Word { path, outputs } = word;
     if !path.is_derivation() {
         return Ok(Element::of_path(path.name(), path.clone()));
@@ -130,12 +121,12 @@ fn of_path(store: &LocalStore, word: Word<'_>) -> anyhow::Result<Element> {
 }
 
 /// A valid output of a derivation.
-fn output(store: &LocalStore, drv: &StorePath, name: &str) -> anyhow::Result<StorePath> {
-    let outputs = store.db().derivation_outputs(drv)?;
+fn output(store: &dyn ManagedStore, drv: &StorePath, name: &str) -> anyhow::Result<StorePath> {
+    let outputs = store.derivation_outputs(drv)?;
     let shown = store.dir().display(drv);
     if let Some((_, path)) = outputs.into_iter().find(|(output, _)| output == name) {
         store.add_temp_roots(&[&path])?;
-        if store.db().is_valid(&path)? {
+        if store.is_valid(&path)? {
             return Ok(path);
         }
     }

@@ -4,7 +4,7 @@ use nival::model::manifest_nix::Value;
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::select;
-use nival::store::LocalStore;
+use nival::store::ManagedStore;
 use serde_json::{Map, Value as Json};
 
 use super::Call;
@@ -66,10 +66,10 @@ pub fn query(mut call: Call) -> anyhow::Result<()> {
     if columns.compare && call.context.has_default_expression()? {
         return Err(super::needs_language("comparing with what an expression offers"));
     }
-    let store = call.open_store()?;
+    let store = &*call.open_store()?;
     let profile = call.profile()?;
-    let installed = user_env::installed(&store, profile.link())?;
-    let mut selectors = selectors(&store, &call.texts()?)?;
+    let installed = user_env::installed(store, profile.link())?;
+    let mut selectors = selectors(store, &call.texts()?)?;
     let mut elements: Vec<(usize, &Element)> = select(&installed, &mut selectors)?
         .into_iter()
         .filter_map(|element| {
@@ -79,7 +79,7 @@ pub fn query(mut call: Call) -> anyhow::Result<()> {
     if prebuilt {
         let mut valid = Vec::new();
         for (index, element) in elements {
-            if store.db().is_valid(&element.out_path)? {
+            if store.is_valid(&element.out_path)? {
                 valid.push((index, element));
             }
         }
@@ -88,15 +88,15 @@ pub fn query(mut call: Call) -> anyhow::Result<()> {
     elements.sort_by_key(|(_, element)| element.name.to_uppercase());
     let mut out = Out::new();
     match form {
-        Form::Table => table(&store, &columns, &elements, &mut out)?,
-        Form::Json => json(&store, &columns, &elements, &mut out)?,
-        Form::Xml => xml(&store, &columns, &elements, &mut out)?,
+        Form::Table => table(store, &columns, &elements, &mut out)?,
+        Form::Json => json(store, &columns, &elements, &mut out)?,
+        Form::Xml => xml(store, &columns, &elements, &mut out)?,
     }
     out.finish()
 }
 
 fn table(
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     columns: &Columns,
     elements: &[(usize, &Element)],
     out: &mut Out,
@@ -105,7 +105,7 @@ fn table(
     for (_, element) in elements {
         let mut row = Vec::new();
         if columns.status {
-            let present = store.db().is_valid(&element.out_path)?;
+            let present = store.is_valid(&element.out_path)?;
             row.push(format!("I{}-", if present { 'P' } else { '-' }));
         }
         if !columns.no_name {
@@ -170,7 +170,7 @@ fn meta_json(value: &Value) -> Json {
 }
 
 fn json(
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     columns: &Columns,
     elements: &[(usize, &Element)],
     out: &mut Out,
@@ -202,7 +202,7 @@ fn json(
 }
 
 fn xml(
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     columns: &Columns,
     elements: &[(usize, &Element)],
     out: &mut Out,
@@ -235,7 +235,7 @@ fn xml(
         }
         attributes.push(("system", system(element).to_owned()));
         if columns.status {
-            let valid = store.db().is_valid(&element.out_path)?;
+            let valid = store.is_valid(&element.out_path)?;
             attributes.push(("valid", u8::from(valid).to_string()));
         }
         attributes.push(("version", element.version().to_owned()));

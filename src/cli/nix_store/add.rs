@@ -1,12 +1,13 @@
 //! `--add`, `--add-fixed`, `--print-fixed-path`.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nival::model::content_address::ContentReferences;
-use nival::model::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir, StorePath};
-use nival::store::LocalStore;
+use nival::model::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir};
+use nival::store::ManagedStore;
 use nival::store::local::add::Adder;
+use nival::store::managed::Kind;
 
 use super::Call;
 use crate::cli::args::text;
@@ -18,8 +19,8 @@ use nival::progress::Unit;
 /// Adds files and trees and prints their paths.
 pub fn add(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
-    let store = call.context.open_store()?;
-    add_all(&call, &store, &call.arguments, ContentAddressMethod::NixArchive, HashAlgorithm::Sha256)
+    let store = &*call.context.open_store()?;
+    add_all(&call, store, &call.arguments, ContentAddressMethod::NixArchive, HashAlgorithm::Sha256)
 }
 
 /// As `--add`, by a hash of one's choice.
@@ -30,8 +31,8 @@ pub fn add_fixed(mut call: Call) -> anyhow::Result<()> {
         return usage("first argument must be hash algorithm");
     };
     let algorithm: HashAlgorithm = text(algorithm)?.parse()?;
-    let store = call.context.open_store()?;
-    add_all(&call, &store, paths, method, algorithm)
+    let store = &*call.context.open_store()?;
+    add_all(&call, store, paths, method, algorithm)
 }
 
 fn method(call: &mut Call) -> ContentAddressMethod {
@@ -43,23 +44,31 @@ fn method(call: &mut Call) -> ContentAddressMethod {
 
 fn add_all(
     call: &Call,
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     sources: &[impl AsRef<OsStr>],
     method: ContentAddressMethod,
     algorithm: HashAlgorithm,
 ) -> anyhow::Result<()> {
     let progress = store.progress();
     progress.begin("adding", None, Unit::Bytes);
-    let mut adder = store.adder();
+    // Here several become valid together; a daemon takes one after the other.
+    let mut adder = match store.kind() {
+        Kind::Local(local) => Some(local.adder()),
+        Kind::Daemon(_) => None,
+    };
     let mut paths = Vec::with_capacity(sources.len());
     let added = sources.iter().try_for_each(|source| {
-        paths.push(add_one(&call.context, &mut adder, Path::new(source.as_ref()), method, algorithm)?);
+        let (source, name) = named(&call.context, Path::new(source.as_ref()))?;
+        paths.push(match &mut adder {
+            Some(adder) => adder.add(&source, &name, method, algorithm)?,
+            None => store.add_source(&source, &name, (method, algorithm))?,
+        });
         anyhow::Ok(())
     });
     // What comes before a failure is added, and is said to be; but who
     // interrupts does not want to wait for it.
     let finished = match nival::sys::interrupt::check() {
-        Ok(()) => adder.finish(),
+        Ok(()) => adder.map_or(Ok(()), Adder::finish),
         Err(interrupted) => Err(interrupted.into()),
     };
     progress.end();
@@ -72,13 +81,8 @@ fn add_all(
     out.finish()
 }
 
-fn add_one(
-    context: &Context,
-    adder: &mut Adder<'_>,
-    source: &Path,
-    method: ContentAddressMethod,
-    algorithm: HashAlgorithm,
-) -> anyhow::Result<StorePath> {
+/// Where a source lies, and the name that it gets.
+fn named(context: &Context, source: &Path) -> anyhow::Result<(PathBuf, String)> {
     let written = source.as_os_str().to_string_lossy();
     let last = written.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let source = context.absolute(source);
@@ -87,7 +91,7 @@ fn add_one(
         "." | ".." => last.to_owned(),
         _ => text(source.file_name().unwrap_or_default())?,
     };
-    Ok(adder.add(&source, &name, method, algorithm)?)
+    Ok((source, name))
 }
 
 /// Prints the path that content with a given hash has.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use nival::ops::roots_report;
 use nival::store::local::roots::RootSearch;
+use nival::store::managed::Kind;
 use serde_json::{Value, json};
 
 use super::Call;
@@ -72,7 +73,7 @@ pub fn gc(mut call: Call) -> anyhow::Result<()> {
 }
 
 fn print_roots(call: &Call) -> anyhow::Result<()> {
-    let store = call.context.open_store()?;
+    let store = &*call.context.open_store()?;
     let roots = store.find_roots(RootSearch { clean: true, strict: false, censor: false })?;
     let mut lines: Vec<(String, String)> = Vec::new();
     for (path, holders) in &roots {
@@ -91,8 +92,8 @@ fn print_roots(call: &Call) -> anyhow::Result<()> {
 }
 
 fn print_roots_json(call: &Call) -> anyhow::Result<()> {
-    let store = call.context.open_store_to_collect()?;
-    let reports = roots_report::report(&store, call.context.keep())?;
+    let store = &call.context.open_store_to_collect()?;
+    let reports = roots_report::report(store, call.context.keep())?;
     let roots: Vec<Value> = reports
         .into_iter()
         .map(|report| {
@@ -116,24 +117,31 @@ fn print_json(value: &Value) -> anyhow::Result<()> {
 }
 
 fn print_paths(call: &Call, alive: bool) -> anyhow::Result<()> {
-    let store = call.context.open_store_to_collect()?;
+    let store = &*call.context.open_managed_to_collect()?;
+    let mut out = Out::new();
+    let store = match store.kind() {
+        Kind::Local(local) => local,
+        Kind::Daemon(daemon) => {
+            daemon.survey(alive)?.into_iter().try_for_each(|path| out.line(path))?;
+            return out.finish();
+        }
+    };
     let survey = store.survey(call.context.keep(), &HashSet::new())?;
     let dir = store.dir().as_str();
-    let mut out = Out::new();
     survey.each_name(alive, |name| out.line(format_args!("{dir}/{name}")))?;
     out.finish()
 }
 
 fn why_alive(call: &Call, as_json: bool) -> anyhow::Result<()> {
-    let store = call.context.open_store()?;
+    let store = &call.context.open_local_store()?;
     let mut out = Out::new();
     let mut values = Vec::new();
-    for path in call.store_paths(&store)? {
+    for path in call.store_paths(store)? {
         let why = store.why_alive(&path, call.context.keep())?;
         if as_json {
-            values.push(collect::explain_json(&store, &why));
+            values.push(collect::explain_json(store, &why));
         } else {
-            collect::explain(&store, &why).into_iter().try_for_each(|line| out.line(line))?;
+            collect::explain(store, &why).into_iter().try_for_each(|line| out.line(line))?;
         }
     }
     if as_json {
@@ -146,9 +154,9 @@ fn why_alive(call: &Call, as_json: bool) -> anyhow::Result<()> {
 pub fn delete(mut call: Call) -> anyhow::Result<()> {
     let ignore_liveness = call.take_flag("--ignore-liveness");
     call.no_flags()?;
-    let store = call.context.open_store_to_collect()?;
-    let paths = call.store_paths(&store)?;
-    collect::delete(&call.context, &store, &paths, ignore_liveness)
+    let store = &*call.context.open_managed_to_collect()?;
+    let paths = call.store_paths(store)?;
+    collect::delete(&call.context, store, &paths, ignore_liveness)
 }
 
 /// Links equal files.

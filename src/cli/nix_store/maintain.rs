@@ -6,7 +6,8 @@ use nival::model::StorePath;
 use nival::ops::substitute::Substituters;
 use nival::progress::{Progress as _, Unit};
 use nival::store::local::verify::Damage;
-use nival::store::{LocalStore, Store, StoreError};
+use nival::store::managed::Kind;
+use nival::store::{ManagedStore, Store, StoreError};
 
 use super::Call;
 use crate::cli::context::Context;
@@ -26,7 +27,7 @@ pub fn verify(mut call: Call) -> anyhow::Result<()> {
     let contents = call.take_flag("--check-contents");
     let repair = call.take_flag("--repair");
     call.no_flags()?;
-    let store = call.context.open_store()?;
+    let store = &*call.context.open_store()?;
     let substituters = if repair { call.context.substituters() } else { Substituters::default() };
     let sources: Vec<&dyn Store> = substituters.iter().collect();
     if store.verify(contents, repair.then_some(&sources[..]))? {
@@ -48,15 +49,15 @@ pub fn rebuild_db(call: Call) -> anyhow::Result<()> {
 /// Repairs paths whose contents are not what is registered.
 pub fn repair_path(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
-    let store = call.context.open_store()?;
-    let paths = call.store_paths(&store)?;
-    repair(&call.context, &store, &paths, |_, _| ())
+    let store = &*call.context.open_store()?;
+    let paths = call.store_paths(store)?;
+    repair(&call.context, store, &paths, |_, _| ())
 }
 
 /// Checks paths and repairs those that are damaged; tells `damaged` of them.
 pub fn repair(
     context: &Context,
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     paths: &[StorePath],
     damaged: impl Fn(&Context, &StorePath),
 ) -> anyhow::Result<()> {
@@ -65,7 +66,7 @@ pub fn repair(
         work.push((path.clone(), store.path_info(path)?.nar_hash));
     }
     let mut broken = Vec::new();
-    store.verify_contents(&work, |path, damage| {
+    store.layout().verify_contents(&work, &context.progress(), |path, damage| {
         broken.extend(damage.map(|_| path.clone()));
         Ok(())
     })?;
@@ -74,6 +75,9 @@ pub fn repair(
     let sources: Vec<&dyn Store> = substituters.iter().collect();
     for path in &broken {
         damaged(context, path);
+        let Kind::Local(store) = store.kind() else {
+            anyhow::bail!("operation 'repairPath' is not supported by store '{}'", store.uri());
+        };
         match store.require_repair(path, &sources) {
             Ok(()) => {}
             Err(error @ StoreError::Unrepairable(_)) => {
@@ -89,15 +93,15 @@ pub fn repair(
 /// Checks the contents of some paths.
 pub fn verify_path(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
-    let store = call.context.open_store()?;
+    let store = &*call.context.open_store()?;
     let mut status = 0;
     let mut work = Vec::new();
-    for path in call.store_paths(&store)? {
+    for path in call.store_paths(store)? {
         let hash = store.path_info(&path)?.nar_hash;
         work.push((path, hash));
     }
     call.context.ui.begin("checking", None, Unit::Bytes);
-    let checked = store.verify_contents(&work, |path, damage| {
+    let checked = store.layout().verify_contents(&work, &call.context.progress(), |path, damage| {
         let shown = store.dir().display(path);
         let text = match damage {
             None => return Ok(()),
@@ -118,10 +122,10 @@ pub fn verify_path(call: Call) -> anyhow::Result<()> {
 /// Prints build logs.
 pub fn read_log(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
-    let store = call.context.open_store()?;
+    let store = &*call.context.open_store()?;
     let mut out = Out::new();
-    for path in call.store_paths(&store)? {
-        let Some(mut log) = store.open_log(&path)? else {
+    for path in call.store_paths(store)? {
+        let Some(mut log) = store.log(&path)? else {
             anyhow::bail!("build log of derivation '{}' is not available", store.dir().display(&path));
         };
         let mut buffer = vec![0; 64 * 1024];
@@ -142,10 +146,10 @@ pub fn print_env(call: Call) -> anyhow::Result<()> {
     if call.arguments.len() != 1 {
         return usage("'--print-env' requires one derivation store path");
     }
-    let store = call.context.open_store()?;
-    let path = call.store_paths(&store)?.remove(0);
+    let store = &*call.context.open_store()?;
+    let path = call.store_paths(store)?.remove(0);
     anyhow::ensure!(path.is_derivation(), "'{}' is not a valid derivation path", store.dir().display(&path));
-    nival::ops::query::require_derivation(&store, &path)?;
+    nival::ops::query::require_derivation(store, &path)?;
     let drv = store.read_derivation(&path)?;
     let mut out = Out::new();
     for (name, value) in &drv.env {

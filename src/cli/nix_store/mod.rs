@@ -15,7 +15,7 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 
 use nival::model::{StoreDir, StorePath};
-use nival::store::LocalStore;
+use nival::store::ManagedStore;
 
 use super::args::{Args, Word};
 use super::context::{Context, not_in_store};
@@ -186,7 +186,7 @@ impl Call {
     ///
     /// # Errors
     /// The first that is none.
-    pub fn store_paths(&self, store: &LocalStore) -> anyhow::Result<Vec<StorePath>> {
+    pub fn store_paths(&self, store: &dyn ManagedStore) -> anyhow::Result<Vec<StorePath>> {
         self.arguments.iter().map(|argument| store_path(&self.context, store, argument)).collect()
     }
 }
@@ -197,7 +197,7 @@ impl Call {
 /// When it is none.
 pub fn store_path(
     context: &Context,
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     argument: impl AsRef<Path>,
 ) -> anyhow::Result<StorePath> {
     store_path_in(context, store.dir(), argument)

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use nival::model::StorePath;
 use nival::ops::graph_text::{self, TreeWriter};
 use nival::ops::query;
-use nival::store::LocalStore;
+use nival::store::ManagedStore;
 use nival::store::local::db::graph::{Graph, Node};
 use nival::store::local::roots::RootSearch;
 
@@ -56,7 +56,7 @@ const QUESTIONS: &[(&[&str], Question)] = &[
 
 struct Query {
     call: Call,
-    store: LocalStore,
+    store: Box<dyn ManagedStore>,
     use_output: bool,
     include_outputs: bool,
     out: Out,
@@ -100,21 +100,21 @@ fn question(call: &mut Call) -> anyhow::Result<Question> {
 
 impl Query {
     fn answer(&mut self, question: Question, binding: &str) -> anyhow::Result<()> {
-        let given = self.call.store_paths(&self.store)?;
+        let given = self.call.store_paths(&*self.store)?;
         match question {
             Question::Outputs => self.print_each(&given, |query, path| {
-                query::outputs(&query.store, path)?.iter().try_for_each(|path| query.print(path))
+                query::outputs(&*query.store, path)?.iter().try_for_each(|path| query.print(path))
             }),
             Question::Requisites => {
-                let graph = query::closure(&self.store, &self.used(given)?, self.include_outputs)?;
+                let graph = query::closure(&*self.store, &self.used(given)?, self.include_outputs)?;
                 self.print_sorted(&graph)
             }
             Question::References => {
-                let graph = query::references(&self.store, &self.used(given)?)?;
+                let graph = query::references(&*self.store, &self.used(given)?)?;
                 self.print_sorted(&graph)
             }
             Question::Referrers => {
-                let graph = query::referrers(&self.store, &self.used(given)?)?;
+                let graph = query::referrers(&*self.store, &self.used(given)?)?;
                 self.print_sorted(&graph)
             }
             Question::ReferrersClosure => self.referrers_closure(given),
@@ -127,21 +127,21 @@ impl Query {
             Question::ValidDerivers => {
                 let mut derivers = BTreeSet::new();
                 for path in &given {
-                    derivers.extend(self.store.db().valid_derivers(path)?);
+                    derivers.extend(self.store.valid_derivers(path)?);
                 }
                 derivers.iter().try_for_each(|path| self.print(path))
             }
             Question::Binding => self.print_each(&given, |query, path| {
-                query.out.raw(&query::binding(&query.store, path, binding)?)?;
+                query.out.raw(&query::binding(&*query.store, path, binding)?)?;
                 query.out.raw(b"\n")
             }),
             Question::Hash => {
                 let paths = self.used(given)?;
-                self.print_each(&paths, |query, path| query.out.line(query.store.raw_path(path)?.nar_hash()?))
+                self.print_each(&paths, |query, path| query.out.line(query.store.path_info(path)?.nar_hash))
             }
             Question::Size => {
                 let paths = self.used(given)?;
-                self.print_each(&paths, |query, path| query.out.line(query.store.raw_path(path)?.nar_size))
+                self.print_each(&paths, |query, path| query.out.line(query.store.path_info(path)?.nar_size))
             }
             Question::Tree | Question::Graph | Question::GraphMl => self.graph(question, given),
             Question::Resolve => self.print_each(&given, |query, path| query.print(path)),
@@ -151,7 +151,7 @@ impl Query {
 
     /// The arguments, or the outputs of those that are derivations.
     fn used(&self, paths: Vec<StorePath>) -> anyhow::Result<Vec<StorePath>> {
-        Ok(query::with_outputs(&self.store, paths, self.use_output)?)
+        Ok(query::with_outputs(&*self.store, paths, self.use_output)?)
     }
 
     fn print(&mut self, path: &StorePath) -> anyhow::Result<()> {
@@ -177,7 +177,7 @@ impl Query {
 
     fn referrers_closure(&mut self, given: Vec<StorePath>) -> anyhow::Result<()> {
         let paths = self.used(given)?;
-        let graph = query::referrers_closure(&self.store, &paths)?;
+        let graph = query::referrers_closure(&*self.store, &paths)?;
         let order = graph.topological(graph.nodes());
         // A path that is not valid has no referrers, but belongs to its own
         // closure. It comes after everything with a smaller name.
@@ -200,7 +200,7 @@ impl Query {
 
     fn graph(&mut self, question: Question, given: Vec<StorePath>) -> anyhow::Result<()> {
         let paths = if question == Question::Tree { given } else { self.used(given)? };
-        let graph = query::closure(&self.store, &paths, false)?;
+        let graph = query::closure(&*self.store, &paths, false)?;
         let roots: Vec<Node> = paths.iter().filter_map(|path| graph.find(path)).collect();
         let written = match question {
             Question::Graph => graph_text::write_dot(&graph, &roots, &mut self.out),
@@ -226,7 +226,7 @@ impl Query {
         }
         let keep = self.call.context.keep();
         let roots = self.store.find_roots(RootSearch::default())?;
-        for (holder, path) in query::roots_of(&self.store, &paths, &roots, keep)? {
+        for (holder, path) in query::roots_of(&*self.store, &paths, &roots, keep)? {
             let path = self.store.dir().print(&path);
             self.out.line(format_args!("{holder} -> {path}"))?;
         }

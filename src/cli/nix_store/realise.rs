@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use nival::model::StorePath;
 use nival::ops::substitute::Fetch;
 use nival::progress::Progress as _;
-use nival::store::LocalStore;
+use nival::store::managed::Kind;
+use nival::store::remote::daemon::DaemonStore;
+use nival::store::{ManagedStore, Store as _};
 
 use super::{Call, store_path};
 use crate::cli::args::text;
@@ -33,7 +35,7 @@ struct Resolved {
 
 impl Request {
     /// `PATH` or `DRV!NAME,NAME`.
-    fn parse(call: &Call, store: &LocalStore, word: &std::ffi::OsStr) -> anyhow::Result<Self> {
+    fn parse(call: &Call, store: &dyn ManagedStore, word: &std::ffi::OsStr) -> anyhow::Result<Self> {
         let word = text(word)?;
         let (path, names) = match word.split_once('!') {
             Some((path, names)) => (path, Some(names)),
@@ -48,10 +50,10 @@ impl Request {
     }
 
     /// What it stands for; what is missing is noted in the plan.
-    fn resolve(&self, store: &LocalStore, plan: &mut Plan, fetch: &Fetch) -> anyhow::Result<Resolved> {
+    fn resolve(&self, store: &dyn ManagedStore, plan: &mut Plan, fetch: &Fetch) -> anyhow::Result<Resolved> {
         let dir = store.dir();
         store.add_temp_roots(&[&self.path])?;
-        let valid = store.db().is_valid(&self.path)?;
+        let valid = store.is_valid(&self.path)?;
         if !valid {
             plan.add_unknown(&self.path);
             return Ok(Resolved::default());
@@ -72,12 +74,12 @@ impl Request {
                 continue;
             };
             store.add_temp_roots(&[&path])?;
-            resolved.complete &= store.db().is_valid(&path)?;
+            resolved.complete &= store.is_valid(&path)?;
             resolved.outputs.push((name, path));
         }
         let mut comes = true;
         for (_, path) in &resolved.outputs {
-            comes &= fetch.has(path) || store.db().is_valid(path)?;
+            comes &= fetch.has(path) || store.is_valid(path)?;
         }
         if !comes || resolved.outputs.is_empty() {
             plan.add_outputs(store, &self.path, &self.outputs)?;
@@ -92,7 +94,7 @@ type All<'r> = Vec<(&'r Request, Resolved)>;
 /// What all arguments stand for, and what has to be done for it if so much is
 /// fetched.
 fn resolve_all<'r>(
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     requests: &'r [Request],
     ignore_unknown: bool,
     fetch: &Fetch,
@@ -100,7 +102,7 @@ fn resolve_all<'r>(
     let mut plan = Plan::default();
     let mut resolved = Vec::new();
     for request in requests {
-        if ignore_unknown && !request.path.is_derivation() && !store.db().is_valid(&request.path)? {
+        if ignore_unknown && !request.path.is_derivation() && !store.is_valid(&request.path)? {
             continue;
         }
         resolved.push((request, request.resolve(store, &mut plan, fetch)?));
@@ -109,10 +111,10 @@ fn resolve_all<'r>(
 }
 
 /// The paths that are wanted and not valid.
-fn missing(store: &LocalStore, plan: &Plan, all: &All<'_>) -> anyhow::Result<Vec<StorePath>> {
+fn missing(store: &dyn ManagedStore, plan: &Plan, all: &All<'_>) -> anyhow::Result<Vec<StorePath>> {
     let mut missing: BTreeSet<StorePath> = plan.unknown().cloned().collect();
     for (_, path) in all.iter().flat_map(|(_, resolved)| &resolved.outputs) {
-        if !store.db().is_valid(path)? {
+        if !store.is_valid(path)? {
             missing.insert(path.clone());
         }
     }
@@ -123,26 +125,30 @@ fn missing(store: &LocalStore, plan: &Plan, all: &All<'_>) -> anyhow::Result<Vec
 /// was missing itself may have outputs that are.
 fn fetch<'r>(
     context: &Context,
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     requests: &'r [Request],
     mut wanted: Vec<StorePath>,
     ignore_unknown: bool,
     dry_run: bool,
 ) -> anyhow::Result<All<'r>> {
+    let local = match store.kind() {
+        Kind::Local(local) => local,
+        Kind::Daemon(daemon) => return fetch_by(context, daemon, requests, ignore_unknown, dry_run),
+    };
     let substituters = context.substituters();
-    let trust = context.trust_for(store)?;
+    let trust = context.trust_for(local)?;
     loop {
         let fetch = match substituters.is_empty() {
             true => Fetch::default(),
-            false => substituters.plan(store, &wanted, trust.as_ref(), &*context.ui)?,
+            false => substituters.plan(local, &wanted, trust.as_ref(), &*context.ui)?,
         };
         let (resolved, mut plan) = resolve_all(store, requests, ignore_unknown, &fetch)?;
-        plan.set_fetch(store, &fetch);
+        plan.set_fetch(store.dir(), &fetch);
         plan.tell(context, store);
         if dry_run || fetch.is_empty() {
             return Ok(resolved);
         }
-        substituters.fetch(store, &wanted, fetch, trust.as_ref(), &*context.ui)?;
+        substituters.fetch(local, &wanted, fetch, trust.as_ref(), &*context.ui)?;
         let (resolved, plan) = resolve_all(store, requests, ignore_unknown, &Fetch::default())?;
         let left = missing(store, &plan, &resolved)?;
         // Without progress, nobody has the rest.
@@ -151,6 +157,39 @@ fn fetch<'r>(
         }
         wanted = left;
     }
+}
+
+/// Has a daemon fetch or build what is missing, and tells of it, or only tells.
+fn fetch_by<'r>(
+    context: &Context,
+    daemon: &DaemonStore,
+    requests: &'r [Request],
+    ignore_unknown: bool,
+    dry_run: bool,
+) -> anyhow::Result<All<'r>> {
+    let dir = daemon.dir();
+    let mut words = Vec::new();
+    for request in requests {
+        // Unknown paths are no reason to fail then.
+        if ignore_unknown && !request.path.is_derivation() && !daemon.is_valid(&request.path)? {
+            continue;
+        }
+        let path = dir.print(&request.path);
+        words.push(match &request.outputs {
+            _ if !request.path.is_derivation() => path,
+            Outputs::All => format!("{path}!*"),
+            Outputs::Named(names) => {
+                format!("{path}!{}", names.iter().map(String::as_str).collect::<Vec<_>>().join(","))
+            }
+        });
+    }
+    let mut plan = Plan::default();
+    plan.set_missing(dir, &daemon.missing(&words)?);
+    plan.tell(context, daemon);
+    if !dry_run {
+        daemon.build_paths(&words)?;
+    }
+    Ok(resolve_all(daemon, requests, ignore_unknown, &Fetch::default())?.0)
 }
 
 /// Prints what arguments stand for, and makes it roots.
@@ -163,22 +202,22 @@ pub fn realise(mut call: Call) -> anyhow::Result<()> {
         }
     }
     call.no_flags()?;
-    let store = call.context.open_store()?;
+    let store = &*call.context.open_store()?;
     let mut requests = Vec::new();
     for word in &call.arguments {
-        requests.push(Request::parse(&call, &store, word)?);
+        requests.push(Request::parse(&call, store, word)?);
     }
-    let (mut resolved, plan) = resolve_all(&store, &requests, ignore_unknown, &Fetch::default())?;
-    let missing = missing(&store, &plan, &resolved)?;
+    let (mut resolved, plan) = resolve_all(store, &requests, ignore_unknown, &Fetch::default())?;
+    let missing = missing(store, &plan, &resolved)?;
     if missing.is_empty() {
-        plan.tell(&call.context, &store);
+        plan.tell(&call.context, store);
     } else {
-        resolved = fetch(&call.context, &store, &requests, missing, ignore_unknown, dry_run)?;
+        resolved = fetch(&call.context, store, &requests, missing, ignore_unknown, dry_run)?;
     }
     if dry_run {
         return Ok(());
     }
-    refuse_missing(&store, &resolved)?;
+    refuse_missing(store, &resolved)?;
     if ignore_unknown {
         // The original says nothing of what is there either.
         return Ok(());
@@ -222,11 +261,11 @@ fn root_link(call: &Call, root: &std::ffi::OsStr, number: usize, output: &str) -
 }
 
 /// The first thing that would have to be made.
-fn refuse_missing(store: &LocalStore, all: &All<'_>) -> anyhow::Result<()> {
+fn refuse_missing(store: &dyn ManagedStore, all: &All<'_>) -> anyhow::Result<()> {
     let dir = store.dir();
     for (request, resolved) in all {
         let shown = dir.display(&request.path);
-        if !store.db().is_valid(&request.path)? {
+        if !store.is_valid(&request.path)? {
             if request.path.is_derivation() {
                 anyhow::bail!("failed to obtain derivation of '{shown}'");
             }

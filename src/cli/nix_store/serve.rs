@@ -16,7 +16,7 @@ pub fn serve(mut call: Call) -> anyhow::Result<()> {
     let writable = call.take_flag("--write");
     call.no_flags()?;
     call.no_arguments()?;
-    let store = call.context.open_store()?;
+    let store = &call.context.open_local_store()?;
     let output = stdout_file().try_clone()?;
     // Whoever asks may go while something is being done for it.
     interrupt::request_when_gone(output.try_clone()?)?;
@@ -29,6 +29,6 @@ pub fn serve(mut call: Call) -> anyhow::Result<()> {
     let progress = call.context.progress();
     let mut context = call.context;
     let host = Served(&mut context);
-    shell::run(input, Interruptible(output), &store, &host, &*progress, writable, &more)?;
+    shell::run(input, Interruptible(output), store, &host, &*progress, writable, &more)?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use nival::model::StorePath;
 use nival::nar::input::Input;
 use nival::nar::writer::{FileOutput, NarWriter};
 use nival::nar::{dump as walk, restore as unpack};
-use nival::ops::query;
+use nival::ops::{query, transfer};
 use nival::progress::{Progress as _, Unit};
 
 use super::Call;
@@ -36,16 +36,16 @@ pub fn restore(call: Call) -> anyhow::Result<()> {
 /// Writes paths as a stream that `--import` takes.
 pub fn export(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
-    let store = call.context.open_store()?;
-    let paths = call.store_paths(&store)?;
-    let graph = query::among(&store, &paths)?;
+    let store = &*call.context.open_store()?;
+    let paths = call.store_paths(store)?;
+    let graph = query::among(store, &paths)?;
     let order: nival::store::error::Result<Vec<StorePath>> =
         graph.topological(graph.nodes()).into_iter().map(|node| graph.path(node)).collect();
     let order = order?;
     let ui = &call.context.ui;
     ui.begin("exporting", Some(order.len() as u64), Unit::Items);
     let mut output = FileOutput::new(stdout_file());
-    let result = store.export(&order, &mut output);
+    let result = transfer::export(store, &order, &mut output);
     ui.end();
     result?;
     Ok(output.flush()?)
@@ -55,10 +55,10 @@ pub fn export(call: Call) -> anyhow::Result<()> {
 pub fn import(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
     call.no_arguments()?;
-    let store = call.context.open_store()?;
+    let store = &*call.context.open_store()?;
     let ui = &call.context.ui;
     ui.begin("importing", None, Unit::Bytes);
-    let imported = store.import(stdin());
+    let imported = transfer::import(store, stdin());
     ui.end();
     let mut out = Out::new();
     for path in imported? {

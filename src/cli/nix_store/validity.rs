@@ -6,11 +6,15 @@ use nival::nar::NarError;
 use nival::progress::{Progress as _, Unit};
 use nival::store::StoreError;
 use nival::store::local::db::write::Existing;
-use nival::store::local::register::RegisterOptions;
+use nival::store::local::register::{RegisterOptions, dump_entry};
+use nival::store::managed::Kind;
 
 use super::Call;
 use crate::cli::error::BrokenPipe;
 use crate::cli::ui::{Out, stdin};
+
+/// Paths that a daemon is asked about together.
+const CHUNK: usize = 512;
 
 /// Bytes of text read at a time.
 const BUFFER: usize = 64 * 1024;
@@ -18,16 +22,27 @@ const BUFFER: usize = 64 * 1024;
 /// Writes what the database says of some or all paths.
 pub fn dump_db(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
-    let store = call.context.open_store()?;
+    let store = &*call.context.open_store()?;
     let mut out = Out::new();
-    if call.arguments.is_empty() {
-        let ui = &call.context.ui;
-        ui.begin("dumping the database", Some(store.db().count()?), Unit::Items);
-        let result = store.dump_all(&mut out);
-        ui.end();
-        lines(result)?;
-    } else {
-        lines(store.dump_paths(&call.store_paths(&store)?, &mut out))?;
+    let named = call.store_paths(store)?;
+    let ui = &call.context.ui;
+    match store.kind() {
+        Kind::Local(store) if call.arguments.is_empty() => {
+            ui.begin("dumping the database", Some(store.db().count()?), Unit::Items);
+            let result = store.dump_all(&mut out);
+            ui.end();
+            lines(result)?;
+        }
+        Kind::Local(store) => lines(store.dump_paths(&named, &mut out))?,
+        Kind::Daemon(_) => {
+            let paths = if call.arguments.is_empty() { store.all()? } else { named };
+            for chunk in paths.chunks(CHUNK) {
+                for (path, item) in chunk.iter().zip(store.items(chunk)?) {
+                    let item = item.ok_or_else(|| store.invalid(path))?;
+                    lines(dump_entry(store.dir(), &item.info, &mut out))?;
+                }
+            }
+        }
     }
     out.finish()
 }
@@ -46,7 +61,7 @@ fn lines(result: nival::store::error::Result<()>) -> anyhow::Result<()> {
 pub fn load_db(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
     call.no_arguments()?;
-    let store = call.context.open_store()?;
+    let store = call.context.open_local_store()?;
     let options = RegisterOptions { hash_given: true, existing: Existing::Keep };
     Ok(store.register_validity(BufReader::with_capacity(BUFFER, stdin()), options)?)
 }
@@ -57,7 +72,7 @@ pub fn register_validity(mut call: Call) -> anyhow::Result<()> {
     let hash_given = call.take_flag("--hash-given");
     call.no_flags()?;
     call.no_arguments()?;
-    let store = call.context.open_store()?;
+    let store = call.context.open_local_store()?;
     let options = RegisterOptions { hash_given, existing };
     Ok(store.register_validity(BufReader::with_capacity(BUFFER, stdin()), options)?)
 }
@@ -66,10 +81,10 @@ pub fn register_validity(mut call: Call) -> anyhow::Result<()> {
 pub fn check_validity(mut call: Call) -> anyhow::Result<()> {
     let print_invalid = call.take_flag("--print-invalid");
     call.no_flags()?;
-    let store = call.context.open_store()?;
+    let store = &*call.context.open_store()?;
     let mut out = Out::new();
-    for path in call.store_paths(&store)? {
-        if store.db().is_valid(&path)? {
+    for path in call.store_paths(store)? {
+        if store.is_valid(&path)? {
             continue;
         }
         if !print_invalid {

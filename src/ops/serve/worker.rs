@@ -111,8 +111,11 @@ pub(super) struct Worker<'h, R, W: Write> {
 impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
     fn run(&mut self) -> Result<()> {
         loop {
-            if self.reader.input.at_end()? {
-                return Ok(());
+            match self.reader.input.at_end() {
+                Ok(false) => {}
+                // A client that goes between two requests is not missed.
+                Ok(true) | Err(NarError::Interrupted(_)) => return Ok(()),
+                Err(error) => return Err(error.into()),
             }
             let operation = self.reader.number()?;
             self.reading = true;

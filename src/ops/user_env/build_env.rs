@@ -24,7 +24,7 @@ use crate::model::StorePath;
 use crate::model::references::{Candidates, Scanner};
 use crate::nar::{NarError, Sink};
 use crate::ops::query;
-use crate::store::LocalStore;
+use crate::store::ManagedStore;
 use crate::sys::{PathError, interrupt};
 
 /// A path to be linked, and how much it counts.
@@ -88,7 +88,7 @@ impl fmt::Display for Conflicts {
 
 /// Builds the tree.
 pub struct BuildEnv<'s> {
-    store: &'s LocalStore,
+    store: &'s dyn ManagedStore,
     /// The full path that the tree will have, for messages.
     out: String,
     /// What goes in.
@@ -109,7 +109,7 @@ struct Source {
 
 impl<'s> BuildEnv<'s> {
     /// An empty one.
-    pub fn new(store: &'s LocalStore, out: String) -> Self {
+    pub fn new(store: &'s dyn ManagedStore, out: String) -> Self {
         Self {
             store,
             out,

@@ -20,12 +20,14 @@ use std::path::{Path, PathBuf};
 use crate::model::derivation::{DerivationOutput, modulo};
 use crate::model::manifest_nix::{ManifestError, Value};
 use crate::model::store_path::NameError;
-use crate::model::{Derivation, StorePath};
+use crate::model::{Derivation, StoreDir, StorePath};
 use crate::nar::Sink;
 use crate::ops::profile::{Profile, ProfileError};
-use crate::store::LocalStore;
 use crate::store::error::StoreError;
 use crate::store::local::add::Adder;
+use crate::store::managed::Kind;
+use crate::store::remote::daemon::DaemonStore;
+use crate::store::{LocalStore, ManagedStore, Store as _};
 use crate::sys::PathError;
 use build_env::{BuildEnv, Conflicts, Package};
 use element::Element;
@@ -105,7 +107,7 @@ pub(super) const MAX_MANIFEST: u64 = 64 << 20;
 /// # Errors
 /// A link or a file that leads to something that is gone: that must not be
 /// taken for an empty profile.
-pub fn file_of_profile(store: &LocalStore, link: &Path, name: &str) -> Result<Option<PathBuf>> {
+pub fn file_of_profile(store: &dyn ManagedStore, link: &Path, name: &str) -> Result<Option<PathBuf>> {
     let missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
     match std::fs::symlink_metadata(link) {
         Err(error) if missing(&error) => return Ok(None),
@@ -133,7 +135,7 @@ pub fn file_of_profile(store: &LocalStore, link: &Path, name: &str) -> Result<Op
 ///
 /// # Errors
 /// [`UserEnvError`].
-pub fn installed(store: &LocalStore, link: &Path) -> Result<Vec<Element>> {
+pub fn installed(store: &dyn ManagedStore, link: &Path) -> Result<Vec<Element>> {
     if file_of_profile(store, link, "manifest.json")?.is_some() {
         return Err(UserEnvError::OtherTool(link.to_owned()));
     }
@@ -152,7 +154,7 @@ pub fn installed(store: &LocalStore, link: &Path) -> Result<Vec<Element>> {
 ///
 /// # Errors
 /// [`UserEnvError`]; conflicts among the packages for one.
-pub fn build(store: &LocalStore, elements: &[Element]) -> Result<StorePath> {
+pub fn build(store: &dyn ManagedStore, elements: &[Element]) -> Result<StorePath> {
     let dir = store.dir();
     let mut references: BTreeSet<StorePath> = BTreeSet::new();
     for element in elements {
@@ -160,17 +162,17 @@ pub fn build(store: &LocalStore, elements: &[Element]) -> Result<StorePath> {
         references.extend(element.drv_path.clone());
     }
     store.add_temp_roots(&references.iter().collect::<Vec<_>>())?;
+    let text = element::print_all(dir, elements);
+    let store = match store.kind() {
+        Kind::Local(local) => local,
+        Kind::Daemon(daemon) => return build_by(daemon, elements, &text, references),
+    };
     // One sync and one transaction for all three.
     let mut adder = store.adder();
-    let text = element::print_all(dir, elements);
-    let manifest = adder.add_text("env-manifest.nix", text.as_bytes(), references.clone())?;
-    let mut drv = derivation(store, &manifest, elements);
-    modulo::fill_in_outputs(&mut drv, dir, NAME)?;
+    let manifest = adder.add_text(MANIFEST, text.as_bytes(), references.clone())?;
+    let (drv, out) = derivation_of(store.dir(), &manifest, elements)?;
     let sources = BTreeSet::from([manifest.clone()]);
     let drv_path = adder.add_text(&format!("{NAME}.drv"), &drv.print(dir), sources)?;
-    let Some(DerivationOutput::InputAddressed(out)) = drv.outputs.get("out").cloned() else {
-        return Err(UserEnvError::Build("the environment has no output path".to_owned()));
-    };
     store.add_temp_roots(&[&out])?;
     if store.db().is_valid(&out)? {
         adder.finish()?;
@@ -192,6 +194,38 @@ pub fn build(store: &LocalStore, elements: &[Element]) -> Result<StorePath> {
     env.add(store, &mut adder, false)?;
     adder.finish()?;
     Ok(out)
+}
+
+/// Has a daemon build it: only it may add what does not follow from its
+/// contents.
+fn build_by(
+    daemon: &DaemonStore,
+    elements: &[Element],
+    text: &str,
+    references: BTreeSet<StorePath>,
+) -> Result<StorePath> {
+    let dir = daemon.dir();
+    let manifest = daemon.add_text(MANIFEST, text.as_bytes(), references)?;
+    let (drv, out) = derivation_of(dir, &manifest, elements)?;
+    daemon.add_temp_roots(&[&out])?;
+    let sources = BTreeSet::from([manifest]);
+    let drv_path = daemon.add_text(&format!("{NAME}.drv"), &drv.print(dir), sources)?;
+    daemon.build_paths(&[format!("{}!*", dir.display(&drv_path))])?;
+    Ok(out)
+}
+
+/// The derivation of an environment, and its output.
+fn derivation_of(
+    dir: &StoreDir,
+    manifest: &StorePath,
+    elements: &[Element],
+) -> Result<(Derivation, StorePath)> {
+    let mut drv = derivation(dir, manifest, elements);
+    modulo::fill_in_outputs(&mut drv, dir, NAME)?;
+    match drv.outputs.get("out").cloned() {
+        Some(DerivationOutput::InputAddressed(out)) => Ok((drv, out)),
+        _ => Err(UserEnvError::Build("the environment has no output path".to_owned())),
+    }
 }
 
 /// An environment that is to be made.
@@ -288,10 +322,11 @@ pub fn make(store: &LocalStore, drv_path: &StorePath) -> Result<bool> {
 
 /// The name of every environment.
 const NAME: &str = "user-environment";
+/// The name of every manifest.
+const MANIFEST: &str = "env-manifest.nix";
 
 /// The derivation of the environment; its output path is still to be found.
-fn derivation(store: &LocalStore, manifest: &StorePath, elements: &[Element]) -> Derivation {
-    let dir = store.dir();
+fn derivation(dir: &StoreDir, manifest: &StorePath, elements: &[Element]) -> Derivation {
     let mut words: Vec<String> = Vec::new();
     for element in elements {
         words.push(element.is_active().to_string());
@@ -330,7 +365,7 @@ fn derivation(store: &LocalStore, manifest: &StorePath, elements: &[Element]) ->
 /// # Errors
 /// [`UserEnvError`] and those of `change`.
 pub fn change<E: From<UserEnvError>>(
-    store: &LocalStore,
+    store: &dyn ManagedStore,
     profile: &Profile,
     keep_derivations: bool,
     mut change: impl FnMut(Vec<Element>) -> std::result::Result<Option<Vec<Element>>, E>,

@@ -16,7 +16,7 @@ use std::io::Read;
 use super::LocalStore;
 use super::batch::Batch;
 use super::ingest::Hashes;
-use crate::model::{StorePath, ValidPathInfo};
+use crate::model::{Hash, StoreDir, StorePath, ValidPathInfo};
 use crate::nar::hashing::HashedOutput;
 use crate::nar::input::Input;
 use crate::nar::writer::{NarWriter, Output};
@@ -74,44 +74,18 @@ impl LocalStore {
     }
 
     fn import_item<R: Read>(&self, input: &mut Input<R>, batch: &mut Batch<'_>) -> Result<Option<StorePath>> {
-        let bad = || {
-            StoreError::Input("input doesn't look like something created by 'nix-store --export'".to_owned())
-        };
-        match input.number()? {
-            0 => return Ok(None),
-            1 => {}
-            _ => return Err(bad()),
+        if !read_head(input)? {
+            return Ok(None);
         }
         let (ingested, incoming, ()) =
             self.take_in(Hashes::new(None, self.watcher()), |sink| Ok(reader::read(input, sink)?))?;
-        if input.number()? != EXPORT_MAGIC {
-            return Err(StoreError::Input("Nix archive cannot be imported; wrong format".to_owned()));
-        }
-        let path = self.import_path(input)?;
-        let mut references = BTreeSet::new();
-        let count = input.number()?;
-        if count > MAX_REFERENCES {
-            return Err(StoreError::Input(format!("'{}' has {count} references", self.dir().display(&path))));
-        }
-        for _ in 0..count {
-            references.insert(self.import_path(input)?);
-        }
-        let deriver = text(input.string(MAX_PATH_LEN)?)?;
-        let deriver = if deriver.is_empty() { None } else { Some(self.dir().parse(&deriver)?) };
-        if input.number()? == 1 {
-            input.string(MAX_SIGNATURE_LEN)?;
-        }
-        let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
-        info.references = references;
-        info.deriver = deriver;
-        self.warn_of_depth(&path, ingested.depth);
+        let tail = read_tail(input, self.dir())?;
+        let mut info = ValidPathInfo::new(tail.path.clone(), ingested.nar_hash, ingested.nar_size);
+        info.references = tail.references;
+        info.deriver = tail.deriver;
+        self.warn_of_depth(&tail.path, ingested.depth);
         batch.add(incoming, info)?;
-        Ok(Some(path))
-    }
-
-    fn import_path<R: Read>(&self, input: &mut Input<R>) -> Result<StorePath> {
-        let path = text(input.string(MAX_PATH_LEN)?)?;
-        Ok(self.dir().parse(&path)?)
+        Ok(Some(tail.path))
     }
 
     /// Writes paths as an export stream, in the order given.
@@ -124,31 +98,93 @@ impl LocalStore {
         for path in paths {
             interrupt::check()?;
             let info = self.path_info(path)?;
-            number(output, 1)?;
+            begin_item(output)?;
             let mut writer = NarWriter::new(HashedOutput::new(output))?;
             dump::walk(&self.real_path(path), &mut writer)?;
             let (hash, _) = writer.into_output().finish();
-            // An importer would take damaged contents for good.
-            if hash != info.nar_hash {
-                let path = self.dir().print(path);
-                return Err(StoreError::HashChanged {
-                    path,
-                    expected: info.nar_hash.to_string(),
-                    found: hash.to_string(),
-                });
-            }
-            number(output, EXPORT_MAGIC)?;
-            string(output, &self.dir().print(path))?;
-            number(output, info.references.len() as u64)?;
-            for reference in &info.references {
-                string(output, &self.dir().print(reference))?;
-            }
-            string(output, &info.deriver.map(|deriver| self.dir().print(&deriver)).unwrap_or_default())?;
-            number(output, 0)?;
+            end_item(self.dir(), &info, hash, output)?;
             self.progress().advance(1);
         }
         Ok(number(output, 0)?)
     }
+}
+
+/// What follows an archive.
+pub(crate) struct Tail {
+    pub path: StorePath,
+    pub references: BTreeSet<StorePath>,
+    pub deriver: Option<StorePath>,
+}
+
+/// Whether there is another item; its archive comes next then.
+pub(crate) fn read_head<R: Read>(input: &mut Input<R>) -> Result<bool> {
+    match input.number()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(StoreError::Input(
+            "input doesn't look like something created by 'nix-store --export'".to_owned(),
+        )),
+    }
+}
+
+/// Reads what follows an archive.
+pub(crate) fn read_tail<R: Read>(input: &mut Input<R>, dir: &StoreDir) -> Result<Tail> {
+    if input.number()? != EXPORT_MAGIC {
+        return Err(StoreError::Input("Nix archive cannot be imported; wrong format".to_owned()));
+    }
+    let path = read_path(input, dir)?;
+    let mut references = BTreeSet::new();
+    let count = input.number()?;
+    if count > MAX_REFERENCES {
+        return Err(StoreError::Input(format!("'{}' has {count} references", dir.display(&path))));
+    }
+    for _ in 0..count {
+        references.insert(read_path(input, dir)?);
+    }
+    let deriver = text(input.string(MAX_PATH_LEN)?)?;
+    let deriver = if deriver.is_empty() { None } else { Some(dir.parse(&deriver)?) };
+    if input.number()? == 1 {
+        input.string(MAX_SIGNATURE_LEN)?;
+    }
+    Ok(Tail { path, references, deriver })
+}
+
+fn read_path<R: Read>(input: &mut Input<R>, dir: &StoreDir) -> Result<StorePath> {
+    let path = text(input.string(MAX_PATH_LEN)?)?;
+    Ok(dir.parse(&path)?)
+}
+
+/// Begins an item; its archive is to follow.
+pub(crate) fn begin_item(output: &mut impl Output) -> Result<()> {
+    Ok(number(output, 1)?)
+}
+
+/// Ends an item whose archive has this hash.
+///
+/// # Errors
+/// [`StoreError::HashChanged`].
+pub(crate) fn end_item(
+    dir: &StoreDir,
+    info: &ValidPathInfo,
+    hash: Hash,
+    output: &mut impl Output,
+) -> Result<()> {
+    // An importer would take damaged contents for good.
+    if hash != info.nar_hash {
+        return Err(StoreError::HashChanged {
+            path: dir.print(&info.path),
+            expected: info.nar_hash.to_string(),
+            found: hash.to_string(),
+        });
+    }
+    number(output, EXPORT_MAGIC)?;
+    string(output, &dir.print(&info.path))?;
+    number(output, info.references.len() as u64)?;
+    for reference in &info.references {
+        string(output, &dir.print(reference))?;
+    }
+    string(output, &info.deriver.as_ref().map(|deriver| dir.print(deriver)).unwrap_or_default())?;
+    Ok(number(output, 0)?)
 }
 
 fn text(bytes: &[u8]) -> Result<String> {

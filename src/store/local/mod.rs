@@ -272,24 +272,34 @@ impl LocalStore {
     /// Reads a derivation that lies in the store, valid or not.
     ///
     /// # Errors
-    /// [`StoreError::Missing`], [`StoreError::Derivation`], file errors.
+    /// See [`Layout::read_derivation`].
     pub fn read_derivation(&self, path: &StorePath) -> Result<Derivation> {
-        let real = self.layout().real_path(path);
-        // The largest derivations are a few megabytes.
-        const MAX_LEN: u64 = 64 << 20;
-        let text = match crate::sys::read_regular(&real, MAX_LEN) {
-            Err(error) if error.is_not_found() => {
-                return Err(StoreError::Missing(self.dir().print(path)));
-            }
-            text => text?,
-        };
-        Derivation::parse(self.dir(), &text)
-            .map_err(|source| StoreError::Derivation { path: self.dir().print(path), source })
+        self.layout().read_derivation(path)
     }
 
     /// Where a path really lies.
     pub fn real_path(&self, path: &StorePath) -> PathBuf {
         self.layout().real_path(path)
+    }
+}
+
+impl Layout {
+    /// Reads a derivation that lies in the store, valid or not.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], [`StoreError::Derivation`], file errors.
+    pub fn read_derivation(&self, path: &StorePath) -> Result<Derivation> {
+        let real = self.real_path(path);
+        // The largest derivations are a few megabytes.
+        const MAX_LEN: u64 = 64 << 20;
+        let text = match crate::sys::read_regular(&real, MAX_LEN) {
+            Err(error) if error.is_not_found() => {
+                return Err(StoreError::Missing(self.store_dir.print(path)));
+            }
+            text => text?,
+        };
+        Derivation::parse(&self.store_dir, &text)
+            .map_err(|source| StoreError::Derivation { path: self.store_dir.print(path), source })
     }
 }
 

@@ -15,7 +15,7 @@ use indexmap::IndexSet;
 use super::LocalStore;
 use super::db::write::{Existing, Writer};
 use crate::model::hash::HashAlgorithm;
-use crate::model::{Hash, HashFormat, StorePath, ValidPathInfo};
+use crate::model::{Hash, HashFormat, StoreDir, StorePath, ValidPathInfo};
 use crate::nar::{canonical, dump};
 use crate::store::error::{Result, StoreError};
 use crate::sys::clock::now;
@@ -283,19 +283,7 @@ impl LocalStore {
     /// # Errors
     /// [`StoreError::Invalid`], and those of the database and the output.
     pub fn dump_paths(&self, paths: &[StorePath], output: &mut impl Write) -> Result<()> {
-        for path in paths {
-            let info = self.path_info(path)?;
-            let mut entry = Vec::new();
-            let deriver = info.deriver.map(|deriver| self.dir().print(&deriver)).unwrap_or_default();
-            let hash = info.nar_hash.digits(HashFormat::Base16);
-            let _ = writeln!(entry, "{}\n{hash}\n{}\n{deriver}", self.dir().display(path), info.nar_size);
-            let _ = writeln!(entry, "{}", info.references.len());
-            for reference in &info.references {
-                let _ = writeln!(entry, "{}", self.dir().display(reference));
-            }
-            output.write_all(&entry).map_err(crate::nar::NarError::Write)?;
-        }
-        Ok(())
+        paths.iter().try_for_each(|path| dump_entry(self.dir(), &self.path_info(path)?, output))
     }
 
     /// Writes the entries of all paths, in order.
@@ -329,4 +317,20 @@ impl LocalStore {
             })
         })
     }
+}
+
+/// Writes the entry of a path.
+///
+/// # Errors
+/// Those of the output.
+pub fn dump_entry(dir: &StoreDir, info: &ValidPathInfo, output: &mut impl Write) -> Result<()> {
+    let mut entry = Vec::new();
+    let deriver = info.deriver.as_ref().map(|deriver| dir.print(deriver)).unwrap_or_default();
+    let hash = info.nar_hash.digits(HashFormat::Base16);
+    let _ = writeln!(entry, "{}\n{hash}\n{}\n{deriver}", dir.display(&info.path), info.nar_size);
+    let _ = writeln!(entry, "{}", info.references.len());
+    for reference in &info.references {
+        let _ = writeln!(entry, "{}", dir.display(reference));
+    }
+    Ok(output.write_all(&entry).map_err(crate::nar::NarError::Write)?)
 }

@@ -9,20 +9,19 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use super::LocalStore;
+use super::Layout;
 
 /// Links followed at most, as the system does.
 const MAX_LINKS: usize = 40;
 
-impl LocalStore {
+impl Layout {
     /// The real path without symlinks of something that exists.
     ///
     /// # Errors
     /// Those of the system: `NotFound` for links that lead nowhere.
     pub fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
-        let layout = self.layout();
-        let logical = Path::new(layout.store_dir.as_str());
-        if layout.real_store_dir == logical {
+        let logical = Path::new(self.store_dir.as_str());
+        if self.real_store_dir == logical {
             return std::fs::canonicalize(path);
         }
         let mut links = 0;
@@ -35,7 +34,7 @@ impl LocalStore {
             }
             done.push(part);
             if done == logical {
-                done.clone_from(&layout.real_store_dir);
+                done.clone_from(&self.real_store_dir);
             }
             let Ok(target) = std::fs::read_link(&done) else { continue };
             links += 1;

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
-use super::LocalStore;
+use super::{Layout, LocalStore};
 use crate::model::{Hash, HashAlgorithm, StorePath};
 use crate::nar::hashing::HashPipe;
 use crate::nar::{NarError, dump};
+use crate::progress::Progress;
 use crate::progress::Unit;
 use crate::store::error::Result;
 use crate::store::transfer::Store;
@@ -243,6 +244,20 @@ impl LocalStore {
         Ok(sound)
     }
 
+    /// See [`Layout::verify_contents`].
+    ///
+    /// # Errors
+    /// Those of `found`, and interruption.
+    pub fn verify_contents(
+        &self,
+        work: &[(StorePath, Hash)],
+        found: impl FnMut(&StorePath, Option<Damage>) -> Result<()>,
+    ) -> Result<()> {
+        self.layout().verify_contents(work, &self.progress, found)
+    }
+}
+
+impl Layout {
     /// Compares contents with hashes on all cores; `found` is called in the
     /// order of `work`, with `None` for what is as it should be.
     ///
@@ -251,23 +266,23 @@ impl LocalStore {
     pub fn verify_contents(
         &self,
         work: &[(StorePath, Hash)],
+        progress: &Arc<dyn Progress>,
         mut found: impl FnMut(&StorePath, Option<Damage>) -> Result<()>,
     ) -> Result<()> {
         let cores = crate::sys::threads::cores().min(work.len().max(1));
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
-        let layout = self.layout();
         std::thread::scope(|scope| {
             let (sender, results) = mpsc::sync_channel(cores * 64);
             for _ in 0..cores {
-                let (next, stop, sender, progress) = (&next, &stop, sender.clone(), &self.progress);
+                let (next, stop, sender, progress) = (&next, &stop, sender.clone(), progress);
                 let work = move || {
                     while !stop.load(Ordering::Relaxed) {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some((path, expected)) = work.get(index) else { break };
                         let pipe = if cores > 1 { HashPipe::without_thread } else { HashPipe::new };
                         let pipe = pipe(HashAlgorithm::Sha256).watched(Arc::clone(progress));
-                        let damage = match dump::hash_with(&layout.real_path(path), pipe) {
+                        let damage = match dump::hash_with(&self.real_path(path), pipe) {
                             Ok((hash, _)) if hash == *expected => None,
                             Ok((hash, _)) => Some(Damage::Modified { expected: *expected, found: hash }),
                             Err(error) => Some(Damage::Unreadable(error)),
@@ -279,41 +294,40 @@ impl LocalStore {
                 };
                 std::thread::Builder::new()
                     .spawn_scoped(scope, work)
-                    .map_err(PathError::at("starting a thread for", &layout.real_store_dir))?;
+                    .map_err(PathError::at("starting a thread for", &self.real_store_dir))?;
             }
             drop(sender);
-            let outcome = self.in_order(work, results, &mut found);
+            let outcome = in_order(work, results, &mut found);
             stop.store(true, Ordering::Relaxed);
             outcome
         })
     }
+}
 
-    fn in_order(
-        &self,
-        work: &[(StorePath, Hash)],
-        results: mpsc::Receiver<(usize, Option<Damage>)>,
-        found: &mut impl FnMut(&StorePath, Option<Damage>) -> Result<()>,
-    ) -> Result<()> {
-        let mut waiting: HashMap<usize, Option<Damage>> = HashMap::new();
-        let mut next = 0;
-        for (index, damage) in results {
-            if let Some(Damage::Unreadable(NarError::Interrupted(signal))) = damage {
-                return Err(signal.into());
-            }
-            if let Some(Damage::Unreadable(NarError::Path(error))) = damage {
-                if is_exhaustion(&error) {
-                    // It says nothing of the path.
-                    return Err(error.into());
-                }
-                waiting.insert(index, Some(Damage::Unreadable(NarError::Path(error))));
-            } else {
-                waiting.insert(index, damage);
-            }
-            while let Some(damage) = waiting.remove(&next) {
-                found(&work[next].0, damage)?;
-                next += 1;
-            }
+fn in_order(
+    work: &[(StorePath, Hash)],
+    results: mpsc::Receiver<(usize, Option<Damage>)>,
+    found: &mut impl FnMut(&StorePath, Option<Damage>) -> Result<()>,
+) -> Result<()> {
+    let mut waiting: HashMap<usize, Option<Damage>> = HashMap::new();
+    let mut next = 0;
+    for (index, damage) in results {
+        if let Some(Damage::Unreadable(NarError::Interrupted(signal))) = damage {
+            return Err(signal.into());
         }
-        Ok(())
+        if let Some(Damage::Unreadable(NarError::Path(error))) = damage {
+            if is_exhaustion(&error) {
+                // It says nothing of the path.
+                return Err(error.into());
+            }
+            waiting.insert(index, Some(Damage::Unreadable(NarError::Path(error))));
+        } else {
+            waiting.insert(index, damage);
+        }
+        while let Some(damage) = waiting.remove(&next) {
+            found(&work[next].0, damage)?;
+            next += 1;
+        }
     }
+    Ok(())
 }

@@ -263,6 +263,7 @@ impl Link {
             match Message::read(reader, version)? {
                 Message::Last => return Ok(()),
                 Message::Error(text) => {
+                    let text = plain(&text);
                     let text = text.strip_prefix("error: ").unwrap_or(&text).to_owned();
                     return Err(RemoteError::Peer(text).into());
                 }

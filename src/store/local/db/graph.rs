@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::Db;
 use super::read::PathId;
-use crate::model::StorePath;
+use crate::model::{StorePath, ValidPathInfo};
 use crate::store::error::{Result, StoreError};
 use crate::sys::interrupt;
 
@@ -177,6 +177,25 @@ impl Graph {
         }
         graph.sort_edges();
         Ok(graph)
+    }
+
+    /// Of what is known of some paths elsewhere, and the references among them;
+    /// their numbers are no database's.
+    pub fn of_infos<'i>(infos: impl IntoIterator<Item = &'i ValidPathInfo>) -> Self {
+        let mut infos: Vec<&ValidPathInfo> = infos.into_iter().collect();
+        infos.sort_by(|a, b| a.path.base_name().cmp(b.path.base_name()));
+        infos.dedup_by(|a, b| a.path == b.path);
+        let mut graph = Self::empty();
+        for (id, info) in (1..).zip(&infos) {
+            graph.push(id, info.path.base_name(), info.nar_size);
+        }
+        for info in infos {
+            let nodes = info.references.iter().filter_map(|path| graph.find(path)).collect::<Vec<_>>();
+            graph.edges.extend(nodes);
+            graph.edge_ends.push(index(graph.edges.len()));
+        }
+        graph.sort_edges();
+        graph
     }
 
     fn push(&mut self, id: PathId, name: &str, size: u64) {

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::model::hash::HashAlgorithm;
-use crate::model::{HashFormat, Hasher, StorePath};
+use crate::model::{HashFormat, Hasher, StoreDir, StorePath};
 use crate::store::LocalStore;
 use crate::store::error::{Result, StoreError};
 use crate::sys::{PathError, atomic};
@@ -24,26 +24,7 @@ impl LocalStore {
     /// Something else than a symlink is at `link`; [`StoreError`].
     pub fn add_indirect_root(&self, link: &Path, path: &StorePath) -> Result<()> {
         self.add_temp_roots(&[path])?;
-        if self.dir().parse_below(&link.to_string_lossy()).is_ok() {
-            return Err(StoreError::Roots(format!(
-                "creating a garbage collector root ({}) in the Nix store is forbidden (are you running nix-build \
-                 inside the store?)",
-                link.display()
-            )));
-        }
-        match std::fs::symlink_metadata(link) {
-            Ok(meta) if !meta.is_symlink() => {
-                return Err(StoreError::Roots(format!(
-                    "cannot create symlink \"{}\"; already exists",
-                    link.display()
-                )));
-            }
-            _ => {}
-        }
-        if let Some(parent) = link.parent() {
-            std::fs::create_dir_all(parent).map_err(PathError::at("creating directory", parent))?;
-        }
-        atomic::replace_symlink(link, Path::new(&self.dir().print(path)))?;
+        make_link(self.dir(), link, path)?;
         self.register_indirect_root(link)
     }
 
@@ -63,4 +44,32 @@ impl LocalStore {
         hasher.update(link.as_os_str().as_bytes());
         self.layout().auto_roots_dir().join(hasher.finish().digits(HashFormat::Nix32))
     }
+}
+
+/// Makes `link`, which is absolute, a symlink to a path, in the place of another
+/// symlink if there is one.
+///
+/// # Errors
+/// Something else than a symlink is there; [`PathError`].
+pub fn make_link(dir: &StoreDir, link: &Path, path: &StorePath) -> Result<()> {
+    if dir.parse_below(&link.to_string_lossy()).is_ok() {
+        return Err(StoreError::Roots(format!(
+            "creating a garbage collector root ({}) in the Nix store is forbidden (are you running nix-build \
+             inside the store?)",
+            link.display()
+        )));
+    }
+    match std::fs::symlink_metadata(link) {
+        Ok(meta) if !meta.is_symlink() => {
+            return Err(StoreError::Roots(format!(
+                "cannot create symlink \"{}\"; already exists",
+                link.display()
+            )));
+        }
+        _ => {}
+    }
+    if let Some(parent) = link.parent() {
+        std::fs::create_dir_all(parent).map_err(PathError::at("creating directory", parent))?;
+    }
+    Ok(atomic::replace_symlink(link, Path::new(&dir.print(path)))?)
 }

@@ -1,6 +1,8 @@
 //! A store behind the worker protocol: the daemon of this machine (`daemon`,
 //! `unix://`), or one that ssh leads to (`ssh-ng://`).
 
+mod managed;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::{Read, Write as _};
@@ -21,6 +23,7 @@ use crate::store::error::{Result, StoreError};
 use crate::store::local::Layout;
 use crate::store::transfer::{About, Item, NarSource, Receiver, Store};
 use crate::sys::threads;
+pub use managed::Missing;
 
 /// Where the daemon is.
 pub enum Endpoint {

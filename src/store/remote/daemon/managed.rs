@@ -1,0 +1,396 @@
+//! What a daemon does for its clients besides giving and taking paths.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::super::connection::{Incoming, Outgoing};
+use super::super::link::Link;
+use super::super::wire::{Frames, Writer};
+use super::super::worker::{build_mode, gc_action, op};
+use super::DaemonStore;
+use crate::model::{ContentAddressMethod, HashAlgorithm, StorePath, ValidPathInfo};
+use crate::nar::writer::{NarWriter, Output};
+use crate::nar::{Contents, NarError, Sink};
+use crate::progress::Progress;
+use crate::store::error::{Result, StoreError};
+use crate::store::local::Layout;
+use crate::store::local::gc::{GcOptions, GcReport};
+use crate::store::local::roots::{Holder, RootSearch, Roots};
+use crate::store::managed::{Kind, ManagedStore, Tell};
+use crate::store::transfer::Store;
+
+/// What would have to be done for some requests.
+#[derive(Debug, Default)]
+pub struct Missing {
+    /// Derivations that would be built.
+    pub build: BTreeSet<StorePath>,
+    /// Paths that would be fetched.
+    pub fetch: BTreeSet<StorePath>,
+    /// Paths that nobody has.
+    pub unknown: BTreeSet<StorePath>,
+    /// Bytes to download.
+    pub download: u64,
+    /// Bytes of the archives.
+    pub unpacked: u64,
+}
+
+impl DaemonStore {
+    fn ask<T>(
+        &self,
+        operation: u64,
+        arguments: impl FnOnce(&mut Outgoing) -> Result<()>,
+        answer: impl FnOnce(&mut Incoming) -> Result<T>,
+    ) -> Result<T> {
+        self.link()?.call(
+            |writer| {
+                writer.number(operation)?;
+                arguments(writer)
+            },
+            answer,
+        )
+    }
+
+    fn ask_paths(&self, operation: u64, path: &StorePath) -> Result<BTreeSet<StorePath>> {
+        let dir = self.dir();
+        self.ask(operation, |writer| writer.path(dir, path), |reader| reader.paths(dir))
+    }
+
+    /// Requests (`PATH`, `DRV!NAME,NAME`, `DRV!*`) in the words of the server.
+    fn requests(link: &Link, writer: &mut Outgoing, requests: &[String]) -> Result<()> {
+        // Before 1.30 a derivation alone stood for its outputs.
+        let old = !link.version().has(30);
+        let word = |request: &String| match request.strip_suffix("!*") {
+            Some(drv) if old => drv.to_owned(),
+            _ => request.clone(),
+        };
+        writer.texts(requests.iter().map(word))
+    }
+
+    /// Has what is requested built or fetched.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a build that failed for one.
+    pub fn build_paths(&self, requests: &[String]) -> Result<()> {
+        let link = self.link()?;
+        link.call(
+            |writer| {
+                writer.number(op::BUILD_PATHS)?;
+                Self::requests(&link, writer, requests)?;
+                writer.number(build_mode::NORMAL)
+            },
+            |reader| reader.number().map(drop),
+        )
+    }
+
+    /// Asks what would have to be done.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn missing(&self, requests: &[String]) -> Result<Missing> {
+        let (dir, link) = (self.dir(), self.link()?);
+        if !link.version().has(19) {
+            return Err(self.too_old(&link, "asking what is missing"));
+        }
+        link.call(
+            |writer| {
+                writer.number(op::QUERY_MISSING)?;
+                Self::requests(&link, writer, requests)
+            },
+            |reader| {
+                Ok(Missing {
+                    build: reader.paths(dir)?,
+                    fetch: reader.paths(dir)?,
+                    unknown: reader.paths(dir)?,
+                    download: reader.number()?,
+                    unpacked: reader.number()?,
+                })
+            },
+        )
+    }
+
+    /// What a collection would keep, or what it would delete, by full path.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn survey(&self, alive: bool) -> Result<Vec<String>> {
+        let action = if alive { gc_action::RETURN_LIVE } else { gc_action::RETURN_DEAD };
+        Ok(self.collect(action, &[], false, u64::MAX)?.0)
+    }
+
+    fn collect(
+        &self,
+        action: u64,
+        paths: &[StorePath],
+        ignore_liveness: bool,
+        max_freed: u64,
+    ) -> Result<(Vec<String>, u64)> {
+        let dir = self.dir();
+        self.ask(
+            op::COLLECT_GARBAGE,
+            |writer| {
+                writer.number(action)?;
+                writer.paths(dir, paths.iter())?;
+                writer.boolean(ignore_liveness)?;
+                writer.number(max_freed)?;
+                (0..3).try_for_each(|_| writer.number(0))
+            },
+            |reader| {
+                let names = reader.words()?;
+                let freed = reader.number()?;
+                reader.number()?;
+                Ok((names, freed))
+            },
+        )
+    }
+
+    /// Adds contents as servers from 1.25 on take them.
+    fn add_framed(
+        &self,
+        link: &Link,
+        (name, method): (&str, &str),
+        flat: bool,
+        references: &BTreeSet<StorePath>,
+        tell: Tell<'_>,
+    ) -> Result<ValidPathInfo> {
+        let dir = self.dir();
+        link.call(
+            |writer| {
+                writer.number(op::ADD_TO_STORE)?;
+                writer.text(name)?;
+                writer.text(method)?;
+                writer.paths(dir, references.iter())?;
+                writer.number(0)?;
+                let mut frames = Frames::default();
+                let mut on = frames.on(writer);
+                let mut stream = on.as_writer();
+                // Whoever tells of it may fail: then the frames are left open,
+                // and the server adds nothing.
+                match flat {
+                    true => tell(&mut FlatFile(&mut stream))?,
+                    false => tell(&mut NarWriter::new(&mut stream)?)?,
+                }
+                stream.flush()?;
+                drop(stream);
+                on.finish()
+            },
+            |reader| {
+                let path = reader.path(dir)?;
+                reader.info(dir, path)
+            },
+        )
+    }
+}
+
+impl ManagedStore for DaemonStore {
+    fn kind(&self) -> Kind<'_> {
+        Kind::Daemon(self)
+    }
+
+    fn as_store(&self) -> &dyn Store {
+        self
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn progress(&self) -> &dyn Progress {
+        &*self.progress
+    }
+
+    fn is_read_only(&self) -> bool {
+        false
+    }
+
+    fn is_valid(&self, path: &StorePath) -> Result<bool> {
+        let dir = self.dir();
+        self.ask(op::IS_VALID_PATH, |writer| writer.path(dir, path), Incoming::boolean)
+    }
+
+    fn referrers(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
+        let dir = self.dir();
+        let found = self.link()?.calls(
+            paths,
+            |writer, path| {
+                writer.number(op::QUERY_REFERRERS)?;
+                writer.path(dir, path)
+            },
+            |reader, _| reader.paths(dir),
+        )?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    fn valid_derivers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>> {
+        self.ask_paths(op::QUERY_VALID_DERIVERS, path)
+    }
+
+    fn derivation_outputs(&self, drv: &StorePath) -> Result<Vec<(String, StorePath)>> {
+        let (dir, link) = (self.dir(), self.link()?);
+        if !link.version().has(22) {
+            // The file itself says most of it.
+            let drv = self.read_derivation(drv)?;
+            let known = drv.outputs.into_iter();
+            return Ok(known.filter_map(|(name, output)| Some((name, output.path()?.clone()))).collect());
+        }
+        self.ask(
+            op::QUERY_DERIVATION_OUTPUT_MAP,
+            |writer| writer.path(dir, drv),
+            |reader| {
+                let mut outputs = Vec::new();
+                reader.each(|reader| {
+                    let name = reader.word()?;
+                    outputs.extend(reader.optional_path(dir)?.map(|path| (name, path)));
+                    Ok(())
+                })?;
+                Ok(outputs)
+            },
+        )
+    }
+
+    fn path_from_hash_part(&self, part: &str) -> Result<Option<StorePath>> {
+        let dir = self.dir();
+        self.ask(
+            op::QUERY_PATH_FROM_HASH_PART,
+            |writer| writer.text(part),
+            |reader| reader.optional_path(dir),
+        )
+    }
+
+    fn add_temp_roots(&self, paths: &[&StorePath]) -> Result<()> {
+        let dir = self.dir();
+        self.link()?.calls(
+            paths,
+            |writer, path| {
+                writer.number(op::ADD_TEMP_ROOT)?;
+                writer.path(dir, path)
+            },
+            |reader, _| reader.number().map(drop),
+        )?;
+        Ok(())
+    }
+
+    fn register_indirect_root(&self, link: &Path) -> Result<()> {
+        let link = link.to_string_lossy();
+        self.ask(op::ADD_INDIRECT_ROOT, |writer| writer.text(&link), |reader| reader.number().map(drop))
+    }
+
+    fn find_roots(&self, _search: RootSearch) -> Result<Roots> {
+        let dir = self.dir();
+        self.ask(
+            op::FIND_ROOTS,
+            |_| Ok(()),
+            |reader| {
+                let mut roots = Roots::new();
+                reader.each(|reader| {
+                    let holder = holder(&reader.word()?);
+                    roots.entry(reader.path(dir)?).or_default().insert(holder);
+                    Ok(())
+                })?;
+                Ok(roots)
+            },
+        )
+    }
+
+    fn add_content(
+        &self,
+        name: &str,
+        (method, algorithm): (ContentAddressMethod, HashAlgorithm),
+        references: BTreeSet<StorePath>,
+        tell: Tell<'_>,
+    ) -> Result<StorePath> {
+        let link = self.link()?;
+        if !link.version().has(25) {
+            return Err(self.too_old(&link, "adding contents"));
+        }
+        let (word, flat) = match method {
+            ContentAddressMethod::Text => ("text:", true),
+            ContentAddressMethod::Flat => ("fixed:", true),
+            ContentAddressMethod::NixArchive => ("fixed:r:", false),
+        };
+        let method = format!("{word}{algorithm}");
+        Ok(self.add_framed(&link, (name, &method), flat, &references, tell)?.path)
+    }
+
+    fn collect_garbage(&self, options: &GcOptions, report: &mut GcReport) -> Result<()> {
+        if options.max_links.is_some() {
+            return Err(StoreError::Input("a daemon cannot be told how many links there may be".to_owned()));
+        }
+        let (names, freed) = self.collect(gc_action::DELETE_DEAD, &[], false, options.max_freed)?;
+        report.deleted = names.len() as u64;
+        report.freed = freed;
+        Ok(())
+    }
+
+    fn delete_paths(
+        &self,
+        paths: &[StorePath],
+        ignore_liveness: bool,
+        options: &GcOptions,
+        report: &mut GcReport,
+    ) -> Result<()> {
+        let (names, freed) =
+            self.collect(gc_action::DELETE_SPECIFIC, paths, ignore_liveness, options.max_freed)?;
+        report.deleted = names.len() as u64;
+        report.freed = freed;
+        Ok(())
+    }
+
+    fn link_equal_files(&self) -> Result<u64> {
+        self.ask(op::OPTIMISE_STORE, |_| Ok(()), Incoming::number)?;
+        Ok(0)
+    }
+
+    fn verify(&self, contents: bool, repair: Option<&[&dyn Store]>) -> Result<bool> {
+        let errors = self.ask(
+            op::VERIFY_STORE,
+            |writer| {
+                writer.boolean(contents)?;
+                writer.boolean(repair.is_some())
+            },
+            Incoming::boolean,
+        )?;
+        Ok(!errors)
+    }
+}
+
+/// Who holds a root, by the text that is sent.
+fn holder(text: &str) -> Holder {
+    let temporary = text.strip_prefix("{temp:").and_then(|rest| rest.strip_suffix('}'));
+    let path = PathBuf::from(text);
+    match temporary {
+        Some(pid) => Holder::Temporary(pid.to_owned()),
+        None if text == "{censored}" => Holder::Censored,
+        None if path.starts_with("/proc") => Holder::Running(path),
+        // Which kind of link it is only matters where it lies.
+        None => Holder::Permanent(path),
+    }
+}
+
+/// Lets the contents of one file through.
+struct FlatFile<'w, W: std::io::Write>(&'w mut Writer<W>);
+
+impl<W: std::io::Write> Sink for FlatFile<'_, W> {
+    fn enter_directory(&mut self) -> std::result::Result<(), NarError> {
+        Err(NarError::Sink("it is a directory, and only a file can be hashed flat".into()))
+    }
+
+    fn entry(&mut self, _name: &std::ffi::CStr) -> std::result::Result<(), NarError> {
+        Ok(())
+    }
+
+    fn leave_directory(&mut self) -> std::result::Result<(), NarError> {
+        Ok(())
+    }
+
+    fn regular(
+        &mut self,
+        _executable: bool,
+        contents: &mut dyn Contents,
+    ) -> std::result::Result<(), NarError> {
+        self.0.contents(contents)
+    }
+
+    fn symlink(&mut self, _target: &std::ffi::CStr) -> std::result::Result<(), NarError> {
+        Err(NarError::Sink("it is a symlink, and only a file can be hashed flat".into()))
+    }
+}
