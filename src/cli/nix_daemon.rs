@@ -49,10 +49,19 @@ enum Trusted {
 ///
 /// # Errors
 /// Usage errors, and those of listening and serving.
-pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
+pub fn run(context: Context, args: Args) -> anyhow::Result<()> {
+    run_with(context, args, Vec::new())
+}
+
+/// As [`run`], after words that came before and were taken already.
+///
+/// # Errors
+/// Usage errors, and those of listening and serving.
+pub fn run_with(mut context: Context, mut args: Args, before: Vec<OsString>) -> anyhow::Result<()> {
     let (mut stdio, mut itself, mut trusted) = (false, false, Trusted::Default);
     // What the processes for clients are to be told, too.
-    let mut passed_on: Vec<OsString> = args.rest();
+    let mut passed_on = before;
+    passed_on.extend(args.rest());
     while let Some(word) = args.next() {
         let flag = match word {
             Word::Argument(argument) => {

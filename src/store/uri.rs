@@ -157,7 +157,7 @@ pub struct Surroundings<'a> {
 pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(LocalOptions, Vec<String>)> {
     let mut warnings = Vec::new();
     let root = match &uri.kind {
-        StoreKind::Auto => choose(around, &mut warnings)?.1,
+        StoreKind::Auto => choose(around, &mut warnings)?,
         StoreKind::Local(root) => root.clone(),
         StoreKind::Daemon(_) => return Err(behind("daemon", "")),
         StoreKind::Other(scheme, rest) => return Err(not_local(scheme, rest)),
@@ -306,29 +306,36 @@ pub fn daemon_socket(around: &Surroundings<'_>) -> Result<PathBuf> {
 /// [`StoreError::Uri`].
 pub fn resolve(uri: &StoreUri, around: &Surroundings<'_>) -> Result<StoreUri> {
     let mut resolved = uri.clone();
-    if uri.kind == StoreKind::Auto && choose(around, &mut Vec::new())?.0 {
+    if uri.kind == StoreKind::Auto && is_left_to_daemon(around)? {
         resolved.kind = StoreKind::Daemon(None);
     }
     Ok(resolved)
 }
 
-/// Which store `auto` means: the daemon's, or a local one; a directory for a
-/// chroot store.
-fn choose(around: &Surroundings<'_>, warnings: &mut Vec<String>) -> Result<(bool, Option<PathBuf>)> {
+/// Whether the user may work on the usual store.
+fn may_write(around: &Surroundings<'_>) -> Result<bool> {
     let dirs = around.environment.directories().map_err(|error| StoreError::Uri(error.to_string()))?;
     let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
-    if around.machine.is_root() || rustix::fs::access(&dirs.state, access).is_ok() {
-        return Ok((false, None));
+    Ok(around.machine.is_root() || rustix::fs::access(&dirs.state, access).is_ok())
+}
+
+/// Whether `auto` means the daemon's store.
+fn is_left_to_daemon(around: &Surroundings<'_>) -> Result<bool> {
+    Ok(!may_write(around)? && daemon_socket(around)?.exists())
+}
+
+/// Which local store `auto` means; a directory for a chroot store.
+fn choose(around: &Surroundings<'_>, warnings: &mut Vec<String>) -> Result<Option<PathBuf>> {
+    if may_write(around)? {
+        return Ok(None);
     }
-    if daemon_socket(around)?.exists() {
-        return Ok((true, None));
-    }
+    let dirs = around.environment.directories().map_err(|error| StoreError::Uri(error.to_string()))?;
     let named =
         ["NIX_STATE_DIR", "NIX_STORE_DIR"].iter().any(|name| around.environment.non_empty(name).is_some());
     if dirs.state.exists() || named {
-        return Ok((false, None));
+        return Ok(None);
     }
-    let Some(data) = data_dir(around) else { return Ok((false, None)) };
+    let Some(data) = data_dir(around) else { return Ok(None) };
     let root = data.join("root");
     if !root.exists() {
         warnings.push(format!(
@@ -338,10 +345,10 @@ fn choose(around: &Surroundings<'_>, warnings: &mut Vec<String>) -> Result<(bool
         ));
         if std::fs::create_dir_all(&root).is_err() {
             warnings.clear();
-            return Ok((false, None));
+            return Ok(None);
         }
     }
-    Ok((false, Some(root)))
+    Ok(Some(root))
 }
 
 fn data_dir(around: &Surroundings<'_>) -> Option<PathBuf> {

@@ -187,7 +187,11 @@ fn transcript(sampled: &Sampled, client: Side, server: Side) -> Vec<String> {
             // Who collects tells of its own steps, and when things happened differs.
             !line.contains("temporary roots file") && !line.contains("registrationTime")
         };
-        let stderr: Vec<&str> = outcome.stderr.lines().filter(kept).collect();
+        let mut stderr: Vec<&str> = outcome.stderr.lines().filter(kept).collect();
+        if line.contains("verify") {
+            // Several at a time.
+            stderr.sort_unstable();
+        }
         let stdout = String::from_utf8_lossy(&outcome.stdout).into_owned();
         let stdout = if line.contains("json") { String::new() } else { stdout };
         command_world.push(format!("{line}: {} {stdout}\n{}", outcome.status, stderr.join("\n")));

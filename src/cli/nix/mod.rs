@@ -41,6 +41,7 @@ use nival::sys::{PathError, interrupt};
 use super::args::Args;
 use super::context::Context;
 use super::error::{BrokenPipe, Exit, usage};
+use super::nix_daemon;
 use super::ui::Out;
 
 use table::Row;
@@ -229,11 +230,19 @@ fn named(name: &str) -> Option<Request> {
 pub fn run(mut context: Context, args: Args) -> anyhow::Result<()> {
     // Whatever the configuration says: only a flag makes evaluation impure.
     context.settings.set("pure-eval", "true", Origin::CommandLine)?;
+    let all = args.rest();
     let mut words = Words::new(args);
     let mut request = Request::Group("");
     while let Some(word) = words.next() {
         match word {
             Word::Flag(flag) => request.flag(&flag, &mut words, &mut context)?,
+            Word::Argument(word) if word == "daemon" && matches!(request, Request::Group("")) => {
+                context.settings.require_feature(Some("nix-command"))?;
+                // A program of its own, to which the words before it are
+                // passed on, too.
+                let before = all[..all.len() - words.rest().len() - 1].to_vec();
+                return nix_daemon::run_with(context, Args::new(words.rest()), before);
+            }
             Word::Argument(word) => request.argument(word, &context)?,
         }
         if context.help_wanted {

@@ -42,6 +42,11 @@ const fn later(name: &'static str) -> Row {
     Row { name, synopsis: "", about: "(not available in this version)", make: None }
 }
 
+/// One that is a program of its own.
+const fn apart(name: &'static str, synopsis: &'static str, about: &'static str) -> Row {
+    Row { name, synopsis, about, make: None }
+}
+
 fn make<C: Command + Default + 'static>() -> Box<dyn Command> {
     Box::new(C::default())
 }
@@ -59,7 +64,11 @@ pub const TABLE: &[Row] = &[
         "Copy store paths and what they refer to from one store to another",
         make::<Copy>,
     ),
-    later("daemon"),
+    apart(
+        "daemon",
+        "[--stdio [--process-ops]] [--default-trust | --force-trusted | --force-untrusted]",
+        "Serve the local store to other users and machines",
+    ),
     built(
         "derivation add",
         "[--dry-run] < JSON",

@@ -40,6 +40,11 @@ impl Words {
         Self { words, ended: false }
     }
 
+    /// The words that are left.
+    pub fn rest(&self) -> Vec<OsString> {
+        self.words.iter().cloned().collect()
+    }
+
     /// The next word. Of `-sS/path` come `-s`, `-S` and `/path`.
     pub fn next(&mut self) -> Option<Word> {
         let word = self.words.pop_front()?;
