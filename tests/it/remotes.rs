@@ -139,6 +139,17 @@ impl Sshd {
         world.write("ssh/config", &self.hosts);
     }
 
+    /// The parameters of a URI by which the built-in client logs in to a host,
+    /// and `HOST:PORT`.
+    pub fn built_in(&self, name: &str) -> (String, String) {
+        (format!("ssh-key={}/key-{name}", self.dir), format!("127.0.0.1:{}", self.port))
+    }
+
+    /// The line of `known_hosts` with the machine's key.
+    pub fn known_host(&self) -> String {
+        std::fs::read_to_string(format!("{}/known_hosts", self.dir)).unwrap()
+    }
+
     /// What a client needs in `NIX_SSHOPTS`.
     pub fn options(&self) -> String {
         format!("-F {}/config", self.dir)

@@ -1,6 +1,10 @@
 //! Stores behind the daemon and behind ssh: every client with every server, ours
 //! and the reference's of two ages, over sockets and over a real sshd.
 
+use std::process::Command;
+
+use base64::Engine as _;
+
 use crate::common::{Outcome, Side, World, old_reference};
 use crate::data;
 use crate::remotes::{Daemon, Sshd, real, second_store};
@@ -346,4 +350,46 @@ fn a_daemon_that_is_not_there() {
     let path = format!("{}/{}-x", world.text("store"), data::hash_part(1));
     let outcome = world.nival("nix-store", &["--store", &format!("unix://{socket}"), "-q", "--hash", &path]);
     outcome.fails(&format!("error: cannot connect to socket at '{socket}': No such file or directory"));
+}
+
+#[test]
+fn without_a_program_ssh_there_is_one_built_in() {
+    let Some(mut sampled) = sampled() else { return };
+    let Some(mut sshd) = Sshd::start(&sampled.world) else { return };
+    sshd.add_host(&sampled.world, "plain", Side::Reference);
+    sshd.add_host(&sampled.world, "newer", Side::Nival);
+    // The names of users are those of this machine.
+    let me = Command::new("id").arg("-un").output().unwrap();
+    let me = String::from_utf8(me.stdout).unwrap().trim().to_owned();
+    sampled.world.variables.push(("PATH".to_owned(), sampled.world.text("bin")));
+    let (key, host) = sshd.built_in("plain");
+    let top = &sampled.paths[sampled.paths.len() - 1..];
+    let copy = |uri: &str| sampled.run(Side::Nival, "nix", &["copy", "--no-check-sigs", "--to", uri], top);
+    let refused = copy(&format!("ssh://{me}@{host}?{key}"));
+    assert!(refused.stderr.contains("its key is not known"), "{}", refused.stderr);
+    let shown = sshd.known_host();
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let (_, machine_key) = shown.trim().split_once(' ').unwrap();
+    let good = encode(machine_key).replace('+', "%2B").replace('=', "%3D");
+    let other = encode("ssh-ed25519 AAAA").replace('=', "%3D");
+    let refused = copy(&format!("ssh://{me}@{host}?{key}&base64-ssh-public-host-key={other}"));
+    assert!(refused.stderr.contains("its key is not the one"), "{}", refused.stderr);
+    copy(&format!("ssh://{me}@{host}?{key}&base64-ssh-public-host-key={good}")).ok();
+    sampled.world.write("home/.ssh/known_hosts", &shown);
+    sampled.copies_and_queries(Side::Nival, &format!("ssh-ng://{me}@{host}?{key}&compress=true"), "plain");
+    let (key, _) = sshd.built_in("newer");
+    sampled.copies_and_queries(Side::Nival, &format!("ssh://{me}@{host}?{key}"), "newer");
+    // A key that nobody knows there.
+    sshd.add_host(&sampled.world, "forgotten", Side::Nival);
+    sampled.world.write("ssh/authorized_keys", "");
+    let (key, _) = sshd.built_in("forgotten");
+    let refused = sampled.run(
+        Side::Nival,
+        "nix",
+        &["store", "info", "--store", &format!("ssh://{me}@{host}?{key}")],
+        &[],
+    );
+    assert_eq!(refused.status, 1);
+    assert!(refused.stderr.contains(&format!("permission denied for user '{me}'")), "{}", refused.stderr);
+    sampled.world.variables.pop();
 }

@@ -8,6 +8,7 @@
 //! connection  a socket, or a program whose input and output it is
 //! open        from a store's URI to one of these stores
 //! ssh         the programs that lead to other machines
+//! built_in    ssh for machines without the program
 //! pipeline    requests and answers that do not wait for each other
 //! daemon      a store behind the worker protocol (`daemon`, `unix://`, `ssh-ng://`)
 //! serving     a store behind the serve protocol (`ssh://`)
@@ -15,6 +16,7 @@
 //!
 //! Servers for both stand in `ops/serve`.
 
+mod built_in;
 pub mod connection;
 pub mod daemon;
 mod link;

@@ -12,6 +12,7 @@ use crate::progress::Progress;
 use crate::settings::{Origin, Settings};
 use crate::store::error::{Result, StoreError};
 use crate::store::uri::{self, Places, StoreKind, StoreUri, Surroundings};
+use crate::sys::users;
 
 /// The daemon that a URI names.
 ///
@@ -101,6 +102,8 @@ fn target(
         ssh: OsString::from("ssh"),
         options: around.environment.text("NIX_SSHOPTS").map(|text| words(&text)).unwrap_or_default(),
         program: program.iter().map(|&word| word.to_owned()).collect(),
+        login: users::user(rustix::process::getuid().as_raw()).map(|user| user.name).unwrap_or_default(),
+        home: around.machine.home(around.environment).0,
         ..Ssh::default()
     };
     let mut remote_store = None;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::RemoteError;
+use super::built_in;
 use super::connection::Connection;
 use crate::store::error::{Result, StoreError};
 
@@ -31,6 +32,10 @@ pub struct Ssh {
     pub ssh: OsString,
     /// What to start there: a program and its arguments.
     pub program: Vec<String>,
+    /// The user's name here, which is that there unless another is named.
+    pub login: String,
+    /// The user's home, where the keys are.
+    pub home: Option<PathBuf>,
 }
 
 /// Reads `[USER@]HOST[:PORT]`, where `HOST` may be an IPv6 address, in brackets
@@ -104,7 +109,10 @@ impl Ssh {
         command.arg("--");
         command.args(self.program.iter().map(|word| quoted(word)));
         let failed = |error: std::io::Error| self.failed(crate::sys::errno_text(&error));
-        let mut connection = Connection::to_program(command).map_err(failed)?;
+        let mut connection = match Connection::to_program(command) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return built_in::connect(self),
+            other => other.map_err(failed)?,
+        };
         if let Some(file) = known_hosts {
             let program = connection.carrier.take();
             connection.carrier = Some(Box::new(WithFile { _program: program, _file: file }));
@@ -153,7 +161,7 @@ struct WithFile {
 impl super::connection::Carrier for WithFile {}
 
 /// A word as the shell of the other machine is to read it.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=+,@%?&".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
