@@ -91,31 +91,30 @@ fn help() -> anyhow::Result<()> {
 fn copy(context: &Context, request: &Request, host: &str) -> anyhow::Result<()> {
     let compress = if request.gzip { "?compress=true" } else { "" };
     let there = context.open_any(&format!("ssh://{host}{compress}"))?;
-    let here = context.open_any(context.settings.store_uri())?;
-    let named: Vec<StorePath> = request
+    let here = context.open_store()?;
+    let mut roots: Vec<StorePath> = request
         .paths
         .iter()
         .map(|argument| store_path_in(context, here.dir(), Path::new(argument)))
         .collect::<anyhow::Result<_>>()?;
-    let (source, destination) = if request.from { (&*there, &*here) } else { (&*here, &*there) };
-    let mut roots = named;
+    let (source, destination) =
+        if request.from { (&*there, here.as_store()) } else { (here.as_store(), &*there) };
     if request.include_outputs {
         let mut more = Vec::new();
-        match source.local() {
-            Some(local) => {
-                let graph = query::closure(local, &roots, true)?;
-                for node in graph.nodes() {
-                    more.push(graph.path(node)?);
-                }
+        if request.from {
+            let closure = there.closure(&roots, true)?;
+            more.extend(closure.ok_or_else(|| anyhow::anyhow!("'{}' cannot tell outputs", there.uri()))?);
+        } else {
+            let graph = query::closure(&*here, &roots, true)?;
+            for node in graph.nodes() {
+                more.push(graph.path(node)?);
             }
-            None => more.extend(source.closure(&roots, true)?.unwrap_or_default()),
         }
         roots = more;
     }
-    if let Some(local) = source.local()
-        && !local.is_read_only()
-    {
-        local.add_temp_roots(&roots.iter().collect::<Vec<_>>())?;
+    // Nothing of it is to be collected on the way.
+    if !here.is_read_only() {
+        here.add_temp_roots(&roots.iter().collect::<Vec<_>>())?;
     }
     // Who can log in is trusted, on either side.
     let options = CopyOptions { fetch: request.fetch, ..CopyOptions::default() };

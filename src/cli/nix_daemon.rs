@@ -31,7 +31,9 @@ use super::error::usage;
 use super::served::Served;
 use super::ui::{Out, stdin, stdout_file};
 
-/// Clients that are served at the same time.
+/// Clients that are served at the same time: of one user who is not trusted, and
+/// in all. Who is trusted always gets in.
+const MAX_OF_USER: usize = 128;
 const MAX_CLIENTS: usize = 1024;
 
 /// What is known of a client.
@@ -175,7 +177,8 @@ struct Daemon {
     context: Context,
     passed_on: Vec<OsString>,
     trusted: Trusted,
-    children: Vec<Child>,
+    /// With the numbers of their users.
+    children: Vec<(u32, Child)>,
 }
 
 impl Daemon {
@@ -202,7 +205,7 @@ impl Daemon {
             if ready.first() == Some(&true) {
                 let mut bytes = [0; 256];
                 while (&signals).read(&mut bytes).is_ok_and(|count| count > 0) {}
-                self.children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+                self.children.retain_mut(|(_, child)| matches!(child.try_wait(), Ok(None)));
             }
             for (listener, _) in listeners.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
                 self.accept(listener);
@@ -269,7 +272,13 @@ impl Daemon {
         let pid = peer.pid.as_raw_nonzero();
         let suffix = if trusted { " (trusted)" } else { "" };
         self.context.ui.notice(&format!("accepted connection from pid {pid}, user {}{suffix}", user.name));
-        anyhow::ensure!(self.children.len() < MAX_CLIENTS, "{MAX_CLIENTS} clients are being served already");
+        let of_user = self.children.iter().filter(|(user, _)| *user == id).count();
+        anyhow::ensure!(
+            trusted || (of_user < MAX_OF_USER && self.children.len() < MAX_CLIENTS),
+            "{} clients are being served already, {of_user} of them of user '{}'",
+            self.children.len(),
+            user.name
+        );
         let (input, output) = (stream.as_fd().try_clone_to_owned()?, OwnedFd::from(stream));
         let mut command = Command::new("/proc/self/exe");
         command
@@ -283,7 +292,7 @@ impl Daemon {
             .process_group(0)
             .stdin(Stdio::from(input))
             .stdout(Stdio::from(output));
-        self.children.push(command.spawn()?);
+        self.children.push((id, command.spawn()?));
         Ok(())
     }
 }

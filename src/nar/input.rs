@@ -157,7 +157,7 @@ fn read(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize, NarError> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 crate::sys::interrupt::check()?;
             }
-            result => return result.map_err(NarError::Read),
+            result => return result.map_err(NarError::reading),
         }
     }
 }

@@ -105,6 +105,24 @@ pub enum NarError {
 }
 
 impl NarError {
+    /// A failure to read, or a signal.
+    pub(crate) fn reading(error: io::Error) -> Self {
+        if crate::sys::interrupt::is_io_error(&error) {
+            Self::Interrupted(Interrupted)
+        } else {
+            Self::Read(error)
+        }
+    }
+
+    /// A failure to write, or a signal.
+    pub(crate) fn writing(error: io::Error) -> Self {
+        if crate::sys::interrupt::is_io_error(&error) {
+            Self::Interrupted(Interrupted)
+        } else {
+            Self::Write(error)
+        }
+    }
+
     /// A departure from the grammar.
     pub(crate) fn bad(message: impl Into<String>) -> Self {
         Self::Bad(message.into())

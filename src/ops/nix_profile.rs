@@ -209,7 +209,7 @@ impl Manifest {
     /// packages was there before.
     pub fn build(&self, store: &dyn ManagedStore, old: &Self) -> Result<StorePath> {
         let dir = store.dir();
-        let mut env = BuildEnv::new(store, "profile".to_owned());
+        let mut env = BuildEnv::new(store.layout(), store.progress(), "profile".to_owned());
         let mut paths: Vec<StorePath> = Vec::new();
         for element in self.elements.values() {
             paths.extend(element.store_paths.iter().cloned());
@@ -228,7 +228,7 @@ impl Manifest {
             return Err(NixProfileError::Conflict(Box::new(self.clash(dir, conflict, old))));
         }
         let text = self.to_json(dir).to_string();
-        let references = env.references(&paths, [], text.as_bytes())?;
+        let references = env.references(store, &paths, [], text.as_bytes())?;
         env.file("manifest.json", text.into_bytes());
         let kind = (ContentAddressMethod::NixArchive, HashAlgorithm::Sha256);
         store.add_content("profile", kind, references, &mut |sink| env.write(sink)).map_err(store_error)

@@ -93,6 +93,8 @@ pub struct Means<'m> {
     pub substituters: &'m Substituters,
     /// Whose signatures count, if they have to.
     pub trust: Option<&'m Trust>,
+    /// Whoever asks may see what this process sees.
+    pub trusted: bool,
     /// Whoever watches.
     pub progress: &'m dyn Progress,
 }
@@ -245,7 +247,7 @@ impl Means<'_> {
                 shown()
             ))));
         }
-        let made = user_env::make(self.store, &request.path);
+        let made = user_env::make(self.store, &request.path, self.trusted);
         match made {
             Ok(true) => Ok(Outcome::Made),
             Ok(false) => Ok(Outcome::Failed(StoreError::Input(format!(

@@ -354,4 +354,9 @@ impl NarSource for Several<'_> {
             None => Err(StoreError::Missing(item.info.path.base_name().to_owned())),
         }
     }
+
+    fn done(&self, item: &Item, well: bool) -> Result<()> {
+        let number = self.fetch.items.get(&item.info.path).map(|(_, number)| *number);
+        number.and_then(|number| self.sources.get(number)).map_or(Ok(()), |source| source.done(item, well))
+    }
 }

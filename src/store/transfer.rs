@@ -40,6 +40,16 @@ pub trait NarSource: Send + Sync {
     /// # Errors
     /// Those of the store and of the sink.
     fn read(&self, item: &Item, sink: &mut dyn Sink) -> Result<()>;
+
+    /// Hears that nobody will read the archive of an item any more: it was read,
+    /// or whoever takes it has it already, or failed (not `well`).
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn done(&self, item: &Item, well: bool) -> Result<()> {
+        let _ = (item, well);
+        Ok(())
+    }
 }
 
 /// A path that is complete, but not to be seen yet.

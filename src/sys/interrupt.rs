@@ -53,6 +53,17 @@ pub fn check() -> Result<(), Interrupted> {
     if requested() { Err(Interrupted) } else { Ok(()) }
 }
 
+/// The error for readers and writers whose callers try again after
+/// [`io::ErrorKind::Interrupted`], as most do.
+pub fn io_error() -> io::Error {
+    io::Error::other(Interrupted)
+}
+
+/// Whether an error is that of [`io_error`].
+pub fn is_io_error(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Interrupted>())
+}
+
 /// How often a reader that waits looks at the flag.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -84,8 +95,10 @@ impl<R: Read + AsFd> Read for Interruptible<R> {
 /// sockets that are non-blocking.
 impl Write for Interruptible<File> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        super::write_all(&self.0, data)?;
-        Ok(data.len())
+        match super::write_all(&self.0, data) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(io_error()),
+            other => other.map(|()| data.len()),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

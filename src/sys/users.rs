@@ -109,6 +109,25 @@ pub fn is_member(user: &User, group_name: &str) -> bool {
     false
 }
 
+/// Gives up the rights that this thread has and not everybody; others keep
+/// theirs. Without any to give up, this does nothing.
+///
+/// # Errors
+/// Those of the system.
+pub fn become_nobody() -> std::io::Result<()> {
+    use rustix::process::{Gid, Uid};
+    /// The user that owns nothing, by the number that all systems give it.
+    const NOBODY: u32 = 65_534;
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    // The groups first: afterwards nobody may.
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(group, group, group)?;
+    Ok(rustix::thread::set_thread_res_uid(user, user, user)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

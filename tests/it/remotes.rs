@@ -54,6 +54,13 @@ impl Daemon {
     }
 }
 
+impl Daemon {
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();

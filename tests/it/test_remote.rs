@@ -1,7 +1,10 @@
 //! Stores behind the daemon and behind ssh: every client with every server, ours
 //! and the reference's of two ages, over sockets and over a real sshd.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use base64::Engine as _;
 
@@ -42,6 +45,28 @@ impl Sampled {
         assert!(!verified.ok().stderr.contains("modified"), "{}", verified.stderr);
     }
 
+    /// What goes by the daemon's protocol only: contents are added, and garbage
+    /// is collected.
+    fn adds_and_collects(&self, client: Side, uri: &str, name: &str) {
+        let world = &self.world;
+        let source = world.text("src/tree");
+        let added = self.run(client, "nix-store", &["--store", uri, "--add", &source], &[]).line();
+        // It is there on this side, too.
+        assert_eq!(data::metadata(&real(world, name, &added)), data::metadata(added.as_ref()));
+        let hash = self.run(client, "nix-store", &["--store", uri, "-q", "--hash", &added], &[]).line();
+        assert_eq!(hash, self.run(Side::Nival, "nix-store", &["-q", "--hash", &added], &[]).line());
+        let top = &self.paths[self.paths.len() - 1..];
+        let closure = self.run(client, "nix-store", &["--store", uri, "-qR"], top);
+        assert_eq!(closure.ok().lines(), self.run(Side::Nival, "nix-store", &["-qR"], top).ok().lines());
+        let text = self.run(client, "nix-store", &["--store", uri, "--gc"], &[]);
+        assert!(text.ok().text().contains("store paths deleted"), "{text:?}");
+        let left: Vec<String> = data::names(&world.path(name).join("store"))
+            .into_iter()
+            .filter(|name| name != ".links")
+            .collect();
+        assert_eq!(left, Vec::<String>::new());
+    }
+
     /// Everything that goes by any of the protocols.
     fn copies_and_queries(&self, client: Side, uri: &str, name: &str) {
         let (world, top) = (&self.world, &self.paths[self.paths.len() - 1..]);
@@ -73,6 +98,7 @@ fn daemons_serve_every_client() {
             let name = format!("{server:?}-{client:?}");
             let daemon = Daemon::start(&sampled.world, server, &name, &[]);
             sampled.copies_and_queries(client, &daemon.uri, &name);
+            sampled.adds_and_collects(client, &daemon.uri, &name);
         }
     }
 }
@@ -94,6 +120,9 @@ fn ssh_leads_to_every_server() {
     sampled.world.variables.push(("NIX_SSHOPTS".to_owned(), sshd.options()));
     for (client, uri, name) in pairs {
         sampled.copies_and_queries(client, &uri, &name);
+        if uri.starts_with("ssh-ng") {
+            sampled.adds_and_collects(client, &uri, &name);
+        }
     }
 }
 
@@ -392,4 +421,180 @@ fn without_a_program_ssh_there_is_one_built_in() {
     assert_eq!(refused.status, 1);
     assert!(refused.stderr.contains(&format!("permission denied for user '{me}'")), "{}", refused.stderr);
     sampled.world.variables.pop();
+}
+
+#[test]
+fn archives_that_nobody_wants_are_passed_over() {
+    let Some(sampled) = sampled() else { return };
+    let world = &sampled.world;
+    let daemon = Daemon::start(world, Side::Nival, "passed-over", &[]);
+    sampled.run(Side::Nival, "nix", &["copy", "--no-check-sigs", "--to", &daemon.uri], &sampled.paths).ok();
+    let cache = format!("file://{}?compression=none", world.text("cache"));
+    let copy =
+        || sampled.run(Side::Nival, "nix", &["copy", "--from", &daemon.uri, "--to", &cache], &sampled.paths);
+    copy().ok();
+    // As after an interrupted copy: archives without narinfos.
+    for name in data::names(&world.path("cache")).into_iter().filter(|name| name.ends_with(".narinfo")) {
+        std::fs::remove_file(world.path("cache").join(name)).unwrap();
+    }
+    let mut command = world.command(Side::Nival, "nix");
+    command.args(["copy", "--from", &daemon.uri, "--to", &cache]).args(&sampled.paths);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    data::finish(command.spawn().unwrap(), Duration::from_secs(20)).ok();
+}
+
+#[test]
+fn a_damaged_path_behind_a_daemon_ends_the_copy() {
+    let Some(sampled) = sampled() else { return };
+    let world = &sampled.world;
+    let daemon = Daemon::start(world, Side::Nival, "damaged", &[]);
+    sampled.run(Side::Nival, "nix", &["copy", "--no-check-sigs", "--to", &daemon.uri], &sampled.paths).ok();
+    let plain = sampled.paths.iter().find(|path| path.ends_with("-plain")).unwrap();
+    std::fs::write(real(world, "damaged", plain), "short").unwrap();
+    let to = second_store(world, "damaged-back");
+    let mut command = world.command(Side::Nival, "nix");
+    command.args(["copy", "--no-check-sigs", "--from", &daemon.uri, "--to", &to]).args(&sampled.paths);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let outcome = data::finish(command.spawn().unwrap(), Duration::from_secs(20));
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.stderr.contains("mismatch importing path"), "{}", outcome.stderr);
+    assert!(!real(world, "damaged-back", plain).exists());
+}
+
+/// Answers the beginning of the daemon's protocol, and nothing more.
+fn silent_daemon(socket: &Path) -> std::os::unix::net::UnixListener {
+    let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+    let accepting = listener.try_clone().unwrap();
+    std::thread::spawn(move || {
+        for stream in accepting.incoming() {
+            let mut stream = stream.unwrap();
+            let words = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+            // Version 1.32: no features, no name, no trust.
+            stream.write_all(&words(&[0x6478_696f, 0x120, 0x616c_7473, 0x616c_7473])).unwrap();
+            // Kept open.
+            std::mem::forget(stream);
+        }
+    });
+    listener
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_daemon() {
+    let world = World::new();
+    world.write("src/big", vec![7; 8 << 20]);
+    let socket = world.path("silent");
+    let _listener = silent_daemon(&socket);
+    let uri = format!("unix://{}", socket.display());
+    let path = format!("{}/{}-x", world.text("store"), data::hash_part(1));
+    // It waits for an answer, or for somebody to take what it writes.
+    for args in [vec!["-q", "--hash", &path], vec!["--add", &world.text("src/big")]] {
+        let mut command = world.command(Side::Nival, "nix-store");
+        command.args(["--store", &uri]).args(&args).stdout(Stdio::null()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)
+            .unwrap();
+        let outcome = data::finish(child, Duration::from_secs(2));
+        assert_eq!(outcome.status, 1, "{args:?}");
+        assert!(outcome.stderr.contains("interrupted by the user"), "{args:?}: {}", outcome.stderr);
+    }
+}
+
+/// The processes that serve clients of a daemon.
+fn servers(daemon: &Daemon) -> Vec<String> {
+    let children = format!("/proc/{0}/task/{0}/children", daemon.pid());
+    std::fs::read_to_string(children).unwrap().split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn who_goes_in_the_middle_leaves_no_process_behind() {
+    let Some(sampled) = sampled() else { return };
+    let world = &sampled.world;
+    let daemon = Daemon::start(world, Side::Nival, "gone", &[]);
+    let socket = world.path("gone/socket");
+    let word = |text: &str| {
+        let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        bytes
+    };
+    for round in 0..20 {
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        let mut bytes: Vec<u8> = Vec::new();
+        let number = |bytes: &mut Vec<u8>, number: u64| bytes.extend_from_slice(&number.to_le_bytes());
+        [0x6e69_7863, 0x120, 0, 0, 7].into_iter().for_each(|value| number(&mut bytes, value));
+        bytes.extend(word("x"));
+        bytes.extend(word("fixed:sha256"));
+        [0, 0].into_iter().for_each(|value| number(&mut bytes, value));
+        // Frames that never end.
+        for _ in 0..round * 50 {
+            number(&mut bytes, 3);
+            bytes.extend_from_slice(b"abc");
+        }
+        stream.write_all(&bytes).unwrap();
+    }
+    data::wait_until("the processes for clients that are gone", || servers(&daemon).is_empty());
+    sampled.run(Side::Nival, "nix", &["store", "info", "--store", &daemon.uri], &[]).ok();
+}
+
+#[test]
+fn roots_need_not_be_text() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let Some(sampled) = sampled() else { return };
+    let world = &sampled.world;
+    let daemon = Daemon::start(world, Side::Nival, "bytes", &[]);
+    let top = &sampled.paths[sampled.paths.len() - 1..];
+    sampled.run(Side::Nival, "nix", &["copy", "--no-check-sigs", "--to", &daemon.uri], top).ok();
+    let link = world.path(std::ffi::OsStr::from_bytes(b"li\xffnk"));
+    let mut command = world.command(Side::Nival, "nix-store");
+    command.args(["--store", &daemon.uri, "-r", &top[0], "--add-root"]).arg(&link);
+    crate::common::outcome(command.output().unwrap()).ok();
+    sampled.run(Side::Nival, "nix-store", &["--store", &daemon.uri, "--gc"], &[]).ok();
+    assert!(real(world, "bytes", &top[0]).exists());
+}
+
+#[test]
+fn a_stranger_sees_nothing_through_an_environment() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::process::CommandExt as _;
+    let (Some(sampled), Some(stranger)) = (sampled(), stranger()) else { return };
+    let world = &sampled.world;
+    let open = |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    std::fs::set_permissions(world.path(""), std::fs::Permissions::from_mode(0o755)).unwrap();
+    world.write("secret/hidden-name", "");
+    std::fs::set_permissions(world.path("secret"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    world.write("home/x", "");
+    open(&world.path("home"));
+    for (package, other) in [("one", "bin/one"), ("two", "bin/two")] {
+        world.write(format!("src/{package}/{other}"), "");
+        symlink(world.path("secret"), world.path(format!("src/{package}/share"))).unwrap();
+        std::fs::create_dir(world.path(format!("src/{package}/nix-support"))).unwrap();
+        let list = format!("src/{package}/nix-support/propagated-user-env-packages");
+        symlink(world.path("secret/hidden-name"), world.path(list)).unwrap();
+    }
+    std::fs::create_dir(world.path("profiles")).unwrap();
+    open(&world.path("profiles"));
+    let daemon = Daemon::start(world, Side::Nival, "confined", &[]);
+    let run = |args: &[&str]| {
+        let mut command = world.command(Side::Nival, args[0]);
+        command.args(&args[1..]).env("NIX_REMOTE", &daemon.uri).uid(stranger).gid(stranger);
+        command.env("NIX_STATE_DIR", world.path("home/state"));
+        crate::common::outcome(command.output().unwrap())
+    };
+    let added = run(&["nix-store", "--add", &world.text("src/one"), &world.text("src/two")]);
+    let added: Vec<String> = added.ok().lines().into_iter().map(str::to_owned).collect();
+    let profile = world.text("profiles/p");
+    let outcome = run(&["nix-env", "-p", &profile, "-i", &added[0], &added[1]]);
+    // The two links may clash; nothing of what is behind them is told.
+    assert!(!outcome.stderr.contains("hidden-name"), "{}", outcome.stderr);
+    let mut waiting = vec![world.path("confined/store")];
+    while let Some(dir) = waiting.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            assert!(!path.ends_with("hidden-name"), "{}", path.display());
+            if path.is_dir() && !path.is_symlink() {
+                waiting.push(path);
+            }
+        }
+    }
 }

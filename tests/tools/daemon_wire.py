@@ -1,10 +1,14 @@
-"""The alphabet of the protocols of `nix-daemon` and `nix-store --serve`, and what
+"""What the drivers of daemons and their clients share: stores that lie elsewhere,
+the alphabet of the protocols of `nix-daemon` and `nix-store --serve`, and what
 goes over them: archives, and the names of store paths."""
 
 import hashlib
+import os
 import struct
+import time
+from pathlib import Path
 
-from private_store import DIGITS
+from private_store import DIGITS, Store
 
 CLIENT_HELLO, SERVER_HELLO = 0x6E697863, 0x6478696F
 SERVE_CLIENT_HELLO, SERVE_SERVER_HELLO = 0x390C9DEB, 0x5452EECB
@@ -12,6 +16,46 @@ NEWEST, SERVE_NEWEST = 0x126, 0x207
 LAST, ERROR, NEXT = 0x616C7473, 0x63787470, 0x6F6C6D67
 START, STOP, RESULT = 0x53545254, 0x53544F50, 0x52534C54
 EXPORT_MAGIC = 0x4558494E
+
+
+class Elsewhere(Store):
+    """A store whose paths are named as those of another one."""
+
+    def __init__(self, root, names):
+        super().__init__(root)
+        self.names = names
+
+    def environment(self):
+        uri = f"local?real={self.dir}&state={self.state}&log={self.root / 'log'}"
+        return super().environment() | {"NIX_STORE_DIR": str(self.names), "NIX_REMOTE": uri}
+
+
+def processes():
+    """The processes that are there, with their parents; dead ones that nobody
+    waits for as well."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                status = Path("/proc", entry, "stat").read_text(errors="replace")
+            except OSError:
+                continue
+            found[int(entry)] = int(status.rsplit(")", 1)[1].split()[1])
+    return found
+
+
+def children(parent):
+    return [process for process, of in processes().items() if of == parent]
+
+
+def wait_until(condition, seconds):
+    """Whether a condition comes true in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def number(value):
@@ -40,6 +84,7 @@ class Stream:
     """The reading side of a connection."""
 
     def __init__(self, connection):
+        self.connection = connection
         self.file = connection.makefile("rb")
 
     def take(self, count):

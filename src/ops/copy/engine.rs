@@ -258,7 +258,9 @@ impl Work<'_> {
         };
         let taken = self.taker.take(item, &mut fill);
         self.watch.end(item, activity, taken.is_ok());
+        let done = self.reader.done(item, taken.is_ok());
         let taken = taken?;
+        done?;
         let mut state = locked(&self.state);
         state.taken(number, taken);
         self.wake(state);

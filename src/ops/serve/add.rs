@@ -14,6 +14,7 @@ use crate::store::local::LocalStore;
 use crate::store::remote::wire::{FrameReader, MAX_TEXT, Reader};
 use crate::store::remote::worker::message::Message;
 use crate::store::transfer::{Item, Receiver, Store as _};
+use crate::sys::interrupt;
 
 /// Bytes of a file that are held in memory while its length is not known.
 const HELD: usize = 1 << 20;
@@ -236,7 +237,7 @@ struct Spooled {
 
 impl Spooled {
     fn of(source: &mut impl Read) -> Result<Self> {
-        let failed = |error| StoreError::Nar(NarError::Read(error));
+        let failed = |error| StoreError::from(NarError::reading(error));
         let mut file = tempfile::SpooledTempFile::new(HELD);
         let left = io::copy(source, &mut file).map_err(failed)?;
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
@@ -251,7 +252,7 @@ impl Contents for Spooled {
 
     fn read(&mut self, buffer: &mut [u8]) -> std::result::Result<usize, NarError> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let count = self.file.read(&mut buffer[..most]).map_err(NarError::Read)?;
+        let count = self.file.read(&mut buffer[..most]).map_err(NarError::reading)?;
         if count == 0 && most > 0 {
             return Err(NarError::Eof);
         }
@@ -274,7 +275,10 @@ impl<R: Read, W: Write> Read for Asked<'_, R, W> {
             let version = self.tunnel.version();
             let ask = self.tunnel.say(|writer| Message::Read(PIECE).write(writer, version));
             let piece = ask.and_then(|()| self.reader.bytes(PIECE as usize));
-            self.piece = piece.map_err(io::Error::other)?;
+            self.piece = piece.map_err(|error| match error {
+                error if error.is_interruption() => interrupt::io_error(),
+                other => io::Error::other(other),
+            })?;
             self.at = 0;
         }
         let count = buffer.len().min(self.piece.len() - self.at);

@@ -223,6 +223,7 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
             store: self.store,
             substituters: &substituters,
             trust: trust.as_ref(),
+            trusted: true,
             progress: self.progress,
         };
         means.realise(requests)

@@ -5,7 +5,9 @@
 //! settings that concern others.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -444,6 +446,7 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
             store: &self.store,
             substituters: &substituters,
             trust: trust.as_ref(),
+            trusted: self.trusted,
             progress: &*self.tunnel,
         })
     }
@@ -514,19 +517,22 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
         self.done()
     }
 
+    /// The name of a file, which need not be text.
+    fn link(&mut self) -> Result<PathBuf> {
+        Ok(PathBuf::from(OsString::from_vec(self.reader.bytes(MAX_WORD)?)))
+    }
+
     fn add_indirect_root(&mut self) -> Result<()> {
-        let link = PathBuf::from(self.reader.word()?);
+        let link = self.link()?;
         self.begin();
-        if !link.is_absolute() {
-            return Err(StoreError::Roots(format!("not an absolute path: \"{}\"", link.display())));
-        }
+        check_link(&link)?;
         self.store.register_indirect_root(&link)?;
         self.done()
     }
 
     fn add_permanent_root(&mut self) -> Result<()> {
         let path = self.path()?;
-        let link = PathBuf::from(self.reader.word()?);
+        let link = self.link()?;
         if !self.trusted {
             return Err(StoreError::Roots(
                 "you are not privileged to create perm roots\n\nhint: you can just do this client-side without \
@@ -535,15 +541,13 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
             ));
         }
         self.begin();
-        if !link.is_absolute() {
-            return Err(StoreError::Roots(format!("not an absolute path: \"{}\"", link.display())));
-        }
+        check_link(&link)?;
         let roots = self.store.layout().state_dir.join("gcroots");
         match link.starts_with(&roots) && !link.components().any(|part| part.as_os_str() == "..") {
             true => self.permanent_root(&link, &path)?,
             false => self.store.add_indirect_root(&link, &path)?,
         }
-        self.answer(|writer| writer.text(&link.to_string_lossy()))
+        self.answer(|writer| writer.bytes(link.as_os_str().as_bytes()))
     }
 
     /// A link that is a root by where it lies.
@@ -568,7 +572,7 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
             writer.number(roots.values().map(BTreeSet::len).sum::<usize>() as u64)?;
             for (path, holders) in &roots {
                 for holder in holders {
-                    writer.text(&holder.to_string())?;
+                    writer.bytes(&holder.to_bytes())?;
                     writer.path(&dir, path)?;
                 }
             }
@@ -654,6 +658,22 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
         self.reading = false;
         Ok(())
     }
+}
+
+/// A link that can be there: the collector is to look at it later.
+fn check_link(link: &Path) -> Result<()> {
+    /// As long as paths and names can be, without the NUL at the end.
+    const MAX_PATH: usize = 4095;
+    const MAX_NAME: usize = 255;
+    let shown = || link.display();
+    if !link.is_absolute() {
+        return Err(StoreError::Roots(format!("not an absolute path: \"{}\"", shown())));
+    }
+    let too_long = link.as_os_str().len() > MAX_PATH || link.iter().any(|name| name.len() > MAX_NAME);
+    if too_long || link.as_os_str().as_encoded_bytes().contains(&0) {
+        return Err(StoreError::Roots(format!("no file can have the name \"{}\"", shown())));
+    }
+    Ok(())
 }
 
 /// What a substituter knows of a path.

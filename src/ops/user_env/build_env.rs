@@ -24,8 +24,10 @@ use crate::model::StorePath;
 use crate::model::references::{Candidates, Scanner};
 use crate::nar::{NarError, Sink};
 use crate::ops::query;
+use crate::progress::Progress;
 use crate::store::ManagedStore;
-use crate::sys::{PathError, interrupt};
+use crate::store::local::Layout;
+use crate::sys::{PathError, interrupt, users};
 
 /// A path to be linked, and how much it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +44,8 @@ const PROPAGATED: i64 = i64::MAX / 2;
 const MAX_LIST: u64 = 1 << 20;
 /// Directories within each other that are merged.
 const MAX_DEPTH: usize = 256;
+/// Files, links and directories of all packages together.
+const MAX_NODES: usize = 2_000_000;
 
 /// What stands at a place of the tree.
 enum Node {
@@ -88,16 +92,18 @@ impl fmt::Display for Conflicts {
 
 /// Builds the tree.
 pub struct BuildEnv<'s> {
-    store: &'s dyn ManagedStore,
+    layout: &'s Layout,
+    progress: &'s dyn Progress,
     /// The full path that the tree will have, for messages.
     out: String,
     /// What goes in.
     pub packages: Vec<Package>,
     root: BTreeMap<Vec<u8>, Node>,
     conflicts: Vec<Conflict>,
-    /// The real directory that nothing outside of is looked into, for packages
-    /// that come from somebody who may see less than this process.
-    confined: Option<PathBuf>,
+    /// Nodes in the tree.
+    nodes: usize,
+    /// What may not be looked at is taken for a file.
+    cautious: bool,
 }
 
 /// Something to be merged into a directory of the tree.
@@ -108,43 +114,50 @@ struct Source {
 }
 
 impl<'s> BuildEnv<'s> {
-    /// An empty one.
-    pub fn new(store: &'s dyn ManagedStore, out: String) -> Self {
+    /// An empty one, of packages in a store.
+    pub fn new(layout: &'s Layout, progress: &'s dyn Progress, out: String) -> Self {
         Self {
-            store,
+            layout,
+            progress,
             out,
             packages: Vec::new(),
             root: BTreeMap::new(),
             conflicts: Vec::new(),
-            confined: None,
+            nodes: 0,
+            cautious: false,
         }
     }
 
-    /// Looks into nothing outside of the store from now on.
+    /// As [`BuildEnv::link_all`], for packages that come from somebody else: with
+    /// no more rights than anybody has, so that links in them lead to nothing
+    /// that only this process may see.
     ///
     /// # Errors
-    /// When the store directory is not there.
-    pub fn confine(&mut self) -> Result<()> {
-        let dir = &self.store.layout().real_store_dir;
-        let real = std::fs::canonicalize(dir).map_err(PathError::at("following", dir))?;
-        self.confined = Some(real);
-        Ok(())
-    }
-
-    /// Whether a path may be looked at.
-    fn is_allowed(&self, logical: &Path) -> io::Result<bool> {
-        let Some(store) = &self.confined else { return Ok(true) };
-        Ok(self.store.resolve(logical)?.starts_with(store))
+    /// See [`BuildEnv::link_all`].
+    pub fn link_all_as_nobody(&mut self) -> Result<()> {
+        self.cautious = true;
+        let failed = |error: io::Error| UserEnvError::Build(format!("cannot give up rights: {error}"));
+        std::thread::scope(|scope| {
+            let link = || {
+                users::become_nobody().map_err(failed)?;
+                self.link_all()
+            };
+            let thread = std::thread::Builder::new().spawn_scoped(scope, link).map_err(failed)?;
+            match thread.join() {
+                Ok(linked) => linked,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
     }
 
     fn is_chroot(&self) -> bool {
-        let layout = self.store.layout();
+        let layout = self.layout;
         layout.real_store_dir != Path::new(layout.store_dir.as_str())
     }
 
     /// Where a path named by the store directory really lies.
     fn real(&self, logical: &Path) -> PathBuf {
-        let layout = self.store.layout();
+        let layout = self.layout;
         match logical.strip_prefix(layout.store_dir.as_str()) {
             Ok(inside) => layout.real_store_dir.join(inside),
             Err(_) => logical.to_owned(),
@@ -161,7 +174,7 @@ impl<'s> BuildEnv<'s> {
         let mut done: BTreeSet<PathBuf> = BTreeSet::new();
         let mut postponed: BTreeSet<PathBuf> = BTreeSet::new();
         for package in &packages {
-            let path = PathBuf::from(self.store.dir().print(&package.path));
+            let path = PathBuf::from(self.layout.store_dir.print(&package.path));
             self.package(path, package.priority, &mut done, &mut postponed)?;
         }
         // What is propagated may propagate more.
@@ -196,17 +209,13 @@ impl<'s> BuildEnv<'s> {
             self.root = root;
             merged?;
         } else {
-            self.store.progress().warn(&format!(
+            self.progress.warn(&format!(
                 "not including {path:?} in the user environment because it's not a directory"
             ));
         }
         let list = path.join("nix-support/propagated-user-env-packages");
         // Most packages have none, which costs one call to find out.
-        let found = std::fs::symlink_metadata(self.real(&list)).and_then(|_| self.store.resolve(&list));
-        let found = found.and_then(|real| match self.is_allowed(&list)? {
-            true => Ok(real),
-            false => Err(io::ErrorKind::NotFound.into()),
-        });
+        let found = std::fs::symlink_metadata(self.real(&list)).and_then(|_| self.layout.resolve(&list));
         match found.map(|list| crate::sys::read_regular(&list, MAX_LIST)) {
             Ok(text) => {
                 let text = text?;
@@ -217,6 +226,8 @@ impl<'s> BuildEnv<'s> {
                 postponed.extend(new);
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            // Whoever wrote it is not to learn what stands in it.
+            Err(_) if self.cautious => {}
             Err(error) => return Err(PathError::new("opening file", list, error).into()),
         }
         Ok(())
@@ -238,13 +249,10 @@ impl<'s> BuildEnv<'s> {
         }
         let real = match self.is_chroot() {
             // Links on the way are those of the other store.
-            true => self.store.resolve(&source.logical).unwrap_or_else(|_| self.real(&source.logical)),
+            true => self.layout.resolve(&source.logical).unwrap_or_else(|_| self.real(&source.logical)),
             false => source.logical.clone(),
         };
         let error = |error| PathError::new("cannot read directory", &source.logical, error);
-        if !self.is_allowed(&source.logical).map_err(error)? {
-            return Err(UserEnvError::Build(format!("{:?} leads out of the store", source.logical)));
-        }
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&real).map_err(error)? {
             let entry = entry.map_err(error)?;
@@ -272,14 +280,19 @@ impl<'s> BuildEnv<'s> {
         is_dir: Option<bool>,
         place: &mut Vec<OsString>,
     ) -> Result<()> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(UserEnvError::Build(format!("the packages have more than {MAX_NODES} files")));
+        }
         let is_dir = match is_dir.map_or_else(|| self.leads_to_dir(&source.logical), Ok) {
             Ok(is_dir) => is_dir,
+            Err(error) if self.cautious && error.kind() == io::ErrorKind::PermissionDenied => false,
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
                     || error.raw_os_error() == Some(libc::ELOOP) =>
             {
                 let place: PathBuf = place.iter().collect();
-                self.store.progress().warn(&format!(
+                self.progress.warn(&format!(
                     "skipping dangling symlink '{}'",
                     Path::new(&self.out).join(place).display()
                 ));
@@ -311,7 +324,7 @@ impl<'s> BuildEnv<'s> {
                 let (there, there_priority) = (PathBuf::from(OsString::from_vec(target.clone())), *priority);
                 if is_dir {
                     // Both packages' entries, in a directory of their own.
-                    let other = self.store.resolve(&there).unwrap_or_else(|_| there.clone());
+                    let other = self.layout.resolve(&there).unwrap_or_else(|_| there.clone());
                     if !other.is_dir() {
                         return Err(UserEnvError::Build(format!(
                             "collision between {:?} and non-directory {other:?}",
@@ -338,19 +351,15 @@ impl<'s> BuildEnv<'s> {
     }
 
     fn leads_to_dir(&self, logical: &Path) -> io::Result<bool> {
-        if !self.is_allowed(logical)? {
-            // What it is nobody looks at.
-            return Ok(false);
-        }
         if !self.is_chroot() {
             return Ok(std::fs::metadata(logical)?.is_dir());
         }
-        Ok(std::fs::symlink_metadata(self.store.resolve(logical)?)?.is_dir())
+        Ok(std::fs::symlink_metadata(self.layout.resolve(logical)?)?.is_dir())
     }
 
     /// The name by the store directory of a real path.
     fn logical(&self, real: &Path) -> PathBuf {
-        let layout = self.store.layout();
+        let layout = self.layout;
         let store = std::fs::canonicalize(&layout.real_store_dir);
         let store = store.as_deref().unwrap_or(&layout.real_store_dir);
         match real.strip_prefix(store) {
@@ -395,11 +404,12 @@ impl<'s> BuildEnv<'s> {
     /// Those of the store.
     pub fn references(
         &self,
+        store: &dyn ManagedStore,
         packages: &[StorePath],
         own: impl IntoIterator<Item = StorePath>,
         text: &[u8],
     ) -> Result<BTreeSet<StorePath>> {
-        let closure = query::closure(self.store, packages, false)?;
+        let closure = query::closure(store, packages, false)?;
         let mut paths: Vec<StorePath> = own.into_iter().collect();
         for node in closure.nodes() {
             paths.push(closure.path(node)?);

@@ -239,15 +239,12 @@ struct Environment {
 }
 
 impl Environment {
-    /// Makes it and adds it; `confined` to what lies in the store.
-    fn add(self, store: &LocalStore, adder: &mut Adder<'_>, confined: bool) -> Result<()> {
+    /// Makes it and adds it; `as_nobody` where somebody else has asked for it.
+    fn add(self, store: &LocalStore, adder: &mut Adder<'_>, as_nobody: bool) -> Result<()> {
         let dir = store.dir();
-        let mut env = BuildEnv::new(store, dir.print(&self.out));
-        if confined {
-            env.confine()?;
-        }
+        let mut env = BuildEnv::new(store.layout(), store.progress(), dir.print(&self.out));
         env.packages = self.packages;
-        let linked = env.link_all();
+        let linked = if as_nobody { env.link_all_as_nobody() } else { env.link_all() };
         env.link("manifest.nix", dir.print(&self.manifest));
         let conflicts = env.conflicts();
         let (drv_path, out) = (dir.print(&self.drv_path), dir.print(&self.out));
@@ -263,17 +260,18 @@ impl Environment {
         }
         // Links may lead to anything that the packages need.
         let own = [self.manifest, self.drv_path.clone()];
-        let references = env.references(&self.others, own, b"")?;
+        let references = env.references(store, &self.others, own, b"")?;
         Ok(adder.add_built(&self.out, &self.drv_path, references, |sink: &mut dyn Sink| env.write(sink))?)
     }
 }
 
 /// Makes the environment that a derivation of somebody's stands for; false if it
-/// stands for something else. Nothing outside of the store is looked at for it.
+/// stands for something else. Unless the somebody is `trusted`, nothing is looked
+/// at for it that not everybody may see.
 ///
 /// # Errors
 /// [`UserEnvError`].
-pub fn make(store: &LocalStore, drv_path: &StorePath) -> Result<bool> {
+pub fn make(store: &LocalStore, drv_path: &StorePath, trusted: bool) -> Result<bool> {
     let drv = store.read_derivation(drv_path)?;
     let outputs: Vec<_> = drv.outputs.iter().collect();
     let [(name, DerivationOutput::InputAddressed(out))] = outputs[..] else { return Ok(false) };
@@ -315,7 +313,7 @@ pub fn make(store: &LocalStore, drv_path: &StorePath) -> Result<bool> {
     store.progress().notice(&format!("building '{}'...", dir.display(drv_path)));
     let mut adder = store.adder();
     let env = Environment { packages, others, manifest, drv_path: drv_path.clone(), out: out.clone() };
-    env.add(store, &mut adder, true)?;
+    env.add(store, &mut adder, !trusted)?;
     adder.finish()?;
     Ok(true)
 }

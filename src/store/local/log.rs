@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::{Layout, LocalStore};
 use crate::model::StorePath;
-use crate::store::error::Result;
+use crate::store::error::{Result, StoreError};
 use crate::sys::PathError;
 
 impl LocalStore {
@@ -46,7 +46,12 @@ impl LocalStore {
             .tempfile_in(&dir)
             .map_err(error("creating file"))?;
         let mut encoder = bzip2::write::BzEncoder::new(aside, bzip2::Compression::best());
-        io::copy(log, &mut encoder).map_err(error("writing file"))?;
+        io::copy(log, &mut encoder).map_err(|failure| {
+            match crate::sys::interrupt::is_io_error(&failure) {
+                true => StoreError::Interrupted(crate::sys::interrupt::Interrupted),
+                false => error("writing file")(failure).into(),
+            }
+        })?;
         let aside = encoder.finish().map_err(error("writing file"))?;
         aside.as_file().sync_all().map_err(error("syncing file"))?;
         aside.persist(&path).map_err(|failure| PathError::new("renaming file to", &path, failure.error))?;

@@ -91,14 +91,16 @@ impl Link {
     pub fn to_worker(
         connection: Connection,
         uri: &str,
-        options: &ClientOptions,
+        options: Option<&ClientOptions>,
         progress: Arc<dyn Progress>,
     ) -> Result<Self> {
         let mut link = Self::new(connection, uri, Protocol::Worker(Version::NEWEST), progress);
         let hello = link.hello();
         let (version, server, trusted) = hello.map_err(|error| link.failed(error))?;
         (link.protocol, link.server, link.trusted) = (Protocol::Worker(version), server, trusted);
-        link.set_options(options)?;
+        if let Some(options) = options {
+            link.set_options(options)?;
+        }
         Ok(link)
     }
 

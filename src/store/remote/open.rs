@@ -36,7 +36,7 @@ pub fn daemon(
     };
     let endpoint = Endpoint::Socket(socket);
     let options = client_options(around.settings, progress.verbosity());
-    Ok((DaemonStore::new(shown, endpoint, places.layout()?, options, progress), warnings))
+    Ok((DaemonStore::new(shown, endpoint, places.layout()?, Some(options), progress), warnings))
 }
 
 /// The daemon on another machine that a URI names.
@@ -51,9 +51,9 @@ pub fn ssh_ng(
 ) -> Result<(DaemonStore, Vec<String>)> {
     let (ssh, places, warnings) = target(&uri.parameters, authority, around, &["nix-daemon", "--stdio"])?;
     let endpoint = Endpoint::Ssh(Box::new(ssh));
-    let options = client_options(around.settings, progress.verbosity());
     let shown = format!("ssh-ng://{authority}");
-    Ok((DaemonStore::new(shown, endpoint, places.layout()?, options, progress), warnings))
+    // Another machine has settings of its own.
+    Ok((DaemonStore::new(shown, endpoint, places.layout()?, None, progress), warnings))
 }
 
 /// The store of `nix-store --serve` on another machine that a URI names.
@@ -165,27 +165,48 @@ fn decoded(name: &str, value: &str) -> Result<String> {
     line.ok_or_else(|| StoreError::Uri(format!("setting '{name}' has invalid value '{value}'")))
 }
 
+/// Settings that concern a daemon, besides those that have a place of their own
+/// in the protocol.
+const OF_DAEMONS: &[&str] = &[
+    "always-allow-substitutes",
+    "auto-optimise-store",
+    "build-hook",
+    "build-poll-interval",
+    "builders",
+    "builders-use-substitutes",
+    "compress-build-log",
+    "connect-timeout",
+    "download-attempts",
+    "extra-platforms",
+    "http-connections",
+    "keep-build-log",
+    "keep-derivations",
+    "keep-outputs",
+    "log-lines",
+    "max-build-log-size",
+    "max-free",
+    "max-substitution-jobs",
+    "min-free",
+    "narinfo-cache-meta-ttl",
+    "narinfo-cache-negative-ttl",
+    "narinfo-cache-positive-ttl",
+    "require-sigs",
+    "sandbox",
+    "sandbox-fallback",
+    "sandbox-paths",
+    "stalled-download-timeout",
+    "substituters",
+    "system",
+    "system-features",
+    "timeout",
+    "trusted-public-keys",
+];
+
 /// What a daemon is to know of the user's settings: not those that the system's
 /// file gives, which the daemon has read itself.
-pub fn client_options(settings: &Settings, verbosity: u64) -> ClientOptions {
-    /// Those that have a place of their own, and those that are of no concern
-    /// to a daemon.
-    const NOT_SENT: &[&str] = &[
-        "cores",
-        "experimental-features",
-        "fallback",
-        "keep-failed",
-        "keep-going",
-        "max-jobs",
-        "max-silent-time",
-        "plugin-files",
-        "show-trace",
-        "substitute",
-        "warn-dirty",
-        "use-xdg-base-directories",
-    ];
+fn client_options(settings: &Settings, verbosity: u64) -> ClientOptions {
     let sent = settings.overridden().filter(|(name, _)| {
-        !NOT_SENT.contains(name) && settings.origin(name).is_some_and(|origin| origin > Origin::System)
+        OF_DAEMONS.contains(name) && settings.origin(name).is_some_and(|origin| origin > Origin::System)
     });
     ClientOptions {
         verbosity,

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::{Read as _, Seek as _, Write as _};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -85,8 +85,12 @@ pub(super) struct Nars {
     paths: Vec<StorePath>,
     numbers: HashMap<StorePath, usize>,
     turns: Turns,
+    /// Those before this one were asked for, or are not wanted.
     asked: AtomicUsize,
+    /// Those before this one were read, or are not wanted.
     read: AtomicUsize,
+    /// Those that were read, for each number.
+    seen: Vec<AtomicBool>,
 }
 
 impl Nars {
@@ -99,6 +103,7 @@ impl Nars {
             turns: Turns::default(),
             asked: AtomicUsize::new(0),
             read: AtomicUsize::new(0),
+            seen: items.iter().map(|_| AtomicBool::new(false)).collect(),
         }
     }
 
@@ -138,13 +143,33 @@ impl Nars {
             reader::read(&mut reader.input, sink)?;
             return Ok(None);
         }
-        // At most SMALL.
-        let mut nar = vec![0; size as usize];
-        let mut filled = 0;
-        while filled < nar.len() {
-            filled += reader.input.bulk(&mut nar[filled..])?;
+        // Read to the end that it has, which need not be the announced one.
+        let mut nar = Limited::new();
+        reader::read(&mut reader.input, &mut NarWriter::new(&mut nar)?)?;
+        Ok(Some(nar.nar))
+    }
+
+    /// Has the turn of a number.
+    fn turn<T>(&self, number: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.turns.wait(number)?;
+        match work() {
+            Ok(found) => {
+                self.read.store(number + 1, Ordering::Relaxed);
+                self.seen[number].store(true, Ordering::Relaxed);
+                self.turns.pass();
+                Ok(found)
+            }
+            Err(error) => {
+                self.end();
+                Err(self.link.failed(error))
+            }
         }
-        Ok(Some(nar))
+    }
+
+    /// Nothing more is read.
+    fn end(&self) {
+        self.turns.end();
+        self.link.give_up();
     }
 }
 
@@ -153,26 +178,29 @@ impl NarSource for Nars {
         let Some(number) = self.numbers.get(&item.info.path).copied() else {
             return Err(StoreError::Missing(self.dir.print(&item.info.path)));
         };
-        self.turns.wait(number)?;
-        match self.next(number, item.info.nar_size, sink) {
-            Ok(nar) => {
-                self.read.store(number + 1, Ordering::Relaxed);
-                self.turns.pass();
-                let Some(nar) = nar else { return Ok(()) };
-                let mut input = Input::new(&nar[..]);
-                reader::read(&mut input, sink)?;
-                if input.at_end()? {
-                    Ok(())
-                } else {
-                    Err(NarError::bad("its size is not the announced one").into())
-                }
-            }
-            Err(error) => {
-                self.turns.end();
-                self.link.give_up();
-                Err(self.link.failed(error))
-            }
+        let Some(nar) = self.turn(number, || self.next(number, item.info.nar_size, sink))? else {
+            return Ok(());
+        };
+        Ok(reader::read(&mut Input::new(&nar[..]), sink)?)
+    }
+
+    fn done(&self, item: &Item, well: bool) -> Result<()> {
+        let Some(number) = self.numbers.get(&item.info.path).copied() else { return Ok(()) };
+        if !well {
+            // Others wait for their turns, which may not come any more.
+            self.end();
+            return Ok(());
         }
+        if self.seen[number].load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.turn(number, || {
+            if self.asked.load(Ordering::Relaxed) <= number {
+                self.asked.store(number + 1, Ordering::Relaxed);
+                return Ok(());
+            }
+            self.next(number, 0, &mut nar::Discard).map(drop)
+        })
     }
 }
 
@@ -431,7 +459,7 @@ impl NarTaker for Taker {
         let mut take = || {
             let mut small = None;
             if item.info.nar_size <= SMALL && item.info.nar_size > 0 {
-                let mut nar = Limited { nar: Vec::new(), limit: SMALL as usize };
+                let mut nar = Limited::new();
                 fill(&mut NarWriter::new(&mut nar)?)?;
                 small = Some(nar.nar);
             }
@@ -476,12 +504,17 @@ impl Sender {
 /// A tree that grew since it was measured is not held in memory.
 struct Limited {
     nar: Vec<u8>,
-    limit: usize,
+}
+
+impl Limited {
+    fn new() -> Self {
+        Self { nar: Vec::new() }
+    }
 }
 
 impl Output for Limited {
     fn write(&mut self, data: &[u8]) -> std::result::Result<(), NarError> {
-        if self.nar.len() + data.len() > self.limit + 4096 {
+        if self.nar.len() + data.len() > SMALL as usize {
             return Err(NarError::bad("it is larger than what is registered"));
         }
         self.nar.write_all(data).map_err(NarError::Write)

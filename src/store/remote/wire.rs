@@ -312,13 +312,9 @@ impl<W: Write> Writer<W> {
 }
 
 fn check(result: io::Result<()>) -> Result<()> {
-    result.map_err(|error| {
-        if error.kind() == io::ErrorKind::Interrupted
-            && let Err(signal) = interrupt::check()
-        {
-            return signal.into();
-        }
-        StoreError::Nar(NarError::Write(error))
+    result.map_err(|error| match NarError::writing(error) {
+        NarError::Interrupted(signal) => signal.into(),
+        other => StoreError::Nar(other),
     })
 }
 
@@ -404,6 +400,7 @@ impl<W: Write> Write for FrameWriter<'_, W> {
         if self.frames.frame.len() == FRAME {
             self.send().map_err(|error| match error {
                 StoreError::Nar(NarError::Write(error)) => error,
+                StoreError::Interrupted(_) => interrupt::io_error(),
                 other => io::Error::other(other),
             })?;
         }
@@ -469,7 +466,7 @@ fn into_io(error: NarError) -> io::Error {
     match error {
         NarError::Read(error) => error,
         NarError::Eof => io::ErrorKind::UnexpectedEof.into(),
-        NarError::Interrupted(_) => io::ErrorKind::Interrupted.into(),
+        NarError::Interrupted(_) => interrupt::io_error(),
         other => io::Error::other(other),
     }
 }

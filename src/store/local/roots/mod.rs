@@ -14,6 +14,7 @@ mod temporary;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::LocalStore;
@@ -61,6 +62,16 @@ impl Holder {
             Self::Temporary(_) => "temporary",
             Self::Running(_) => "runtime",
             Self::Censored => "censored",
+        }
+    }
+
+    /// As it is shown, with names as they are.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Permanent(path) | Self::Profile(path) | Self::Indirect(path) | Self::Running(path) => {
+                path.as_os_str().as_bytes().to_vec()
+            }
+            Self::Temporary(_) | Self::Censored => self.to_string().into_bytes(),
         }
     }
 
@@ -228,6 +239,7 @@ impl<'s> Finder<'s> {
         let is_gone = |path: &Path| {
             std::fs::symlink_metadata(path).is_err_and(|error| {
                 matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+                    || error.raw_os_error() == Some(libc::ENAMETOOLONG)
             })
         };
         if target != end || !is_gone(&target) {
@@ -296,7 +308,8 @@ impl<'s> Finder<'s> {
 fn read_link(link: &Path) -> std::result::Result<Option<PathBuf>, PathError> {
     match std::fs::read_link(link) {
         Ok(target) => Ok(Some(target)),
-        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Ok(None),
+        // Nothing can be there.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENAMETOOLONG)) => Ok(None),
         Err(error)
             if matches!(
                 error.kind(),

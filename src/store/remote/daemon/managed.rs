@@ -1,11 +1,13 @@
 //! What a daemon does for its clients besides giving and taking paths.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use super::super::connection::{Incoming, Outgoing};
 use super::super::link::Link;
-use super::super::wire::{Frames, Writer};
+use super::super::wire::{Frames, MAX_WORD, Writer};
 use super::super::worker::{build_mode, gc_action, op};
 use super::DaemonStore;
 use crate::model::{ContentAddressMethod, HashAlgorithm, StorePath, ValidPathInfo};
@@ -270,8 +272,8 @@ impl ManagedStore for DaemonStore {
     }
 
     fn register_indirect_root(&self, link: &Path) -> Result<()> {
-        let link = link.to_string_lossy();
-        self.ask(op::ADD_INDIRECT_ROOT, |writer| writer.text(&link), |reader| reader.number().map(drop))
+        let link = link.as_os_str().as_bytes();
+        self.ask(op::ADD_INDIRECT_ROOT, |writer| writer.bytes(link), |reader| reader.number().map(drop))
     }
 
     fn find_roots(&self, _search: RootSearch) -> Result<Roots> {
@@ -282,7 +284,7 @@ impl ManagedStore for DaemonStore {
             |reader| {
                 let mut roots = Roots::new();
                 reader.each(|reader| {
-                    let holder = holder(&reader.word()?);
+                    let holder = holder(reader.bytes(MAX_WORD)?);
                     roots.entry(reader.path(dir)?).or_default().insert(holder);
                     Ok(())
                 })?;
@@ -354,9 +356,10 @@ impl ManagedStore for DaemonStore {
 }
 
 /// Who holds a root, by the text that is sent.
-fn holder(text: &str) -> Holder {
+fn holder(name: Vec<u8>) -> Holder {
+    let text = String::from_utf8_lossy(&name).into_owned();
     let temporary = text.strip_prefix("{temp:").and_then(|rest| rest.strip_suffix('}'));
-    let path = PathBuf::from(text);
+    let path = PathBuf::from(OsString::from_vec(name));
     match temporary {
         Some(pid) => Holder::Temporary(pid.to_owned()),
         None if text == "{censored}" => Holder::Censored,

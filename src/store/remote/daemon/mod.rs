@@ -40,7 +40,8 @@ pub struct DaemonStore {
     /// Where its files lie, as this machine sees them; those of another machine
     /// are not looked at.
     pub(super) layout: Layout,
-    options: ClientOptions,
+    /// What it is to know of the user's settings, if anything.
+    options: Option<ClientOptions>,
     pub(super) progress: Arc<dyn Progress>,
     link: RefCell<Option<Arc<Link>>>,
 }
@@ -51,7 +52,7 @@ impl DaemonStore {
         uri: String,
         endpoint: Endpoint,
         layout: Layout,
-        options: ClientOptions,
+        options: Option<ClientOptions>,
         progress: Arc<dyn Progress>,
     ) -> Self {
         Self { uri, endpoint, layout, options, progress, link: RefCell::default() }
@@ -70,7 +71,7 @@ impl DaemonStore {
             Endpoint::Socket(path) => Connection::to_socket(path)?,
             Endpoint::Ssh(ssh) => ssh.connect()?,
         };
-        let link = Link::to_worker(connection, &self.uri, &self.options, Arc::clone(&self.progress));
+        let link = Link::to_worker(connection, &self.uri, self.options.as_ref(), Arc::clone(&self.progress));
         let link = Arc::new(link.map_err(|error| match (&self.endpoint, error) {
             (Endpoint::Ssh(ssh), error) => ssh.explain(error),
             (Endpoint::Socket(_), StoreError::Remote(RemoteError::Lost { reason, .. })) => {
