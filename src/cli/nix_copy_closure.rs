@@ -89,6 +89,9 @@ fn help() -> anyhow::Result<()> {
 }
 
 fn copy(context: &Context, request: &Request, host: &str) -> anyhow::Result<()> {
+    if host.contains(['?', '#', '/']) {
+        return usage(format!("invalid SSH authority: '{host}'"));
+    }
     let compress = if request.gzip { "?compress=true" } else { "" };
     let there = context.open_any(&format!("ssh://{host}{compress}"))?;
     let here = context.open_store()?;

@@ -91,7 +91,7 @@ pub fn run_with(mut context: Context, mut args: Args, before: Vec<OsString>) -> 
         return help();
     }
     if stdio {
-        return serve_stdio(context, itself, trusted != Trusted::Never);
+        return serve_stdio(context, itself, trusted);
     }
     passed_on.retain(|word| word != "--daemon");
     Daemon { context, passed_on, trusted, children: Vec::new() }.run()
@@ -115,7 +115,7 @@ fn help() -> anyhow::Result<()> {
 }
 
 /// Serves one client over standard input and output.
-fn serve_stdio(mut context: Context, itself: bool, trusted: bool) -> anyhow::Result<()> {
+fn serve_stdio(mut context: Context, itself: bool, trusted: Trusted) -> anyhow::Result<()> {
     let uri = StoreUri::parse(context.settings.store_uri(), &context.current_dir)?;
     let uri = uri::resolve(&uri, &context.surroundings())?;
     if let (StoreKind::Daemon(path), false) = (&uri.kind, itself) {
@@ -123,6 +123,11 @@ fn serve_stdio(mut context: Context, itself: bool, trusted: bool) -> anyhow::Res
             Some(path) => path.clone(),
             None => uri::daemon_socket(&context.surroundings())?,
         };
+        anyhow::ensure!(
+            trusted != Trusted::Never,
+            "'--force-untrusted' needs '--process-ops' here: the daemon at '{}' would trust whom it trusts",
+            path.display()
+        );
         return forward(&path);
     }
     let (options, warnings) = match uri.kind {
@@ -136,8 +141,11 @@ fn serve_stdio(mut context: Context, itself: bool, trusted: bool) -> anyhow::Res
     let output = stdout_file().try_clone()?;
     // Whoever asks may go while something is being done for it.
     interrupt::request_when_gone(output.try_clone()?)?;
+    // A client that takes nothing is not to keep locks held.
+    let flags = rustix::fs::fcntl_getfl(&output)?;
+    rustix::fs::fcntl_setfl(&output, flags | rustix::fs::OFlags::NONBLOCK)?;
     let mut host = Served(&mut context);
-    worker::serve(stdin(), Interruptible(output), &mut host, trusted, |progress| {
+    worker::serve(stdin(), Interruptible(output), &mut host, trusted != Trusted::Never, |progress| {
         LocalStore::open(options, progress)
     })?;
     Ok(())

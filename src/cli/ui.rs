@@ -465,8 +465,8 @@ pub fn read_stdin() -> anyhow::Result<String> {
         match stdin.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => input.extend_from_slice(&buffer[..count]),
-            Err(failure) if failure.kind() == io::ErrorKind::Interrupted => {}
             Err(failure) => {
+                interrupt::check()?;
                 return Err(nival::sys::PathError::new("reading", "standard input", failure).into());
             }
         }

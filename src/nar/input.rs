@@ -14,12 +14,29 @@ pub struct Input<R> {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
+    /// Bytes that may still be taken.
+    allowance: u64,
 }
 
 impl<R: Read> Input<R> {
     /// A reader over `reader`, which may be read further than what is taken.
     pub fn new(reader: R) -> Self {
-        Self { reader, buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, end: 0 }
+        Self { reader, buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, end: 0, allowance: u64::MAX }
+    }
+
+    /// Lets so many more bytes be taken: what comes after them is an error.
+    pub fn limit(&mut self, bytes: u64) {
+        self.allowance = bytes;
+    }
+
+    fn spend(&mut self, count: usize) -> Result<(), NarError> {
+        match self.allowance.checked_sub(count as u64) {
+            Some(left) => {
+                self.allowance = left;
+                Ok(())
+            }
+            None => Err(NarError::bad("there is more of it than was announced or is sensible")),
+        }
     }
 
     fn fill(&mut self) -> Result<bool, NarError> {
@@ -59,6 +76,7 @@ impl<R: Read> Input<R> {
 
     /// Takes exactly `count` bytes (at most 64 KiB).
     fn take(&mut self, count: usize) -> Result<&[u8], NarError> {
+        self.spend(count)?;
         self.require(count)?;
         let taken = &self.buffer[self.start..self.start + count];
         self.start += count;
@@ -82,6 +100,7 @@ impl<R: Read> Input<R> {
     pub fn peek_number(&mut self) -> Result<u64, NarError> {
         let number = self.number()?;
         self.start -= 8;
+        self.allowance = self.allowance.saturating_add(8);
         Ok(number)
     }
 
@@ -133,6 +152,7 @@ impl<R: Read> Input<R> {
         if count == 0 && !buffer.is_empty() {
             return Err(NarError::Eof);
         }
+        self.spend(count)?;
         Ok(count)
     }
 

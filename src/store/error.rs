@@ -181,6 +181,9 @@ pub enum StoreError {
     /// A binary cache.
     #[error(transparent)]
     Cache(CacheError),
+    /// Something before it failed; that error tells why.
+    #[error("another path could not be copied")]
+    Overtaken,
     /// Somebody at the other end of a connection, or the connection itself.
     #[error(transparent)]
     Remote(#[from] RemoteError),

@@ -68,14 +68,14 @@ pub fn is_io_error(error: &io::Error) -> bool {
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Reads from a pipe, terminal or socket so that a signal ends the wait: the
-/// read then fails with [`io::ErrorKind::Interrupted`], and [`check`] says why.
+/// read then fails with [`io_error`].
 pub struct Interruptible<R>(pub R);
 
 impl<R: Read + AsFd> Read for Interruptible<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if requested() {
-                return Err(io::ErrorKind::Interrupted.into());
+                return Err(io_error());
             }
             let mut wanted = [PollFd::new(&self.0, PollFlags::IN)];
             let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK.subsec_nanos()) };
@@ -107,6 +107,25 @@ impl Write for Interruptible<File> {
 }
 
 impl Interruptible<File> {
+    /// Writes what can be written within a time; gives how much that was. The
+    /// file is non-blocking.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn write_within(&self, data: &[u8], time: Duration) -> io::Result<usize> {
+        let mut wanted = [PollFd::new(&self.0, PollFlags::OUT)];
+        // A few seconds.
+        let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
+        if matches!(poll(&mut wanted, Some(&timeout)), Ok(0) | Err(rustix::io::Errno::INTR)) {
+            return Ok(0);
+        }
+        match rustix::io::write(&self.0, data) {
+            Ok(count) => Ok(count),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Ends the connection where it is a socket; others end when they are closed.
     pub fn shut_down(&self) {
         let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);

@@ -106,6 +106,10 @@ class Stream:
     def frames(self):
         return b"".join(iter(lambda: self.take(self.number()), b""))
 
+    def description(self):
+        """A path and all that is said of it."""
+        self.text(), self.text(), self.text(), self.texts(), self.take(24), self.texts(), self.text()
+
     def archive(self):
         """An archive: how deep it is in parentheses says where it ends."""
         self.text()

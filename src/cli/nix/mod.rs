@@ -279,7 +279,10 @@ fn copy_out(reader: &mut dyn Read, shown: &Path) -> anyhow::Result<()> {
             Ok(0) => return out.finish(),
             Ok(count) => out.raw(&buffer[..count])?,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(PathError::new("reading", shown, error).into()),
+            Err(error) => {
+                interrupt::check()?;
+                return Err(PathError::new("reading", shown, error).into());
+            }
         }
     }
 }

@@ -82,7 +82,8 @@ fn print_roots(call: &Call) -> anyhow::Result<()> {
     lines.sort_unstable();
     let mut out = Out::new();
     for (holder, path) in lines {
-        match holder.starts_with('{') {
+        let known = holder == "{censored}" || holder.starts_with("{temp:");
+        match known {
             // These are no files.
             true => out.line(format_args!("\"{holder}\" -> {path}"))?,
             false => out.line(format_args!("{holder:?} -> {path}"))?,

@@ -193,7 +193,12 @@ enum Task {
 impl Work<'_> {
     fn fail(&self, error: StoreError, item: Option<usize>) {
         let mut state = locked(&self.state);
-        state.failure.get_or_insert(Box::new(Failed { error, item }));
+        // Who only had to give up because of another knows less than that one.
+        let known =
+            state.failure.as_ref().is_some_and(|failed| !matches!(failed.error, StoreError::Overtaken));
+        if !known {
+            state.failure = Some(Box::new(Failed { error, item }));
+        }
         drop(state);
         self.changed.notify_all();
         self.ready.notify_all();

@@ -42,7 +42,9 @@ pub(super) fn closure(store: &dyn ManagedStore, paths: &[StorePath], include_out
             let of = store.derivation_outputs(drv)?.into_iter().map(|(_, path)| path);
             outputs.extend(of.filter(|path| !known.contains(path)));
         }
-        let more = store.valid(&outputs)?;
+        let mut more = store.valid(&outputs)?;
+        // Nothing else, or this might never end.
+        more.retain(|path| outputs.contains(path));
         if more.is_empty() {
             return Ok(Graph::of_infos(infos));
         }

@@ -1,14 +1,16 @@
 //! What clients of a daemon put into its store.
 
-use std::io::{self, Read, Seek as _, SeekFrom, Write};
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::path::Path;
 use std::sync::Arc;
 
-use super::tunnel::Tunnel;
+use super::tunnel::{Outlet, Tunnel};
 use super::worker::Worker;
 use crate::model::{ContentAddressMethod, HashAlgorithm, StorePath, ValidPathInfo};
 use crate::nar::input::Input;
 use crate::nar::{Contents, Discard, NarError, reader};
 use crate::ops::copy::Trust;
+use crate::progress::Progress as _;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
 use crate::store::remote::wire::{FrameReader, MAX_TEXT, Reader};
@@ -21,7 +23,7 @@ const HELD: usize = 1 << 20;
 /// Bytes that are asked for at a time, where a client waits to be asked.
 const PIECE: u64 = 32 * 1024;
 
-impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
+impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
     /// Works on what is in frames. What is left of them is passed over, so that
     /// the next request is understood.
     fn framed<T>(
@@ -38,6 +40,14 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
         result
     }
 
+    /// What is there is not written again.
+    fn warn_of_repair(&self, repair: bool) {
+        if repair && self.trusted {
+            self.tunnel.begin();
+            self.tunnel.warn("adding does not repair: use 'nix-store --verify --repair' or '--repair-path'");
+        }
+    }
+
     /// Contents, of which the path follows.
     pub(super) fn add_to_store(&mut self) -> Result<()> {
         if !self.version().has(25) {
@@ -47,8 +57,8 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
         let name = self.reader.word()?;
         let method = self.reader.word()?;
         let references = self.reader.paths(&dir)?;
-        // What is there is not written again: verifying repairs.
-        self.reader.boolean()?;
+        let repair = self.reader.boolean()?;
+        self.warn_of_repair(repair);
         let info = self.framed(|store, frames| {
             let kind = kind_of(&method)?;
             let mut adder = store.adder();
@@ -56,7 +66,8 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
                 let mut input = Input::new(frames);
                 adder.add_content(&name, kind, references, |sink| reader::read(&mut input, sink))?
             } else {
-                let mut file = Spooled::of(frames)?;
+                let limit = if kind.0 == ContentAddressMethod::Text { MAX_TEXT as u64 } else { u64::MAX };
+                let mut file = Spooled::of(frames, limit, &store.layout().real_store_dir)?;
                 adder.add_content(&name, kind, references, |sink| sink.regular(false, &mut file))?
             };
             adder.finish()?;
@@ -116,7 +127,8 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
         let dir = self.dir();
         let path = self.path()?;
         let info = self.reader.info(&dir, path)?;
-        self.reader.boolean()?;
+        let repair = self.reader.boolean()?;
+        self.warn_of_repair(repair);
         let without_signatures = self.reader.boolean()?;
         let version = self.version();
         if version.has(23) {
@@ -147,7 +159,8 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
     /// Many paths with their archives; what comes before a bad one stays.
     pub(super) fn add_multiple(&mut self) -> Result<()> {
         let dir = self.dir();
-        self.reader.boolean()?;
+        let repair = self.reader.boolean()?;
+        self.warn_of_repair(repair);
         let without_signatures = self.reader.boolean()?;
         let trust = self.trust(without_signatures);
         self.framed(|store, frames| {
@@ -236,10 +249,14 @@ struct Spooled {
 }
 
 impl Spooled {
-    fn of(source: &mut impl Read) -> Result<Self> {
+    /// Writes it to a directory where there is room for a file of the store.
+    fn of(source: &mut impl Read, limit: u64, dir: &Path) -> Result<Self> {
         let failed = |error| StoreError::from(NarError::reading(error));
-        let mut file = tempfile::SpooledTempFile::new(HELD);
-        let left = io::copy(source, &mut file).map_err(failed)?;
+        let mut file = tempfile::spooled_tempfile_in(HELD, dir);
+        let left = io::copy(&mut source.take(limit.saturating_add(1)), &mut file).map_err(failed)?;
+        if left > limit {
+            return Err(NarError::TooLong.into());
+        }
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
         Ok(Self { file, left })
     }
@@ -262,14 +279,14 @@ impl Contents for Spooled {
 }
 
 /// An archive that a client sends piece by piece, as it is asked for them.
-struct Asked<'r, R, W: Write> {
+struct Asked<'r, R, W: Outlet> {
     reader: &'r mut Reader<R>,
     tunnel: &'r Arc<Tunnel<W>>,
     piece: Vec<u8>,
     at: usize,
 }
 
-impl<R: Read, W: Write> Read for Asked<'_, R, W> {
+impl<R: Read, W: Outlet> Read for Asked<'_, R, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.at == self.piece.len() {
             let version = self.tunnel.version();

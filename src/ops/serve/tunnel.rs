@@ -1,34 +1,91 @@
 //! What a server tells a client while it works for it.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::progress::{Activity, ActivityId, ActivityKind, Counts, Event, Field, Progress};
 use crate::store::error::Result;
 use crate::store::remote::wire::Writer;
 use crate::store::remote::worker::Version;
 use crate::store::remote::worker::message::Message;
+use crate::sys::interrupt::Interruptible;
 use crate::sys::threads::locked;
+
+/// Where messages go: what cannot be written at once may wait.
+pub trait Outlet: Write + Send {
+    /// Writes what can be written within a time; gives how much that was.
+    ///
+    /// # Errors
+    /// Those of writing, but not that there was no room.
+    fn write_within(&mut self, data: &[u8], time: Duration) -> io::Result<usize>;
+}
+
+impl Outlet for Interruptible<File> {
+    fn write_within(&mut self, data: &[u8], time: Duration) -> io::Result<usize> {
+        Interruptible::write_within(self, data, time)
+    }
+}
+
+/// Bytes of messages that wait for the client at most.
+const MAX_PENDING: usize = 1 << 20;
+/// How long a client may take nothing before it hears no more messages: whoever
+/// works for it may hold locks.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+struct Out<W: Outlet> {
+    writer: Writer<W>,
+    /// Whole messages that the client did not take yet.
+    pending: Vec<u8>,
+    /// It takes none.
+    deaf: bool,
+}
+
+impl<W: Outlet> Out<W> {
+    fn add(&mut self, message: &Message, version: Version) {
+        if self.deaf {
+            return;
+        }
+        let mut bytes = Writer::new(&mut self.pending);
+        // Memory takes everything.
+        let _ = message.write(&mut bytes, version).and_then(|()| bytes.flush());
+        drop(bytes);
+        let time = if self.pending.len() > MAX_PENDING { PATIENCE } else { Duration::ZERO };
+        let written = self.writer.inner().write_within(&self.pending, time).unwrap_or(0);
+        self.pending.drain(..written);
+        self.deaf = self.pending.len() > MAX_PENDING && written == 0;
+    }
+
+    /// What follows is said whatever it takes: nobody is kept waiting by it.
+    fn ready(&mut self) -> Result<&mut Writer<W>> {
+        self.deaf = false;
+        let pending = std::mem::take(&mut self.pending);
+        self.writer.raw(&pending)?;
+        Ok(&mut self.writer)
+    }
+}
 
 /// Messages to one client; those that come while it is not waiting for an
 /// operation are dropped.
-pub(super) struct Tunnel<W: Write> {
-    writer: Mutex<Writer<W>>,
+pub(super) struct Tunnel<W: Outlet> {
+    out: Mutex<Out<W>>,
     version: AtomicU64,
     verbosity: AtomicU64,
     open: AtomicBool,
     activities: AtomicU64,
 }
 
-impl<W: Write> Tunnel<W> {
+impl<W: Outlet> Tunnel<W> {
     pub fn new(writer: Writer<W>) -> Self {
         Self {
-            writer: Mutex::new(writer),
+            out: Mutex::new(Out { writer, pending: Vec::new(), deaf: false }),
             version: AtomicU64::new(Version::OLDEST.0),
             verbosity: AtomicU64::new(3),
             open: AtomicBool::new(false),
-            activities: AtomicU64::new(1),
+            // Unique among all servers of this machine.
+            activities: AtomicU64::new(u64::from(std::process::id()) << 32),
         }
     }
 
@@ -53,24 +110,27 @@ impl<W: Write> Tunnel<W> {
     /// The work is done: what follows is the answer.
     pub fn answer(&self, answer: impl FnOnce(&mut Writer<W>) -> Result<()>) -> Result<()> {
         self.open.store(false, Ordering::Relaxed);
-        let mut writer = locked(&self.writer);
-        Message::Last.write(&mut writer, self.version())?;
-        answer(&mut writer)?;
+        let mut out = locked(&self.out);
+        let writer = out.ready()?;
+        Message::Last.write(writer, self.version())?;
+        answer(writer)?;
         writer.flush()
     }
 
     /// The work has failed.
     pub fn fail(&self, error: &str) -> Result<()> {
         self.open.store(false, Ordering::Relaxed);
-        let mut writer = locked(&self.writer);
-        Message::Error(error.to_owned()).write(&mut writer, self.version())?;
+        let mut out = locked(&self.out);
+        let writer = out.ready()?;
+        Message::Error(error.to_owned()).write(writer, self.version())?;
         writer.flush()
     }
 
     /// Words of the protocol besides messages and answers.
     pub fn say(&self, words: impl FnOnce(&mut Writer<W>) -> Result<()>) -> Result<()> {
-        let mut writer = locked(&self.writer);
-        words(&mut writer)?;
+        let mut out = locked(&self.out);
+        let writer = out.ready()?;
+        words(writer)?;
         writer.flush()
     }
 
@@ -78,9 +138,7 @@ impl<W: Write> Tunnel<W> {
         if !self.open.load(Ordering::Relaxed) || level > self.verbosity.load(Ordering::Relaxed) {
             return;
         }
-        let mut writer = locked(&self.writer);
-        // A client that is gone is noticed by whoever answers it.
-        let _ = message.write(&mut writer, self.version()).and_then(|()| writer.flush());
+        locked(&self.out).add(message, self.version());
     }
 
     fn line(&self, level: u64, text: &str) {
@@ -106,7 +164,7 @@ fn number(kind: ActivityKind) -> (u64, u64) {
     }
 }
 
-impl<W: Write + Send> Progress for Tunnel<W> {
+impl<W: Outlet> Progress for Tunnel<W> {
     fn notice(&self, text: &str) {
         self.line(INFO, text);
     }

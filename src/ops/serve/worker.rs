@@ -4,6 +4,7 @@
 //! its contents, and have garbage collected; but not register, repair, or change
 //! settings that concern others.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -11,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::tunnel::Tunnel;
+use super::tunnel::{Outlet, Tunnel};
 use super::{ClientOptions, Host};
 use crate::model::{StoreDir, StorePath};
 use crate::nar::NarError;
@@ -24,7 +25,7 @@ use crate::store::local::LocalStore;
 use crate::store::local::gc::{GcOptions, GcReport};
 use crate::store::local::roots::RootSearch;
 use crate::store::remote::RemoteError;
-use crate::store::remote::wire::{MAX_WORD, Reader, Writer};
+use crate::store::remote::wire::{MAX_TEXT, MAX_WORD, Reader, Writer};
 use crate::store::remote::worker::build_result::{BuildResult, status};
 use crate::store::remote::worker::{CLIENT_HELLO, SERVER_HELLO, Version, build_mode, gc_action, op, trust};
 use crate::store::transfer::Store as _;
@@ -34,7 +35,7 @@ use crate::store::transfer::Store as _;
 /// # Errors
 /// What ends the connection early; failures of operations are the client's to
 /// hear of.
-pub fn serve<R: Read, W: Write + Send + 'static>(
+pub fn serve<R: Read, W: Outlet + 'static>(
     input: R,
     output: W,
     host: &mut dyn Host,
@@ -52,11 +53,11 @@ pub fn serve<R: Read, W: Write + Send + 'static>(
         }
     };
     tunnel.answer(|_| Ok(()))?;
-    let mut worker = Worker { reader, tunnel, store, host, trusted, reading: false };
+    let mut worker = Worker { reader, tunnel, store, host, trusted, reading: false, opened: OnceCell::new() };
     worker.run()
 }
 
-fn hello<R: Read, W: Write>(
+fn hello<R: Read, W: Outlet>(
     reader: &mut Reader<R>,
     tunnel: &Tunnel<W>,
     host: &dyn Host,
@@ -99,7 +100,7 @@ fn hello<R: Read, W: Write>(
 }
 
 /// A server and its client.
-pub(super) struct Worker<'h, R, W: Write> {
+pub(super) struct Worker<'h, R, W: Outlet> {
     pub reader: Reader<R>,
     pub tunnel: Arc<Tunnel<W>>,
     pub store: LocalStore,
@@ -108,9 +109,11 @@ pub(super) struct Worker<'h, R, W: Write> {
     /// Arguments are being read: after a failure nobody knows where the next
     /// request begins.
     pub reading: bool,
+    /// Once they were needed.
+    opened: OnceCell<Substituters>,
 }
 
-impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
+impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
     fn run(&mut self) -> Result<()> {
         loop {
             match self.reader.input.at_end() {
@@ -119,6 +122,7 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
                 Ok(true) | Err(NarError::Interrupted(_)) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
+            self.reader.input.limit(MAX_ARGUMENTS);
             let operation = self.reader.number()?;
             self.reading = true;
             let result = self.operation(operation);
@@ -142,6 +146,8 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
     /// All arguments are read; the client waits, and hears what goes on.
     pub(super) fn begin(&mut self) {
         self.reading = false;
+        // Archives and logs are not held in memory.
+        self.reader.input.limit(u64::MAX);
         self.tunnel.begin();
     }
 
@@ -248,11 +254,13 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
         options.substitute = reader.boolean()?;
         let overrides = &mut options.overrides;
         reader.each(|reader| {
-            overrides.push((reader.word()?, reader.text(1 << 20)?));
+            overrides.push((reader.word()?, reader.text(MAX_SETTING)?));
             Ok(())
         })?;
         self.tunnel.set_verbosity(options.verbosity);
         self.begin();
+        // They may be others now.
+        self.opened = OnceCell::new();
         for warning in self.host.set_options(&options, self.trusted) {
             self.tunnel.warn(&warning);
         }
@@ -372,7 +380,7 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
             op::HAS_SUBSTITUTES | op::QUERY_SUBSTITUTABLE_PATH_INFO => {
                 let path = self.path()?;
                 self.begin();
-                let items = self.host.substituters().known(&dir, &[path]);
+                let items = self.substituters().known(&dir, &[path]);
                 self.answer(|writer| {
                     writer.boolean(!items.is_empty())?;
                     match items.first().filter(|_| operation == op::QUERY_SUBSTITUTABLE_PATH_INFO) {
@@ -384,7 +392,7 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
             op::QUERY_SUBSTITUTABLE_PATHS => {
                 let paths: Vec<StorePath> = self.reader.paths(&dir)?.into_iter().collect();
                 self.begin();
-                let items = self.host.substituters().known(&dir, &paths);
+                let items = self.substituters().known(&dir, &paths);
                 self.answer(|writer| writer.paths(&dir, items.iter().map(|item| &item.info.path)))
             }
             op::QUERY_SUBSTITUTABLE_PATH_INFOS => {
@@ -399,7 +407,7 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
                     paths.extend(self.reader.paths(&dir)?);
                 }
                 self.begin();
-                let items = self.host.substituters().known(&dir, &paths);
+                let items = self.substituters().known(&dir, &paths);
                 self.answer(|writer| {
                     writer.number(items.len() as u64)?;
                     items.iter().try_for_each(|item| {
@@ -438,13 +446,17 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
         }
     }
 
+    /// The stores that missing paths may come from, opened once.
+    fn substituters(&self) -> &Substituters {
+        self.opened.get_or_init(|| self.host.substituters())
+    }
+
     /// What a store needs to fetch from elsewhere.
     fn with_means<T>(&self, work: impl FnOnce(&Means<'_>) -> Result<T>) -> Result<T> {
-        let substituters: Substituters = self.host.substituters();
         let trust = self.needed_trust()?;
         work(&Means {
             store: &self.store,
-            substituters: &substituters,
+            substituters: self.substituters(),
             trust: trust.as_ref(),
             trusted: self.trusted,
             progress: &*self.tunnel,
@@ -513,6 +525,12 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
             return Err(StoreError::Input(format!("signature '{bad}' is corrupt")));
         }
         info.signatures.extend(signatures);
+        if !self.trusted && info.signatures.len() > MAX_SIGNATURES {
+            let shown = self.store.dir().print(&path);
+            return Err(StoreError::Input(format!(
+                "'{shown}' would have more than {MAX_SIGNATURES} signatures"
+            )));
+        }
         self.store.write(|writer| writer.add_signatures(&info).map(drop))?;
         self.done()
     }
@@ -632,8 +650,7 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
         if repair && !self.trusted {
             return Err(StoreError::Input("you are not privileged to repair paths".to_owned()));
         }
-        let substituters = if repair { self.host.substituters() } else { Substituters::default() };
-        let sources: Vec<_> = substituters.iter().collect();
+        let sources: Vec<_> = if repair { self.substituters().iter().collect() } else { Vec::new() };
         let sound = self.store.verify(contents, repair.then_some(&sources[..]))?;
         self.answer(|writer| writer.boolean(!sound))
     }
@@ -644,6 +661,7 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
         // Before anything of it is sent.
         self.store.path_info(&path)?;
         let real = self.store.real_path(&path);
+        std::fs::symlink_metadata(&real).map_err(crate::sys::PathError::at("getting status of", &real))?;
         // What goes wrong from here on ends the connection: it is in the middle
         // of the answer.
         self.reading = true;
@@ -659,6 +677,14 @@ impl<R: Read, W: Write + Send + 'static> Worker<'_, R, W> {
         Ok(())
     }
 }
+
+/// Signatures that a path may have of clients who are not trusted.
+const MAX_SIGNATURES: usize = 64;
+/// Bytes of the arguments of a request at most: a text of [`MAX_TEXT`], or the
+/// names of some 600,000 paths.
+const MAX_ARGUMENTS: u64 = MAX_TEXT as u64 + (1 << 20);
+/// Bytes of the value of a setting at most.
+const MAX_SETTING: usize = 64 * 1024;
 
 /// A link that can be there: the collector is to look at it later.
 fn check_link(link: &Path) -> Result<()> {

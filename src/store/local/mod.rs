@@ -93,6 +93,8 @@ pub struct LocalStore {
     taken_in: Arc<std::sync::atomic::AtomicU64>,
     /// When the free space was last looked at.
     looked_for_room: std::cell::Cell<Option<std::time::Instant>>,
+    /// Hashes of derivations as inputs of others.
+    known_modulos: RefCell<std::collections::HashMap<StorePath, crate::model::derivation::modulo::Modulo>>,
     progress: Arc<dyn Progress>,
     /// Why nothing can be written, if so.
     read_only: Option<String>,
@@ -173,6 +175,7 @@ impl LocalStore {
             scratch: RefCell::default(),
             taken_in: Arc::default(),
             looked_for_room: std::cell::Cell::default(),
+            known_modulos: RefCell::default(),
             progress,
             read_only,
             _big_lock: big_lock,

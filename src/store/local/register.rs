@@ -73,11 +73,11 @@ impl<R: BufRead> Lines<R> {
         loop {
             let available = match self.input.fill_buf() {
                 Ok(available) => available,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => {
                     interrupt::check()?;
-                    continue;
+                    return Err(PathError::new("reading", "standard input", error).into());
                 }
-                Err(error) => return Err(PathError::new("reading", "standard input", error).into()),
             };
             if available.is_empty() {
                 return if self.line.is_empty() { Ok(None) } else { Err(missing()) };

@@ -17,7 +17,11 @@ use crate::sys::threads::locked;
 
 /// Requests that may be on their way. All of them fit in what the system holds
 /// for a pipe, so that nobody waits for each other.
-pub(super) const DEPTH: usize = 256;
+pub(super) const DEPTH: usize = 128;
+/// Bytes of a message at most, with all its parts.
+const MAX_MESSAGES: u64 = 4 << 20;
+/// Bytes of an answer at most: a list of ten million paths.
+const MAX_ANSWER: u64 = 1 << 30;
 
 /// What a client wants of a daemon.
 #[derive(Debug, Clone, Default)]
@@ -262,12 +266,13 @@ impl Link {
 
     fn messages_in(&self, reader: &mut Incoming, version: Version) -> Result<()> {
         loop {
-            match Message::read(reader, version)? {
+            reader.input.limit(MAX_MESSAGES);
+            let message = Message::read(reader, version)?;
+            reader.input.limit(u64::MAX);
+            match message {
                 Message::Last => return Ok(()),
                 Message::Error(text) => {
-                    let text = plain(&text);
-                    let text = text.strip_prefix("error: ").unwrap_or(&text).to_owned();
-                    return Err(RemoteError::Peer(text).into());
+                    return Err(peer_error(&text));
                 }
                 message => self.tell(message)?,
             }
@@ -304,9 +309,17 @@ impl Link {
             request(&mut writer)?;
             writer.flush()?;
             self.messages(&mut reader)?;
-            answer(&mut reader)
+            reader.input.limit(MAX_ANSWER);
+            let answer = answer(&mut reader);
+            reader.input.limit(u64::MAX);
+            answer
         };
-        run().map_err(|error| self.failed(error))
+        let result = run();
+        if result.is_err() && reader.input.has_more() {
+            // A server that did not understand says so twice, and hangs up.
+            self.give_up();
+        }
+        result.map_err(|error| self.failed(error))
     }
 
     /// As many requests and answers as there are `subjects`, without waiting
@@ -344,9 +357,19 @@ impl Link {
             }
             Ok(())
         };
-        run().map_err(|error| self.failed(error))?;
-        refused.map_or(Ok(answers), Err)
+        let run = run().map_err(|error| self.failed(error));
+        // What the server said tells more than that it hung up afterwards.
+        match refused {
+            Some(refused) => Err(refused),
+            None => run.map(|()| answers),
+        }
     }
+}
+
+/// The error that a server told of.
+pub(super) fn peer_error(text: &str) -> StoreError {
+    let text = plain(text);
+    RemoteError::Peer(text.strip_prefix("error: ").unwrap_or(&text).to_owned()).into()
 }
 
 /// A text without the escape sequences that colour it.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::RemoteError;
 use super::connection::Outgoing;
-use super::link::{DEPTH, Link, Protocol};
+use super::link::{DEPTH, Link, Protocol, peer_error};
 use super::serve::{self, command};
 use super::wire::Frames;
 use super::worker::message::Message;
@@ -55,7 +55,7 @@ impl Turns {
             state = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
         match state.over {
-            true => Err(StoreError::Input("another path could not be copied".to_owned())),
+            true => Err(StoreError::Overtaken),
             false => Ok(()),
         }
     }
@@ -139,13 +139,17 @@ impl Nars {
             // in place of the archive.
             self.link.messages(&mut reader)?;
         }
+        // Old databases do not know the size.
+        reader.input.limit(if size == 0 { u64::MAX } else { size });
         if size == 0 || size > SMALL {
             reader::read(&mut reader.input, sink)?;
+            reader.input.limit(u64::MAX);
             return Ok(None);
         }
         // Read to the end that it has, which need not be the announced one.
         let mut nar = Limited::new();
         reader::read(&mut reader.input, &mut NarWriter::new(&mut nar)?)?;
+        reader.input.limit(u64::MAX);
         Ok(Some(nar.nar))
     }
 
@@ -396,7 +400,7 @@ impl Sender {
         loop {
             match Message::read(&mut reader, self.link.version())? {
                 Message::Last => return Ok(()),
-                Message::Error(text) => return Err(RemoteError::Peer(text).into()),
+                Message::Error(text) => return Err(peer_error(&text)),
                 Message::Read(count) => {
                     let count = usize::try_from(count).unwrap_or(usize::MAX).min(64 * 1024);
                     let mut piece = vec![0; count];
@@ -413,6 +417,7 @@ impl Sender {
         if self.sent.load(Ordering::Relaxed) < items {
             // What was begun cannot be ended in another way.
             self.link.hang_up();
+            self.wait_for_end();
             return Ok(());
         }
         let flushed = || {
@@ -492,6 +497,17 @@ impl NarTaker for Taker {
 }
 
 impl Sender {
+    /// After hanging up, lets the other side end for a moment: the connection is
+    /// closed with the last who uses it.
+    fn wait_for_end(&self) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let Some(answers) = locked(&self.answers).take() else { return };
+        let begun = std::time::Instant::now();
+        while !answers.is_finished() && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// The connection is broken: the reason may still be on its way.
     fn wait_for_refusal(&self) -> Option<StoreError> {
         if let Some(answers) = locked(&self.answers).take() {

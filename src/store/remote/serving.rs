@@ -51,6 +51,13 @@ impl ServingStore {
     }
 }
 
+/// Those of the answers that were asked about.
+pub(super) fn among(mut answers: BTreeSet<StorePath>, asked: &[StorePath]) -> BTreeSet<StorePath> {
+    let asked: BTreeSet<&StorePath> = asked.iter().collect();
+    answers.retain(|path| asked.contains(path));
+    answers
+}
+
 impl Store for ServingStore {
     fn uri(&self) -> String {
         self.uri.clone()
@@ -89,7 +96,7 @@ impl Store for ServingStore {
     }
 
     fn valid_or_fetched(&self, paths: &[StorePath], fetch: bool) -> Result<BTreeSet<StorePath>> {
-        self.link()?.call(
+        let valid = self.link()?.call(
             |writer| {
                 writer.number(command::QUERY_VALID_PATHS)?;
                 // They are to stay while we are connected.
@@ -98,7 +105,8 @@ impl Store for ServingStore {
                 writer.paths(&self.dir, paths.iter())
             },
             |reader| reader.paths(&self.dir),
-        )
+        )?;
+        Ok(among(valid, paths))
     }
 
     fn all(&self) -> Result<Vec<StorePath>> {
@@ -118,6 +126,10 @@ impl Store for ServingStore {
             },
             |reader| reader.paths(&self.dir),
         )?;
+        if let Some(path) = paths.iter().find(|path| !closure.contains(path)) {
+            let what = format!("its closure of '{}' lacks that path", self.dir.display(path));
+            return Err(RemoteError::Protocol { peer: self.uri.clone(), what }.into());
+        }
         Ok(Some(closure.into_iter().collect()))
     }
 

@@ -38,6 +38,9 @@ pub struct Ssh {
     pub home: Option<PathBuf>,
 }
 
+/// The name of the machine in a file of its own.
+const ALIAS: &str = "nival-host";
+
 /// Reads `[USER@]HOST[:PORT]`, where `HOST` may be an IPv6 address, in brackets
 /// or without a port.
 ///
@@ -83,6 +86,9 @@ impl Ssh {
     /// # Errors
     /// [`RemoteError::Ssh`].
     pub fn connect(&self) -> Result<Connection> {
+        if let Some(connection) = self.connect_here()? {
+            return Ok(connection);
+        }
         let mut command = Command::new(&self.ssh);
         command.arg(match &self.user {
             Some(user) => format!("{user}@{}", self.host),
@@ -98,14 +104,17 @@ impl Ssh {
         if let Some(port) = self.port {
             command.arg(format!("-p{port}"));
         }
+        let known_hosts = self.known_hosts()?;
+        if let Some(file) = &known_hosts {
+            // Before whatever the user has configured: no other key will do.
+            command.arg("-oStrictHostKeyChecking=yes").arg("-oGlobalKnownHostsFile=/dev/null");
+            command.arg(format!("-oUserKnownHostsFile={}", file.path().display()));
+            command.arg(format!("-oHostKeyAlias={ALIAS}"));
+        }
         command.args(&self.options);
         // Whoever does not answer for a minute is gone; the user's own options,
         // which come before, take precedence.
         command.args(["-oServerAliveInterval=15", "-oServerAliveCountMax=4"]);
-        let known_hosts = self.known_hosts()?;
-        if let Some(file) = &known_hosts {
-            command.arg(format!("-oUserKnownHostsFile={}", file.path().display()));
-        }
         command.arg("--");
         command.args(self.program.iter().map(|word| quoted(word)));
         let failed = |error: std::io::Error| self.failed(crate::sys::errno_text(&error));
@@ -118,6 +127,20 @@ impl Ssh {
             connection.carrier = Some(Box::new(WithFile { _program: program, _file: file }));
         }
         Ok(connection)
+    }
+
+    /// `localhost` alone is this machine, without any `ssh`.
+    fn connect_here(&self) -> Result<Option<Connection>> {
+        if self.host != "localhost" || self.user.is_some() || self.port.is_some() {
+            return Ok(None);
+        }
+        let Some((program, arguments)) = self.program.split_first() else { return Ok(None) };
+        let mut command = Command::new(program);
+        command.args(arguments);
+        let connection = Connection::to_program(command);
+        connection
+            .map(Some)
+            .map_err(|error| self.failed(format!("'{program}': {}", crate::sys::errno_text(&error))))
     }
 
     /// What a failure to begin means.
@@ -138,13 +161,9 @@ impl Ssh {
     /// A file in which the machine has the key that it has to have.
     fn known_hosts(&self) -> Result<Option<tempfile::NamedTempFile>> {
         let Some(key) = &self.host_key else { return Ok(None) };
-        let name = match self.port {
-            Some(port) if port != 22 => format!("[{}]:{port}", self.host),
-            _ => self.host.clone(),
-        };
         let write = || {
             let mut file = tempfile::NamedTempFile::new()?;
-            writeln!(file, "{name} {key}")?;
+            writeln!(file, "{ALIAS} {key}")?;
             file.flush()?;
             Ok(file)
         };
@@ -162,7 +181,7 @@ impl super::connection::Carrier for WithFile {}
 
 /// A word as the shell of the other machine is to read it.
 pub(super) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=+,@%?&".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=+,@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
     }
@@ -194,5 +213,6 @@ mod tests {
         assert_eq!(quoted("nix-store"), "nix-store");
         assert_eq!(quoted("a b'c"), "'a b'\\''c'");
         assert_eq!(quoted("/n;x"), "'/n;x'");
+        assert_eq!(quoted("local?root=/x&log=/y"), "'local?root=/x&log=/y'");
     }
 }

@@ -207,6 +207,11 @@ impl<W: Write> Writer<W> {
         before.into_parts().0
     }
 
+    /// What is written to; nothing must be gathered.
+    pub fn inner(&mut self) -> &mut W {
+        self.output.get_mut()
+    }
+
     /// Sends what is gathered.
     ///
     /// # Errors

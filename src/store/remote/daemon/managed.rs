@@ -137,7 +137,7 @@ impl DaemonStore {
                 (0..3).try_for_each(|_| writer.number(0))
             },
             |reader| {
-                let names = reader.words()?;
+                let names = reader.words()?.iter().map(|name| harmless(name)).collect();
                 let freed = reader.number()?;
                 reader.number()?;
                 Ok((names, freed))
@@ -251,11 +251,12 @@ impl ManagedStore for DaemonStore {
 
     fn path_from_hash_part(&self, part: &str) -> Result<Option<StorePath>> {
         let dir = self.dir();
-        self.ask(
+        let path = self.ask(
             op::QUERY_PATH_FROM_HASH_PART,
             |writer| writer.text(part),
             |reader| reader.optional_path(dir),
-        )
+        )?;
+        Ok(path.filter(|path| path.hash_part() == part))
     }
 
     fn add_temp_roots(&self, paths: &[&StorePath]) -> Result<()> {
@@ -310,7 +311,11 @@ impl ManagedStore for DaemonStore {
             ContentAddressMethod::NixArchive => ("fixed:r:", false),
         };
         let method = format!("{word}{algorithm}");
-        Ok(self.add_framed(&link, (name, &method), flat, &references, tell)?.path)
+        let path = self.add_framed(&link, (name, &method), flat, &references, tell)?.path;
+        match path.name() == name {
+            true => Ok(path),
+            false => Err(link.protocol("it says that what was added has another name")),
+        }
     }
 
     fn collect_garbage(&self, options: &GcOptions, report: &mut GcReport) -> Result<()> {
@@ -355,17 +360,23 @@ impl ManagedStore for DaemonStore {
     }
 }
 
+/// A name without anything that a terminal would act on.
+fn harmless(name: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    name.chars().map(escape).collect()
+}
+
 /// Who holds a root, by the text that is sent.
 fn holder(name: Vec<u8>) -> Holder {
     let text = String::from_utf8_lossy(&name).into_owned();
     let temporary = text.strip_prefix("{temp:").and_then(|rest| rest.strip_suffix('}'));
     let path = PathBuf::from(OsString::from_vec(name));
     match temporary {
-        Some(pid) => Holder::Temporary(pid.to_owned()),
-        None if text == "{censored}" => Holder::Censored,
-        None if path.starts_with("/proc") => Holder::Running(path),
+        Some(pid) if pid.bytes().all(|byte| byte.is_ascii_digit()) => Holder::Temporary(pid.to_owned()),
+        _ if text == "{censored}" => Holder::Censored,
+        _ if path.starts_with("/proc") => Holder::Running(path),
         // Which kind of link it is only matters where it lies.
-        None => Holder::Permanent(path),
+        _ => Holder::Permanent(path),
     }
 }
 

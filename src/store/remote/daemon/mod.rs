@@ -14,6 +14,7 @@ use super::connection::Connection;
 pub use super::link::ClientOptions;
 use super::link::Link;
 use super::pipeline::{Nars, Sender};
+use super::serving::among;
 use super::ssh::Ssh;
 use super::wire::Frames;
 use super::worker::op;
@@ -119,14 +120,15 @@ impl Store for DaemonStore {
 
     fn valid_or_fetched(&self, paths: &[StorePath], fetch: bool) -> Result<BTreeSet<StorePath>> {
         let (dir, link) = (self.dir(), self.link()?);
-        link.call(
+        let valid = link.call(
             |writer| {
                 writer.number(op::QUERY_VALID_PATHS)?;
                 writer.paths(dir, paths.iter())?;
                 if link.version().has(27) { writer.boolean(fetch) } else { Ok(()) }
             },
             |reader| reader.paths(dir),
-        )
+        )?;
+        Ok(among(valid, paths))
     }
 
     fn all(&self) -> Result<Vec<StorePath>> {

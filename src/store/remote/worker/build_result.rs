@@ -7,11 +7,11 @@
 //! outputs = list of ("sha256:HASH!NAME", realisation as JSON)
 //! ```
 
-use std::io::{Read, Write};
+use std::io::Write;
 
 use super::Version;
 use crate::store::error::Result;
-use crate::store::remote::wire::{MAX_MESSAGE, Reader, Writer};
+use crate::store::remote::wire::Writer;
 
 /// How a build went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,49 +36,11 @@ pub mod status {
     pub const SUBSTITUTED: u64 = 1;
     /// It was there.
     pub const ALREADY_VALID: u64 = 2;
-    /// It will fail again.
-    pub const PERMANENT_FAILURE: u64 = 3;
-    /// The builder makes something else.
-    pub const OUTPUT_REJECTED: u64 = 5;
     /// Any other failure.
     pub const MISC_FAILURE: u64 = 9;
 }
 
 impl BuildResult {
-    /// Whether what was asked for is there.
-    pub fn is_success(&self) -> bool {
-        self.status <= status::ALREADY_VALID || self.status == 13
-    }
-
-    /// Reads one.
-    ///
-    /// # Errors
-    /// Those of reading.
-    pub fn read<R: Read>(reader: &mut Reader<R>, version: Version) -> Result<Self> {
-        let mut result =
-            Self { status: reader.number()?, message: reader.text(MAX_MESSAGE)?, ..Self::default() };
-        if version.has(29) {
-            reader.number()?;
-            reader.boolean()?;
-            (result.started, result.stopped) = (reader.number()?, reader.number()?);
-        }
-        if version.has(37) {
-            for _ in 0..2 {
-                if reader.boolean()? {
-                    reader.number()?;
-                }
-            }
-        }
-        if version.has(28) {
-            let outputs = &mut result.outputs;
-            reader.each(|reader| {
-                outputs.push((reader.word()?, reader.text(MAX_MESSAGE)?));
-                Ok(())
-            })?;
-        }
-        Ok(result)
-    }
-
     /// Writes it.
     ///
     /// # Errors
