@@ -655,3 +655,23 @@ fn chroot_stores_have_profiles_of_their_own() {
     assert!(data::names(&real).contains("linked"), "{:?}", data::names(&real));
     assert_eq!(data::names(&real.join("share")), BTreeSet::from(["b".to_owned(), "c".to_owned()]));
 }
+
+#[test]
+fn what_is_not_there_is_fetched() {
+    let world = World::new();
+    let paths = data::sample(&world);
+    let top = paths.last().unwrap();
+    let cache = format!("file://{}", world.text("cache"));
+    world.nival("nix", &["copy", "--to", &cache, top]).ok();
+    world.nix_store(&["--gc"]).ok();
+    assert!(!std::path::Path::new(top).exists());
+    let profile = world.text("profile");
+    let missing = world.nival("nix-env", &["-p", &profile, "-i", top]);
+    missing.fails(&format!("error: path '{top}' is required, but there is no substituter that can build it"));
+    let substituter = format!("{cache}?trusted=1");
+    let installed =
+        world.nival("nix-env", &["-p", &profile, "--option", "substituters", &substituter, "-i", top]);
+    assert!(installed.ok().stderr.contains("paths will be fetched"), "{}", installed.stderr);
+    assert!(std::path::Path::new(top).exists());
+    assert_eq!(world.nival("nix-env", &["-p", &profile, "-q"]).line(), "sample-3");
+}

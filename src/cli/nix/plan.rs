@@ -4,14 +4,63 @@
 use std::collections::BTreeSet;
 
 use nival::model::{StoreDir, StorePath};
-use nival::ops::substitute::{Fetch, fetch_lines};
+use nival::ops::copy::Trust;
+use nival::ops::substitute::{Fetch, Substituters, fetch_lines};
 use nival::progress::Progress as _;
 use nival::store::ManagedStore;
+use nival::store::managed::Kind;
 use nival::store::remote::daemon::Missing;
 use nival::sys::interrupt;
 
 use super::installable::Outputs;
 use crate::cli::context::Context;
+
+/// What can be had from elsewhere, and how.
+pub enum Obtainable {
+    /// Fetched by us.
+    Fetch(Box<(Substituters, Option<Trust>, Fetch)>),
+    /// Fetched by a daemon.
+    By {
+        /// There is something.
+        some: bool,
+        /// Everything that is wanted.
+        requests: Vec<String>,
+    },
+}
+
+impl Obtainable {
+    /// Whether there is something.
+    pub fn is_some(&self) -> bool {
+        match self {
+            Self::Fetch(parts) => !parts.2.is_empty(),
+            Self::By { some, .. } => *some,
+        }
+    }
+
+    /// Gets it; false if there is nothing.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn obtain(
+        self,
+        context: &Context,
+        store: &dyn ManagedStore,
+        paths: &[StorePath],
+    ) -> anyhow::Result<bool> {
+        if !self.is_some() {
+            return Ok(false);
+        }
+        match (self, store.kind()) {
+            (Self::Fetch(parts), Kind::Local(local)) => {
+                let (substituters, trust, fetch) = *parts;
+                substituters.fetch(local, paths, fetch, trust.as_ref(), &*context.ui)?;
+            }
+            (Self::By { requests, .. }, Kind::Daemon(daemon)) => daemon.build_paths(&requests)?,
+            _ => {}
+        }
+        Ok(true)
+    }
+}
 
 /// What is missing of the paths that are wanted.
 #[derive(Default)]
@@ -47,6 +96,33 @@ impl Plan {
         self.build = missing.build.iter().cloned().collect();
         let paths = missing.fetch.iter().map(|path| dir.print(path));
         self.fetch = fetch_lines(paths, missing.download, missing.unpacked);
+    }
+
+    /// Finds out which of some paths can be had from elsewhere, and notes that.
+    ///
+    /// # Errors
+    /// Those of the store, and keys that are none.
+    pub fn ask(
+        &mut self,
+        context: &Context,
+        store: &dyn ManagedStore,
+        paths: &[StorePath],
+    ) -> anyhow::Result<Obtainable> {
+        match store.kind() {
+            Kind::Local(local) => {
+                let substituters = context.substituters();
+                let trust = context.trust_for(local)?;
+                let fetch = substituters.plan(local, paths, trust.as_ref(), &*context.ui)?;
+                self.set_fetch(store.dir(), &fetch);
+                Ok(Obtainable::Fetch(Box::new((substituters, trust, fetch))))
+            }
+            Kind::Daemon(daemon) => {
+                let requests: Vec<String> = paths.iter().map(|path| store.dir().print(path)).collect();
+                let missing = daemon.missing(&requests)?;
+                self.set_missing(store.dir(), &missing);
+                Ok(Obtainable::By { some: !missing.fetch.is_empty(), requests })
+            }
+        }
     }
 
     /// Notes a valid derivation, some outputs of which are wanted.

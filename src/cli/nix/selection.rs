@@ -7,7 +7,6 @@ use nival::model::{StoreDir, StorePath};
 use nival::ops::query;
 use nival::store::ManagedStore;
 use nival::store::local::db::graph::{Graph, Node};
-use nival::store::managed::Kind;
 
 use super::installable::{Wanted, no_output};
 use super::plan::Plan;
@@ -180,28 +179,10 @@ impl Selection {
             plan.tell(context, store);
             return selected;
         }
-        match store.kind() {
-            Kind::Local(local) => {
-                let substituters = context.substituters();
-                let trust = context.trust_for(local)?;
-                let fetch = substituters.plan(local, &unknown, trust.as_ref(), &*context.ui)?;
-                plan.set_fetch(store.dir(), &fetch);
-                plan.tell(context, store);
-                if fetch.is_empty() {
-                    return selected;
-                }
-                substituters.fetch(local, &unknown, fetch, trust.as_ref(), &*context.ui)?;
-            }
-            Kind::Daemon(daemon) => {
-                let requests: Vec<String> = unknown.iter().map(|path| store.dir().print(path)).collect();
-                let missing = daemon.missing(&requests)?;
-                plan.set_missing(store.dir(), &missing);
-                plan.tell(context, store);
-                if missing.fetch.is_empty() {
-                    return selected;
-                }
-                daemon.build_paths(&requests)?;
-            }
+        let obtainable = plan.ask(context, store, &unknown)?;
+        plan.tell(context, store);
+        if !obtainable.obtain(context, store, &unknown)? {
+            return selected;
         }
         self.look_up(context, store, arguments)?.0
     }

@@ -9,9 +9,11 @@ use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::{Selector, select};
 use nival::store::ManagedStore;
+use nival::store::managed::Kind;
 
 use super::{Call, needs_language};
 use crate::cli::context::not_in_store;
+use crate::cli::nix::plan::Plan;
 use crate::cli::nix_store::store_path;
 
 /// The packages that the arguments mean.
@@ -85,7 +87,18 @@ fn of_paths(call: &Call, store: &dyn ManagedStore, words: &[String]) -> anyhow::
     // Before it is asked whether they are valid, and until everything is done.
     store.add_temp_roots(&parsed.iter().map(|word| &word.path).collect::<Vec<_>>())?;
     // One question for all of them.
-    let valid = store.valid(&parsed.iter().map(|word| word.path.clone()).collect::<Vec<_>>())?;
+    let paths: Vec<StorePath> = parsed.iter().map(|word| word.path.clone()).collect();
+    let mut valid = store.valid(&paths)?;
+    let missing: Vec<StorePath> = paths.iter().filter(|path| !valid.contains(path)).cloned().collect();
+    if !missing.is_empty() {
+        let mut plan = Plan::default();
+        let obtainable = plan.ask(&call.context, store, &missing)?;
+        if obtainable.is_some() {
+            plan.tell(&call.context, store);
+            obtainable.obtain(&call.context, store, &missing)?;
+            valid = store.valid(&paths)?;
+        }
+    }
     if let Some(missing) = parsed.iter().find(|word| !valid.contains(&word.path)) {
         let missing = store.dir().display(&missing.path);
         anyhow::bail!("path '{missing}' is required, but there is no substituter that can build it");
@@ -126,6 +139,9 @@ fn output(store: &dyn ManagedStore, drv: &StorePath, name: &str) -> anyhow::Resu
     let shown = store.dir().display(drv);
     if let Some((_, path)) = outputs.into_iter().find(|(output, _)| output == name) {
         store.add_temp_roots(&[&path])?;
+        if let (false, Kind::Daemon(daemon)) = (store.is_valid(&path)?, store.kind()) {
+            daemon.build_paths(&[format!("{shown}!{name}")])?;
+        }
         if store.is_valid(&path)? {
             return Ok(path);
         }

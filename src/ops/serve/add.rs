@@ -1,5 +1,6 @@
 //! What clients of a daemon put into its store.
 
+use std::ffi::CStr;
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use super::tunnel::{Outlet, Tunnel};
 use super::worker::Worker;
 use crate::model::{ContentAddressMethod, HashAlgorithm, StorePath, ValidPathInfo};
 use crate::nar::input::Input;
-use crate::nar::{Contents, Discard, NarError, reader};
+use crate::nar::{Contents, Discard, NarError, Sink, reader};
 use crate::ops::copy::Trust;
 use crate::progress::Progress as _;
 use crate::store::error::{Result, StoreError};
@@ -95,7 +96,11 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         self.reading = true;
         let mut adder = self.store.adder();
         let input = &mut self.reader.input;
-        let path = adder.add_content(&name, kind, Default::default(), |sink| reader::read(input, sink))?;
+        let flat = kind.0 == ContentAddressMethod::Flat;
+        let path = adder.add_content(&name, kind, Default::default(), |sink| match flat {
+            true => reader::read(input, &mut Plain(sink)),
+            false => reader::read(input, sink),
+        })?;
         adder.finish()?;
         self.reading = false;
         let dir = self.dir();
@@ -240,6 +245,36 @@ fn kind_of(text: &str) -> Result<(ContentAddressMethod, HashAlgorithm)> {
         return Err(bad());
     }
     Ok((method, algorithm))
+}
+
+/// Lets the contents of a file through, and not whether it is executable: its
+/// address does not tell.
+struct Plain<'s>(&'s mut dyn Sink);
+
+impl Sink for Plain<'_> {
+    fn enter_directory(&mut self) -> std::result::Result<(), NarError> {
+        self.0.enter_directory()
+    }
+
+    fn entry(&mut self, name: &CStr) -> std::result::Result<(), NarError> {
+        self.0.entry(name)
+    }
+
+    fn leave_directory(&mut self) -> std::result::Result<(), NarError> {
+        self.0.leave_directory()
+    }
+
+    fn regular(
+        &mut self,
+        _executable: bool,
+        contents: &mut dyn Contents,
+    ) -> std::result::Result<(), NarError> {
+        self.0.regular(false, contents)
+    }
+
+    fn symlink(&mut self, target: &CStr) -> std::result::Result<(), NarError> {
+        self.0.symlink(target)
+    }
 }
 
 /// A file of which the length was not told: it is written aside to find out.

@@ -156,13 +156,15 @@ impl Link {
         let version = theirs.min(Version::NEWEST);
         if version.has(38) {
             writer.number(0)?;
-            writer.flush()?;
-            reader.words()?;
         }
-        // Of what very old servers wanted to know: no CPU, no reserved room.
+        // Of what very old servers wanted to know: no CPU, no reserved room. All
+        // at once, for each answer takes as long as the line does.
         writer.number(0)?;
         writer.number(0)?;
         writer.flush()?;
+        if version.has(38) {
+            reader.words()?;
+        }
         let server = if version.has(33) { Some(reader.word()?) } else { None };
         let trusted = if version.has(35) { reader.number()? } else { trust::UNKNOWN };
         let trusted = match trusted {
