@@ -3,12 +3,13 @@
 the reference in turns, and prints the ratios of their times.
 
     remote.py --ref DIR --ours DIR [--paths 2000] [--mib 600] [--delay 25]
-              [--only WORD] [--runs 1] [--tmp DIR]
+              [--only WORD] [--runs 1] [--no-sync] [--tmp DIR]
 
 The other machine is a real sshd with its own store; each side speaks to its own
 kind. The line is a network namespace behind `tc netem`, or, where the kernel
 has no netem, a forwarder that holds everything back for --delay milliseconds in
-each direction (tests/tools/delay-link). Memory is the largest of any process on
+each direction (tests/tools/delay-link); with --delay 0 there is nothing in
+between, as the forwarder takes some 40 MB/s only. Memory is the largest of any process on
 either end, in MiB.
 """
 import argparse, os, random, shutil, socket, subprocess, sys, tempfile, time
@@ -26,6 +27,9 @@ class Line:
 
     def __init__(self, delay):
         self.delay, self.namespace = delay, None
+        if not delay:
+            self.host, self.proxy = "127.0.0.1", None
+            return
         name = f"nival{os.getpid()}"
         try:
             run(["ip", "netns", "add", name])
@@ -56,7 +60,8 @@ class Line:
 class World:
     """A store, a second one with the same names behind sshd, and both sides' ssh options."""
 
-    def __init__(self, tmp, line, sides):
+    def __init__(self, tmp, line, sides, sync):
+        self.sync = sync
         self.root = tempfile.mkdtemp(prefix="remote-", dir=tmp)
         for name in ["etc", "home", "src", "ssh"]:
             os.mkdir(f"{self.root}/{name}")
@@ -70,6 +75,9 @@ class World:
         env = {f"NIX_{name}_DIR": f"{self.root}/{place}" for name, place in places}
         env |= {"PATH": "/usr/bin:/bin", "HOME": f"{self.root}/home"}
         env["NIX_SSHOPTS"] = f"-F {self.root}/ssh/config"
+        if not self.sync:
+            # The reference does not know it, and says so.
+            env["NIX_CONFIG"] = "sync-store-paths = false"
         return env | more
 
     def sshd(self, line):
@@ -177,11 +185,12 @@ def main():
     parser.add_argument("--delay", type=int, default=25)
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--only", default="")
+    parser.add_argument("--no-sync", action="store_true", help="ours does not sync either")
     parser.add_argument("--tmp", default=None)
     options = parser.parse_args()
     sides = {"ours": os.path.realpath(options.ours), "theirs": os.path.realpath(options.ref)}
     line = Line(options.delay)
-    world = World(options.tmp, line, sides)
+    world = World(options.tmp, line, sides, not options.no_sync)
     try:
         small, large = fill(world, sides["theirs"], options.paths, options.mib)
         print(f"{'':28} {'ours s':>8} {'theirs s':>9} {'ratio':>6}   memory MiB here/there, ours and theirs")
