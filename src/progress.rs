@@ -47,6 +47,38 @@ pub enum ActivityKind {
     FileTransfer,
 }
 
+impl ActivityKind {
+    /// The original's number for it.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::CopyPath => 100,
+            Self::FileTransfer => 101,
+            Self::CopyPaths => 103,
+            Self::QueryPathInfo => 109,
+        }
+    }
+
+    /// The verbosity from which on it is told of.
+    pub fn level(self) -> u64 {
+        match self {
+            Self::CopyPath | Self::CopyPaths => 3,
+            Self::FileTransfer | Self::QueryPathInfo => 4,
+        }
+    }
+}
+
+/// The original's numbers for what an activity results in.
+pub mod result_kind {
+    /// A line that a builder prints.
+    pub const BUILD_LOG_LINE: u64 = 101;
+    /// How far it is: done, expected, running, failed.
+    pub const PROGRESS: u64 = 105;
+    /// A kind, and how much of it is expected.
+    pub const SET_EXPECTED: u64 = 106;
+    /// A line that is printed after a build.
+    pub const POST_BUILD_LOG_LINE: u64 = 107;
+}
+
 /// How far an activity is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -159,6 +159,22 @@ impl Context {
         Ok(true)
     }
 
+    /// To be called when all words were read: true if all that was wanted was the
+    /// version or the help, which is printed then.
+    ///
+    /// # Errors
+    /// See [`Context::end_of_args`].
+    pub fn is_answered_by(&mut self, help: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<bool> {
+        self.end_of_args()?;
+        if self.version_wanted {
+            return self.print_version().map(|()| true);
+        }
+        if self.help_wanted {
+            return help().map(|()| true);
+        }
+        Ok(false)
+    }
+
     /// What can be said only when all words were read.
     ///
     /// # Errors

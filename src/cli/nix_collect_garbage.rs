@@ -53,12 +53,8 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
             _ => return usage(format!("unrecognised flag '{flag}'")),
         }
     }
-    context.end_of_args()?;
-    if context.version_wanted {
-        return context.print_version();
-    }
-    if context.help_wanted {
-        return help();
+    if context.is_answered_by(help)? {
+        return Ok(());
     }
     if request.dry_run && request.max_freed.is_some() {
         return usage("options --max-freed and --dry-run cannot be combined");

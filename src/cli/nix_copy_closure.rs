@@ -62,12 +62,8 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
             _ => return usage(format!("unrecognised flag '{flag}'")),
         }
     }
-    context.end_of_args()?;
-    if context.version_wanted {
-        return context.print_version();
-    }
-    if context.help_wanted {
-        return help();
+    if context.is_answered_by(help)? {
+        return Ok(());
     }
     let Some(host) = &request.host else { return usage("no host name specified") };
     copy(&context, &request, host)

@@ -83,12 +83,8 @@ pub fn run_with(mut context: Context, mut args: Args, before: Vec<OsString>) -> 
             _ => return usage(format!("unrecognised flag '{flag}'")),
         }
     }
-    context.end_of_args()?;
-    if context.version_wanted {
-        return context.print_version();
-    }
-    if context.help_wanted {
-        return help();
+    if context.is_answered_by(help)? {
+        return Ok(());
     }
     if stdio {
         return serve_stdio(context, itself, trusted);

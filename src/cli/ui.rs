@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nival::progress::result_kind::{BUILD_LOG_LINE, POST_BUILD_LOG_LINE, PROGRESS, SET_EXPECTED};
 use nival::progress::{Activity, ActivityId, ActivityKind, Counts, Event, Field, Progress, Unit};
 use nival::sys::interrupt::{self, Interruptible};
 
@@ -165,7 +166,8 @@ impl Progress for Ui {
     }
 
     fn start(&self, activity: &Activity<'_>) -> ActivityId {
-        let (kind, level) = kind_and_level(activity.kind);
+        let kind = activity.kind.number();
+        let level = i32::try_from(activity.kind.level()).unwrap_or(level::INFO);
         if !self.is_json() {
             if !activity.text.is_empty() {
                 self.line(level, "", "", &format!("{}...", activity.text));
@@ -188,7 +190,6 @@ impl Progress for Ui {
     }
 
     fn report(&self, id: ActivityId, counts: Counts) {
-        const PROGRESS: u64 = 105;
         if id != ActivityId::NONE {
             let fields = [counts.done, counts.expected, counts.running, counts.failed];
             event_line(
@@ -198,9 +199,8 @@ impl Progress for Ui {
     }
 
     fn expect(&self, id: ActivityId, kind: ActivityKind, total: u64) {
-        const SET_EXPECTED: u64 = 106;
         if id != ActivityId::NONE {
-            let fields = [kind_and_level(kind).0, total];
+            let fields = [kind.number(), total];
             event_line(
                 &serde_json::json!({"action": "result", "fields": fields, "id": id.0, "type": SET_EXPECTED}),
             );
@@ -279,10 +279,6 @@ impl Progress for Ui {
     }
 }
 
-/// Kinds of results that are lines for people.
-const BUILD_LOG_LINE: u64 = 101;
-const POST_BUILD_LOG_LINE: u64 = 107;
-
 /// What a daemon tells, as the original shows it.
 fn event_json(event: &Event) -> serde_json::Value {
     let list = |fields: &[Field]| -> serde_json::Value {
@@ -309,17 +305,6 @@ fn event_json(event: &Event) -> serde_json::Value {
         Event::Result { id, kind, fields } => {
             serde_json::json!({"action": "result", "fields": list(fields), "id": id, "type": kind})
         }
-    }
-}
-
-/// The numbers of activities in the original's JSON, and the verbosity from
-/// which on they are told of.
-fn kind_and_level(kind: ActivityKind) -> (u64, i32) {
-    match kind {
-        ActivityKind::CopyPath => (100, level::INFO),
-        ActivityKind::FileTransfer => (101, level::TALKATIVE),
-        ActivityKind::CopyPaths => (103, level::INFO),
-        ActivityKind::QueryPathInfo => (109, level::TALKATIVE),
     }
 }
 

@@ -598,3 +598,49 @@ fn a_stranger_sees_nothing_through_an_environment() {
         }
     }
 }
+
+/// The processes whose environment has a text in it.
+fn processes_with(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        if environment.windows(text.len()).any(|window| window == text.as_bytes()) {
+            found.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_signal_ends_both_ends_of_a_copy() {
+    let Some(mut sampled) = sampled() else { return };
+    let Some(mut sshd) = Sshd::start(&sampled.world) else { return };
+    for side in ["here", "there"] {
+        sshd.add_host(&sampled.world, side, if side == "here" { Side::Nival } else { Side::Reference });
+    }
+    sampled.world.variables.push(("NIX_SSHOPTS".to_owned(), sshd.options()));
+    let world = &sampled.world;
+    data::big_file(&world.path("src/big"), 4000);
+    let big = world.nix_store(&["--add", &world.text("src/big")]).line();
+    for host in ["here", "there"] {
+        for scheme in ["ssh", "ssh-ng"] {
+            let mut command = world.command(Side::Nival, "nix");
+            command.args(["copy", "--no-check-sigs", "--to", &format!("{scheme}://{host}"), &big]);
+            let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            let far = format!("NIX_REMOTE={}", second_store(world, host));
+            data::wait_until("the other end", || !processes_with(&far).is_empty());
+            std::thread::sleep(Duration::from_millis(50));
+            rustix::process::kill_process(
+                rustix::process::Pid::from_child(&child),
+                rustix::process::Signal::INT,
+            )
+            .unwrap();
+            let outcome = data::finish(child, Duration::from_secs(2));
+            // It may have been quicker.
+            assert!(outcome.status == 1 || outcome.status == 0, "{outcome:?}");
+            data::wait_until("the end of the other end", || processes_with(&far).is_empty());
+            world.run(Side::Reference, "nix-store", &["--store", &second_store(world, host), "--gc"]).ok();
+            assert!(!real(world, host, &big).exists());
+        }
+    }
+}

@@ -123,12 +123,8 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
             _ => flags.push(flag),
         }
     }
-    context.end_of_args()?;
-    if context.version_wanted {
-        return context.print_version();
-    }
-    if context.help_wanted {
-        return help();
+    if context.is_answered_by(help)? {
+        return Ok(());
     }
     let Some((name, run)) = operation else { return usage("no operation specified") };
     if from_stdin && !std::io::stdin().is_terminal() {

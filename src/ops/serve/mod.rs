@@ -12,11 +12,15 @@ pub mod shell;
 mod tunnel;
 pub mod worker;
 
+use std::io::Read;
+
 use super::copy::Trust;
 use super::substitute::Substituters;
+use crate::model::StoreDir;
 use crate::store::error::Result;
 use crate::store::local::gc::Keep;
 pub use crate::store::remote::daemon::ClientOptions;
+use crate::store::remote::wire::Reader;
 
 /// The program around a server: its settings.
 pub trait Host {
@@ -38,4 +42,20 @@ pub trait Host {
 
     /// What keeps paths alive besides references.
     fn keep(&self) -> Keep;
+}
+
+/// Reads a derivation that is sent to be built, so that what follows is
+/// understood; nothing is built yet.
+fn read_derivation<R: Read>(reader: &mut Reader<R>, dir: &StoreDir) -> Result<()> {
+    /// Longest argument, or value of a variable.
+    const MAX_VALUE: usize = 1 << 24;
+    reader.path(dir)?;
+    // Outputs: name, path, and how they are addressed.
+    reader.each(|reader| (0..4).try_for_each(|_| reader.word().map(drop)))?;
+    reader.paths(dir)?;
+    // The system and the builder.
+    reader.word()?;
+    reader.word()?;
+    reader.each(|reader| reader.bytes(MAX_VALUE).map(drop))?;
+    reader.each(|reader| (0..2).try_for_each(|_| reader.bytes(MAX_VALUE).map(drop)))
 }

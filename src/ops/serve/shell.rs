@@ -252,13 +252,7 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
 
     fn build_derivation(&mut self, dir: &StoreDir) -> Result<()> {
         self.require_writable("building")?;
-        self.reader.path(dir)?;
-        self.reader.each(|reader| (0..4).try_for_each(|_| reader.word().map(drop)))?;
-        self.reader.paths(dir)?;
-        self.reader.word()?;
-        self.reader.word()?;
-        self.reader.each(|reader| reader.bytes(1 << 24).map(drop))?;
-        self.reader.each(|reader| (0..2).try_for_each(|_| reader.bytes(1 << 24).map(drop)))?;
+        super::read_derivation(&mut self.reader, dir)?;
         self.options()?;
         let result = BuildResult {
             status: status::MISC_FAILURE,

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::progress::result_kind::{PROGRESS, SET_EXPECTED};
 use crate::progress::{Activity, ActivityId, ActivityKind, Counts, Event, Field, Progress};
 use crate::store::error::Result;
 use crate::store::remote::wire::Writer;
@@ -150,20 +151,6 @@ const ERROR: u64 = 0;
 const WARN: u64 = 1;
 const INFO: u64 = 3;
 const TALKATIVE: u64 = 4;
-/// Kinds of results.
-const PROGRESS: u64 = 105;
-const SET_EXPECTED: u64 = 106;
-
-/// The original's number for a kind, and from which verbosity on it is told of.
-fn number(kind: ActivityKind) -> (u64, u64) {
-    match kind {
-        ActivityKind::CopyPath => (100, INFO),
-        ActivityKind::FileTransfer => (101, TALKATIVE),
-        ActivityKind::CopyPaths => (103, INFO),
-        ActivityKind::QueryPathInfo => (109, TALKATIVE),
-    }
-}
-
 impl<W: Outlet> Progress for Tunnel<W> {
     fn notice(&self, text: &str) {
         self.line(INFO, text);
@@ -186,7 +173,7 @@ impl<W: Outlet> Progress for Tunnel<W> {
     }
 
     fn start(&self, activity: &Activity<'_>) -> ActivityId {
-        let (kind, level) = number(activity.kind);
+        let (kind, level) = (activity.kind.number(), activity.kind.level());
         let id = self.activities.fetch_add(1, Ordering::Relaxed);
         let fields = activity.fields.iter().map(|&field| Field::Text(field.to_owned())).collect();
         let (text, parent) = (activity.text.to_owned(), activity.parent.0);
@@ -202,7 +189,7 @@ impl<W: Outlet> Progress for Tunnel<W> {
     }
 
     fn expect(&self, id: ActivityId, kind: ActivityKind, total: u64) {
-        let fields = vec![Field::Number(number(kind).0), Field::Number(total)];
+        let fields = vec![Field::Number(kind.number()), Field::Number(total)];
         self.send(0, &Message::Event(Event::Result { id: id.0, kind: SET_EXPECTED, fields }));
     }
 

@@ -501,16 +501,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
 
     /// Its arguments are read, so that what follows is understood.
     fn build_derivation(&mut self) -> Result<()> {
-        self.path()?;
-        self.reader.each(|reader| (0..4).try_for_each(|_| reader.word().map(drop)))?;
-        self.reader.paths(&self.store.dir().clone())?;
-        self.reader.word()?;
-        self.reader.word()?;
-        self.reader.each(|reader| reader.bytes(1 << 24).map(drop))?;
-        self.reader.each(|reader| {
-            reader.bytes(MAX_WORD)?;
-            reader.bytes(1 << 24).map(drop)
-        })?;
+        super::read_derivation(&mut self.reader, &self.store.dir().clone())?;
         self.reader.number()?;
         self.begin();
         Err(StoreError::Input("building is not available in this version of Nival".to_owned()))
