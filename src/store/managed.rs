@@ -40,6 +40,11 @@ pub trait ManagedStore: Store {
     /// Whoever watches.
     fn progress(&self) -> &dyn Progress;
 
+    /// Whether its files are those of this machine.
+    fn is_here(&self) -> bool {
+        true
+    }
+
     /// Whether nothing can be written.
     fn is_read_only(&self) -> bool;
 

@@ -189,3 +189,28 @@ fn build_logs_are_copied_and_shown() {
     let missing = world.nival("nix", &["store", "copy-log", "--to", &cache, &paths[0]]);
     missing.fails(&format!("error: build log for '{}' is not available", paths[0]));
 }
+
+#[test]
+fn paths_in_a_cache_are_looked_into() {
+    let world = World::new();
+    let paths = data::sample(&world);
+    let cache = format!("file://{}", world.text("cache"));
+    world
+        .nival(
+            "nix",
+            &[&["copy", "--to", &cache], &paths.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat(),
+        )
+        .ok();
+    let tree = paths.iter().find(|path| path.ends_with("-tree")).unwrap();
+    for options in ["-l", "-lR", "--json"] {
+        let listed = |store: &str| {
+            world.nival("nix", &["store", "ls", options, "--store", store, tree]).ok().text().to_owned()
+        };
+        assert_eq!(listed(&cache), listed("local"), "{options}");
+    }
+    let file = format!("{tree}/sub/text");
+    assert_eq!(world.nival("nix", &["store", "cat", "--store", &cache, &file]).ok().text(), "some text\n");
+    let missing = format!("{tree}/nothing");
+    let outcome = world.nival("nix", &["store", "cat", "--store", &cache, &missing]);
+    outcome.fails(&format!("error: path '{missing}' is not a regular file"));
+}

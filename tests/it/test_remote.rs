@@ -81,6 +81,19 @@ impl Sampled {
         // The rest, of which a part is there.
         self.run(client, "nix", &["copy", "--no-check-sigs", "--to", uri], &self.paths).ok();
         self.assert_arrived(name);
+        if client == Side::Nival {
+            let tree = self.paths.iter().find(|path| path.ends_with("-tree")).unwrap();
+            let text =
+                self.run(client, "nix", &["store", "cat", "--store", uri, &format!("{tree}/sub/text")], &[]);
+            assert_eq!(text.ok().text(), "some text\n");
+            let listed = |store: &str| {
+                self.run(client, "nix", &["store", "ls", "-lR", "--store", store, tree], &[])
+                    .ok()
+                    .text()
+                    .to_owned()
+            };
+            assert_eq!(listed(uri), listed("local"));
+        }
         let missing = format!("{}/{}-missing", world.text("store"), data::hash_part(77));
         assert_ne!(self.run(client, "nix", &["path-info", "--store", uri], &[missing]).status, 0);
         let back = format!("{name}-back-{client:?}");

@@ -5,9 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use nival::nar::dump;
 use nival::nar::listing::{Listing, Node, Visitor};
-use nival::store::ManagedStore;
+use nival::nar::writer::{FileOutput, Output as _};
+use nival::nar::{Contents, NarError, Sink, dump};
+use nival::store::transfer::Item;
+use nival::store::uri::{StoreKind, StoreUri};
+use nival::store::{ManagedStore, Store, StoreError};
 use nival::sys::dir::{DIRECTORY, Names};
 use nival::sys::{PathError, interrupt};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -17,6 +20,7 @@ use super::tree::Options;
 use super::words::Words;
 use super::{Arity, Command, nar};
 use crate::cli::context::Context;
+use crate::cli::ui::stdout_file;
 
 /// `nix store ls`.
 #[derive(Default)]
@@ -33,6 +37,15 @@ impl Command for StoreLs {
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         self.0.check()?;
+        if let Some(elsewhere) = Elsewhere::find(context, arguments)? {
+            let name = elsewhere.inner.last().cloned().unwrap_or_default();
+            return self.0.print(&name, |visitor| {
+                let mut listing = Listing::of_archive(visitor, elsewhere.inner.clone(), self.0.levels())?;
+                elsewhere.read(&mut listing)?;
+                anyhow::ensure!(listing.found(), "path '{}' does not exist", elsewhere.shown());
+                Ok(())
+            });
+        }
         let store = &*context.open_store()?;
         let place = Place::find(store, arguments)?;
         let name = place.inner.last().map_or(&[][..], |name| name.to_bytes());
@@ -60,6 +73,13 @@ impl Command for StoreCat {
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        if let Some(elsewhere) = Elsewhere::find(context, arguments)? {
+            let mut output = FileOutput::new(stdout_file());
+            let mut file = OneFile::new(&elsewhere.inner, &mut output);
+            elsewhere.read(&mut file)?;
+            anyhow::ensure!(file.found, "path '{}' is not a regular file", elsewhere.shown());
+            return Ok(output.flush()?);
+        }
         let store = &*context.open_store()?;
         let place = Place::find(store, arguments)?;
         if FileType::from_raw_mode(place.stat.st_mode) != FileType::RegularFile {
@@ -72,6 +92,89 @@ impl Command for StoreCat {
         let file = rustix::fs::openat(&place.parent, &place.name, flags, Mode::empty())
             .map_err(PathError::at("opening file", &place.real))?;
         super::copy_out(&mut std::fs::File::from(file), &place.real)
+    }
+}
+
+/// Something in a path of a store whose files are not here: it is found in the
+/// path's archive.
+struct Elsewhere {
+    store: Box<dyn Store>,
+    item: Item,
+    /// The names that lead to it from the store path.
+    inner: Vec<Vec<u8>>,
+}
+
+impl Elsewhere {
+    /// Finds the path; nothing for stores whose files are here.
+    fn find(context: &Context, arguments: &[OsString]) -> anyhow::Result<Option<Self>> {
+        let uri = StoreUri::parse(context.settings.store_uri(), &context.current_dir)?;
+        if !matches!(uri.kind, StoreKind::Other(..)) {
+            return Ok(None);
+        }
+        let store = context.open_any(context.settings.store_uri())?;
+        let text = arguments.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+        let (path, inner) = store.dir().parse_below(&text)?;
+        let item = store.items(std::slice::from_ref(&path))?.pop().flatten();
+        let item = item.ok_or_else(|| StoreError::Invalid(store.dir().print(&path)))?;
+        let inner = nar::canonical(inner.as_bytes());
+        Ok(Some(Self { store, item, inner }))
+    }
+
+    fn read(&self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        Ok(self.store.source(std::slice::from_ref(&self.item))?.read(&self.item, sink)?)
+    }
+
+    fn shown(&self) -> String {
+        let mut shown = self.store.dir().print(&self.item.info.path).into_bytes();
+        for name in &self.inner {
+            shown.push(b'/');
+            shown.extend_from_slice(name);
+        }
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+}
+
+/// Lets the contents of one file of a tree through.
+struct OneFile<'o> {
+    wanted: &'o [Vec<u8>],
+    place: Vec<Vec<u8>>,
+    output: &'o mut FileOutput<'static>,
+    found: bool,
+}
+
+impl<'o> OneFile<'o> {
+    fn new(wanted: &'o [Vec<u8>], output: &'o mut FileOutput<'static>) -> Self {
+        Self { wanted, place: Vec::new(), output, found: false }
+    }
+}
+
+impl Sink for OneFile<'_> {
+    fn enter_directory(&mut self) -> Result<(), NarError> {
+        Ok(())
+    }
+
+    fn entry(&mut self, name: &CStr) -> Result<(), NarError> {
+        self.place.push(name.to_bytes().to_vec());
+        Ok(())
+    }
+
+    fn leave_directory(&mut self) -> Result<(), NarError> {
+        self.place.pop();
+        Ok(())
+    }
+
+    fn regular(&mut self, _executable: bool, contents: &mut dyn Contents) -> Result<(), NarError> {
+        if self.place == self.wanted {
+            self.found = true;
+            self.output.contents(contents)?;
+        }
+        self.place.pop();
+        Ok(())
+    }
+
+    fn symlink(&mut self, _target: &CStr) -> Result<(), NarError> {
+        self.place.pop();
+        Ok(())
     }
 }
 

@@ -61,6 +61,7 @@ pub fn repair(
     paths: &[StorePath],
     damaged: impl Fn(&Context, &StorePath),
 ) -> anyhow::Result<()> {
+    require_files(store)?;
     let mut work = Vec::new();
     for path in paths {
         work.push((path.clone(), store.path_info(path)?.nar_hash));
@@ -90,10 +91,17 @@ pub fn repair(
     if failed { Err(Exit(1).into()) } else { Ok(()) }
 }
 
+/// Files that are to be read have to be here.
+fn require_files(store: &dyn ManagedStore) -> anyhow::Result<()> {
+    anyhow::ensure!(store.is_here(), "the files of '{}' are on another machine", store.uri());
+    Ok(())
+}
+
 /// Checks the contents of some paths.
 pub fn verify_path(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
     let store = &*call.context.open_store()?;
+    require_files(store)?;
     let mut status = 0;
     let mut work = Vec::new();
     for path in call.store_paths(store)? {

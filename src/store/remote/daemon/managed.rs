@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::super::connection::{Incoming, Outgoing};
 use super::super::link::Link;
-use super::super::wire::{Frames, MAX_WORD, Writer};
+use super::super::wire::{Frames, MAX_TEXT, MAX_WORD, Writer};
 use super::super::worker::{build_mode, gc_action, op};
 use super::DaemonStore;
-use crate::model::{ContentAddressMethod, HashAlgorithm, StorePath, ValidPathInfo};
+use crate::model::{ContentAddressMethod, Derivation, HashAlgorithm, StorePath, ValidPathInfo};
 use crate::nar::writer::{NarWriter, Output};
 use crate::nar::{Contents, NarError, Sink};
 use crate::progress::Progress;
@@ -19,7 +19,7 @@ use crate::store::local::Layout;
 use crate::store::local::gc::{GcOptions, GcReport};
 use crate::store::local::roots::{Holder, RootSearch, Roots};
 use crate::store::managed::{Kind, ManagedStore, Tell};
-use crate::store::transfer::Store;
+use crate::store::transfer::{Item, Store};
 
 /// What would have to be done for some requests.
 #[derive(Debug, Default)]
@@ -200,8 +200,24 @@ impl ManagedStore for DaemonStore {
         &*self.progress
     }
 
+    fn is_here(&self) -> bool {
+        DaemonStore::is_here(self)
+    }
+
     fn is_read_only(&self) -> bool {
         false
+    }
+
+    fn read_derivation(&self, path: &StorePath) -> Result<Derivation> {
+        if DaemonStore::is_here(self) {
+            return self.layout.read_derivation(path);
+        }
+        let info = self.path_info(path)?;
+        let item = Item { info, file: None };
+        let mut text = Text(Vec::new());
+        self.source(std::slice::from_ref(&item))?.read(&item, &mut text)?;
+        Derivation::parse(self.dir(), &text.0)
+            .map_err(|source| StoreError::Derivation { path: self.dir().print(path), source })
     }
 
     fn is_valid(&self, path: &StorePath) -> Result<bool> {
@@ -377,6 +393,38 @@ fn holder(name: Vec<u8>) -> Holder {
         _ if path.starts_with("/proc") => Holder::Running(path),
         // Which kind of link it is only matters where it lies.
         _ => Holder::Permanent(path),
+    }
+}
+
+/// Keeps the contents of one file that is a text.
+struct Text(Vec<u8>);
+
+impl Sink for Text {
+    fn enter_directory(&mut self) -> std::result::Result<(), NarError> {
+        Err(NarError::Sink("it is a directory, and no derivation".into()))
+    }
+
+    fn entry(&mut self, _name: &std::ffi::CStr) -> std::result::Result<(), NarError> {
+        Ok(())
+    }
+
+    fn leave_directory(&mut self) -> std::result::Result<(), NarError> {
+        Ok(())
+    }
+
+    fn regular(
+        &mut self,
+        _executable: bool,
+        contents: &mut dyn Contents,
+    ) -> std::result::Result<(), NarError> {
+        if contents.remaining() > MAX_TEXT as u64 {
+            return Err(NarError::TooLong);
+        }
+        self.0.contents(contents)
+    }
+
+    fn symlink(&mut self, _target: &std::ffi::CStr) -> std::result::Result<(), NarError> {
+        Err(NarError::Sink("it is a symlink, and no derivation".into()))
     }
 }
 
