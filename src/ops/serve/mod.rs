@@ -2,12 +2,16 @@
 //!
 //! ```text
 //! tunnel   what a client is told while the server works for it
-//! worker   the daemon's protocol: what is asked, and who may ask it
+//! worker   the daemon's protocol: requests, and who may make them
+//! ask      questions
 //! add      what is put into the store
+//! keep     roots, collection, verification
 //! shell    the protocol of `nix-store --serve`
 //! ```
 
 mod add;
+mod ask;
+mod keep;
 pub mod shell;
 mod tunnel;
 pub mod worker;

@@ -5,11 +5,7 @@
 //! settings that concern others.
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::io::{Read, Write};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+use std::io::Read;
 use std::sync::Arc;
 
 use super::tunnel::{Outlet, Tunnel};
@@ -22,13 +18,10 @@ use crate::ops::substitute::Substituters;
 use crate::progress::Progress;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
-use crate::store::local::gc::{GcOptions, GcReport};
-use crate::store::local::roots::RootSearch;
 use crate::store::remote::RemoteError;
-use crate::store::remote::wire::{MAX_TEXT, MAX_WORD, Reader, Writer};
+use crate::store::remote::wire::{MAX_TEXT, Reader, Writer};
 use crate::store::remote::worker::build_result::{BuildResult, status};
-use crate::store::remote::worker::{CLIENT_HELLO, SERVER_HELLO, Version, build_mode, gc_action, op, trust};
-use crate::store::transfer::Store as _;
+use crate::store::remote::worker::{CLIENT_HELLO, SERVER_HELLO, Version, build_mode, op, trust};
 
 /// Serves one client until it goes.
 ///
@@ -267,160 +260,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         self.answer(|_| Ok(()))
     }
 
-    fn query(&mut self, operation: u64) -> Result<()> {
-        let dir = self.dir();
-        match operation {
-            op::IS_VALID_PATH => {
-                let path = self.path()?;
-                self.begin();
-                let valid = self.store.db().is_valid(&path)?;
-                self.answer(|writer| writer.boolean(valid))
-            }
-            op::QUERY_PATH_INFO => {
-                let path = self.path()?;
-                self.begin();
-                let info = self.store.db().path_info(&path)?;
-                self.answer(|writer| {
-                    writer.boolean(info.is_some())?;
-                    info.map_or(Ok(()), |info| writer.info(&dir, &info))
-                })
-            }
-            op::QUERY_VALID_PATHS => {
-                let paths: Vec<StorePath> = self.reader.paths(&dir)?.into_iter().collect();
-                let fetch = self.version().has(27) && self.reader.boolean()?;
-                self.begin();
-                if fetch {
-                    self.fetch(&paths)?;
-                }
-                let valid = self.store.valid(&paths)?;
-                self.answer(|writer| writer.paths(&dir, valid.iter()))
-            }
-            op::QUERY_ALL_VALID_PATHS => {
-                self.begin();
-                let all = self.store.all()?;
-                self.answer(|writer| writer.paths(&dir, all.iter()))
-            }
-            op::QUERY_PATH_FROM_HASH_PART => {
-                let part = self.reader.word()?;
-                self.begin();
-                if part.len() != crate::model::store_path::HASH_LEN {
-                    return Err(StoreError::Input("invalid hash part".to_owned()));
-                }
-                let path = self.store.db().path_from_hash_part(&part)?;
-                self.answer(|writer| writer.optional_path(&dir, path.as_ref()))
-            }
-            op::QUERY_DERIVATION_OUTPUT_MAP => {
-                let path = self.path()?;
-                self.begin();
-                self.store.path_info(&path)?;
-                let outputs = self.store.db().derivation_outputs(&path)?;
-                self.answer(|writer| {
-                    writer.number(outputs.len() as u64)?;
-                    outputs.iter().try_for_each(|(name, path)| {
-                        writer.text(name)?;
-                        writer.path(&dir, path)
-                    })
-                })
-            }
-            op::QUERY_DERIVATION_OUTPUT_NAMES => {
-                let path = self.path()?;
-                self.begin();
-                let outputs = self.store.db().derivation_outputs(&path)?;
-                self.answer(|writer| writer.texts(outputs.iter().map(|(name, _)| name)))
-            }
-            op::QUERY_PATH_HASH => {
-                let path = self.path()?;
-                self.begin();
-                let hash = self.store.path_info(&path)?.nar_hash;
-                self.answer(|writer| writer.text(&hash.to_base16()))
-            }
-            op::QUERY_DERIVER => {
-                let path = self.path()?;
-                self.begin();
-                let deriver = self.store.path_info(&path)?.deriver;
-                self.answer(|writer| writer.optional_path(&dir, deriver.as_ref()))
-            }
-            op::QUERY_REFERRERS
-            | op::QUERY_REFERENCES
-            | op::QUERY_VALID_DERIVERS
-            | op::QUERY_DERIVATION_OUTPUTS => {
-                let path = self.path()?;
-                self.begin();
-                let paths = match operation {
-                    op::QUERY_REFERRERS => self.store.db().referrers(&path)?,
-                    op::QUERY_REFERENCES => self.store.path_info(&path)?.references,
-                    op::QUERY_VALID_DERIVERS => self.store.db().valid_derivers(&path)?,
-                    _ => {
-                        let outputs = self.store.db().derivation_outputs(&path)?;
-                        outputs.into_iter().map(|(_, path)| path).collect::<BTreeSet<_>>()
-                    }
-                };
-                self.answer(|writer| writer.paths(&dir, paths.iter()))
-            }
-            _ => self.query_substitutes(operation),
-        }
-    }
-
-    fn query_substitutes(&mut self, operation: u64) -> Result<()> {
-        let dir = self.dir();
-        match operation {
-            op::QUERY_MISSING => {
-                let requests = self.requests()?;
-                self.begin();
-                let missing = self.with_means(|means| means.missing(&requests))?;
-                let (download, unpacked) = missing.fetch.sizes();
-                self.answer(|writer| {
-                    writer.paths(&dir, missing.build.iter())?;
-                    writer.paths(&dir, missing.fetch.paths())?;
-                    writer.paths(&dir, missing.unknown.iter())?;
-                    writer.number(download)?;
-                    writer.number(unpacked)
-                })
-            }
-            op::HAS_SUBSTITUTES | op::QUERY_SUBSTITUTABLE_PATH_INFO => {
-                let path = self.path()?;
-                self.begin();
-                let items = self.substituters().known(&dir, &[path]);
-                self.answer(|writer| {
-                    writer.boolean(!items.is_empty())?;
-                    match items.first().filter(|_| operation == op::QUERY_SUBSTITUTABLE_PATH_INFO) {
-                        Some(item) => substitutable(writer, &dir, item),
-                        None => Ok(()),
-                    }
-                })
-            }
-            op::QUERY_SUBSTITUTABLE_PATHS => {
-                let paths: Vec<StorePath> = self.reader.paths(&dir)?.into_iter().collect();
-                self.begin();
-                let items = self.substituters().known(&dir, &paths);
-                self.answer(|writer| writer.paths(&dir, items.iter().map(|item| &item.info.path)))
-            }
-            op::QUERY_SUBSTITUTABLE_PATH_INFOS => {
-                let mut paths = Vec::new();
-                if self.version().has(22) {
-                    let dir = &dir;
-                    self.reader.each(|reader| {
-                        paths.push(reader.path(dir)?);
-                        reader.word().map(drop)
-                    })?;
-                } else {
-                    paths.extend(self.reader.paths(&dir)?);
-                }
-                self.begin();
-                let items = self.substituters().known(&dir, &paths);
-                self.answer(|writer| {
-                    writer.number(items.len() as u64)?;
-                    items.iter().try_for_each(|item| {
-                        writer.path(&dir, &item.info.path)?;
-                        substitutable(writer, &dir, item)
-                    })
-                })
-            }
-            _ => Err(StoreError::Input(format!("invalid operation {operation}"))),
-        }
-    }
-
-    fn requests(&mut self) -> Result<Vec<Request>> {
+    pub(super) fn requests(&mut self) -> Result<Vec<Request>> {
         let (dir, old) = (self.dir(), !self.version().has(30));
         let mut requests = Vec::new();
         self.reader.each(|reader| {
@@ -447,12 +287,12 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
     }
 
     /// The stores that missing paths may come from, opened once.
-    fn substituters(&self) -> &Substituters {
+    pub(super) fn substituters(&self) -> &Substituters {
         self.opened.get_or_init(|| self.host.substituters())
     }
 
     /// What a store needs to fetch from elsewhere.
-    fn with_means<T>(&self, work: impl FnOnce(&Means<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn with_means<T>(&self, work: impl FnOnce(&Means<'_>) -> Result<T>) -> Result<T> {
         let trust = self.needed_trust()?;
         work(&Means {
             store: &self.store,
@@ -468,7 +308,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         if self.store.options().require_sigs { self.host.trust().map(Some) } else { Ok(None) }
     }
 
-    fn fetch(&self, paths: &[StorePath]) -> Result<()> {
+    pub(super) fn fetch(&self, paths: &[StorePath]) -> Result<()> {
         let requests: Vec<Request> =
             paths.iter().map(|path| Request { path: path.clone(), outputs: None }).collect();
         // What cannot be had is not there afterwards, which is the answer.
@@ -526,126 +366,6 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         self.done()
     }
 
-    /// The name of a file, which need not be text.
-    fn link(&mut self) -> Result<PathBuf> {
-        Ok(PathBuf::from(OsString::from_vec(self.reader.bytes(MAX_WORD)?)))
-    }
-
-    fn add_indirect_root(&mut self) -> Result<()> {
-        let link = self.link()?;
-        self.begin();
-        check_link(&link)?;
-        self.store.register_indirect_root(&link)?;
-        self.done()
-    }
-
-    fn add_permanent_root(&mut self) -> Result<()> {
-        let path = self.path()?;
-        let link = self.link()?;
-        if !self.trusted {
-            return Err(StoreError::Roots(
-                "you are not privileged to create perm roots\n\nhint: you can just do this client-side without \
-                 special privileges, and probably want to do that instead."
-                    .to_owned(),
-            ));
-        }
-        self.begin();
-        check_link(&link)?;
-        let roots = self.store.layout().state_dir.join("gcroots");
-        match link.starts_with(&roots) && !link.components().any(|part| part.as_os_str() == "..") {
-            true => self.permanent_root(&link, &path)?,
-            false => self.store.add_indirect_root(&link, &path)?,
-        }
-        self.answer(|writer| writer.bytes(link.as_os_str().as_bytes()))
-    }
-
-    /// A link that is a root by where it lies.
-    fn permanent_root(&self, link: &Path, path: &StorePath) -> Result<()> {
-        self.store.add_temp_roots(&[path])?;
-        if std::fs::symlink_metadata(link).is_ok_and(|meta| !meta.is_symlink()) {
-            return Err(StoreError::Roots(format!(
-                "cannot create symlink \"{}\"; already exists",
-                link.display()
-            )));
-        }
-        let target = self.store.dir().print(path);
-        Ok(crate::sys::atomic::replace_symlink(link, Path::new(&target))?)
-    }
-
-    fn find_roots(&mut self) -> Result<()> {
-        self.begin();
-        let roots =
-            self.store.find_roots(RootSearch { clean: true, strict: false, censor: !self.trusted })?;
-        let dir = self.dir();
-        self.answer(|writer| {
-            writer.number(roots.values().map(BTreeSet::len).sum::<usize>() as u64)?;
-            for (path, holders) in &roots {
-                for holder in holders {
-                    writer.bytes(&holder.to_bytes())?;
-                    writer.path(&dir, path)?;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    fn collect(&mut self) -> Result<()> {
-        let dir = self.dir();
-        let action = self.reader.number()?;
-        let paths: Vec<StorePath> = self.reader.paths(&dir)?.into_iter().collect();
-        let ignore_liveness = self.reader.boolean()?;
-        let max_freed = self.reader.number()?;
-        for _ in 0..3 {
-            self.reader.number()?;
-        }
-        if action > gc_action::DELETE_SPECIFIC {
-            return Err(StoreError::Input("Invalid GC action".to_owned()));
-        }
-        self.begin();
-        if ignore_liveness {
-            return Err(StoreError::Input("you are not allowed to ignore liveness".to_owned()));
-        }
-        let options = GcOptions { max_freed, ..GcOptions::new(self.host.keep()) };
-        let mut report = GcReport { names: Some(Vec::new()), ..GcReport::default() };
-        match action {
-            gc_action::RETURN_LIVE | gc_action::RETURN_DEAD => {
-                let survey = self.store.survey(options.keep, &std::collections::HashSet::new())?;
-                let names = report.names.get_or_insert_default();
-                survey.each_name(action == gc_action::RETURN_LIVE, |name| {
-                    names.push(name.to_owned());
-                    Ok::<_, StoreError>(())
-                })?;
-            }
-            gc_action::DELETE_DEAD => self.store.collect_garbage(&options, &mut report)?,
-            _ => self.store.delete_paths(&paths, false, &options, &mut report)?,
-        }
-        if let Some(alive) = report.alive.first() {
-            return Err(StoreError::Input(format!(
-                "Cannot delete path '{}' since it is still alive. To find out why, use: nix-store --query --roots \
-                 and nix-store --query --referrers",
-                dir.display(&alive.path)
-            )));
-        }
-        let names = report.names.unwrap_or_default();
-        self.answer(|writer| {
-            writer.texts(names.iter().map(|name| format!("{}/{name}", dir.as_str())))?;
-            writer.number(report.freed)?;
-            writer.number(0)
-        })
-    }
-
-    fn verify(&mut self) -> Result<()> {
-        let contents = self.reader.boolean()?;
-        let repair = self.reader.boolean()?;
-        self.begin();
-        if repair && !self.trusted {
-            return Err(StoreError::Input("you are not privileged to repair paths".to_owned()));
-        }
-        let sources: Vec<_> = if repair { self.substituters().iter().collect() } else { Vec::new() };
-        let sound = self.store.verify(contents, repair.then_some(&sources[..]))?;
-        self.answer(|writer| writer.boolean(!sound))
-    }
-
     fn nar_from_path(&mut self) -> Result<()> {
         let path = self.path()?;
         self.begin();
@@ -676,34 +396,6 @@ const MAX_SIGNATURES: usize = 64;
 const MAX_ARGUMENTS: u64 = MAX_TEXT as u64 + (1 << 20);
 /// Bytes of the value of a setting at most.
 const MAX_SETTING: usize = 64 * 1024;
-
-/// A link that can be there: the collector is to look at it later.
-fn check_link(link: &Path) -> Result<()> {
-    /// As long as paths and names can be, without the NUL at the end.
-    const MAX_PATH: usize = 4095;
-    const MAX_NAME: usize = 255;
-    let shown = || link.display();
-    if !link.is_absolute() {
-        return Err(StoreError::Roots(format!("not an absolute path: \"{}\"", shown())));
-    }
-    let too_long = link.as_os_str().len() > MAX_PATH || link.iter().any(|name| name.len() > MAX_NAME);
-    if too_long || link.as_os_str().as_encoded_bytes().contains(&0) {
-        return Err(StoreError::Roots(format!("no file can have the name \"{}\"", shown())));
-    }
-    Ok(())
-}
-
-/// What a substituter knows of a path.
-fn substitutable<W: Write>(
-    writer: &mut Writer<W>,
-    dir: &StoreDir,
-    item: &crate::store::transfer::Item,
-) -> Result<()> {
-    writer.optional_path(dir, item.info.deriver.as_ref())?;
-    writer.paths(dir, item.info.references.iter())?;
-    writer.number(item.file.as_ref().and_then(|file| file.size).unwrap_or(0))?;
-    writer.number(item.info.nar_size)
-}
 
 fn result_of(outcome: Outcome) -> BuildResult {
     let of = |status| BuildResult { status, ..BuildResult::default() };

@@ -9,6 +9,7 @@
 //! open        from a store's URI to one of these stores
 //! ssh         the programs that lead to other machines
 //! built_in    ssh for machines without the program
+//! nars        archives that come, and who may read them when
 //! pipeline    requests and answers that do not wait for each other
 //! daemon      a store behind the worker protocol (`daemon`, `unix://`, `ssh-ng://`)
 //! serving     a store behind the serve protocol (`ssh://`)
@@ -20,6 +21,7 @@ mod built_in;
 pub mod connection;
 pub mod daemon;
 mod link;
+mod nars;
 pub mod open;
 mod pipeline;
 pub mod serve;

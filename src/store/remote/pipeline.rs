@@ -6,36 +6,35 @@
 
 use std::collections::HashMap;
 use std::io::{Read as _, Seek as _, Write as _};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::RemoteError;
 use super::connection::Outgoing;
-use super::link::{DEPTH, Link, Protocol, peer_error};
+use super::link::{Link, Protocol, peer_error};
 use super::serve::{self, command};
 use super::wire::Frames;
 use super::worker::message::Message;
 use super::worker::op;
 use crate::model::{StoreDir, StorePath, ValidPathInfo};
-use crate::nar::input::Input;
+use crate::nar::NarError;
 use crate::nar::writer::{NarWriter, Output};
-use crate::nar::{self, NarError, Sink, reader};
 use crate::store::error::{Result, StoreError};
-use crate::store::transfer::{Fill, Item, NarSource, NarTaker, Receiver, Registrar, Taken};
+use crate::store::transfer::{Fill, Item, NarTaker, Receiver, Registrar, Taken};
 use crate::sys::interrupt;
 use crate::sys::threads::{self, locked};
 
 /// Archives up to this size are held in memory, so that several threads can
 /// work on them.
-const SMALL: u64 = 256 * 1024;
+pub(super) const SMALL: u64 = 256 * 1024;
 /// How often threads that wait look for a signal.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Lets threads pass in the order of their numbers.
 #[derive(Default)]
-struct Turns {
+pub(super) struct Turns {
     state: Mutex<Turn>,
     changed: Condvar,
 }
@@ -48,7 +47,7 @@ struct Turn {
 
 impl Turns {
     /// Waits until it is the turn of `number`.
-    fn wait(&self, number: usize) -> Result<()> {
+    pub fn wait(&self, number: usize) -> Result<()> {
         let mut state = locked(&self.state);
         while state.next != number && !state.over {
             interrupt::check()?;
@@ -61,160 +60,21 @@ impl Turns {
     }
 
     /// Lets the next pass.
-    fn pass(&self) {
+    pub fn pass(&self) {
         locked(&self.state).next += 1;
         self.changed.notify_all();
     }
 
     /// Lets nobody pass any more.
-    fn end(&self) {
+    pub fn end(&self) {
         locked(&self.state).over = true;
         self.changed.notify_all();
     }
 }
 
 /// The numbers of the paths of a plan.
-fn numbers(items: &[Item]) -> HashMap<StorePath, usize> {
+pub(super) fn numbers(items: &[Item]) -> HashMap<StorePath, usize> {
     items.iter().enumerate().map(|(number, item)| (item.info.path.clone(), number)).collect()
-}
-
-/// Reads archives in the order in which they are planned to be read.
-pub(super) struct Nars {
-    link: Arc<Link>,
-    dir: StoreDir,
-    paths: Vec<StorePath>,
-    numbers: HashMap<StorePath, usize>,
-    turns: Turns,
-    /// Those before this one were asked for, or are not wanted.
-    asked: AtomicUsize,
-    /// Those before this one were read, or are not wanted.
-    read: AtomicUsize,
-    /// Those that were read, for each number.
-    seen: Vec<AtomicBool>,
-}
-
-impl Nars {
-    pub fn new(link: Arc<Link>, dir: StoreDir, items: &[Item]) -> Self {
-        Self {
-            link,
-            dir,
-            paths: items.iter().map(|item| item.info.path.clone()).collect(),
-            numbers: numbers(items),
-            turns: Turns::default(),
-            asked: AtomicUsize::new(0),
-            read: AtomicUsize::new(0),
-            seen: items.iter().map(|_| AtomicBool::new(false)).collect(),
-        }
-    }
-
-    /// Asks for archives ahead.
-    fn ask(&self, number: usize) -> Result<()> {
-        let mut asked = self.asked.load(Ordering::Relaxed);
-        if asked - number > DEPTH / 2 {
-            return Ok(());
-        }
-        let mut writer = locked(&self.link.writer);
-        let operation = match self.link.protocol {
-            Protocol::Worker(_) => op::NAR_FROM_PATH,
-            Protocol::Serve(_) => command::DUMP_STORE_PATH,
-        };
-        while asked < self.paths.len() && asked - number < DEPTH {
-            writer.number(operation)?;
-            writer.path(&self.dir, &self.paths[asked])?;
-            asked += 1;
-        }
-        self.asked.store(asked, Ordering::Relaxed);
-        writer.flush()
-    }
-
-    /// Takes the next archive from the connection: a small one into memory.
-    fn next(&self, number: usize, size: u64, sink: &mut dyn Sink) -> Result<Option<Vec<u8>>> {
-        self.ask(number)?;
-        let mut reader = locked(&self.link.reader);
-        self.link.messages(&mut reader)?;
-        if let Protocol::Worker(_) = self.link.protocol
-            && reader.input.peek_number()? != nar::MAGIC.len() as u64
-        {
-            // A server that finds out too late that it has no such path says so
-            // in place of the archive.
-            self.link.messages(&mut reader)?;
-        }
-        // Old databases do not know the size.
-        reader.input.limit(if size == 0 { u64::MAX } else { size });
-        if size == 0 || size > SMALL {
-            reader::read(&mut reader.input, sink)?;
-            reader.input.limit(u64::MAX);
-            return Ok(None);
-        }
-        // Read to the end that it has, which need not be the announced one.
-        let mut nar = Limited::new();
-        reader::read(&mut reader.input, &mut NarWriter::new(&mut nar)?)?;
-        reader.input.limit(u64::MAX);
-        Ok(Some(nar.nar))
-    }
-
-    /// Has the turn of a number.
-    fn turn<T>(&self, number: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.turns.wait(number)?;
-        match work() {
-            Ok(found) => {
-                self.read.store(number + 1, Ordering::Relaxed);
-                self.seen[number].store(true, Ordering::Relaxed);
-                self.turns.pass();
-                Ok(found)
-            }
-            Err(error) => {
-                self.end();
-                Err(self.link.failed(error))
-            }
-        }
-    }
-
-    /// Nothing more is read.
-    fn end(&self) {
-        self.turns.end();
-        self.link.give_up();
-    }
-}
-
-impl NarSource for Nars {
-    fn read(&self, item: &Item, sink: &mut dyn Sink) -> Result<()> {
-        let Some(number) = self.numbers.get(&item.info.path).copied() else {
-            return Err(StoreError::Missing(self.dir.print(&item.info.path)));
-        };
-        let Some(nar) = self.turn(number, || self.next(number, item.info.nar_size, sink))? else {
-            return Ok(());
-        };
-        Ok(reader::read(&mut Input::new(&nar[..]), sink)?)
-    }
-
-    fn done(&self, item: &Item, well: bool) -> Result<()> {
-        let Some(number) = self.numbers.get(&item.info.path).copied() else { return Ok(()) };
-        if !well {
-            // Others wait for their turns, which may not come any more.
-            self.end();
-            return Ok(());
-        }
-        if self.seen[number].load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        self.turn(number, || {
-            if self.asked.load(Ordering::Relaxed) <= number {
-                self.asked.store(number + 1, Ordering::Relaxed);
-                return Ok(());
-            }
-            self.next(number, 0, &mut nar::Discard).map(drop)
-        })
-    }
-}
-
-impl Drop for Nars {
-    fn drop(&mut self) {
-        // Archives that nobody took would be taken for answers.
-        if self.asked.load(Ordering::Relaxed) > self.read.load(Ordering::Relaxed) {
-            self.link.hang_up();
-        }
-    }
 }
 
 /// How archives are sent.
@@ -518,12 +378,12 @@ impl Sender {
 }
 
 /// A tree that grew since it was measured is not held in memory.
-struct Limited {
-    nar: Vec<u8>,
+pub(super) struct Limited {
+    pub nar: Vec<u8>,
 }
 
 impl Limited {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { nar: Vec::new() }
     }
 }

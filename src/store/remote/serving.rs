@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::RemoteError;
 use super::link::Link;
-use super::pipeline::{Nars, Sender};
+use super::nars::Nars;
+use super::pipeline::Sender;
 use super::serve::{self, command};
 use super::ssh::Ssh;
 use crate::model::{StoreDir, StorePath};
