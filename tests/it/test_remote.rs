@@ -330,9 +330,23 @@ fn strangers_may_add_what_can_be_checked_and_nothing_else() {
         let name = format!("strange-{server:?}");
         let daemon = Daemon::start(world, server, &name, &[]);
         let run = |args: &[&str], paths: &[String]| {
-            let mut command = world.command(Side::Nival, args[0]);
-            command.args(&args[1..]).args(paths).env("NIX_REMOTE", &daemon.uri).uid(stranger).gid(stranger);
-            crate::common::outcome(command.output().unwrap())
+            for _ in 0..3 {
+                let mut command = world.command(Side::Nival, args[0]);
+                command
+                    .args(&args[1..])
+                    .args(paths)
+                    .env("NIX_REMOTE", &daemon.uri)
+                    .uid(stranger)
+                    .gid(stranger);
+                let outcome = crate::common::outcome(command.output().unwrap());
+                // On a busy machine the reference's daemon now and then drops
+                // a connection at once.
+                if server == Side::Nival || !outcome.stderr.contains("Connection reset by peer") {
+                    return outcome;
+                }
+            }
+            let log = std::fs::read_to_string(world.path(&name).join("daemon.log")).unwrap();
+            panic!("dropped three times: {log}");
         };
         // Contents.
         let added = run(&["nix-store", "--add", &world.text("src/tree")], &[]);
@@ -656,4 +670,97 @@ fn a_signal_ends_both_ends_of_a_copy() {
             assert!(!real(world, host, &big).exists());
         }
     }
+}
+
+#[test]
+fn an_archive_that_is_larger_than_announced_ends_the_copy() {
+    let Some(sampled) = sampled() else { return };
+    let world = &sampled.world;
+    data::big_file(&world.path("src/big"), 20);
+    let big = world.nix_store(&["--add", &world.text("src/big")]).line();
+    let small = sampled.paths.iter().find(|path| path.ends_with("-plain")).unwrap().clone();
+    for (number, path) in [small, big].into_iter().enumerate() {
+        let name = format!("larger-{number}");
+        let daemon = Daemon::start(world, Side::Nival, &name, &[]);
+        let path = [path];
+        sampled.run(Side::Nival, "nix", &["copy", "--no-check-sigs", "--to", &daemon.uri], &path).ok();
+        data::big_file(&real(world, &name, &path[0]), 100);
+        let back = format!("{name}-back");
+        let to = second_store(world, &back);
+        let copied = sampled.run(
+            Side::Nival,
+            "nix",
+            &["copy", "--no-check-sigs", "--from", &daemon.uri, "--to", &to],
+            &path,
+        );
+        assert_eq!(copied.status, 1);
+        assert!(
+            copied.stderr.contains("larger than what is registered")
+                || copied.stderr.contains("more of it than was announced"),
+            "{}",
+            copied.stderr
+        );
+        assert!(!real(world, &back, &path[0]).exists());
+    }
+}
+
+#[test]
+fn contents_of_any_size_are_added_and_long_settings_refused() {
+    let Some(sampled) = sampled() else { return };
+    let world = &sampled.world;
+    // More than is held in memory.
+    data::big_file(&world.path("src/big"), 50);
+    for server in [Side::Nival, Side::Reference] {
+        let name = format!("sizes-{server:?}");
+        let daemon = Daemon::start(world, server, &name, &[]);
+        let at = |args: &[&str]| {
+            let args: Vec<&str> = ["--store", &daemon.uri].into_iter().chain(args.iter().copied()).collect();
+            world.nix_store(&args)
+        };
+        for args in [&["--add-fixed", "sha256"][..], &["--add-fixed", "--recursive", "sha512"], &["--add"]] {
+            let source = world.text("src/big");
+            let there = at(&[args, &[&source]].concat()).line();
+            let here = world.nix_store(&[args, &[&source]].concat()).line();
+            assert_eq!(there, here);
+            assert_eq!(data::metadata(&real(world, &name, &there)), data::metadata(here.as_ref()));
+        }
+        if server == Side::Nival {
+            let long = format!("https://{}", "x".repeat(70_000));
+            let refused = at(&["--option", "substituters", &long, "--check-validity", &sampled.paths[0]]);
+            assert_eq!(refused.status, 1);
+            assert!(refused.stderr.contains("string is too long"), "{}", refused.stderr);
+        }
+    }
+}
+
+#[test]
+fn who_takes_no_messages_keeps_nobody_waiting() {
+    let Some(sampled) = sampled() else { return };
+    let world = &sampled.world;
+    let _daemon = Daemon::start(world, Side::Nival, "deaf", &["--force-untrusted"]);
+    sampled.run(Side::Nival, "nix-store", &["--store", &second_store(world, "deaf"), "--init"], &[]).ok();
+    // Enough garbage for more messages than a socket holds.
+    let planted: Vec<String> = (0..20_000)
+        .map(|i| format!("{}/{}-{}", world.text("deaf/store"), data::hash_part(i), "long-name-".repeat(15)))
+        .collect();
+    for path in &planted {
+        std::fs::write(path, "").unwrap();
+    }
+    let mut stream = std::os::unix::net::UnixStream::connect(world.path("deaf/socket")).unwrap();
+    // Hello at 1.32; options with the highest verbosity; a collection.
+    let words: Vec<u64> =
+        [0x6e69_7863, 0x120, 0, 0, 19, 0, 0, 0, 7, 1, 0, 1, 0, 0, 0, 0, 1, 0, 20, 2, 0, 0, u64::MAX, 0, 0, 0]
+            .to_vec();
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    stream.write_all(&bytes).unwrap();
+    // It reads nothing; somebody else collects nevertheless.
+    std::thread::sleep(Duration::from_millis(300));
+    let mut command = world.command(Side::Nival, "nix-store");
+    command
+        .args(["--store", &second_store(world, "deaf"), "--gc"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    data::finish(command.spawn().unwrap(), Duration::from_secs(30)).ok();
+    assert!(!Path::new(&planted[0]).exists());
+    drop(stream);
 }
