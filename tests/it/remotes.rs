@@ -32,6 +32,9 @@ impl Daemon {
     pub fn start(world: &World, side: Side, name: &str, args: &[&str]) -> Self {
         std::fs::create_dir_all(world.path(name)).unwrap();
         let dir = world.text(name);
+        // The reference's processes for clients open the store before anything
+        // else, and get into each other's way where there is none yet.
+        world.run(Side::Nival, "nix-store", &["--store", &second_store(world, name), "--init"]).ok();
         let socket = world.path(name).join("socket");
         let log = std::fs::File::create(world.path(name).join("daemon.log")).unwrap();
         let mut command = world.command(side, "nix-daemon");

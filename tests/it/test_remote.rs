@@ -738,7 +738,6 @@ fn who_takes_no_messages_keeps_nobody_waiting() {
     let Some(sampled) = sampled() else { return };
     let world = &sampled.world;
     let _daemon = Daemon::start(world, Side::Nival, "deaf", &["--force-untrusted"]);
-    sampled.run(Side::Nival, "nix-store", &["--store", &second_store(world, "deaf"), "--init"], &[]).ok();
     // Enough garbage for more messages than a socket holds.
     let planted: Vec<String> = (0..20_000)
         .map(|i| format!("{}/{}-{}", world.text("deaf/store"), data::hash_part(i), "long-name-".repeat(15)))
