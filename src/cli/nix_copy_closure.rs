@@ -6,6 +6,7 @@ use nival::model::StorePath;
 use nival::ops::copy::{self, CopyOptions};
 use nival::ops::query;
 use nival::progress::Progress as _;
+use nival::store::Store;
 
 use super::args::{Args, Word};
 use super::context::Context;
@@ -96,8 +97,8 @@ fn copy(context: &Context, request: &Request, host: &str) -> anyhow::Result<()> 
         .iter()
         .map(|argument| store_path_in(context, here.dir(), Path::new(argument)))
         .collect::<anyhow::Result<_>>()?;
-    let (source, destination) =
-        if request.from { (&*there, here.as_store()) } else { (here.as_store(), &*there) };
+    let near: &dyn Store = &*here;
+    let (source, destination) = if request.from { (&*there, near) } else { (near, &*there) };
     if request.include_outputs {
         let mut more = Vec::new();
         if request.from {

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use super::copy::Trust;
 use super::substitute::{Fetch, Substituters};
 use super::user_env::{self, UserEnvError};
-use crate::model::{StoreDir, StorePath};
+use crate::model::{Derivation, StoreDir, StorePath};
 use crate::progress::Progress;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
+use crate::store::managed::ManagedStore;
 
 /// A path, or outputs of a derivation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +30,51 @@ pub enum Outputs {
     Named(BTreeSet<String>),
 }
 
+impl Outputs {
+    /// Whether an output is among them.
+    pub fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.contains(name),
+        }
+    }
+
+    /// One that is among them and that a derivation does not have.
+    pub fn missing(&self, drv: &Derivation) -> Option<&str> {
+        match self {
+            Self::All => None,
+            Self::Named(names) => {
+                names.iter().map(String::as_str).find(|name| !drv.outputs.contains_key(*name))
+            }
+        }
+    }
+
+    /// The names and paths of those that `drv` has; no path where it follows
+    /// from the build and nobody has built it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn of(
+        &self,
+        store: &dyn ManagedStore,
+        path: &StorePath,
+        drv: &Derivation,
+    ) -> Result<Vec<(String, Option<StorePath>)>> {
+        let known = store.derivation_outputs(path)?;
+        let found = |name: &str| known.iter().find(|(known, _)| known == name).map(|(_, path)| path.clone());
+        let wanted = drv.outputs.iter().filter(|(name, _)| self.contains(name));
+        Ok(wanted
+            .map(|(name, output)| (name.clone(), output.path().cloned().or_else(|| found(name))))
+            .collect())
+    }
+}
+
 impl Request {
+    /// A path itself.
+    pub fn of_path(path: StorePath) -> Self {
+        Self { path, outputs: None }
+    }
+
     /// Reads `PATH`, `DRV!NAME,NAME` or `DRV!*`. In old protocols (`plain_is_all`)
     /// a derivation alone means all of its outputs.
     ///
@@ -109,23 +154,14 @@ impl Means<'_> {
             return Ok(None);
         }
         let drv = self.store.read_derivation(&request.path)?;
-        if let Outputs::Named(names) = outputs
-            && let Some(name) = names.iter().find(|name| !drv.outputs.contains_key(*name))
-        {
+        if let Some(name) = outputs.missing(&drv) {
             return Err(StoreError::Input(format!(
                 "derivation '{}' does not have wanted outputs '{name}'",
                 self.store.dir().display(&request.path)
             )));
         }
-        let known = self.store.db().derivation_outputs(&request.path)?;
-        let found = |name: &str| known.iter().find(|(known, _)| known == name).map(|(_, path)| path.clone());
-        let wanted = |name: &str| match outputs {
-            Outputs::All => true,
-            Outputs::Named(names) => names.contains(name),
-        };
-        let paths = drv.outputs.iter().filter(|(name, _)| wanted(name));
-        let paths = paths.map(|(name, output)| {
-            output.path().cloned().or_else(|| found(name)).ok_or_else(|| {
+        let paths = outputs.of(self.store, &request.path, &drv)?.into_iter().map(|(name, path)| {
+            path.ok_or_else(|| {
                 StoreError::Input(format!(
                     "the path of output '{name}' of '{}' is known once it is built",
                     self.store.dir().display(&request.path)

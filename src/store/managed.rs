@@ -31,9 +31,6 @@ pub trait ManagedStore: Store {
     /// Which one it is.
     fn kind(&self) -> Kind<'_>;
 
-    /// This, as a store like any other.
-    fn as_store(&self) -> &dyn Store;
-
     /// Where its files lie.
     fn layout(&self) -> &Layout;
 
@@ -216,10 +213,6 @@ pub trait ManagedStore: Store {
 impl ManagedStore for LocalStore {
     fn kind(&self) -> Kind<'_> {
         Kind::Local(self)
-    }
-
-    fn as_store(&self) -> &dyn Store {
-        self
     }
 
     fn layout(&self) -> &Layout {

@@ -32,14 +32,10 @@ pub fn open(
 ) -> Result<(Box<dyn Store>, Vec<String>)> {
     let uri = &uri::resolve(uri, around)?;
     let (scheme, rest) = match &uri.kind {
-        StoreKind::Other(scheme, rest) => (scheme, rest),
-        StoreKind::Daemon(_) => {
-            let (store, warnings) = remote::daemon(uri, around, progress)?;
-            return Ok((Box::new(store), warnings));
-        }
-        StoreKind::Auto | StoreKind::Local(_) => {
-            let (options, warnings) = uri::local_options(uri, around)?;
-            return Ok((Box::new(LocalStore::open(options, progress)?), warnings));
+        StoreKind::Other(scheme, rest) if scheme != "ssh-ng" => (scheme, rest),
+        _ => {
+            let (store, warnings) = open_managed(uri, around, progress)?;
+            return Ok((store, warnings));
         }
     };
     match scheme.as_str() {
@@ -69,10 +65,6 @@ pub fn open(
             let settings = http_settings(around);
             let cache = BinaryCache::open_bucket(bucket, settings, around_aws, dir, options, progress)?;
             Ok((Box::new(cache), warnings))
-        }
-        "ssh-ng" => {
-            let (store, warnings) = remote::ssh_ng(uri, rest, around, progress)?;
-            Ok((Box::new(store), warnings))
         }
         "ssh" => {
             let (store, warnings) = remote::ssh(uri, rest, around, progress)?;

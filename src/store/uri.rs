@@ -273,7 +273,7 @@ fn not_local(scheme: &str, rest: &str) -> StoreError {
 
 /// The error for a store that others work on for us, where it is to be worked on
 /// directly.
-pub fn behind(scheme: &str, rest: &str) -> StoreError {
+fn behind(scheme: &str, rest: &str) -> StoreError {
     let shown = if rest.is_empty() { scheme.to_owned() } else { format!("{scheme}://{rest}") };
     StoreError::Uri(format!(
         "you don't have sufficient rights to use this command: '{shown}' is worked on through another program; \

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use nival::model::StorePath;
 use nival::ops::copy::{self, CopyOptions};
 use nival::ops::profile::Profile;
+use nival::ops::realise::Outputs;
 use nival::progress::Progress as _;
 use nival::store::{ManagedStore, Store};
 
 use super::elsewhere::Between;
-use super::installable::{Outputs, Wanted};
+use super::installable::{Wanted, outputs_of};
 use super::selection::Selection;
 use super::words::Words;
 use super::{Arity, Command};
@@ -108,7 +109,9 @@ impl Copy {
                         local = Some(context.open_store()?);
                     }
                     let local: Option<&Box<dyn ManagedStore>> = local.as_ref();
-                    roots.extend(local.map_or(Ok(Vec::new()), |local| outputs_of(&**local, &drv, &outputs))?);
+                    roots.extend(
+                        local.map_or(Ok(Vec::new()), |local| local_outputs(&**local, &drv, &outputs))?,
+                    );
                 }
             }
         }
@@ -185,7 +188,7 @@ fn deriver(source: &dyn Store, path: &StorePath) -> anyhow::Result<StorePath> {
 }
 
 /// The outputs of a derivation that lies in the local store.
-fn outputs_of(
+fn local_outputs(
     local: &dyn ManagedStore,
     drv: &StorePath,
     outputs: &Outputs,
@@ -194,8 +197,7 @@ fn outputs_of(
         return Err(local.invalid(drv).into());
     }
     let derivation = local.read_derivation(drv)?;
-    outputs
-        .of(local, drv, &derivation)?
+    outputs_of(local, outputs, drv, &derivation)?
         .into_iter()
         .map(|(name, path)| {
             path.ok_or_else(|| {

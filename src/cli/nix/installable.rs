@@ -7,10 +7,10 @@
 //!
 //! Anything else would be a flake.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use nival::model::{Derivation, StoreDir, StorePath};
+use nival::ops::realise::Outputs;
 use nival::progress::Progress as _;
 use nival::store::ManagedStore;
 use nival::sys::PathError;
@@ -29,61 +29,32 @@ pub enum Wanted {
     Outputs(StorePath, Outputs),
 }
 
-/// Outputs of a derivation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outputs {
-    /// All.
-    All,
-    /// Those with these names.
-    Named(BTreeSet<String>),
+/// Reads the names of outputs, or `*`.
+fn outputs(text: &str) -> Option<Outputs> {
+    let valid = |name: &str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._?=".contains(c))
+    };
+    match text {
+        "*" => Some(Outputs::All),
+        _ if text.split(',').all(valid) => Some(Outputs::Named(text.split(',').map(str::to_owned).collect())),
+        _ => None,
+    }
 }
 
-impl Outputs {
-    fn parse(text: &str) -> Option<Self> {
-        let valid = |name: &str| {
-            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._?=".contains(c))
-        };
-        match text {
-            "*" => Some(Self::All),
-            _ if text.split(',').all(valid) => {
-                Some(Self::Named(text.split(',').map(str::to_owned).collect()))
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether an output is among them.
-    pub fn contains(&self, name: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Named(names) => names.contains(name),
-        }
-    }
-
-    /// The names and paths of the outputs of `drv`; no path where it follows
-    /// from the build and nobody has built it.
-    ///
-    /// # Errors
-    /// A name that is no output, and those of the database.
-    pub fn of(
-        &self,
-        store: &dyn ManagedStore,
-        path: &StorePath,
-        drv: &Derivation,
-    ) -> anyhow::Result<Vec<(String, Option<StorePath>)>> {
-        if let Self::Named(names) = self
-            && let Some(missing) = names.iter().find(|name| !drv.outputs.contains_key(*name))
-        {
-            return Err(no_output(store.dir(), path, missing));
-        }
-        let known = store.derivation_outputs(path)?;
-        let found = |name: &str| known.iter().find(|(known, _)| known == name).map(|(_, path)| path.clone());
-        Ok(drv
-            .outputs
-            .iter()
-            .filter(|(name, _)| self.contains(name))
-            .map(|(name, output)| (name.clone(), output.path().cloned().or_else(|| found(name))))
-            .collect())
+/// The names and paths of the outputs of `drv`; no path where it follows from
+/// the build and nobody has built it.
+///
+/// # Errors
+/// A name that is no output, and those of the store.
+pub fn outputs_of(
+    store: &dyn ManagedStore,
+    outputs: &Outputs,
+    path: &StorePath,
+    drv: &Derivation,
+) -> anyhow::Result<Vec<(String, Option<StorePath>)>> {
+    match outputs.missing(drv) {
+        Some(missing) => Err(no_output(store.dir(), path, missing)),
+        None => Ok(outputs.of(store, path, drv)?),
     }
 }
 
@@ -105,8 +76,8 @@ impl Wanted {
                 None => Err(no_store_path(context, text)),
             };
         };
-        let outputs = Outputs::parse(names)
-            .ok_or_else(|| anyhow::anyhow!("invalid extended outputs specifier '{text}'"))?;
+        let outputs =
+            outputs(names).ok_or_else(|| anyhow::anyhow!("invalid extended outputs specifier '{text}'"))?;
         match store_path(context, dir, base) {
             Some(path) => Ok(Self::Outputs(path, outputs)),
             None => Err(no_store_path(context, base)),
@@ -203,12 +174,12 @@ mod tests {
 
     #[test]
     fn output_names() {
-        assert_eq!(Outputs::parse("*"), Some(Outputs::All));
+        assert_eq!(outputs("*"), Some(Outputs::All));
         let named = |names: &[&str]| Some(Outputs::Named(names.iter().map(|n| (*n).to_owned()).collect()));
-        assert_eq!(Outputs::parse("out"), named(&["out"]));
-        assert_eq!(Outputs::parse("out,dev,out"), named(&["dev", "out"]));
+        assert_eq!(outputs("out"), named(&["out"]));
+        assert_eq!(outputs("out,dev,out"), named(&["dev", "out"]));
         for bad in ["", "*,out", "out,*", "ou t", ",", "out,"] {
-            assert_eq!(Outputs::parse(bad), None, "{bad}");
+            assert_eq!(outputs(bad), None, "{bad}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use nival::model::{StoreDir, StorePath};
 use nival::ops::copy::Trust;
+use nival::ops::realise::Outputs;
 use nival::ops::substitute::{Fetch, Substituters, fetch_lines};
 use nival::progress::Progress as _;
 use nival::store::ManagedStore;
@@ -12,7 +13,7 @@ use nival::store::managed::Kind;
 use nival::store::remote::daemon::Missing;
 use nival::sys::interrupt;
 
-use super::installable::Outputs;
+use super::installable::outputs_of;
 use crate::cli::context::Context;
 
 /// What can be had from elsewhere, and how.
@@ -150,7 +151,7 @@ impl Plan {
             }
             let derivation = store.read_derivation(&path)?;
             let mut complete = true;
-            for (_, output) in outputs.of(store, &path, &derivation)? {
+            for (_, output) in outputs_of(store, &outputs, &path, &derivation)? {
                 complete &= match output {
                     Some(output) => store.is_valid(&output)?,
                     None => false,

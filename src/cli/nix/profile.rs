@@ -12,7 +12,7 @@ use nival::progress::{Progress as _, size_text};
 use nival::store::ManagedStore;
 use regex_lite::Regex;
 
-use super::installable::Wanted;
+use super::installable::{Wanted, outputs_of};
 use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::args::text;
@@ -112,7 +112,7 @@ impl Add {
         let Wanted::Outputs(drv, outputs) = &wanted else { return Ok(vec![wanted.path().clone()]) };
         let derivation = store.read_derivation(drv)?;
         let mut paths = Vec::new();
-        for (_, path) in outputs.of(store, drv, &derivation)? {
+        for (_, path) in outputs_of(store, outputs, drv, &derivation)? {
             let missing = || {
                 let shown = store.dir().display(drv);
                 anyhow::anyhow!("cannot build '{shown}': this version of Nival does not build yet")

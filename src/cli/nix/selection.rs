@@ -8,7 +8,7 @@ use nival::ops::query;
 use nival::store::ManagedStore;
 use nival::store::local::db::graph::{Graph, Node};
 
-use super::installable::{Wanted, no_output};
+use super::installable::{Wanted, no_output, outputs_of};
 use super::plan::Plan;
 use super::words::Words;
 use crate::cli::args;
@@ -291,7 +291,7 @@ fn look_up(
     }
     let derivation = store.read_derivation(drv)?;
     plan.add_outputs(store, drv, outputs)?;
-    for (name, path) in outputs.of(store, drv, &derivation)? {
+    for (name, path) in outputs_of(store, outputs, drv, &derivation)? {
         let Some(path) = path else {
             anyhow::bail!(
                 "the path of output '{name}' of '{}' is known once it is built",

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use nival::model::StorePath;
+use nival::ops::realise;
+use nival::ops::realise::Outputs;
 use nival::ops::substitute::Fetch;
 use nival::progress::Progress as _;
 use nival::store::managed::Kind;
@@ -14,7 +16,6 @@ use nival::store::{ManagedStore, Store as _};
 use super::{Call, store_path};
 use crate::cli::args::text;
 use crate::cli::context::Context;
-use crate::cli::nix::installable::Outputs;
 use crate::cli::nix::plan::Plan;
 use crate::cli::ui::Out;
 
@@ -62,9 +63,7 @@ impl Request {
             return Ok(Resolved { outputs: vec![("out".to_owned(), self.path.clone())], complete: true });
         }
         let derivation = store.read_derivation(&self.path)?;
-        if let Outputs::Named(names) = &self.outputs
-            && let Some(name) = names.iter().find(|name| !derivation.outputs.contains_key(*name))
-        {
+        if let Some(name) = self.outputs.missing(&derivation) {
             anyhow::bail!("derivation '{}' does not have output '{name}'", dir.display(&self.path));
         }
         let mut resolved = Resolved { outputs: Vec::new(), complete: true };
@@ -174,14 +173,8 @@ fn fetch_by<'r>(
         if ignore_unknown && !request.path.is_derivation() && !daemon.is_valid(&request.path)? {
             continue;
         }
-        let path = dir.print(&request.path);
-        words.push(match &request.outputs {
-            _ if !request.path.is_derivation() => path,
-            Outputs::All => format!("{path}!*"),
-            Outputs::Named(names) => {
-                format!("{path}!{}", names.iter().map(String::as_str).collect::<Vec<_>>().join(","))
-            }
-        });
+        let outputs = request.path.is_derivation().then(|| request.outputs.clone());
+        words.push(realise::Request { path: request.path.clone(), outputs }.print(dir));
     }
     let mut plan = Plan::default();
     plan.set_missing(dir, &daemon.missing(&words)?);

@@ -31,7 +31,7 @@ fn valid(store: &dyn ManagedStore, paths: BTreeSet<StorePath>) -> Result<Graph> 
 pub(super) fn closure(store: &dyn ManagedStore, paths: &[StorePath], include_outputs: bool) -> Result<Graph> {
     let mut roots = paths.to_vec();
     loop {
-        let items = copy::closure(store.as_store(), &roots)?;
+        let items = copy::closure(store, &roots)?;
         let infos: Vec<&ValidPathInfo> = items.iter().map(|item| &item.info).collect();
         if !include_outputs {
             return Ok(Graph::of_infos(infos));

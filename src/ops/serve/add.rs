@@ -14,6 +14,7 @@ use crate::ops::copy::Trust;
 use crate::progress::Progress as _;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
+use crate::store::managed::ManagedStore as _;
 use crate::store::remote::wire::{FrameReader, MAX_TEXT, Reader};
 use crate::store::remote::worker::message::Message;
 use crate::store::transfer::{Item, Receiver, Store as _};
@@ -133,8 +134,8 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         let path = self.path()?;
         let info = self.reader.info(&dir, path)?;
         let repair = self.reader.boolean()?;
-        self.warn_of_repair(repair);
         let without_signatures = self.reader.boolean()?;
+        self.warn_of_repair(repair);
         let version = self.version();
         if version.has(23) {
             let trust = self.trust(without_signatures);
@@ -165,8 +166,8 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
     pub(super) fn add_multiple(&mut self) -> Result<()> {
         let dir = self.dir();
         let repair = self.reader.boolean()?;
-        self.warn_of_repair(repair);
         let without_signatures = self.reader.boolean()?;
+        self.warn_of_repair(repair);
         let trust = self.trust(without_signatures);
         self.framed(|store, frames| {
             let trust = trust?;

@@ -133,8 +133,7 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
                     self.store.add_temp_roots(&paths.iter().collect::<Vec<_>>())?;
                 }
                 if fetch && self.writable {
-                    let requests: Vec<Request> =
-                        paths.iter().map(|path| Request { path: path.clone(), outputs: None }).collect();
+                    let requests: Vec<Request> = paths.iter().cloned().map(Request::of_path).collect();
                     self.realise(&requests)?;
                 }
                 let valid = self.store.valid(&paths)?;
@@ -194,16 +193,9 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
     }
 
     fn options(&mut self) -> Result<()> {
-        // How long it may be silent and how long it may take.
-        self.reader.number()?;
-        self.reader.number()?;
-        // How long its log may be.
-        if self.version >= Version::of(2, 2) {
-            self.reader.number()?;
-        }
-        // How often it is built, and whether that has to be the same.
-        if self.version >= Version::of(2, 3) {
-            self.reader.number()?;
+        // How long it may be silent, how long it may take, how long its log may
+        // be, how often it is built, and whether that has to be the same.
+        for _ in 0..5 {
             self.reader.number()?;
         }
         // Whether failed builds stay on disk.

@@ -151,6 +151,7 @@ const ERROR: u64 = 0;
 const WARN: u64 = 1;
 const INFO: u64 = 3;
 const TALKATIVE: u64 = 4;
+
 impl<W: Outlet> Progress for Tunnel<W> {
     fn notice(&self, text: &str) {
         self.line(INFO, text);

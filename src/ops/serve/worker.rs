@@ -193,7 +193,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
             op::ENSURE_PATH => {
                 let path = self.path()?;
                 self.begin();
-                self.realise_all(&[Request { path, outputs: None }])?;
+                self.realise_all(&[Request::of_path(path)])?;
                 self.done()
             }
             op::BUILD_PATHS => {
@@ -206,10 +206,8 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
             op::BUILD_PATHS_WITH_RESULTS => self.build_with_results(),
             op::BUILD_DERIVATION => self.build_derivation(),
             op::REGISTER_DRV_OUTPUT => {
-                if self.version().has(31) {
-                    self.reader.word()?;
-                } else {
-                    self.reader.word()?;
+                self.reader.word()?;
+                if !self.version().has(31) {
                     self.path()?;
                 }
                 self.begin();
@@ -309,8 +307,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
     }
 
     pub(super) fn fetch(&self, paths: &[StorePath]) -> Result<()> {
-        let requests: Vec<Request> =
-            paths.iter().map(|path| Request { path: path.clone(), outputs: None }).collect();
+        let requests: Vec<Request> = paths.iter().cloned().map(Request::of_path).collect();
         // What cannot be had is not there afterwards, which is the answer.
         self.with_means(|means| means.realise(&requests)).map(drop)
     }
@@ -379,10 +376,6 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         self.answer(|writer| {
             let mut nar = crate::nar::writer::NarWriter::new(writer)?;
             Ok(crate::nar::dump::walk(&real, &mut nar)?)
-        })
-        .map_err(|error| match error {
-            StoreError::Nar(NarError::Interrupted(signal)) => signal.into(),
-            other => other,
         })?;
         self.reading = false;
         Ok(())

@@ -25,52 +25,6 @@ impl LocalStore {
     pub fn adder(&self) -> Adder<'_> {
         Adder { store: self, batch: self.batch() }
     }
-
-    /// Adds one tree and gives its path; see [`Adder::add`].
-    ///
-    /// # Errors
-    /// [`StoreError`]; the store is then as before.
-    pub fn add(
-        &self,
-        source: &Path,
-        name: &str,
-        method: ContentAddressMethod,
-        algorithm: HashAlgorithm,
-    ) -> Result<StorePath> {
-        let mut adder = self.adder();
-        let path = adder.add(source, name, method, algorithm)?;
-        adder.finish()?;
-        Ok(path)
-    }
-
-    /// Adds a file with the given text and references, and gives its path.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the store is then as before.
-    pub fn add_text(&self, name: &str, text: &[u8], references: BTreeSet<StorePath>) -> Result<StorePath> {
-        let mut adder = self.adder();
-        let path = adder.add_text(name, text, references)?;
-        adder.finish()?;
-        Ok(path)
-    }
-
-    /// Adds a tree, as `fill` tells of it, addressed by its contents, with its
-    /// references (not itself among them), and gives its path.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the store is then as before.
-    pub fn add_tree(
-        &self,
-        name: &str,
-        references: BTreeSet<StorePath>,
-        fill: impl FnOnce(&mut dyn Sink) -> std::result::Result<(), NarError>,
-    ) -> Result<StorePath> {
-        let mut adder = self.adder();
-        let kind = (ContentAddressMethod::NixArchive, HashAlgorithm::Sha256);
-        let path = adder.add_content(name, kind, references, fill)?;
-        adder.finish()?;
-        Ok(path)
-    }
 }
 
 impl Adder<'_> {
@@ -174,7 +128,7 @@ impl Adder<'_> {
     }
 }
 
-/// The path that [`LocalStore::add`] would give, with nothing written; needs
+/// The path that [`Adder::add`] would give, with nothing written; needs
 /// no store.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ use crate::sys::threads::locked;
 /// for a pipe, so that nobody waits for each other.
 pub(super) const DEPTH: usize = 128;
 /// Bytes of a message at most, with all its parts.
-const MAX_MESSAGES: u64 = 4 << 20;
+const MAX_WHOLE_MESSAGE: u64 = 4 << 20;
 /// Bytes of an answer at most: a list of ten million paths.
 const MAX_ANSWER: u64 = 1 << 30;
 
@@ -268,7 +268,7 @@ impl Link {
 
     fn messages_in(&self, reader: &mut Incoming, version: Version) -> Result<()> {
         loop {
-            reader.input.limit(MAX_MESSAGES);
+            reader.input.limit(MAX_WHOLE_MESSAGE);
             let message = Message::read(reader, version)?;
             reader.input.limit(u64::MAX);
             match message {
@@ -311,10 +311,7 @@ impl Link {
             request(&mut writer)?;
             writer.flush()?;
             self.messages(&mut reader)?;
-            reader.input.limit(MAX_ANSWER);
-            let answer = answer(&mut reader);
-            reader.input.limit(u64::MAX);
-            answer
+            limited(&mut reader, answer)
         };
         let result = run();
         if result.is_err() && reader.input.has_more() {
@@ -349,7 +346,7 @@ impl Link {
                     writer.flush()?;
                 }
                 match self.messages(&mut reader) {
-                    Ok(()) => answers.push(answer(&mut reader, subject)?),
+                    Ok(()) => answers.push(limited(&mut reader, |reader| answer(reader, subject))?),
                     // The answers to the others come nevertheless.
                     Err(error @ StoreError::Remote(RemoteError::Peer(_))) => {
                         refused.get_or_insert(error);
@@ -366,6 +363,14 @@ impl Link {
             None => run.map(|()| answers),
         }
     }
+}
+
+/// Reads an answer that is not longer than is sensible.
+fn limited<T>(reader: &mut Incoming, answer: impl FnOnce(&mut Incoming) -> Result<T>) -> Result<T> {
+    reader.input.limit(MAX_ANSWER);
+    let answer = answer(reader);
+    reader.input.limit(u64::MAX);
+    answer
 }
 
 /// The error that a server told of.

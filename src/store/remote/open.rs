@@ -1,7 +1,6 @@
 //! From a store's URI to a store behind a protocol.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -99,7 +98,6 @@ fn target(
         user,
         host,
         port,
-        ssh: OsString::from("ssh"),
         options: around.environment.text("NIX_SSHOPTS").map(|text| words(&text)).unwrap_or_default(),
         program: program.iter().map(|&word| word.to_owned()).collect(),
         login: users::user(rustix::process::getuid().as_raw()).map(|user| user.name).unwrap_or_default(),

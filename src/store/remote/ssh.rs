@@ -1,7 +1,6 @@
 //! Programs on other machines, by the system's `ssh`: so that what the user has
 //! configured, agents and jump hosts are used.
 
-use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -28,8 +27,6 @@ pub struct Ssh {
     pub compress: bool,
     /// Words for `ssh` (`NIX_SSHOPTS`).
     pub options: Vec<String>,
-    /// The `ssh` to run.
-    pub ssh: OsString,
     /// What to start there: a program and its arguments.
     pub program: Vec<String>,
     /// The user's name here, which is that there unless another is named.
@@ -89,7 +86,7 @@ impl Ssh {
         if let Some(connection) = self.connect_here()? {
             return Ok(connection);
         }
-        let mut command = Command::new(&self.ssh);
+        let mut command = Command::new("ssh");
         command.arg(match &self.user {
             Some(user) => format!("{user}@{}", self.host),
             None => self.host.clone(),

@@ -439,19 +439,17 @@ impl<'r, R: Read> FrameReader<'r, R> {
         Ok(!self.ended)
     }
 
-    /// Passes over what is left; true if there was something.
+    /// Passes over what is left.
     ///
     /// # Errors
     /// Those of reading.
-    pub fn drain(&mut self) -> std::result::Result<bool, NarError> {
-        let mut some = false;
+    pub fn drain(&mut self) -> std::result::Result<(), NarError> {
         while self.advance()? {
-            some = true;
             interrupt::check()?;
             self.input.skip(self.left)?;
             self.left = 0;
         }
-        Ok(some)
+        Ok(())
     }
 }
 

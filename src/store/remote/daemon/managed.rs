@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::connection::{Incoming, Outgoing};
 use super::super::link::Link;
-use super::super::wire::{Frames, MAX_TEXT, MAX_WORD, Writer};
+use super::super::wire::{Frames, MAX_TEXT, MAX_WORD};
 use super::super::worker::{build_mode, gc_action, op};
 use super::DaemonStore;
 use crate::model::{ContentAddressMethod, Derivation, HashAlgorithm, StorePath, ValidPathInfo};
@@ -168,7 +168,7 @@ impl DaemonStore {
                 // Whoever tells of it may fail: then the frames are left open,
                 // and the server adds nothing.
                 match flat {
-                    true => tell(&mut FlatFile(&mut stream))?,
+                    true => tell(&mut OneFile { output: &mut stream, limit: u64::MAX })?,
                     false => tell(&mut NarWriter::new(&mut stream)?)?,
                 }
                 stream.flush()?;
@@ -186,10 +186,6 @@ impl DaemonStore {
 impl ManagedStore for DaemonStore {
     fn kind(&self) -> Kind<'_> {
         Kind::Daemon(self)
-    }
-
-    fn as_store(&self) -> &dyn Store {
-        self
     }
 
     fn layout(&self) -> &Layout {
@@ -214,9 +210,9 @@ impl ManagedStore for DaemonStore {
         }
         let info = self.path_info(path)?;
         let item = Item { info, file: None };
-        let mut text = Text(Vec::new());
+        let mut text = OneFile { output: Vec::new(), limit: MAX_TEXT as u64 };
         self.source(std::slice::from_ref(&item))?.read(&item, &mut text)?;
-        Derivation::parse(self.dir(), &text.0)
+        Derivation::parse(self.dir(), &text.output)
             .map_err(|source| StoreError::Derivation { path: self.dir().print(path), source })
     }
 
@@ -396,44 +392,19 @@ fn holder(name: Vec<u8>) -> Holder {
     }
 }
 
-/// Keeps the contents of one file that is a text.
-struct Text(Vec<u8>);
-
-impl Sink for Text {
-    fn enter_directory(&mut self) -> std::result::Result<(), NarError> {
-        Err(NarError::Sink("it is a directory, and no derivation".into()))
-    }
-
-    fn entry(&mut self, _name: &std::ffi::CStr) -> std::result::Result<(), NarError> {
-        Ok(())
-    }
-
-    fn leave_directory(&mut self) -> std::result::Result<(), NarError> {
-        Ok(())
-    }
-
-    fn regular(
-        &mut self,
-        _executable: bool,
-        contents: &mut dyn Contents,
-    ) -> std::result::Result<(), NarError> {
-        if contents.remaining() > MAX_TEXT as u64 {
-            return Err(NarError::TooLong);
-        }
-        self.0.contents(contents)
-    }
-
-    fn symlink(&mut self, _target: &std::ffi::CStr) -> std::result::Result<(), NarError> {
-        Err(NarError::Sink("it is a symlink, and no derivation".into()))
-    }
+/// Lets the contents of one file through, of so many bytes at most.
+struct OneFile<O> {
+    output: O,
+    limit: u64,
 }
 
-/// Lets the contents of one file through.
-struct FlatFile<'w, W: std::io::Write>(&'w mut Writer<W>);
+fn no_file(what: &str) -> NarError {
+    NarError::Sink(format!("it is a {what}, and only a file can be hashed flat or be a derivation").into())
+}
 
-impl<W: std::io::Write> Sink for FlatFile<'_, W> {
+impl<O: Output> Sink for OneFile<O> {
     fn enter_directory(&mut self) -> std::result::Result<(), NarError> {
-        Err(NarError::Sink("it is a directory, and only a file can be hashed flat".into()))
+        Err(no_file("directory"))
     }
 
     fn entry(&mut self, _name: &std::ffi::CStr) -> std::result::Result<(), NarError> {
@@ -449,10 +420,13 @@ impl<W: std::io::Write> Sink for FlatFile<'_, W> {
         _executable: bool,
         contents: &mut dyn Contents,
     ) -> std::result::Result<(), NarError> {
-        self.0.contents(contents)
+        match contents.remaining() > self.limit {
+            true => Err(NarError::TooLong),
+            false => self.output.contents(contents),
+        }
     }
 
     fn symlink(&mut self, _target: &std::ffi::CStr) -> std::result::Result<(), NarError> {
-        Err(NarError::Sink("it is a symlink, and only a file can be hashed flat".into()))
+        Err(no_file("symlink"))
     }
 }
