@@ -88,6 +88,17 @@ impl HashPipe {
         (self.total % CHUNK as u64) as usize
     }
 
+    /// A chunk that is full with `count` more bytes, which were written to
+    /// [`HashPipe::room`] and are not told yet.
+    pub fn full_with(&self, count: usize) -> Option<&[u8]> {
+        (self.filled_len() + count == CHUNK).then_some(&self.chunk)
+    }
+
+    /// What was taken in after the last full chunk.
+    pub fn rest(&self) -> &[u8] {
+        &self.chunk[..self.filled_len()]
+    }
+
     /// The last `count` bytes written to [`HashPipe::room`] count.
     pub fn filled(&mut self, count: usize) {
         self.total += count as u64;

@@ -43,9 +43,10 @@ pub struct Restorer {
     path: Vec<u8>,
     lengths: Vec<usize>,
     metadata: Metadata,
-    /// Whether large files are sent to disk while they are written, because
-    /// they will be synced.
+    /// Whether files are sent to disk while more is written, because they will
+    /// be synced.
     pub writeback: bool,
+    ahead: writeback::Ahead,
     /// Whether the umask takes bits away that the metadata needs, for plain and
     /// executable files; known once one was made.
     masked: [Option<bool>; 2],
@@ -75,6 +76,7 @@ impl Restorer {
             lengths: Vec::new(),
             metadata,
             writeback: false,
+            ahead: writeback::Ahead::default(),
             masked: [None; 2],
             buffer: Vec::new(),
         }
@@ -166,10 +168,13 @@ impl Restorer {
     ///
     /// # Errors
     /// A [`PathError`].
-    pub fn finish(&self, file: NewFile) -> Result<(), NarError> {
+    pub fn finish(&mut self, file: NewFile) -> Result<(), NarError> {
         if self.metadata == Metadata::Canonical {
             rustix::fs::futimens(&file.handle, &CANONICAL_TIMES)
                 .map_err(|e| self.error("changing time of", e))?;
+        }
+        if self.writeback {
+            self.ahead.wrote(self.parent.as_fd());
         }
         Ok(())
     }

@@ -23,6 +23,8 @@ use crate::sys::threads::locked;
 
 /// Paths that may be begun after the first that is not done.
 const WINDOW: usize = 512;
+/// Paths that the destination's own thread is woken for, unless others wait for it.
+const GATHERED: usize = 32;
 /// How often threads that wait look for a signal.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -207,12 +209,14 @@ impl Work<'_> {
     /// Lets go of the state and wakes whoever has something to do now.
     fn wake(&self, state: MutexGuard<'_, State>) {
         let over = state.left == 0;
-        let (idle, ready) = (state.idle > 0, !state.ready.is_empty() || over);
+        let idle = state.idle > 0;
+        let pressing = idle || state.next == self.items.len() || state.ready.len() >= GATHERED;
+        let ready = !self.publishes && !state.ready.is_empty() && pressing;
         drop(state);
         if idle {
             self.changed.notify_all();
         }
-        if ready && !self.publishes || over {
+        if ready || over {
             self.ready.notify_all();
         }
     }

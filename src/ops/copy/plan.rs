@@ -98,12 +98,14 @@ fn items(store: &dyn Store, paths: &[StorePath]) -> Result<Vec<Item>> {
 
 fn local_closure(store: &crate::store::LocalStore, roots: &[StorePath]) -> Result<Vec<StorePath>> {
     let db = store.db();
-    let mut ids = Vec::with_capacity(roots.len());
-    for path in roots {
-        ids.push(db.id_of(path)?.ok_or_else(|| store.invalid(path))?);
-    }
-    let graph = Graph::reach(&db, &ids, |id, found| db.reference_ids(id, found))?;
-    graph.nodes().map(|node| graph.path(node)).collect()
+    db.snapshot(|| {
+        let mut ids = Vec::with_capacity(roots.len());
+        for path in roots {
+            ids.push(db.id_of(path)?.ok_or_else(|| store.invalid(path))?);
+        }
+        let graph = Graph::reach(&db, &ids, |id, found| db.reference_ids(id, found))?;
+        graph.nodes().map(|node| graph.path(node)).collect()
+    })
 }
 
 /// What `roots` refer to and `skip` does not name, a generation at a time: one

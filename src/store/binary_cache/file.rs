@@ -3,12 +3,14 @@
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::CacheError;
-use super::transport::{Body, Presence, Staged, Transport};
+use super::stage::{MODE, PREFIX, Staged};
+use super::transport::{Body, Presence, Transport};
 use crate::model::store_path::HASH_LEN;
 use crate::sys::{PathError, atomic};
 
@@ -18,6 +20,8 @@ pub struct FileTransport {
     uri: String,
     /// Whether archives reach the disk before what names them.
     sync: bool,
+    /// Whether the umask takes bits away from new files.
+    masked: OnceLock<bool>,
 }
 
 impl FileTransport {
@@ -40,7 +44,7 @@ impl FileTransport {
         }
         remove_abandoned(&root);
         remove_abandoned(&root.join("nar"));
-        Ok(Self { root, uri, sync })
+        Ok(Self { root, uri, sync, masked: OnceLock::new() })
     }
 }
 
@@ -48,7 +52,7 @@ impl FileTransport {
 fn remove_abandoned(dir: &Path) {
     const AGE: Duration = Duration::from_secs(24 * 3600);
     let old = |entry: &std::fs::DirEntry| {
-        let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(".tmp-"));
+        let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
         let changed = || entry.metadata().and_then(|meta| meta.modified()).ok();
         let age = || changed().and_then(|time| SystemTime::now().duration_since(time).ok());
         named && age().is_some_and(|age| age > AGE)
@@ -67,7 +71,9 @@ impl FileTransport {
         let file = match data {
             Staged::File(file, _) => file,
             Staged::Memory(data) => {
-                let make = || tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir);
+                let mut builder = tempfile::Builder::new();
+                builder.prefix(PREFIX).permissions(std::fs::Permissions::from_mode(MODE));
+                let make = || builder.tempfile_in(dir);
                 let mut file = match make() {
                     Err(failure) if failure.kind() == io::ErrorKind::NotFound => {
                         std::fs::create_dir_all(dir).map_err(PathError::at("creating directory", dir))?;
@@ -80,13 +86,16 @@ impl FileTransport {
                 file
             }
         };
-        // Readable by all, whatever the umask says: as the reference does.
-        let mode = std::fs::Permissions::from_mode(0o644);
-        file.as_file().set_permissions(mode).map_err(error("changing mode of"))?;
+        let masked =
+            || file.as_file().metadata().map_or(true, |meta| meta.permissions().mode() & 0o777 != MODE);
+        if *self.masked.get_or_init(masked) {
+            let mode = std::fs::Permissions::from_mode(MODE);
+            file.as_file().set_permissions(mode).map_err(error("changing mode of"))?;
+        }
         Ok(file)
     }
 
-    fn rename(&self, aside: NamedTempFile, name: &str) -> Result<(), CacheError> {
+    fn rename(&self, aside: TempPath, name: &str) -> Result<(), CacheError> {
         let path = self.root.join(name);
         aside.persist(&path).map_err(|failure| PathError::new("renaming file to", &path, failure.error))?;
         Ok(())
@@ -136,14 +145,15 @@ impl Transport for FileTransport {
 
     fn put(&self, name: &str, _content_type: &'static str, data: Staged) -> Result<(), CacheError> {
         let aside = self.aside(name, data)?;
-        self.rename(aside, name)
+        self.rename(aside.into_temp_path(), name)
     }
 
     /// One sync serves all of them, and whatever was stored before.
     fn put_all(&self, files: Vec<(String, Vec<u8>)>) -> Result<(), CacheError> {
         let mut asides = Vec::with_capacity(files.len());
         for (name, data) in files {
-            asides.push((self.aside(&name, Staged::Memory(data))?, name));
+            // Closed: there may be more of them than a process may have open.
+            asides.push((self.aside(&name, Staged::Memory(data))?.into_temp_path(), name));
         }
         self.sync()?;
         asides.into_iter().try_for_each(|(aside, name)| self.rename(aside, &name))?;

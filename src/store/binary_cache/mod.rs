@@ -23,6 +23,7 @@ mod listing;
 mod options;
 mod partial;
 pub mod s3;
+pub mod stage;
 pub mod transport;
 mod upload;
 
@@ -31,12 +32,14 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use cache_info::CacheInfo;
 use disk_cache::{DiskCache, Remembered};
 pub use error::CacheError;
 pub use options::CacheOptions;
-use transport::{Presence, Stage, Staged, Transport};
+use stage::{Stage, Staged};
+use transport::{Presence, Transport};
 
 use super::error::{Result, StoreError};
 use super::transfer::{Item, NarSource, Receiver, Registrar, Store, Taken};
@@ -56,9 +59,11 @@ pub const NAR_TYPE: &str = "application/x-nix-nar";
 /// Of build logs.
 const LOG_TYPE: &str = "text/plain; charset=utf-8";
 /// Narinfos that are stored together.
-const GATHERED: usize = 500;
+const GATHERED: usize = 2000;
 /// Bytes of archives after which those that are complete are stored anyway.
 const GATHERED_BYTES: u64 = 256 << 20;
+/// And the time after which they are.
+const GATHERED_FOR: Duration = Duration::from_secs(5);
 
 /// A binary cache.
 pub struct BinaryCache {
@@ -345,7 +350,7 @@ impl Store for BinaryCache {
     fn receiver(&self, _items: &[Item], _check_signatures: bool) -> Result<Receiver<'_>> {
         Ok(Receiver {
             taker: Box::new(upload::Uploader(self)),
-            registrar: Box::new(Gatherer { cache: self, infos: Vec::new(), bytes: 0 }),
+            registrar: Box::new(Gatherer { cache: self, infos: Vec::new(), bytes: 0, since: Instant::now() }),
             parallel: self.transport.parallel(),
             publishes: !self.transport.gathers(),
         })
@@ -381,7 +386,8 @@ impl Store for BinaryCache {
         let name = format!("log/{}", drv.base_name());
         let mut stage = Stage::new(self.transport.staging(), false);
         std::io::copy(log, &mut stage).map_err(|source| CacheError::Read { url: self.url(&name), source })?;
-        Ok(self.transport.put(&name, LOG_TYPE, stage.finish())?)
+        let log = stage.finish().map_err(|source| CacheError::Read { url: self.url(&name), source })?;
+        Ok(self.transport.put(&name, LOG_TYPE, log)?)
     }
 
     fn cache(&self) -> Option<&BinaryCache> {
@@ -394,6 +400,7 @@ struct Gatherer<'c> {
     cache: &'c BinaryCache,
     infos: Vec<NarInfo>,
     bytes: u64,
+    since: Instant,
 }
 
 impl Registrar for Gatherer<'_> {
@@ -401,11 +408,14 @@ impl Registrar for Gatherer<'_> {
         let Taken::Uploaded(info) = taken else { return Ok(()) };
         self.bytes = self.bytes.saturating_add(info.file.size.unwrap_or(0));
         self.infos.push(*info);
-        if self.infos.len() >= GATHERED || self.bytes >= GATHERED_BYTES { self.finish() } else { Ok(()) }
+        let full = self.infos.len() >= GATHERED
+            || self.bytes >= GATHERED_BYTES
+            || self.since.elapsed() >= GATHERED_FOR;
+        if full { self.finish() } else { Ok(()) }
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.bytes = 0;
+        (self.bytes, self.since) = (0, Instant::now());
         let infos = std::mem::take(&mut self.infos);
         if infos.is_empty() { Ok(()) } else { Ok(self.cache.store_narinfos(&infos)?) }
     }

@@ -1,20 +1,11 @@
 //! Where the files of a binary cache lie: a directory, a web server, a bucket.
 
-use std::fs::File;
-use std::io::{self, Read, Seek as _, Write};
-use std::os::fd::AsFd as _;
+use std::io::Read;
 use std::path::Path;
 
-use tempfile::NamedTempFile;
-
 use super::CacheError;
+use super::stage::Staged;
 use crate::store::compression::Compression;
-use crate::sys::{interrupt, writeback};
-
-/// What is held in memory of an upload before a file is made for it.
-const MEMORY: usize = 1 << 20;
-/// Bytes after which the kernel is told to write what there is.
-const WRITEBACK_STEP: u64 = 8 << 20;
 
 /// A file that is being read.
 pub struct Body {
@@ -96,107 +87,6 @@ pub trait Transport: Send + Sync {
     /// [`CacheError`].
     fn hash_parts(&self) -> Result<Option<Vec<String>>, CacheError> {
         Ok(None)
-    }
-}
-
-/// Something to be stored: in memory while it is small.
-pub enum Staged {
-    /// All of it.
-    Memory(Vec<u8>),
-    /// A file that goes with it.
-    File(NamedTempFile, u64),
-}
-
-impl Staged {
-    /// Bytes.
-    pub fn len(&self) -> u64 {
-        match self {
-            Self::Memory(data) => data.len() as u64,
-            Self::File(_, len) => *len,
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Reads it from `from` bytes on.
-    ///
-    /// # Errors
-    /// Those of the file.
-    pub fn reader(&self, from: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        Ok(match self {
-            Self::Memory(data) => {
-                let from = usize::try_from(from).unwrap_or(usize::MAX).min(data.len());
-                Box::new(&data[from..])
-            }
-            Self::File(file, _) => {
-                let mut file = File::open(file.path())?;
-                file.seek(io::SeekFrom::Start(from))?;
-                Box::new(file)
-            }
-        })
-    }
-}
-
-/// Gathers an upload.
-pub struct Stage<'d> {
-    dir: Option<&'d Path>,
-    /// Bytes that the kernel was told to write to disk; `None` if nobody will
-    /// wait for that.
-    begun: Option<u64>,
-    memory: Vec<u8>,
-    file: Option<NamedTempFile>,
-    len: u64,
-}
-
-impl<'d> Stage<'d> {
-    /// An empty one; files are made in `dir`, or where temporary files go, and
-    /// written to disk while they grow if somebody will wait for that.
-    pub fn new(dir: Option<&'d Path>, writeback: bool) -> Self {
-        Self { dir, begun: writeback.then_some(0), memory: Vec::new(), file: None, len: 0 }
-    }
-
-    /// What was written.
-    pub fn finish(self) -> Staged {
-        match self.file {
-            Some(file) => Staged::File(file, self.len),
-            None => Staged::Memory(self.memory),
-        }
-    }
-}
-
-impl Write for Stage<'_> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        // Encoders write their rest when they are dropped.
-        interrupt::check().map_err(io::Error::other)?;
-        if self.file.is_none() && self.memory.len() + data.len() > MEMORY {
-            let mut builder = tempfile::Builder::new();
-            builder.prefix(".tmp-");
-            let mut file = match self.dir {
-                Some(dir) => builder.tempfile_in(dir)?,
-                None => builder.tempfile()?,
-            };
-            file.write_all(&std::mem::take(&mut self.memory))?;
-            self.file = Some(file);
-        }
-        match &mut self.file {
-            Some(file) => file.write_all(data)?,
-            None => self.memory.extend_from_slice(data),
-        }
-        self.len += data.len() as u64;
-        if let (Some(file), Some(begun)) = (&self.file, &mut self.begun)
-            && self.len - *begun >= WRITEBACK_STEP
-        {
-            writeback::begin(file.as_file().as_fd(), *begun, self.len - *begun);
-            *begun = self.len;
-        }
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

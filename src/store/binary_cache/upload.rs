@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::listing::{BuildId, ListingText};
-use super::transport::{Presence, Stage, Staged};
+use super::partial::WORTH_KEEPING;
+use super::stage::{Stage, Staged};
+use super::transport::Presence;
 use super::{BinaryCache, CacheError, NAR_TYPE};
 use crate::model::{Hash, HashAlgorithm, HashFormat, NarFile, NarInfo, StorePath};
 use crate::nar::hashing::HashPipe;
@@ -125,7 +127,11 @@ impl BinaryCache {
         let effort =
             Effort { level: self.options.level, threads: u32::try_from(threads).unwrap_or(1), expected };
         let compression = self.options.compression;
-        let stage = Stage::new(self.transport.staging(), self.transport.gathers() && self.options.sync);
+        let mut stage = Stage::new(self.transport.staging(), self.transport.gathers() && self.options.sync);
+        if expected >= WORTH_KEEPING {
+            let hash = item.info.nar_hash.digits(HashFormat::Nix32);
+            stage = stage.lasting(format!("{hash}.nar{}", compression.suffix()));
+        }
         let hashed = HashedStage {
             hash: (compression != Compression::None).then(|| HashPipe::new(HashAlgorithm::Sha256)),
             stage,
@@ -149,10 +155,18 @@ impl BinaryCache {
             fill(&mut writer)?;
             (writer.into_output(), None)
         };
-        let (nar_hash, nar_size) = pack.hash.finish();
-        let staged = pack.encoder.finish().map_err(|error| StoreError::from(written(error)))?;
+        let Pack { hash, mut encoder } = pack;
+        encoder.write_all(hash.rest()).map_err(|error| StoreError::from(written(error)))?;
+        let (nar_hash, nar_size) = hash.finish();
+        let staged = encoder.finish().map_err(|error| StoreError::from(written(error)))?;
         let file_hash = staged.hash.map_or(nar_hash, |pipe| pipe.finish().0);
-        Ok(Archive { nar_hash, nar_size, file_hash, data: staged.stage.finish(), listing })
+        if staged.stage.found() > 0 {
+            let path = self.dir.display(&item.info.path);
+            let found = staged.stage.found();
+            self.progress.detail(&format!("continuing the upload of '{path}' after {found} bytes"));
+        }
+        let data = staged.stage.finish().map_err(|error| StoreError::from(written(error)))?;
+        Ok(Archive { nar_hash, nar_size, file_hash, data, listing })
     }
 
     fn store_listing(
@@ -187,25 +201,41 @@ fn written(error: io::Error) -> NarError {
     }
 }
 
-/// Hashes an archive and compresses it.
+/// Hashes an archive and compresses it, chunk by chunk: what an archive consists
+/// of is a few bytes long where files are small.
 struct Pack<'d> {
     hash: HashPipe,
     encoder: Encoder<HashedStage<'d>>,
 }
 
+impl Pack<'_> {
+    /// Bytes were written to the room of the hash. Whole chunks go on.
+    fn took(&mut self, count: usize) -> std::result::Result<(), NarError> {
+        if let Some(chunk) = self.hash.full_with(count) {
+            self.encoder.write_all(chunk).map_err(written)?;
+        }
+        self.hash.filled(count);
+        Ok(())
+    }
+}
+
 impl Output for Pack<'_> {
-    fn write(&mut self, data: &[u8]) -> std::result::Result<(), NarError> {
-        self.hash.update(data);
-        self.encoder.write_all(data).map_err(written)
+    fn write(&mut self, mut data: &[u8]) -> std::result::Result<(), NarError> {
+        while !data.is_empty() {
+            let room = self.hash.room();
+            let count = room.len().min(data.len());
+            room[..count].copy_from_slice(&data[..count]);
+            self.took(count)?;
+            data = &data[count..];
+        }
+        Ok(())
     }
 
     fn contents(&mut self, contents: &mut dyn Contents) -> std::result::Result<(), NarError> {
         while contents.remaining() > 0 {
             interrupt::check()?;
-            let room = self.hash.room();
-            let count = contents.read(room)?;
-            self.encoder.write_all(&room[..count]).map_err(written)?;
-            self.hash.filled(count);
+            let count = contents.read(self.hash.room())?;
+            self.took(count)?;
         }
         Ok(())
     }

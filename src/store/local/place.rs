@@ -30,6 +30,14 @@ impl Scratch {
         self.path.join(&*entry.to_string_lossy())
     }
 
+    /// As [`Place::sync`].
+    ///
+    /// # Errors
+    /// [`PathError`].
+    fn sync(&self) -> Result<()> {
+        Ok(sync_file_system(&self.handle, &self.path)?)
+    }
+
     /// What makes a tree as the given entry.
     ///
     /// # Errors
@@ -93,8 +101,7 @@ impl Place {
     /// # Errors
     /// [`PathError`].
     pub(super) fn sync(&self) -> Result<()> {
-        rustix::fs::syncfs(&self.handle).map_err(PathError::at("syncing the file system of", &self.path))?;
-        Ok(())
+        Ok(sync_file_system(&self.handle, &self.path)?)
     }
 
     /// Puts an entry of the scratch directory, complete and durable, in the
@@ -201,8 +208,17 @@ impl LocalStore {
             rustix::fs::fsync(&place.handle).map_err(PathError::at("syncing directory", &place.path))?;
             return Ok(());
         }
-        place.sync()
+        match &*self.scratch.borrow() {
+            // It was open before anything was written, and hears of failures
+            // that another sync was told of already.
+            Some(scratch) => scratch.sync(),
+            None => place.sync(),
+        }
     }
+}
+
+fn sync_file_system(handle: &OwnedFd, path: &Path) -> std::result::Result<(), PathError> {
+    rustix::fs::syncfs(handle).map_err(PathError::at("syncing the file system of", path))
 }
 
 /// Syncs a regular file; false for anything else.

@@ -16,7 +16,7 @@ use reqwest::{Method, Url};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::transport::Staged;
+use super::super::stage::Staged;
 use crate::sys::interrupt;
 
 /// How often a thread that waits looks for a signal.

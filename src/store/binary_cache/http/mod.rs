@@ -24,7 +24,8 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_RA
 use reqwest::{Method, Url};
 
 use super::CacheError;
-use super::transport::{Body, Presence, Staged, Transport};
+use super::stage::Staged;
+use super::transport::{Body, Presence, Transport};
 use crate::progress::{Activity, ActivityId, ActivityKind, Progress};
 use crate::sys::interrupt;
 use client::{Client, Failure, HttpSettings, Request, Response, UploadBody};

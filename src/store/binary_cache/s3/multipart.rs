@@ -12,7 +12,7 @@ use reqwest::header::HeaderMap;
 
 use super::super::CacheError;
 use super::super::http::client::{Response, UploadBody};
-use super::super::transport::Staged;
+use super::super::stage::Staged;
 use super::{Call, Shared, UPLOAD, encode, failed_read};
 use crate::sys::threads::{self, locked};
 
