@@ -1,17 +1,21 @@
 //! A cache in a directory of this machine (`file://`).
 
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::NamedTempFile;
 
 use super::CacheError;
 use super::stage::{MODE, PREFIX, Staged};
 use super::transport::{Body, Presence, Transport};
 use crate::model::store_path::HASH_LEN;
+use crate::sys::threads::locked;
+use crate::sys::writeback::Ahead;
 use crate::sys::{PathError, atomic};
 
 /// The directory.
@@ -22,6 +26,10 @@ pub struct FileTransport {
     sync: bool,
     /// Whether the umask takes bits away from new files.
     masked: OnceLock<bool>,
+    /// The directory, open before anything is written: whoever opens it later
+    /// does not hear of failures that another sync was told of.
+    handle: File,
+    ahead: Mutex<Ahead>,
 }
 
 impl FileTransport {
@@ -44,7 +52,8 @@ impl FileTransport {
         }
         remove_abandoned(&root);
         remove_abandoned(&root.join("nar"));
-        Ok(Self { root, uri, sync, masked: OnceLock::new() })
+        let handle = File::open(&root).map_err(PathError::at("opening directory", &root))?;
+        Ok(Self { root, uri, sync, masked: OnceLock::new(), handle, ahead: Mutex::default() })
     }
 }
 
@@ -64,50 +73,66 @@ fn remove_abandoned(dir: &Path) {
 
 impl FileTransport {
     /// A complete file beside its place.
-    fn aside(&self, name: &str, data: Staged) -> Result<NamedTempFile, CacheError> {
+    fn aside(&self, name: &str, data: &[u8]) -> Result<NamedTempFile, CacheError> {
         let path = self.root.join(name);
         let dir = path.parent().unwrap_or(&self.root);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PREFIX).permissions(std::fs::Permissions::from_mode(MODE));
+        let make = || builder.tempfile_in(dir);
         let error = |operation| PathError::at(operation, &path);
-        let file = match data {
-            Staged::File(file, _) => file,
-            Staged::Memory(data) => {
-                let mut builder = tempfile::Builder::new();
-                builder.prefix(PREFIX).permissions(std::fs::Permissions::from_mode(MODE));
-                let make = || builder.tempfile_in(dir);
-                let mut file = match make() {
-                    Err(failure) if failure.kind() == io::ErrorKind::NotFound => {
-                        std::fs::create_dir_all(dir).map_err(PathError::at("creating directory", dir))?;
-                        make()
-                    }
-                    made => made,
-                }
-                .map_err(error("creating file"))?;
-                file.write_all(&data).map_err(error("writing file"))?;
-                file
+        let mut file = match make() {
+            Err(failure) if failure.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(dir).map_err(PathError::at("creating directory", dir))?;
+                make()
             }
-        };
+            made => made,
+        }
+        .map_err(error("creating file"))?;
+        file.write_all(data).map_err(error("writing file"))?;
+        self.unmask(&file, &path)?;
+        Ok(file)
+    }
+
+    /// Readable by all, whatever the umask says: as the reference does.
+    fn unmask(&self, file: &NamedTempFile, path: &Path) -> Result<(), PathError> {
         let masked =
             || file.as_file().metadata().map_or(true, |meta| meta.permissions().mode() & 0o777 != MODE);
         if *self.masked.get_or_init(masked) {
             let mode = std::fs::Permissions::from_mode(MODE);
-            file.as_file().set_permissions(mode).map_err(error("changing mode of"))?;
+            file.as_file().set_permissions(mode).map_err(PathError::at("changing mode of", path))?;
         }
-        Ok(file)
+        Ok(())
     }
 
-    fn rename(&self, aside: TempPath, name: &str) -> Result<(), CacheError> {
+    /// Gives a complete file its name.
+    fn store(&self, name: &str, data: Staged) -> Result<(), CacheError> {
         let path = self.root.join(name);
-        aside.persist(&path).map_err(|failure| PathError::new("renaming file to", &path, failure.error))?;
-        Ok(())
+        let aside = match data {
+            Staged::Memory(data) => self.aside(name, &data)?.into_temp_path(),
+            Staged::Closed(aside, _) => aside,
+            // Stays open, and with that locked, until it has its name.
+            Staged::File(file, _) => {
+                self.unmask(&file, &path)?;
+                let renamed = file.persist(&path).map(drop);
+                return Ok(renamed.map_err(|e| PathError::new("renaming file to", &path, e.error))?);
+            }
+        };
+        Ok(aside.persist(&path).map_err(|e| PathError::new("renaming file to", &path, e.error))?)
     }
 
     fn sync(&self) -> Result<(), CacheError> {
-        if !self.sync {
-            return Ok(());
+        if self.sync {
+            let synced = rustix::fs::syncfs(&self.handle);
+            synced.map_err(PathError::at("syncing the file system of", &self.root))?;
         }
-        let root = std::fs::File::open(&self.root).map_err(PathError::at("opening directory", &self.root))?;
-        rustix::fs::syncfs(root).map_err(PathError::at("syncing the file system of", &self.root))?;
         Ok(())
+    }
+
+    /// A file was stored that will be synced.
+    fn wrote(&self) {
+        if self.sync {
+            locked(&self.ahead).wrote(self.handle.as_fd());
+        }
     }
 }
 
@@ -127,7 +152,7 @@ impl Transport for FileTransport {
 
     fn get(&self, name: &str, from: u64) -> Result<Option<Body>, CacheError> {
         let path = self.root.join(name);
-        let mut file = match std::fs::File::open(&path) {
+        let mut file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => return Err(PathError::new("opening file", path, error).into()),
@@ -144,19 +169,21 @@ impl Transport for FileTransport {
     }
 
     fn put(&self, name: &str, _content_type: &'static str, data: Staged) -> Result<(), CacheError> {
-        let aside = self.aside(name, data)?;
-        self.rename(aside.into_temp_path(), name)
+        self.store(name, data)?;
+        self.wrote();
+        Ok(())
+    }
+
+    fn prepare(&self, name: &str, data: Vec<u8>) -> Result<Staged, CacheError> {
+        let aside = self.aside(name, &data)?.into_temp_path();
+        self.wrote();
+        Ok(Staged::Closed(aside, data.len() as u64))
     }
 
     /// One sync serves all of them, and whatever was stored before.
-    fn put_all(&self, files: Vec<(String, Vec<u8>)>) -> Result<(), CacheError> {
-        let mut asides = Vec::with_capacity(files.len());
-        for (name, data) in files {
-            // Closed: there may be more of them than a process may have open.
-            asides.push((self.aside(&name, Staged::Memory(data))?.into_temp_path(), name));
-        }
+    fn put_all(&self, files: Vec<(String, Staged)>) -> Result<(), CacheError> {
         self.sync()?;
-        asides.into_iter().try_for_each(|(aside, name)| self.rename(aside, &name))?;
+        files.into_iter().try_for_each(|(name, data)| self.store(&name, data))?;
         if self.sync { Ok(atomic::sync_dir(&self.root)?) } else { Ok(()) }
     }
 

@@ -59,7 +59,7 @@ pub const NAR_TYPE: &str = "application/x-nix-nar";
 /// Of build logs.
 const LOG_TYPE: &str = "text/plain; charset=utf-8";
 /// Narinfos that are stored together.
-const GATHERED: usize = 2000;
+const GATHERED: usize = 500;
 /// Bytes of archives after which those that are complete are stored anyway.
 const GATHERED_BYTES: u64 = 256 << 20;
 /// And the time after which they are.
@@ -297,10 +297,16 @@ impl BinaryCache {
         Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 
+    /// A narinfo that is ready to be stored, and its name.
+    fn prepare(&self, info: &NarInfo) -> std::result::Result<(String, Staged), CacheError> {
+        let name = format!("{}.narinfo", info.info.path.hash_part());
+        let staged = self.transport.prepare(&name, info.print(&self.dir).into_bytes())?;
+        Ok((name, staged))
+    }
+
     fn store_narinfos(&self, infos: &[NarInfo]) -> std::result::Result<(), CacheError> {
-        let name = |info: &NarInfo| format!("{}.narinfo", info.info.path.hash_part());
-        let files = infos.iter().map(|info| (name(info), info.print(&self.dir).into_bytes()));
-        self.transport.put_all(files.collect())?;
+        let files = infos.iter().map(|info| self.prepare(info)).collect::<std::result::Result<_, _>>()?;
+        self.transport.put_all(files)?;
         if let Some(memory) = &self.memory {
             infos.iter().for_each(|info| memory.set(info.info.path.hash_part(), Some(info)));
         }
@@ -350,7 +356,7 @@ impl Store for BinaryCache {
     fn receiver(&self, _items: &[Item], _check_signatures: bool) -> Result<Receiver<'_>> {
         Ok(Receiver {
             taker: Box::new(upload::Uploader(self)),
-            registrar: Box::new(Gatherer { cache: self, infos: Vec::new(), bytes: 0, since: Instant::now() }),
+            registrar: Box::new(Gatherer { cache: self, files: Vec::new(), bytes: 0, since: Instant::now() }),
             parallel: self.transport.parallel(),
             publishes: !self.transport.gathers(),
         })
@@ -395,10 +401,11 @@ impl Store for BinaryCache {
     }
 }
 
-/// Stores narinfos, many at a time where that is cheaper.
+/// Stores narinfos in a directory, many at a time, whose answers need not be
+/// remembered.
 struct Gatherer<'c> {
     cache: &'c BinaryCache,
-    infos: Vec<NarInfo>,
+    files: Vec<(String, Staged)>,
     bytes: u64,
     since: Instant,
 }
@@ -407,8 +414,8 @@ impl Registrar for Gatherer<'_> {
     fn register(&mut self, taken: Taken) -> Result<()> {
         let Taken::Uploaded(info) = taken else { return Ok(()) };
         self.bytes = self.bytes.saturating_add(info.file.size.unwrap_or(0));
-        self.infos.push(*info);
-        let full = self.infos.len() >= GATHERED
+        self.files.push(self.cache.prepare(&info)?);
+        let full = self.files.len() >= GATHERED
             || self.bytes >= GATHERED_BYTES
             || self.since.elapsed() >= GATHERED_FOR;
         if full { self.finish() } else { Ok(()) }
@@ -416,7 +423,7 @@ impl Registrar for Gatherer<'_> {
 
     fn finish(&mut self) -> Result<()> {
         (self.bytes, self.since) = (0, Instant::now());
-        let infos = std::mem::take(&mut self.infos);
-        if infos.is_empty() { Ok(()) } else { Ok(self.cache.store_narinfos(&infos)?) }
+        let files = std::mem::take(&mut self.files);
+        if files.is_empty() { Ok(()) } else { Ok(self.cache.transport.put_all(files)?) }
     }
 }

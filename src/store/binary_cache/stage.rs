@@ -39,6 +39,8 @@ pub enum Staged {
     Memory(Vec<u8>),
     /// A file that goes with it.
     File(NamedTempFile, u64),
+    /// The same, closed: there may be more of them than a process may have open.
+    Closed(TempPath, u64),
 }
 
 impl Staged {
@@ -46,7 +48,7 @@ impl Staged {
     pub fn len(&self) -> u64 {
         match self {
             Self::Memory(data) => data.len() as u64,
-            Self::File(_, len) => *len,
+            Self::File(_, len) | Self::Closed(_, len) => *len,
         }
     }
 
@@ -65,13 +67,16 @@ impl Staged {
                 let from = usize::try_from(from).unwrap_or(usize::MAX).min(data.len());
                 Box::new(&data[from..])
             }
-            Self::File(file, _) => {
-                let mut file = File::open(file.path())?;
-                file.seek(io::SeekFrom::Start(from))?;
-                Box::new(file)
-            }
+            Self::File(file, _) => open_from(file.path(), from)?,
+            Self::Closed(path, _) => open_from(path, from)?,
         })
     }
+}
+
+fn open_from(path: &Path, from: u64) -> io::Result<Box<dyn Read + Send>> {
+    let mut file = File::open(path)?;
+    file.seek(io::SeekFrom::Start(from))?;
+    Ok(Box::new(file))
 }
 
 /// Gathers an upload.

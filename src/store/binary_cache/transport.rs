@@ -52,15 +52,21 @@ pub trait Transport: Send + Sync {
     /// [`CacheError`].
     fn put(&self, name: &str, content_type: &'static str, data: Staged) -> Result<(), CacheError>;
 
-    /// Stores several small files, of which all are durable at the end, and
+    /// Makes a small file ready for [`Transport::put_all`].
+    ///
+    /// # Errors
+    /// [`CacheError`].
+    fn prepare(&self, _name: &str, data: Vec<u8>) -> Result<Staged, CacheError> {
+        Ok(Staged::Memory(data))
+    }
+
+    /// Stores narinfos in this order, of which all are durable at the end, and
     /// none has its name before everything stored earlier is.
     ///
     /// # Errors
     /// [`CacheError`].
-    fn put_all(&self, files: Vec<(String, Vec<u8>)>) -> Result<(), CacheError> {
-        files
-            .into_iter()
-            .try_for_each(|(name, data)| self.put(&name, super::NARINFO_TYPE, Staged::Memory(data)))
+    fn put_all(&self, files: Vec<(String, Staged)>) -> Result<(), CacheError> {
+        files.into_iter().try_for_each(|(name, data)| self.put(&name, super::NARINFO_TYPE, data))
     }
 
     /// Whether [`Transport::put_all`] costs less than storing each alone.

@@ -73,7 +73,7 @@ impl NarTaker for Uploader<'_> {
 
     fn publish(&self, taken: Taken) -> Result<()> {
         match taken {
-            Taken::Uploaded(info) => Ok(self.0.store_narinfos(&[*info])?),
+            Taken::Uploaded(info) => Ok(self.0.store_narinfos(std::slice::from_ref(&*info))?),
             Taken::Tree(_) | Taken::Sent => Ok(()),
         }
     }
