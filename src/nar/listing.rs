@@ -62,7 +62,7 @@ struct Count(u64);
 
 impl Output for Count {
     fn write(&mut self, data: &[u8]) -> Result<(), NarError> {
-        self.0 += data.len() as u64;
+        self.0 = self.0.saturating_add(data.len() as u64);
         Ok(())
     }
 
@@ -100,6 +100,11 @@ impl<'v, V: Visitor + ?Sized> Listing<'v, V> {
     /// Whether there was anything at the place.
     pub fn found(&self) -> bool {
         self.found
+    }
+
+    /// Bytes of the archive up to here.
+    pub fn position(&mut self) -> u64 {
+        self.position.as_mut().map_or(0, |position| position.output().0)
     }
 
     /// Whether the next node is at the place or leads to it.

@@ -42,7 +42,7 @@ pub fn read<R: Read>(input: &mut Input<R>, sink: &mut (impl Sink + ?Sized)) -> R
             b"entry" => {
                 expect(input, "(")?;
                 expect(input, "name")?;
-                let name = name(input)?;
+                let name = checked_name(input.string(MAX_NAME_LEN)?)?;
                 if previous.as_ref().is_some_and(|previous| *previous >= name) {
                     return Err(NarError::bad("NAR directory is not sorted"));
                 }
@@ -103,11 +103,7 @@ fn node<R: Read>(
         }
         b"symlink" => {
             expect(input, "target")?;
-            let target = CString::new(input.string(MAX_TARGET_LEN)?)
-                .ok()
-                .filter(|target| !target.is_empty())
-                .ok_or_else(|| NarError::bad("NAR contains invalid symlink target"))?;
-            sink.symlink(&target)?;
+            sink.symlink(&checked_target(input.string(MAX_TARGET_LEN)?)?)?;
             expect(input, ")")?;
             Ok(Kind::Leaf)
         }
@@ -128,13 +124,26 @@ fn expect<R: Read>(input: &mut Input<R>, token: &str) -> Result<(), NarError> {
     Err(NarError::bad(format!("expected tag '{token}', got '{}'", shown(found))))
 }
 
-fn name<R: Read>(input: &mut Input<R>) -> Result<CString, NarError> {
-    let name = input.string(MAX_NAME_LEN)?;
+/// A name that an entry may have.
+///
+/// # Errors
+/// [`NarError::Bad`].
+pub(crate) fn checked_name(name: &[u8]) -> Result<CString, NarError> {
     let invalid = || NarError::bad(format!("NAR contains invalid file name '{}'", shown(name)));
-    if matches!(name, b"" | b"." | b"..") || name.contains(&b'/') {
+    if matches!(name, b"" | b"." | b"..") || name.len() > MAX_NAME_LEN || name.contains(&b'/') {
         return Err(invalid());
     }
     CString::new(name).map_err(|_| invalid())
+}
+
+/// A target that a symlink may have.
+///
+/// # Errors
+/// [`NarError::Bad`].
+pub(crate) fn checked_target(target: &[u8]) -> Result<CString, NarError> {
+    let target = CString::new(target).ok();
+    let fits = target.filter(|target| (1..=MAX_TARGET_LEN).contains(&target.count_bytes()));
+    fits.ok_or_else(|| NarError::bad("NAR contains invalid symlink target"))
 }
 
 /// A token from outside, fit to be printed.

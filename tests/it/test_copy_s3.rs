@@ -42,6 +42,12 @@ impl Swift {
         Some(Self { child, stdin, port })
     }
 
+    /// The address of a bucket that everybody may read, without the protocol of
+    /// S3.
+    fn address(&self, bucket: &str) -> String {
+        format!("http://127.0.0.1:{}/v1/AUTH_test/{bucket}", self.port)
+    }
+
     fn uri(&self, bucket: &str, parameters: &str) -> String {
         format!("s3://{bucket}?endpoint=127.0.0.1:{}&scheme=http{parameters}", self.port)
     }
@@ -82,7 +88,7 @@ fn count(world: &World, root: &str) -> usize {
 #[test]
 fn a_bucket_is_written_and_read() {
     let mut world = World::new();
-    let Some(swift) = Swift::start(&world, &["one", "two"]) else { return };
+    let Some(swift) = Swift::start(&world, &["one", "two", "all-may-read"]) else { return };
     let mut paths = data::sample(&world);
     data::big_file(&world.path("src/big"), 400);
     paths.push(world.nix_store(&["--add", &world.text("src/big")]).line());
@@ -121,9 +127,16 @@ fn a_bucket_is_written_and_read() {
     assert!(wrong.stderr.contains("SignatureDoesNotMatch"), "{}", wrong.stderr);
     assert!(wrong.stderr.contains("do not allow it"), "{}", wrong.stderr);
 
-    // The reference, where it was built to.
     with_key(&mut world, "test:tester", "SECRETTEST");
     if crate::common::reference().is_some() {
+        // The reference reads what is in a bucket.
+        let to = swift.uri("all-may-read", "&compression=zstd&multipart-upload=false");
+        copy(&world, Side::Nival, &["--to", &to], &paths).ok();
+        let root = world.text("root5");
+        copy(&world, Side::Reference, &["--from", &swift.address("all-may-read"), "--to", &root], &paths)
+            .ok();
+        assert_eq!(count(&world, &root), paths.len());
+        // By this protocol, where it was built to.
         let two = swift.uri("two", "&compression=none&region=us-east-1");
         let outcome = copy(&world, Side::Reference, &["--to", &two], &paths);
         // Without its AWS library it sends requests that nobody signed.

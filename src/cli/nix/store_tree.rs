@@ -41,7 +41,10 @@ impl Command for StoreLs {
             let name = elsewhere.inner.last().cloned().unwrap_or_default();
             return self.0.print(&name, |visitor| {
                 let mut listing = Listing::of_archive(visitor, elsewhere.inner.clone(), self.0.levels())?;
-                elsewhere.read(&mut listing)?;
+                match elsewhere.store.cache().and_then(|cache| cache.listing(&elsewhere.item)) {
+                    Some(stored) => stored.tell(&mut listing)?,
+                    None => elsewhere.read(&mut listing)?,
+                }
                 anyhow::ensure!(listing.found(), "path '{}' does not exist", elsewhere.shown());
                 Ok(())
             });

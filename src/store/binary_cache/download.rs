@@ -1,7 +1,7 @@
 //! Reading archives from a cache. Nothing that a cache says is believed.
 
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::partial::{self, Continued, Partial};
 use super::transport::Body;
@@ -22,7 +22,7 @@ const LARGE: u64 = 4 << 20;
 /// can be.
 const SHARED: u64 = 16 << 20;
 /// Bytes that it hands over at a time, and how many such pieces there are.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 128 * 1024;
 const PIECES: usize = 8;
 
 pub(super) struct Reader<'c>(pub &'c BinaryCache);
@@ -196,17 +196,16 @@ fn parse(archive: impl Read, sink: &mut dyn Sink) -> std::result::Result<(), Nar
 fn on_two_threads<T>(mut archive: impl Read + Send, take: impl FnOnce(Pieces) -> T) -> T {
     std::thread::scope(|scope| {
         let (sender, pieces) = sync_channel(PIECES);
+        // Each piece is filled again when it was taken.
+        let (used, spare) = sync_channel::<Vec<u8>>(PIECES + 1);
         let read = move || {
             loop {
-                let mut piece = vec![0; PIECE];
+                let mut piece = spare.try_recv().unwrap_or_default();
+                piece.resize(PIECE, 0);
                 let result = archive.read(&mut piece);
                 let last = !matches!(result, Ok(count) if count > 0);
-                let piece = result.map(|count| {
-                    piece.truncate(count);
-                    piece
-                });
                 // Nobody takes it any more.
-                if sender.send(piece).is_err() || last {
+                if sender.send(result.map(|count| (piece, count))).is_err() || last {
                     return;
                 }
             }
@@ -214,29 +213,32 @@ fn on_two_threads<T>(mut archive: impl Read + Send, take: impl FnOnce(Pieces) ->
         if std::thread::Builder::new().spawn_scoped(scope, read).is_err() {
             let (failed, pieces) = sync_channel(1);
             let _ = failed.send(Err(io::Error::other("no thread can be started")));
-            return take(Pieces { pieces, current: Vec::new(), at: 0 });
+            return take(Pieces { pieces, used, current: Vec::new(), at: 0, len: 0 });
         }
-        take(Pieces { pieces, current: Vec::new(), at: 0 })
+        take(Pieces { pieces, used, current: Vec::new(), at: 0, len: 0 })
     })
 }
 
 /// What a thread reads, piece by piece.
 struct Pieces {
-    pieces: Receiver<io::Result<Vec<u8>>>,
+    pieces: Receiver<io::Result<(Vec<u8>, usize)>>,
+    used: SyncSender<Vec<u8>>,
     current: Vec<u8>,
     at: usize,
+    /// Bytes in the current piece.
+    len: usize,
 }
 
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.current.len() {
-            match self.pieces.recv() {
-                Ok(piece) => (self.current, self.at) = (piece?, 0),
-                // It came to its end.
-                Err(_) => return Ok(0),
-            }
+        if self.at == self.len {
+            // It came to its end.
+            let Ok(next) = self.pieces.recv() else { return Ok(0) };
+            let (piece, len) = next?;
+            let _ = self.used.try_send(std::mem::replace(&mut self.current, piece));
+            (self.at, self.len) = (0, len);
         }
-        let count = buffer.len().min(self.current.len() - self.at);
+        let count = buffer.len().min(self.len - self.at);
         buffer[..count].copy_from_slice(&self.current[self.at..self.at + count]);
         self.at += count;
         Ok(count)

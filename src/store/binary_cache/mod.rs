@@ -19,7 +19,7 @@ mod download;
 mod error;
 mod file;
 pub mod http;
-mod listing;
+pub mod listing;
 mod options;
 mod partial;
 pub mod s3;
@@ -37,6 +37,7 @@ use std::time::{Duration, Instant};
 use cache_info::CacheInfo;
 use disk_cache::{DiskCache, Remembered};
 pub use error::CacheError;
+use listing::StoredListing;
 pub use options::CacheOptions;
 use stage::{Stage, Staged};
 use transport::{Presence, Transport};
@@ -44,6 +45,7 @@ use transport::{Presence, Transport};
 use super::error::{Result, StoreError};
 use super::transfer::{Item, NarSource, Receiver, Registrar, Store, Taken};
 use crate::model::{NarInfo, StoreDir, StorePath, nar_info};
+use crate::nar::NarError;
 use crate::progress::{Activity, ActivityId, ActivityKind, Progress};
 use crate::sys::interrupt;
 use crate::sys::threads::{self, Permits};
@@ -295,6 +297,20 @@ impl BinaryCache {
         let mut answers = answers.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         answers.sort_unstable_by_key(|(number, _)| *number);
         Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    }
+
+    /// What is in the archive of a path, without the contents of its files, where
+    /// the cache has a listing that can be of this archive. It is not signed.
+    pub fn listing(&self, item: &Item) -> Option<StoredListing> {
+        let name = upload::listing_name(&item.info.path);
+        // Whatever is wrong with it: the archive tells the same.
+        let body = self.transport.get(&name, 0).ok()??;
+        let text = file::read_small(body, listing::MAX_LEN).map_err(NarError::Read);
+        let listing = text.and_then(|text| StoredListing::parse(text, item.info.nar_size));
+        let unused = |error: &NarError| {
+            self.progress.detail(&format!("'{}' is not used: {error}", self.url(&name)));
+        };
+        listing.inspect_err(unused).ok()
     }
 
     /// A narinfo that is ready to be stored, and its name.

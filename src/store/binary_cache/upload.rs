@@ -79,6 +79,10 @@ impl NarTaker for Uploader<'_> {
     }
 }
 
+pub(super) fn listing_name(path: &StorePath) -> String {
+    format!("{}.ls", path.hash_part())
+}
+
 fn nar_name(hash: &Hash, compression: Compression) -> String {
     format!("nar/{}.nar{}", hash.digits(HashFormat::Nix32), compression.suffix())
 }
@@ -89,7 +93,7 @@ struct Archive {
     nar_size: u64,
     file_hash: Hash,
     data: Staged,
-    listing: Option<(String, Vec<BuildId>)>,
+    listing: Option<(Option<Staged>, Vec<BuildId>)>,
 }
 
 impl BinaryCache {
@@ -144,12 +148,16 @@ impl BinaryCache {
         };
         let writer = NarWriter::new(output)?;
         let (pack, listing) = if self.options.listing || self.options.debug_info {
-            let mut text = ListingText::default();
+            let text = Stage::new(self.transport.staging(), false);
+            let mut text = ListingText::new(text).map_err(|error| StoreError::from(written(error)))?;
             let listing = Listing::of_archive(&mut text, Vec::new(), usize::MAX)?;
             let mut both = Both { listing, writer };
             fill(&mut both)?;
             let pack = both.writer.into_output();
-            (pack, Some(text.finish()))
+            let finish =
+                |(text, ids): (Option<Stage<'_>>, _)| Ok((text.map(Stage::finish).transpose()?, ids));
+            let finished = text.finish().and_then(finish);
+            (pack, Some(finished.map_err(|error| StoreError::from(written(error)))?))
         } else {
             let mut writer = writer;
             fill(&mut writer)?;
@@ -173,12 +181,19 @@ impl BinaryCache {
         &self,
         path: &StorePath,
         file: &NarFile,
-        listing: String,
+        listing: Option<Staged>,
         build_ids: &[BuildId],
     ) -> std::result::Result<(), CacheError> {
         if self.options.listing {
-            let name = format!("{}.ls", path.hash_part());
-            self.transport.put(&name, JSON_TYPE, Staged::Memory(listing.into_bytes()))?;
+            match listing {
+                Some(listing) => {
+                    self.transport.put(&listing_name(path), JSON_TYPE, listing)?;
+                }
+                None => self.progress.warn(&format!(
+                    "'{}' has names that are not UTF-8, and no listing for that reason",
+                    self.dir.display(path)
+                )),
+            }
         }
         if !self.options.debug_info {
             return Ok(());
@@ -261,12 +276,12 @@ impl Write for HashedStage<'_> {
 }
 
 /// Lists an archive while it is written.
-struct Both<'v, O: Output> {
-    listing: Listing<'v, ListingText>,
+struct Both<'v, 'd, O: Output> {
+    listing: Listing<'v, ListingText<Stage<'d>>>,
     writer: NarWriter<O>,
 }
 
-impl<O: Output> Sink for Both<'_, O> {
+impl<O: Output> Sink for Both<'_, '_, O> {
     fn enter_directory(&mut self) -> std::result::Result<(), NarError> {
         self.listing.enter_directory()?;
         self.writer.enter_directory()
