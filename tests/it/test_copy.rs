@@ -398,7 +398,7 @@ fn a_killed_upload_into_a_directory_goes_on_where_it_was() {
             kept - found
         );
         assert_eq!(partial(), None);
-        let root = world.text(&format!("root-{parameters}"));
+        let root = world.text(format!("root-{parameters}"));
         world.nival("nix", &["copy", "--no-check-sigs", "--from", &cache, "--to", &root, &path]).ok();
         world.nival("nix", &["store", "verify", "--no-trust", "--all", "--store", &root]).ok();
     }
