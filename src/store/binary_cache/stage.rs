@@ -218,7 +218,8 @@ fn open_lasting(dir: &Path, name: &str) -> io::Result<Option<(NamedTempFile, u64
     options.read(true).write(true).create(true).truncate(false).mode(MODE).custom_flags(libc::O_NOFOLLOW);
     // Not ours, or not a file.
     let Ok(file) = options.open(&path) else { return Ok(None) };
-    let locked = lock::try_lock(&file, &path, LockKind::Exclusive).map_err(io::Error::other)?;
+    // Nor where the file system has no locks.
+    let locked = matches!(lock::try_lock(&file, &path, LockKind::Exclusive), Ok(true));
     let meta = file.metadata()?;
     if !locked || !meta.is_file() || !lock::is_same(&file, &path) {
         return Ok(None);
