@@ -211,12 +211,30 @@ pub fn outcome(output: std::process::Output) -> Outcome {
     }
 }
 
+/// Says that a test, or a part of one, is left out, and why. `tests/run` counts
+/// and shows what was left out; the harness would hide it.
+pub fn skip(why: &str) {
+    let thread = std::thread::current();
+    let line = format!("{}: {why}", thread.name().unwrap_or("a test"));
+    eprintln!("skipped: {line}");
+    if let Some(file) = std::env::var_os("NIVAL_SKIPPED") {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+        writeln!(file, "{line}").unwrap();
+    }
+}
+
+/// [`skip`], for what `tests/run` would have installed: a failure in continuous
+/// integration.
+pub fn skip_missing(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{why}");
+    skip(why);
+}
+
 /// Where the old reference is installed.
 pub fn old_reference() -> Option<PathBuf> {
     let dir = std::env::var_os("NIVAL_OLD_REFERENCE").map(PathBuf::from);
     if dir.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "NIVAL_OLD_REFERENCE is not set");
-        eprintln!("skipped: NIVAL_OLD_REFERENCE is not set, so there is no old reference to speak with");
+        skip_missing("NIVAL_OLD_REFERENCE is not set, so there is no old reference to speak with");
     }
     dir
 }
@@ -226,8 +244,7 @@ pub fn reference() -> Option<PathBuf> {
     match std::env::var_os("NIVAL_REFERENCE") {
         Some(dir) => Some(PathBuf::from(dir)),
         None => {
-            assert!(std::env::var_os("CI").is_none(), "NIVAL_REFERENCE is not set");
-            eprintln!("skipped: NIVAL_REFERENCE is not set, so there is no reference to compare with");
+            skip_missing("NIVAL_REFERENCE is not set, so there is no reference to compare with");
             None
         }
     }

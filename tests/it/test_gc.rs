@@ -300,7 +300,7 @@ fn links_of_all_shapes() {
 #[test]
 fn what_cannot_be_read_may_be_a_root() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can become somebody who may not read everything");
+        crate::common::skip("only root can become somebody who may not read everything");
         return;
     }
     let world = World::new();
@@ -342,7 +342,7 @@ fn what_cannot_be_deleted_is_told_and_the_rest_goes() {
         status.is_ok_and(|output| output.status.success())
     };
     if !chattr("+i") {
-        eprintln!("skipped: files cannot be made immutable here");
+        crate::common::skip("files cannot be made immutable here");
         return;
     }
     let outcome = world.nix_store(&["--gc"]);
@@ -502,7 +502,7 @@ fn max_links_stops_when_there_are_few() {
     let links = || world.store().metadata().unwrap().nlink();
     let before = links();
     if before < 12 {
-        eprintln!("skipped: this file system does not count the links of directories");
+        crate::common::skip("this file system does not count the links of directories");
         return;
     }
     let outcome = world.nix_store(&["--gc", "--max-links", &(before - 3).to_string()]);

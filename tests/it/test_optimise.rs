@@ -182,7 +182,7 @@ impl Mount {
             .arg(path)
             .output();
         if !mounted.is_ok_and(|output| output.status.success()) {
-            eprintln!("skipped: no file system can be mounted here");
+            crate::common::skip("no file system can be mounted here");
             return None;
         }
         Some(Self(path.to_owned()))

@@ -280,7 +280,7 @@ fn a_store_opened_for_reading() {
 /// he can run it; none when the tests do not run as root.
 fn open_world() -> Option<World> {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can be somebody else");
+        crate::common::skip("only root can be somebody else");
         return None;
     }
     let world = world_with_hello();
@@ -398,7 +398,7 @@ fn a_user_without_a_store_gets_one_at_home() {
     };
     let first = run(&["--add", "src/hello.txt"]);
     if first.status == 77 || first.stderr.contains("unshare") {
-        eprintln!("skipped: no mount namespace here: {}", first.stderr);
+        crate::common::skip(&format!("no mount namespace here: {}", first.stderr));
         return;
     }
     let root = world.text("nobody/.local/share/nix/root");

@@ -17,6 +17,7 @@
 //!
 //! Servers for both stand in `ops/serve`.
 
+#[cfg(feature = "built-in-ssh")]
 mod built_in;
 pub mod connection;
 pub mod daemon;

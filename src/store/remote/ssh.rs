@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::RemoteError;
+#[cfg(feature = "built-in-ssh")]
 use super::built_in;
 use super::connection::Connection;
 use crate::store::error::{Result, StoreError};
@@ -116,7 +117,7 @@ impl Ssh {
         command.args(self.program.iter().map(|word| quoted(word)));
         let failed = |error: std::io::Error| self.failed(crate::sys::errno_text(&error));
         let mut connection = match Connection::to_program(command) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return built_in::connect(self),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return self.without_program(),
             other => other.map_err(failed)?,
         };
         if let Some(file) = known_hosts {
@@ -124,6 +125,21 @@ impl Ssh {
             connection.carrier = Some(Box::new(WithFile { _program: program, _file: file }));
         }
         Ok(connection)
+    }
+
+    /// What is done where there is no program `ssh`.
+    #[cfg(feature = "built-in-ssh")]
+    fn without_program(&self) -> Result<Connection> {
+        built_in::connect(self)
+    }
+
+    #[cfg(not(feature = "built-in-ssh"))]
+    fn without_program(&self) -> Result<Connection> {
+        Err(self.failed(
+            "there is no program 'ssh' on PATH, and this build of Nival has no client of its own \
+             (feature 'built-in-ssh')"
+                .to_owned(),
+        ))
     }
 
     /// `localhost` alone is this machine, without any `ssh`.
