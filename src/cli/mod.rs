@@ -2,8 +2,10 @@
 
 mod args;
 mod collect;
+mod completions;
 mod context;
 mod error;
+mod flag_table;
 mod json;
 mod nival;
 mod nix;
@@ -55,6 +57,14 @@ pub fn run(words: Vec<OsString>, environment: Environment) -> ExitCode {
     let mut name =
         Path::new(&called).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut words: Vec<OsString> = words.collect();
+    let ui = Arc::new(Ui::new(environment.get("NO_COLOR").is_some()));
+    // Before anything else: a shell that completes a word must never run it.
+    if let Some(number) = environment.get(completions::VARIABLE) {
+        return match completions::run(&name, &words, number) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => ExitCode::from(error::report(&error, &called, &ui)),
+        };
+    }
     if program(&name).is_none() {
         match words.first().and_then(|word| word.to_str()).filter(|word| program(word).is_some()) {
             Some(first) => {
@@ -65,7 +75,6 @@ pub fn run(words: Vec<OsString>, environment: Environment) -> ExitCode {
             None => name = "nival".to_owned(),
         }
     }
-    let ui = Arc::new(Ui::new(environment.get("NO_COLOR").is_some()));
     let result = prepare().and_then(|()| match program(&name) {
         Some(program) => {
             let context = Context::new(&name, environment, Arc::clone(&ui))?;

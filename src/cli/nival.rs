@@ -10,6 +10,17 @@ use super::error::Exit;
 use super::ui::Ui;
 use super::{PROGRAMS, VERSION};
 
+/// Its subcommands and what they do.
+pub const SUBCOMMANDS: &[(&str, &str)] = &[
+    ("completions", "Print a script that makes a shell complete the words of all programs"),
+    ("install-links", "Make a symlink to this program for each program that it is"),
+    ("tour", "Show the main job on a store of its own in a temporary directory"),
+];
+
+fn about(name: &str) -> &'static str {
+    SUBCOMMANDS.iter().find(|(known, _)| *known == name).map_or("", |(_, about)| about)
+}
+
 fn command() -> Command {
     Command::new("nival")
         .about("A drop-in replacement for nix-store, nix-env, nix copy and the commands around them")
@@ -27,8 +38,13 @@ fn command() -> Command {
                 .help("Print the version"),
         )
         .subcommand(
+            Command::new("completions")
+                .about(about("completions"))
+                .arg(Arg::new("shell").value_name("SHELL").required(true).value_parser(["bash"])),
+        )
+        .subcommand(
             Command::new("install-links")
-                .about("Make a symlink to this program for each program that it is")
+                .about(about("install-links"))
                 .arg(
                     Arg::new("force")
                         .long("force")
@@ -37,16 +53,9 @@ fn command() -> Command {
                 )
                 .arg(Arg::new("dir").value_name("DIR").required(true).value_parser(value_parser!(PathBuf))),
         )
-        .subcommand(
-            Command::new("tour")
-                .about("Show the main job on a store of its own in a temporary directory")
-                .arg(
-                    Arg::new("keep")
-                        .long("keep")
-                        .action(clap::ArgAction::SetTrue)
-                        .help("Leave the directory there"),
-                ),
-        )
+        .subcommand(Command::new("tour").about(about("tour")).arg(
+            Arg::new("keep").long("keep").action(clap::ArgAction::SetTrue).help("Leave the directory there"),
+        ))
 }
 
 /// Runs it.
@@ -65,6 +74,11 @@ pub fn run(words: Vec<OsString>, ui: &Arc<Ui>) -> anyhow::Result<()> {
     };
     match matches.subcommand() {
         Some(("install-links", matches)) => install_links(matches),
+        Some(("completions", _)) => {
+            let mut out = super::ui::Out::new();
+            out.raw(super::completions::BASH.as_bytes())?;
+            out.finish()
+        }
         Some(("tour", matches)) => super::tour::run(matches.get_flag("keep"), ui),
         _ if matches.get_flag("version") => {
             let mut out = super::ui::Out::new();

@@ -16,6 +16,7 @@ mod servers;
 mod test_architecture;
 mod test_caches;
 mod test_collect_garbage;
+mod test_completions;
 mod test_copy;
 mod test_copy_http;
 mod test_copy_s3;

@@ -35,6 +35,13 @@ pub fn print(name: &str) -> anyhow::Result<()> {
     match table::find(name) {
         Some(row) => {
             out.line(format_args!("Usage: nix {} {}\n\n{}.", row.name, row.synopsis, row.about))?;
+            let flags = super::place::flags(row);
+            if flags.iter().any(|flag| !flag.about.is_empty()) {
+                out.line("\nFlags:")?;
+            }
+            for flag in flags.into_iter().filter(|flag| !flag.about.is_empty()) {
+                out.line(flag.help())?;
+            }
         }
         None => {
             let words = table::below("nix", name);

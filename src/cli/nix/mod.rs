@@ -17,6 +17,7 @@ mod key;
 mod log;
 mod nar;
 mod path_info;
+mod place;
 pub mod plan;
 mod profile;
 mod repair;
@@ -44,6 +45,7 @@ use super::error::{BrokenPipe, Exit, usage};
 use super::nix_daemon;
 use super::ui::Out;
 
+pub use place::{Place, Takes};
 use table::Row;
 use words::{Word, Words};
 

@@ -123,7 +123,7 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
             _ => flags.push(flag),
         }
     }
-    if context.is_answered_by(help)? {
+    if context.is_answered_by(|| help(operation.map(|(name, _)| name)))? {
         return Ok(());
     }
     let Some((name, run)) = operation else { return usage("no operation specified") };
@@ -137,17 +137,9 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
     run(Call { context, flags, arguments, max_freed, max_links, add_root, no_gc_warning })
 }
 
-fn help() -> anyhow::Result<()> {
+fn help(operation: Option<&str>) -> anyhow::Result<()> {
     let mut out = super::ui::Out::new();
-    out.line("Usage: nix-store OPERATION [FLAGS] [ARGUMENTS]")?;
-    out.line("")?;
-    out.line("Operations:")?;
-    for (names, run) in OPERATIONS {
-        let state = if run.is_none() { "  (not available yet)" } else { "" };
-        out.line(format_args!("  {}{state}", names.join(", ")))?;
-    }
-    out.line("")?;
-    out.line("Every setting of nix.conf is a flag too; docs/ in the source describes them all.")?;
+    super::flag_table::help("nix-store", operation).iter().try_for_each(|line| out.line(line))?;
     out.finish()
 }
 
