@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Result, StoreError};
 use super::local::db::DbOptions;
+use super::local::derivations::FEATURES;
 use super::local::gc::Keep;
 use super::local::gc::auto::AutoGc;
 use super::local::{Layout, LocalOptions};
@@ -194,6 +195,7 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
         use_reserve: false,
         auto_optimise: settings.auto_optimise_store(),
         require_sigs,
+        features: FEATURES.into_iter().filter(|feature| settings.feature_enabled(feature)).collect(),
         auto_gc: Some(AutoGc {
             min_free: settings.min_free(),
             max_free: settings.max_free(),

@@ -10,6 +10,7 @@
 
 mod common;
 mod data;
+mod peer;
 mod remotes;
 mod servers;
 
@@ -20,6 +21,7 @@ mod test_completions;
 mod test_copy;
 mod test_copy_http;
 mod test_copy_s3;
+mod test_derivations;
 mod test_full_disk;
 mod test_gc;
 mod test_gc_liveness;

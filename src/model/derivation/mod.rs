@@ -11,6 +11,8 @@ use super::store_path::{StoreDir, StorePath};
 
 /// A text that may hold any byte.
 pub type Bytes = Vec<u8>;
+/// Names of outputs.
+pub type OutputNames = BTreeSet<String>;
 
 /// How the path of an output comes about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +50,7 @@ pub struct Derivation {
     /// Output name → how its path comes about.
     pub outputs: BTreeMap<String, DerivationOutput>,
     /// Derivation → the outputs of it that are used.
-    pub input_drvs: BTreeMap<StorePath, BTreeSet<String>>,
+    pub input_drvs: BTreeMap<StorePath, OutputNames>,
     /// Other store paths that are used.
     pub input_srcs: BTreeSet<StorePath>,
     /// The system it runs on.

@@ -28,6 +28,32 @@ pub enum OutputError {
     /// Nothing would be made.
     #[error("must have at least one output")]
     None,
+    /// The paths of its outputs come about in different ways.
+    #[error("can't mix derivation output types")]
+    Mixed,
+    /// The one fixed output has another name.
+    #[error("single fixed output must be named \"out\"")]
+    FixedName,
+    /// Several outputs of which the content is promised.
+    #[error("only one fixed output is allowed for now")]
+    SeveralFixed,
+    /// An input has no such output.
+    #[error("no hash for output '{output}' of derivation '{name}'")]
+    NoSuchOutput {
+        /// The output.
+        output: String,
+        /// The derivation that wants it.
+        name: String,
+    },
+    /// No path follows from the promised content.
+    #[error("{0}")]
+    Content(String),
+    /// No path follows from the inputs, because one of them is not known yet.
+    #[error("derivation has incorrect output '{found}', should be deferred")]
+    NotDeferred {
+        /// The full path in the text.
+        found: String,
+    },
     /// The name makes no store path.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -40,13 +66,64 @@ pub enum OutputError {
         expected: String,
     },
     /// The environment names another path.
-    #[error("derivation has incorrect environment variable '{name}', should be '{expected}'")]
+    #[error(
+        "derivation has incorrect environment variable '{name}', should be '{expected}' but is actually '{found}'"
+    )]
     Env {
         /// The variable, which has the name of the output.
         name: String,
         /// The full path that follows.
         expected: String,
+        /// The value.
+        found: String,
     },
+    /// The environment does not name the path.
+    #[error(
+        "derivation has missing environment variable '{name}', should be '{expected}' but is not present"
+    )]
+    NoEnv {
+        /// The variable, which has the name of the output.
+        name: String,
+        /// The full path that follows.
+        expected: String,
+    },
+}
+
+/// How the paths of all outputs of a derivation come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressing {
+    /// They follow from the inputs, as far as these are known.
+    Inputs,
+    /// The one output, `out`, follows from its promised content.
+    Fixed,
+    /// They are known once built, if only for a while.
+    Unknown,
+}
+
+/// How the outputs of a derivation come about, which must be one way for all.
+///
+/// # Errors
+/// A derivation that nothing can come of.
+pub fn addressing(drv: &Derivation) -> Result<Addressing, OutputError> {
+    let mut outputs = drv.outputs.iter();
+    let (name, first) = outputs.next().ok_or(OutputError::None)?;
+    let fixed = |output: &DerivationOutput| matches!(output, DerivationOutput::Fixed { .. });
+    if fixed(first) && name != "out" {
+        return Err(OutputError::FixedName);
+    }
+    for (_, output) in outputs {
+        if std::mem::discriminant(output) != std::mem::discriminant(first) {
+            return Err(OutputError::Mixed);
+        }
+        if fixed(output) {
+            return Err(OutputError::SeveralFixed);
+        }
+    }
+    Ok(match first {
+        DerivationOutput::InputAddressed(_) | DerivationOutput::Deferred => Addressing::Inputs,
+        DerivationOutput::Fixed { .. } => Addressing::Fixed,
+        DerivationOutput::Floating(..) | DerivationOutput::Impure(..) => Addressing::Unknown,
+    })
 }
 
 /// The hash of `drv` as an input of another, given those of its own inputs.
@@ -58,21 +135,22 @@ pub fn hash_as_input<E>(
     dir: &StoreDir,
     input: impl FnMut(&StorePath) -> Result<Modulo, E>,
 ) -> Result<Modulo, E> {
-    if let [("out", DerivationOutput::Fixed { path, ca })] =
-        drv.outputs.iter().map(|(n, o)| (n.as_str(), o)).collect::<Vec<_>>()[..]
-    {
-        let text = format!(
-            "fixed:out:{}{}:{}",
-            ca.method.prefix(),
-            ca.hash.prefixed(crate::model::HashFormat::Base16),
-            dir.display(path)
-        );
-        return Ok(Modulo::Known(Hash::sha256(text.as_bytes())));
+    match addressing(drv) {
+        Ok(Addressing::Fixed) => {}
+        Ok(Addressing::Inputs) => return hash_text(drv, dir, false, input),
+        // What nothing can come of has no hash either, however it got here.
+        Ok(Addressing::Unknown) | Err(_) => return Ok(Modulo::Deferred),
     }
-    if !drv.outputs.values().all(|output| matches!(output, DerivationOutput::InputAddressed(_))) {
+    let Some(DerivationOutput::Fixed { path, ca }) = drv.outputs.get("out") else {
         return Ok(Modulo::Deferred);
-    }
-    hash_text(drv, dir, false, input)
+    };
+    let text = format!(
+        "fixed:out:{}{}:{}",
+        ca.method.prefix(),
+        ca.hash.prefixed(crate::model::HashFormat::Base16),
+        dir.display(path)
+    );
+    Ok(Modulo::Known(Hash::sha256(text.as_bytes())))
 }
 
 fn hash_text<E>(
@@ -119,50 +197,65 @@ pub fn check_outputs<E>(
     name: &str,
     input: impl FnMut(&StorePath) -> Result<Modulo, E>,
 ) -> Result<Result<(), OutputError>, E> {
-    if drv.outputs.is_empty() {
-        return Ok(Err(OutputError::None));
-    }
-    let addressed = drv.outputs.values().any(|output| matches!(output, DerivationOutput::InputAddressed(_)));
-    let modulo = if addressed { hash_text(drv, dir, true, input)? } else { Modulo::Deferred };
+    let modulo = match addressing(drv) {
+        Ok(Addressing::Inputs) => hash_text(drv, dir, true, input)?,
+        Ok(Addressing::Fixed | Addressing::Unknown) => Modulo::Deferred,
+        Err(error) => return Ok(Err(error)),
+    };
     Ok(drv.outputs.iter().try_for_each(|(output_name, output)| {
-        let (found, expected) = match (output, modulo) {
-            (DerivationOutput::InputAddressed(path), Modulo::Known(hash)) => {
-                (path, dir.output_path(output_name, &hash, name)?)
+        let expected = match (output, modulo) {
+            (DerivationOutput::InputAddressed(_) | DerivationOutput::Deferred, Modulo::Known(hash)) => {
+                dir.output_path(output_name, &hash, name)?
             }
-            (DerivationOutput::Fixed { path, ca }, _) => {
-                let name = crate::model::store_path::output_path_name(name, output_name);
-                let expected = dir.content_path(&name, ca, &Default::default());
-                match expected {
-                    Ok(expected) => (path, expected),
-                    // Without references only the name can be at fault.
-                    Err(crate::model::content_address::ContentPathError::Name(error)) => {
-                        return Err(error.into());
-                    }
-                    Err(_) => return Ok(()),
-                }
+            // No path can be right where none follows: whoever could choose one
+            // could choose that of anything.
+            (DerivationOutput::InputAddressed(path), Modulo::Deferred) => {
+                return Err(OutputError::NotDeferred { found: dir.print(path) });
             }
-            _ => return Ok(()),
+            (DerivationOutput::Fixed { ca, .. }, _) => fixed_path(dir, name, output_name, ca)?,
+            (DerivationOutput::Deferred, Modulo::Deferred)
+            | (DerivationOutput::Floating(..) | DerivationOutput::Impure(..), _) => return Ok(()),
         };
-        check_output(drv, dir, output_name, found, &expected)
+        check_output(drv, dir, output_name, output.path(), &expected)
     }))
+}
+
+/// The path of an output whose content is promised.
+fn fixed_path(
+    dir: &StoreDir,
+    name: &str,
+    output_name: &str,
+    ca: &crate::model::ContentAddress,
+) -> Result<StorePath, OutputError> {
+    let name = crate::model::store_path::output_path_name(name, output_name);
+    match dir.content_path(&name, ca, &Default::default()) {
+        Ok(path) => Ok(path),
+        Err(crate::model::content_address::ContentPathError::Name(error)) => Err(error.into()),
+        Err(error) => Err(OutputError::Content(error.to_string())),
+    }
 }
 
 fn check_output(
     drv: &Derivation,
     dir: &StoreDir,
     name: &str,
-    found: &StorePath,
+    found: Option<&StorePath>,
     expected: &StorePath,
 ) -> Result<(), OutputError> {
     let expected_text = dir.print(expected);
-    if found != expected {
+    if let Some(found) = found
+        && found != expected
+    {
         return Err(OutputError::Path { found: dir.print(found), expected: expected_text });
     }
     match drv.env.get(name.as_bytes()) {
-        Some(value) if value != expected_text.as_bytes() => {
-            Err(OutputError::Env { name: name.to_owned(), expected: expected_text })
-        }
-        _ => Ok(()),
+        Some(value) if value == expected_text.as_bytes() => Ok(()),
+        Some(value) => Err(OutputError::Env {
+            name: name.to_owned(),
+            expected: expected_text,
+            found: String::from_utf8_lossy(value).into_owned(),
+        }),
+        None => Err(OutputError::NoEnv { name: name.to_owned(), expected: expected_text }),
     }
 }
 
@@ -211,5 +304,77 @@ mod tests {
         // Output variables are left empty in the hashed text, so the path still agrees.
         demo.env.insert(b"out".to_vec(), b"/elsewhere".to_vec());
         assert!(matches!(check_outputs(&demo, &dir, "demo-1.0", no_input), Ok(Err(OutputError::Env { .. }))));
+    }
+
+    fn parsed(outputs: &str, inputs: &str, env: &str) -> Derivation {
+        let text = format!(r#"Derive([{outputs}],[{inputs}],[],"a","b",[],[{env}])"#);
+        Derivation::parse(&StoreDir::default(), text.as_bytes()).unwrap()
+    }
+
+    const CHOSEN: &str = "/nix/store/00000000000000000000000000000000-chosen";
+    const INPUT: &str = r#"("/nix/store/iyj3kf10rjifv3rg403vzmkplvpzzs4f-demo-1.0.drv",["out"])"#;
+    const FIXED: &str = r#""/nix/store/sbwvvfdz6b8j86ql982indq011fljspb-fr","r:sha256","5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03""#;
+
+    /// Nobody chooses a path because an input leaves it open.
+    #[test]
+    fn no_path_stands_where_none_follows() {
+        let dir = StoreDir::default();
+        let hash = |outputs: &str| hash_as_input(&parsed(outputs, "", ""), &dir, no_input).unwrap();
+        let chosen =
+            parsed(&format!(r#"("out","{CHOSEN}","","")"#), INPUT, &format!(r#"("out","{CHOSEN}")"#));
+        for input in [
+            r#"("out","","r:sha256","")"#.to_owned(),
+            r#"("out","","sha256","impure")"#.to_owned(),
+            // These are refused themselves, but may be there from before.
+            format!(r#"("a",{FIXED}),("out",{FIXED})"#),
+            format!(r#"("dev",{FIXED})"#),
+            format!(r#"("a","{CHOSEN}","",""),("out","","r:sha256","")"#),
+            String::new(),
+        ] {
+            assert_eq!(hash(&input), Modulo::Deferred, "{input}");
+        }
+        // A chain with such an input at its end.
+        let deferred = parsed(r#"("out","","","")"#, INPUT, r#"("out","")"#);
+        let above = hash_as_input(&deferred, &dir, |_| Ok::<_, Infallible>(Modulo::Deferred));
+        assert_eq!(above, Ok(Modulo::Deferred));
+        assert_eq!(check_outputs(&deferred, &dir, "x", |_| above), Ok(Ok(())));
+        let found = check_outputs(&chosen, &dir, "chosen", |_| above).unwrap().unwrap_err();
+        assert_eq!(
+            found.to_string(),
+            format!("derivation has incorrect output '{CHOSEN}', should be deferred")
+        );
+    }
+
+    /// Texts of the reference.
+    #[test]
+    fn outputs_of_which_nothing_can_come() {
+        let dir = StoreDir::default();
+        let mixed = "can't mix derivation output types";
+        let one = "single fixed output must be named \"out\"";
+        for (outputs, expected) in [
+            (String::new(), "must have at least one output"),
+            (format!(r#"("a","{CHOSEN}","",""),("out","","","")"#), mixed),
+            (format!(r#"("a","{CHOSEN}","",""),("out","","r:sha256","")"#), mixed),
+            (r#"("a","","r:sha256",""),("out","","r:sha256","impure")"#.to_owned(), mixed),
+            (format!(r#"("out",{FIXED}),("z","","r:sha256","")"#), mixed),
+            (format!(r#"("a",{FIXED}),("out",{FIXED})"#), one),
+            (format!(r#"("dev",{FIXED})"#), one),
+            (format!(r#"("out",{FIXED}),("z",{FIXED})"#), "only one fixed output is allowed for now"),
+        ] {
+            let drv = parsed(&outputs, "", "");
+            let found = check_outputs(&drv, &dir, "x", no_input).unwrap().unwrap_err();
+            assert_eq!(found.to_string(), expected, "{outputs}");
+        }
+    }
+
+    #[test]
+    fn a_missing_variable_is_found() {
+        let dir = StoreDir::default();
+        let drv = parsed(&format!(r#"("out",{FIXED})"#), "", "");
+        let found = check_outputs(&drv, &dir, "fr", no_input).unwrap().unwrap_err().to_string();
+        assert!(
+            found.starts_with("derivation has missing environment variable 'out', should be '"),
+            "{found}"
+        );
     }
 }

@@ -14,7 +14,7 @@ pub mod element;
 pub mod selector;
 pub mod upgrade;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::model::derivation::{DerivationOutput, modulo};
@@ -191,7 +191,7 @@ pub fn build(store: &dyn ManagedStore, elements: &[Element]) -> Result<StorePath
         drv_path,
         out: out.clone(),
     };
-    env.add(store, &mut adder, false)?;
+    env.add(store, &mut adder, true)?;
     adder.finish()?;
     Ok(out)
 }
@@ -239,12 +239,13 @@ struct Environment {
 }
 
 impl Environment {
-    /// Makes it and adds it; `as_nobody` where somebody else has asked for it.
-    fn add(self, store: &LocalStore, adder: &mut Adder<'_>, as_nobody: bool) -> Result<()> {
+    /// Makes it and adds it; for somebody who is not `trusted` with the eyes of
+    /// nobody, and not as something that needs no signature.
+    fn add(self, store: &LocalStore, adder: &mut Adder<'_>, trusted: bool) -> Result<()> {
         let dir = store.dir();
         let mut env = BuildEnv::new(store.layout(), store.progress(), dir.print(&self.out));
         env.packages = self.packages;
-        let linked = if as_nobody { env.link_all_as_nobody() } else { env.link_all() };
+        let linked = if trusted { env.link_all() } else { env.link_all_as_nobody() };
         env.link("manifest.nix", dir.print(&self.manifest));
         let conflicts = env.conflicts();
         let (drv_path, out) = (dir.print(&self.drv_path), dir.print(&self.out));
@@ -261,7 +262,8 @@ impl Environment {
         // Links may lead to anything that the packages need.
         let own = [self.manifest, self.drv_path.clone()];
         let references = env.references(store, &self.others, own, b"")?;
-        Ok(adder.add_built(&self.out, &self.drv_path, references, |sink: &mut dyn Sink| env.write(sink))?)
+        let fill = |sink: &mut dyn Sink| env.write(sink);
+        Ok(adder.add_built(&self.out, &self.drv_path, references, trusted, fill)?)
     }
 }
 
@@ -278,6 +280,7 @@ pub fn make(store: &LocalStore, drv_path: &StorePath, trusted: bool) -> Result<b
     if drv.builder != b"builtin:buildenv" || name != "out" {
         return Ok(false);
     }
+    store.check_features(&drv)?;
     let dir = store.dir();
     let bad = |what: &str| UserEnvError::Build(format!("'{}': {what}", dir.display(drv_path)));
     let text = |name: &str| {
@@ -303,19 +306,46 @@ pub fn make(store: &LocalStore, drv_path: &StorePath, trusted: bool) -> Result<b
         }
     }
     others.push(manifest.clone());
-    store.add_temp_roots(&others.iter().chain([out]).collect::<Vec<_>>())?;
-    for path in &others {
+    let inputs: Vec<StorePath> = drv.references().into_iter().collect();
+    store.add_temp_roots(&others.iter().chain([out]).chain(&inputs).collect::<Vec<_>>())?;
+    for path in others.iter().chain(&inputs) {
         if !store.db().is_valid(path)? {
             return Err(store.invalid(path).into());
+        }
+    }
+    // An older version, or somebody else, may have registered it unchecked.
+    store.check_outputs(drv_path, &drv)?;
+    if !trusted {
+        let known = known_paths(store, &drv)?;
+        if let Some(path) = others.iter().find(|path| !known.contains(*path)) {
+            return Err(bad(&format!("'{}' is not among its inputs", dir.display(path))));
         }
     }
     // The manifest refers to whatever is installed.
     store.progress().notice(&format!("building '{}'...", dir.display(drv_path)));
     let mut adder = store.adder();
     let env = Environment { packages, others, manifest, drv_path: drv_path.clone(), out: out.clone() };
-    env.add(store, &mut adder, !trusted)?;
+    env.add(store, &mut adder, trusted)?;
     adder.finish()?;
     Ok(true)
+}
+
+/// The paths that a derivation may use: its sources, the outputs it names of
+/// its input derivations, and what these refer to.
+fn known_paths(store: &LocalStore, drv: &Derivation) -> Result<HashSet<StorePath>> {
+    let mut inputs: HashSet<StorePath> = drv.input_srcs.iter().cloned().collect();
+    for (path, names) in &drv.input_drvs {
+        let input = store.read_derivation(path)?;
+        let named = input.output_paths().filter(|(name, _)| names.contains(*name));
+        inputs.extend(named.map(|(_, output)| output.clone()));
+    }
+    let mut known = inputs.clone();
+    for path in &inputs {
+        if let Some(info) = store.db().path_info(path)? {
+            known.extend(info.references);
+        }
+    }
+    Ok(known)
 }
 
 /// The name of every environment.

@@ -81,7 +81,8 @@ impl Adder<'_> {
     }
 
     /// Adds a tree, as `fill` tells of it, as the output of a derivation that
-    /// is valid or was added before, with its references.
+    /// is valid or was added before, with its references. Those who ask for a
+    /// signature take it without one if it is `ultimate`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -90,6 +91,7 @@ impl Adder<'_> {
         path: &StorePath,
         deriver: &StorePath,
         references: BTreeSet<StorePath>,
+        ultimate: bool,
         fill: impl FnOnce(&mut dyn Sink) -> std::result::Result<(), NarError>,
     ) -> Result<()> {
         let hashes = Hashes::new(None, self.store.watcher());
@@ -97,7 +99,7 @@ impl Adder<'_> {
         let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
         info.references = references;
         info.deriver = Some(deriver.clone());
-        info.ultimate = true;
+        info.ultimate = ultimate;
         self.batch.add(incoming, info)
     }
 

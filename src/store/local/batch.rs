@@ -2,7 +2,7 @@
 //! sync and one transaction serve them all, and small trees are written by all
 //! cores at once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,8 +11,7 @@ use super::LocalStore;
 use super::db::write::Existing;
 use super::ingest::{HELD, Hashes, Ingest, Ingested, Make, Pending};
 use super::place::{Place, Scratch};
-use crate::model::derivation::modulo::{self, Modulo};
-use crate::model::{Derivation, StorePath, ValidPathInfo};
+use crate::model::{StorePath, ValidPathInfo};
 use crate::nar::{NarError, Sink};
 use crate::store::error::{Result, StoreError};
 use crate::sys::clock::now;
@@ -159,62 +158,7 @@ impl LocalStore {
     pub(super) fn batch(&self) -> Batch<'_> {
         Batch { store: self, items: Vec::new(), paths: HashSet::new(), bytes: 0, held: 0 }
     }
-
-    /// Checks the outputs of a derivation that lies in its place.
-    fn check_derivation(&self, path: &StorePath) -> Result<()> {
-        let drv = self.read_derivation(path)?;
-        let name = path.name().strip_suffix(".drv").unwrap_or(path.name());
-        let mut known = self.known_modulos.borrow_mut();
-        if known.len() > MAX_KNOWN {
-            known.clear();
-        }
-        modulo::check_outputs(&drv, self.dir(), name, |input| self.input_hash(input, &mut known))?
-            .map_err(|source| StoreError::DerivationOutput { path: self.dir().print(path), source })
-    }
-
-    /// The hash that a derivation has as an input of others, which depends on
-    /// those of its own inputs.
-    fn input_hash(&self, wanted: &StorePath, known: &mut HashMap<StorePath, Modulo>) -> Result<Modulo> {
-        // Chains can be as long as somebody likes: no recursion.
-        let mut waiting: Vec<(StorePath, Derivation)> = Vec::new();
-        let mut begun = HashSet::new();
-        let mut next = vec![wanted.clone()];
-        loop {
-            while let Some(path) = next.pop() {
-                if known.contains_key(&path) {
-                    continue;
-                }
-                if !begun.insert(path.clone()) {
-                    return Err(StoreError::Row {
-                        path: self.dir().print(&path),
-                        message: "derivations refer to each other in a circle".to_owned(),
-                    });
-                }
-                interrupt::check()?;
-                let drv = self.read_derivation(&path)?;
-                waiting.push((path, drv));
-                break;
-            }
-            let Some((path, drv)) = waiting.last() else { break };
-            let hash = modulo::hash_as_input(drv, self.dir(), |input| known.get(input).copied().ok_or(()));
-            match hash {
-                Ok(hash) => {
-                    known.insert(path.clone(), hash);
-                    waiting.pop();
-                }
-                Err(()) => {
-                    next =
-                        drv.input_drvs.keys().filter(|input| !known.contains_key(*input)).cloned().collect();
-                    next.truncate(1);
-                }
-            }
-        }
-        known.get(wanted).copied().ok_or_else(|| self.invalid(wanted))
-    }
 }
-
-/// Derivations whose hashes are remembered.
-const MAX_KNOWN: usize = 100_000;
 
 /// Complete trees that wait for their place and their row.
 pub(super) struct Batch<'s> {

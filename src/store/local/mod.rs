@@ -3,6 +3,7 @@
 pub mod add;
 pub mod batch;
 pub mod db;
+pub mod derivations;
 pub mod gc;
 pub mod import;
 pub mod ingest;
@@ -61,6 +62,8 @@ pub struct LocalOptions {
     pub require_sigs: bool,
     /// Extended attributes that may stay on store files (`ignored-acls`).
     pub ignored_xattrs: Vec<String>,
+    /// Those of [`derivations::FEATURES`] that are enabled (`experimental-features`).
+    pub features: Vec<&'static str>,
 }
 
 impl LocalOptions {
@@ -77,6 +80,7 @@ impl LocalOptions {
             auto_gc: None,
             require_sigs: true,
             ignored_xattrs: Vec::new(),
+            features: Vec::new(),
         }
     }
 }
@@ -93,8 +97,8 @@ pub struct LocalStore {
     taken_in: Arc<std::sync::atomic::AtomicU64>,
     /// When the free space was last looked at.
     looked_for_room: std::cell::Cell<Option<std::time::Instant>>,
-    /// Hashes of derivations as inputs of others.
-    known_modulos: RefCell<std::collections::HashMap<StorePath, crate::model::derivation::modulo::Modulo>>,
+    /// Derivations that are inputs of others.
+    known_inputs: RefCell<std::collections::HashMap<StorePath, derivations::Input>>,
     progress: Arc<dyn Progress>,
     /// Why nothing can be written, if so.
     read_only: Option<String>,
@@ -175,7 +179,7 @@ impl LocalStore {
             scratch: RefCell::default(),
             taken_in: Arc::default(),
             looked_for_room: std::cell::Cell::default(),
-            known_modulos: RefCell::default(),
+            known_inputs: RefCell::default(),
             progress,
             read_only,
             _big_lock: big_lock,

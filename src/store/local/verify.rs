@@ -57,6 +57,7 @@ impl LocalStore {
             sound &= self.verify_links(repair.is_some())?;
             progress.notice("checking store hashes...");
             sound &= self.verify_all_contents(repair)?;
+            sound &= self.verify_derivations()?;
         }
         Ok(sound)
     }
