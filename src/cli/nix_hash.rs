@@ -64,13 +64,16 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
         }
     }
     context.end_of_args()?;
+    if let Some(algorithm) = request.algorithm {
+        context.allow_algorithm(algorithm)?;
+    }
     if context.help_wanted {
         return help();
     }
     let mut out = Out::new();
     for argument in &request.arguments {
         out.line(if request.convert {
-            request.converted(argument)?
+            request.converted(&context, argument)?
         } else {
             request.hash(&context, argument)?
         })?;
@@ -85,7 +88,7 @@ fn help() -> anyhow::Result<()> {
     )?;
     out.line("       nix-hash --to-base16|--to-base32|--to-base64|--to-sri [--type ALGO] HASH...")?;
     out.line("")?;
-    out.line("ALGO is md5 (the usual one), sha1, sha256 or sha512. Without --flat the archive")?;
+    out.line("ALGO is md5 (the default), sha1, sha256, sha512 or blake3. Without --flat the archive")?;
     out.line("of a file or tree is hashed, with it the contents of one file.")?;
     out.finish()
 }
@@ -96,8 +99,10 @@ impl Request {
         self.format = format;
     }
 
-    fn converted(&self, argument: &OsString) -> anyhow::Result<String> {
-        Ok(Hash::parse(&text(argument)?, self.algorithm)?.digits(self.format))
+    fn converted(&self, context: &Context, argument: &OsString) -> anyhow::Result<String> {
+        let hash = Hash::parse(&text(argument)?, self.algorithm)?;
+        context.allow_algorithm(hash.algorithm())?;
+        Ok(hash.digits(self.format))
     }
 
     fn hash(&self, context: &Context, argument: &OsString) -> anyhow::Result<String> {

@@ -1,14 +1,14 @@
 //! Content addresses, and the store paths that follow from them.
 //!
 //! ```text
-//! ca = "text:sha256:" nix32 | "fixed:" ["r:"] ALGO ":" nix32
+//! ca = "text:sha256:" nix32 | "fixed:" ["r:" | "git:"] ALGO ":" nix32
 //! ```
 //!
 //! | content | TYPE of the path | INNER |
 //! |---|---|---|
 //! | text | `text` and `:`REF for each reference, sorted | the hash of the text |
 //! | NAR, sha256 | `source`, `:`REF for each reference, `:self` if it refers to itself | the hash of the NAR, own hash parts taken as zeros |
-//! | any other | `output:out` | sha256 of `fixed:out:` \[`r:`\] ALGO `:` BASE16 `:` |
+//! | any other | `output:out` | sha256 of `fixed:out:` \[`r:` or `git:`\] ALGO `:` BASE16 `:` |
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -25,6 +25,8 @@ pub enum ContentAddressMethod {
     Flat,
     /// The NAR of a file or tree.
     NixArchive,
+    /// The object that git makes of a file or tree (feature `git-hashing`).
+    Git,
 }
 
 impl ContentAddressMethod {
@@ -34,7 +36,23 @@ impl ContentAddressMethod {
             Self::Text => "text:",
             Self::Flat => "",
             Self::NixArchive => "r:",
+            Self::Git => "git:",
         }
+    }
+
+    /// The method that a text begins with, and what follows; never `Text`.
+    pub fn of_prefix(text: &str) -> (Self, &str) {
+        for method in [Self::NixArchive, Self::Git] {
+            if let Some(rest) = text.strip_prefix(method.prefix()) {
+                return (method, rest);
+            }
+        }
+        (Self::Flat, text)
+    }
+
+    /// Whether the address is made of a whole tree rather than of the bytes of one file.
+    pub const fn takes_trees(self) -> bool {
+        matches!(self, Self::NixArchive | Self::Git)
     }
 }
 
@@ -105,10 +123,7 @@ impl std::str::FromStr for ContentAddress {
             return Ok(Self { method: ContentAddressMethod::Text, hash });
         }
         let rest = s.strip_prefix("fixed:").ok_or_else(|| ContentAddressError::Prefix(s.to_owned()))?;
-        let (method, hash) = match rest.strip_prefix("r:") {
-            Some(hash) => (ContentAddressMethod::NixArchive, hash),
-            None => (ContentAddressMethod::Flat, rest),
-        };
+        let (method, hash) = ContentAddressMethod::of_prefix(rest);
         Ok(Self { method, hash: Hash::parse(hash, None)? })
     }
 }
@@ -227,6 +242,8 @@ mod tests {
             "fixed:r:sha256:00xyyr3fi8l6hb839bv3f7yb86yjv7xi1cgh1xnhipym4asvb4aq",
             "fixed:sha1:iwjz551fyw0cxcjgf4l6c879zabd6wpm",
             "fixed:r:md5:4425hx5d1mc9y39llj4k4nm55i",
+            "fixed:git:sha1:ayq7pz40pdnbgg4wvj40fg5p6sz87fa5",
+            "fixed:blake3:0f74msa6lbgvs5ykhnx144j7f75rm00pw6r2mkgwcymdiwj612qb",
         ] {
             assert_eq!(text.parse::<ContentAddress>().unwrap().to_string(), text);
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! hash   = ALGO ":" digits | ALGO "-" base64 | digits     (the last only where ALGO is known)
-//! ALGO   = "md5" | "sha1" | "sha256" | "sha512"
+//! ALGO   = "blake3" | "md5" | "sha1" | "sha256" | "sha512"
 //! digits = base16 | nix32 | base64                        (told apart by their length)
 //! ```
 //!
@@ -36,9 +36,6 @@ pub enum HashError {
     /// An algorithm name that is not in the list.
     #[error("unknown hash algorithm '{0}', expect 'blake3', 'md5', 'sha1', 'sha256', or 'sha512'")]
     UnknownAlgorithm(String),
-    /// BLAKE3, which the reference hides behind an experimental feature.
-    #[error("hash algorithm 'blake3' is not supported by Nival")]
-    Blake3,
     /// Bare digits, and nothing says which algorithm made them.
     #[error("hash '{0}' does not include a type, nor is the type otherwise known from context")]
     MissingAlgorithm(String),
@@ -86,11 +83,13 @@ pub enum HashAlgorithm {
     Sha256,
     /// 64 bytes.
     Sha512,
+    /// 32 bytes; programs take it only where the feature `blake3-hashes` is enabled.
+    Blake3,
 }
 
 impl HashAlgorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 4] = [Self::Md5, Self::Sha1, Self::Sha256, Self::Sha512];
+    pub const ALL: [Self; 5] = [Self::Md5, Self::Sha1, Self::Sha256, Self::Sha512, Self::Blake3];
 
     /// Its name in every text form.
     pub const fn name(self) -> &'static str {
@@ -99,6 +98,7 @@ impl HashAlgorithm {
             Self::Sha1 => "sha1",
             Self::Sha256 => "sha256",
             Self::Sha512 => "sha512",
+            Self::Blake3 => "blake3",
         }
     }
 
@@ -107,7 +107,7 @@ impl HashAlgorithm {
         match self {
             Self::Md5 => 16,
             Self::Sha1 => 20,
-            Self::Sha256 => 32,
+            Self::Sha256 | Self::Blake3 => 32,
             Self::Sha512 => 64,
         }
     }
@@ -140,7 +140,7 @@ impl std::str::FromStr for HashAlgorithm {
             "sha1" => Ok(Self::Sha1),
             "sha256" => Ok(Self::Sha256),
             "sha512" => Ok(Self::Sha512),
-            "blake3" => Err(HashError::Blake3),
+            "blake3" => Ok(Self::Blake3),
             _ => Err(HashError::UnknownAlgorithm(s.to_owned())),
         }
     }
@@ -366,6 +366,7 @@ enum State {
     Sha1(sha1::Sha1),
     Sha256(sha2::Sha256),
     Sha512(sha2::Sha512),
+    Blake3(blake3::Hasher),
 }
 
 impl Hasher {
@@ -376,6 +377,7 @@ impl Hasher {
             HashAlgorithm::Sha1 => State::Sha1(sha1::Sha1::new()),
             HashAlgorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
             HashAlgorithm::Sha512 => State::Sha512(sha2::Sha512::new()),
+            HashAlgorithm::Blake3 => State::Blake3(blake3::Hasher::new()),
         })
     }
 
@@ -386,6 +388,9 @@ impl Hasher {
             State::Sha1(h) => h.update(data),
             State::Sha256(h) => h.update(data),
             State::Sha512(h) => h.update(data),
+            State::Blake3(h) => {
+                h.update(data);
+            }
         }
     }
 
@@ -401,6 +406,7 @@ impl Hasher {
             State::Sha1(h) => hash(HashAlgorithm::Sha1, &h.finalize()),
             State::Sha256(h) => hash(HashAlgorithm::Sha256, &h.finalize()),
             State::Sha512(h) => hash(HashAlgorithm::Sha512, &h.finalize()),
+            State::Blake3(h) => hash(HashAlgorithm::Blake3, h.finalize().as_bytes()),
         }
     }
 }

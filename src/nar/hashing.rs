@@ -239,6 +239,26 @@ impl<O: Output> Output for HashedOutput<'_, O> {
     }
 }
 
+/// Contents that are hashed while somebody reads them.
+pub(crate) struct HashedContents<'c> {
+    /// Where they come from.
+    pub(crate) inner: &'c mut dyn Contents,
+    /// Takes in what is read.
+    pub(crate) hasher: &'c mut Hasher,
+}
+
+impl Contents for HashedContents<'_> {
+    fn remaining(&self) -> u64 {
+        self.inner.remaining()
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, NarError> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

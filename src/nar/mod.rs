@@ -30,6 +30,7 @@
 
 pub mod canonical;
 pub mod dump;
+pub mod git;
 pub mod hashing;
 pub mod input;
 pub mod listing;

@@ -212,6 +212,7 @@ fn method(value: &Value) -> anyhow::Result<ContentAddressMethod> {
         "flat" => Ok(ContentAddressMethod::Flat),
         "nar" => Ok(ContentAddressMethod::NixArchive),
         "text" => Ok(ContentAddressMethod::Text),
+        "git" => Ok(ContentAddressMethod::Git),
         _ => anyhow::bail!("invalid JSON for derivation output"),
     }
 }

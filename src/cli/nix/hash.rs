@@ -6,8 +6,9 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use nival::model::hash::HashError;
-use nival::model::{Hash, HashAlgorithm, HashFormat, Hasher};
-use nival::nar::dump;
+use nival::model::{ContentAddressMethod, Hash, HashAlgorithm, HashFormat, Hasher};
+use nival::nar::git::GitHasher;
+use nival::nar::{Discard, dump};
 use nival::progress::Progress as _;
 use nival::sys::{PathError, errno_text, interrupt};
 
@@ -24,13 +25,36 @@ use crate::cli::ui::Out;
 /// # Errors
 /// A usage error, or that the algorithm is not available.
 pub fn parse_algorithm(context: &Context, text: &str) -> anyhow::Result<HashAlgorithm> {
-    text.parse::<HashAlgorithm>().map_err(|error| match error {
-        HashError::Blake3 => match context.settings.require_feature(Some("blake3-hashes")) {
-            Ok(()) => error.into(),
-            Err(disabled) => disabled.into(),
-        },
-        error => Usage(error.to_string()).into(),
-    })
+    let algorithm = text.parse::<HashAlgorithm>().map_err(|error: HashError| Usage(error.to_string()))?;
+    context.allow_algorithm(algorithm)?;
+    Ok(algorithm)
+}
+
+impl Context {
+    /// Refuses an algorithm whose experimental feature is not enabled.
+    ///
+    /// # Errors
+    /// That it is disabled.
+    pub fn allow_algorithm(&self, algorithm: HashAlgorithm) -> anyhow::Result<()> {
+        let feature = (algorithm == HashAlgorithm::Blake3).then_some("blake3-hashes");
+        Ok(self.settings.require_feature(feature)?)
+    }
+}
+
+/// The way git hashes, where its experimental feature is enabled.
+///
+/// # Errors
+/// That it is disabled.
+pub fn git(context: &Context) -> anyhow::Result<ContentAddressMethod> {
+    context.settings.require_feature(Some("git-hashing"))?;
+    Ok(ContentAddressMethod::Git)
+}
+
+/// Reads a hash; one of an algorithm whose feature is not enabled is refused.
+fn parse_hash(context: &Context, text: &str, expected: Option<HashAlgorithm>) -> anyhow::Result<Hash> {
+    let hash = Hash::parse(text, expected)?;
+    context.allow_algorithm(hash.algorithm())?;
+    Ok(hash)
 }
 
 /// Reads the name of a notation.
@@ -114,11 +138,19 @@ fn contents(mut file: File, algorithm: HashAlgorithm) -> anyhow::Result<Hash> {
     }
 }
 
+#[derive(Default, Clone, Copy)]
+enum Mode {
+    #[default]
+    Nar,
+    Flat,
+    Git,
+}
+
 /// `nix hash path`.
 #[derive(Default)]
 pub struct HashPath {
     wanted: Wanted,
-    flat: bool,
+    mode: Mode,
 }
 
 impl Command for HashPath {
@@ -132,10 +164,11 @@ impl Command for HashPath {
             "--format" => self.wanted.format = Some(parse_format(context, &words.text(flag)?)?),
             "--mode" => {
                 let mode = words.text(flag)?;
-                self.flat = match mode.as_str() {
-                    "nar" => false,
-                    "flat" => true,
-                    _ => return Err(bad_mode(context, &mode)),
+                self.mode = match mode.as_str() {
+                    "nar" => Mode::Nar,
+                    "flat" => Mode::Flat,
+                    "git" => git(context).map(|_| Mode::Git)?,
+                    _ => return Err(bad_mode(&mode)),
                 };
             }
             _ => return self.wanted.flag(flag, words, context),
@@ -147,7 +180,12 @@ impl Command for HashPath {
         let algorithm = self.wanted.algorithm();
         each_line(arguments, |word| {
             let path = source(context, word)?;
-            let hash = if self.flat {
+            let hash = if let Mode::Git = self.mode {
+                let mut nowhere = Discard;
+                let mut git = GitHasher::new(&mut nowhere, algorithm);
+                dump::walk(&path, &mut git).map_err(doubled_slash)?;
+                git.finish()?
+            } else if let Mode::Flat = self.mode {
                 let meta =
                     std::fs::symlink_metadata(&path).map_err(PathError::at("getting status of", &path))?;
                 anyhow::ensure!(!meta.is_symlink(), "path '{}' is a symlink", path.display());
@@ -178,16 +216,9 @@ pub fn source(context: &Context, word: &OsStr) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// The error for a way to hash that is unknown or not available.
-pub fn bad_mode(context: &Context, mode: &str) -> anyhow::Error {
-    if mode != "git" {
-        let message = format!("Unknown file ingestion method '{mode}', expect `flat`, `nar`, or `git`");
-        return Usage(message).into();
-    }
-    match context.settings.require_feature(Some("git-hashing")) {
-        Ok(()) => anyhow::anyhow!("hashing as git does is not available in this version of Nival"),
-        Err(error) => error.into(),
-    }
+/// The error for a way to hash that is unknown.
+pub fn bad_mode(mode: &str) -> anyhow::Error {
+    Usage(format!("Unknown file ingestion method '{mode}', expect `flat`, `nar`, or `git`")).into()
 }
 
 /// `nix hash convert`.
@@ -213,10 +244,10 @@ impl Command for Convert {
         Ok(true)
     }
 
-    fn run(&self, _context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         each_line(arguments, |word| {
             let text = args::text(word)?;
-            let hash = Hash::parse(&text, self.algorithm)?;
+            let hash = parse_hash(context, &text, self.algorithm)?;
             let format = format_of(&text, hash.algorithm());
             if let Some(from) = self.from.filter(|from| *from != format) {
                 anyhow::bail!(
@@ -269,7 +300,9 @@ impl Command for To {
         context.ui.warn(
             "The old format conversion subcommands of `nix hash` were deprecated in favor of `nix hash convert`.",
         );
-        each_line(arguments, |word| Ok(Hash::parse(&args::text(word)?, self.algorithm)?.digits(self.format)))
+        each_line(arguments, |word| {
+            Ok(parse_hash(context, &args::text(word)?, self.algorithm)?.digits(self.format))
+        })
     }
 }
 

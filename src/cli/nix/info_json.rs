@@ -215,5 +215,6 @@ pub fn method_name(method: ContentAddressMethod) -> &'static str {
         ContentAddressMethod::Text => "text",
         ContentAddressMethod::Flat => "flat",
         ContentAddressMethod::NixArchive => "nar",
+        ContentAddressMethod::Git => "git",
     }
 }

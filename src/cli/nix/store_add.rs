@@ -8,7 +8,7 @@ use nival::model::{ContentAddressMethod, HashAlgorithm};
 use nival::store::StoreError;
 use nival::store::local::add::compute_path;
 
-use super::hash::{bad_mode, parse_algorithm, source};
+use super::hash::{bad_mode, git, parse_algorithm, source};
 use super::nar::doubled_slash;
 use super::words::Words;
 use super::{Arity, Command};
@@ -53,7 +53,8 @@ impl Command for Add {
                     "nar" => ContentAddressMethod::NixArchive,
                     "flat" => ContentAddressMethod::Flat,
                     "text" => ContentAddressMethod::Text,
-                    _ => return Err(bad_mode(context, &mode)),
+                    "git" => git(context)?,
+                    _ => return Err(bad_mode(&mode)),
                 };
             }
             _ => return Ok(false),
@@ -68,7 +69,7 @@ impl Command for Add {
             "a text can only be addressed by its sha256 hash"
         );
         let path = source(context, word)?;
-        if self.method != ContentAddressMethod::NixArchive
+        if !self.method.takes_trees()
             && let Ok(meta) = std::fs::symlink_metadata(&path)
         {
             anyhow::ensure!(!meta.is_dir(), "read of 4096 bytes: Is a directory");

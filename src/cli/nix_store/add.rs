@@ -31,6 +31,7 @@ pub fn add_fixed(mut call: Call) -> anyhow::Result<()> {
         return usage("first argument must be hash algorithm");
     };
     let algorithm: HashAlgorithm = text(algorithm)?.parse()?;
+    call.context.allow_algorithm(algorithm)?;
     let store = &*call.context.open_store()?;
     add_all(&call, store, paths, method, algorithm)
 }
@@ -102,6 +103,7 @@ pub fn print_fixed_path(mut call: Call) -> anyhow::Result<()> {
         return usage("'--print-fixed-path' requires three arguments");
     };
     let algorithm: HashAlgorithm = text(algorithm)?.parse()?;
+    call.context.allow_algorithm(algorithm)?;
     let hash = Hash::parse(&text(hash)?, Some(algorithm))?;
     let dirs = call.context.environment.directories()?;
     let dir = StoreDir::new(&dirs.store.to_string_lossy())

@@ -216,12 +216,11 @@ impl Parser<'_> {
 }
 
 fn method_and_algorithm(text: &str) -> Result<(ContentAddressMethod, HashAlgorithm), HashError> {
-    for method in [ContentAddressMethod::NixArchive, ContentAddressMethod::Text] {
-        if let Some(algo) = text.strip_prefix(method.prefix()) {
-            return Ok((method, algo.parse()?));
-        }
+    if let Some(algo) = text.strip_prefix(ContentAddressMethod::Text.prefix()) {
+        return Ok((ContentAddressMethod::Text, algo.parse()?));
     }
-    Ok((ContentAddressMethod::Flat, text.parse()?))
+    let (method, algo) = ContentAddressMethod::of_prefix(text);
+    Ok((method, algo.parse()?))
 }
 
 /// Writes a derivation.

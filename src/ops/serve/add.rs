@@ -64,7 +64,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         let info = self.framed(|store, frames| {
             let kind = kind_of(&method)?;
             let mut adder = store.adder();
-            let path = if kind.0 == ContentAddressMethod::NixArchive {
+            let path = if kind.0.takes_trees() {
                 let mut input = Input::new(frames);
                 adder.add_content(&name, kind, references, |sink| reader::read(&mut input, sink))?
             } else {
@@ -236,10 +236,7 @@ fn kind_of(text: &str) -> Result<(ContentAddressMethod, HashAlgorithm)> {
         (ContentAddressMethod::Text, rest)
     } else {
         let rest = text.strip_prefix("fixed:").ok_or_else(bad)?;
-        match rest.strip_prefix("r:") {
-            Some(rest) => (ContentAddressMethod::NixArchive, rest),
-            None => (ContentAddressMethod::Flat, rest),
-        }
+        ContentAddressMethod::of_prefix(rest)
     };
     let algorithm: HashAlgorithm = algorithm.parse().map_err(|_| bad())?;
     if method == ContentAddressMethod::Text && algorithm != HashAlgorithm::Sha256 {

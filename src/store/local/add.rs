@@ -11,6 +11,8 @@ use crate::model::content_address::ContentReferences;
 use crate::model::{
     ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, Hasher, StorePath, ValidPathInfo,
 };
+use crate::nar::git::GitHasher;
+use crate::nar::hashing::HashedContents;
 use crate::nar::{Contents, NarError, Sink, dump};
 use crate::store::error::{Result, StoreError};
 
@@ -59,16 +61,9 @@ impl Adder<'_> {
             .map_err(|reason| StoreError::Name { path: name.to_owned(), reason })?;
         let archive = method == ContentAddressMethod::NixArchive;
         let hashes = Hashes::new(archive.then_some(algorithm), self.store.watcher());
-        let (ingested, incoming, flat) = self.store.take_in(hashes, |sink| {
-            if archive {
-                fill(sink)?;
-                return Ok(None);
-            }
-            let mut file = OneFile::new(sink, algorithm);
-            fill(&mut file)?;
-            Ok(Some(file.finish()))
-        })?;
-        let hash = flat.or(ingested.other).unwrap_or(ingested.nar_hash);
+        let (ingested, incoming, own) =
+            self.store.take_in(hashes, |sink| Ok(hash_contents((method, algorithm), false, sink, fill)?))?;
+        let hash = own.or(ingested.other).unwrap_or(ingested.nar_hash);
         let ca = ContentAddress { method, hash };
         let wanted = ContentReferences { others: references, itself: false };
         let path = self.store.dir().content_path(name, &ca, &wanted)?;
@@ -142,41 +137,44 @@ pub fn compute_path(
     method: ContentAddressMethod,
     algorithm: HashAlgorithm,
 ) -> Result<StorePath> {
-    let hash = match method {
-        ContentAddressMethod::NixArchive => dump::hash(source, algorithm)?.0,
-        ContentAddressMethod::Flat | ContentAddressMethod::Text => {
-            let mut nowhere = crate::nar::Discard;
-            let mut file = OneFile::new(&mut nowhere, algorithm);
-            dump::walk(source, &mut file)?;
-            file.finish()
-        }
+    let walk = |sink: &mut dyn Sink| dump::walk(source, sink);
+    let hash = match hash_contents((method, algorithm), false, &mut crate::nar::Discard, walk)? {
+        Some(hash) => hash,
+        None => dump::hash(source, algorithm)?.0,
     };
     Ok(dir.content_path(name, &ContentAddress { method, hash }, &ContentReferences::default())?)
 }
 
+/// Lets what `fill` tells of through to `sink` and gives the hash of its content
+/// address; `None` where that is the hash of the archive, which `sink` makes.
+/// With `plain` a file hashed by itself must not be executable.
+pub(super) fn hash_contents(
+    (method, algorithm): (ContentAddressMethod, HashAlgorithm),
+    plain: bool,
+    sink: &mut dyn Sink,
+    fill: impl FnOnce(&mut dyn Sink) -> std::result::Result<(), NarError>,
+) -> std::result::Result<Option<Hash>, NarError> {
+    match method {
+        ContentAddressMethod::NixArchive => fill(sink).map(|()| None),
+        ContentAddressMethod::Git => {
+            let mut git = GitHasher::new(sink, algorithm);
+            fill(&mut git)?;
+            Ok(Some(git.finish()?))
+        }
+        ContentAddressMethod::Flat | ContentAddressMethod::Text => {
+            let mut file = OneFile { sink, hasher: Hasher::new(algorithm), plain };
+            fill(&mut file)?;
+            Ok(Some(file.hasher.finish()))
+        }
+    }
+}
+
 /// Lets one regular file through and hashes its contents.
-pub(super) struct OneFile<'s> {
+struct OneFile<'s> {
     sink: &'s mut dyn Sink,
     hasher: Hasher,
     /// It must not be executable: a flat hash does not tell.
     plain: bool,
-}
-
-impl<'s> OneFile<'s> {
-    /// Lets it through to `sink`.
-    pub(super) fn new(sink: &'s mut dyn Sink, algorithm: HashAlgorithm) -> Self {
-        Self { sink, hasher: Hasher::new(algorithm), plain: false }
-    }
-
-    /// Refuses one that is executable.
-    pub(super) fn plain(self) -> Self {
-        Self { plain: true, ..self }
-    }
-
-    /// The hash of its contents.
-    pub(super) fn finish(self) -> Hash {
-        self.hasher.finish()
-    }
 }
 
 impl Sink for OneFile<'_> {
@@ -213,22 +211,5 @@ impl Sink for OneFile<'_> {
 
     fn symlink(&mut self, _target: &CStr) -> std::result::Result<(), NarError> {
         Err(NarError::Sink("it is a symlink, and only a file can be hashed flat".into()))
-    }
-}
-
-struct HashedContents<'c> {
-    inner: &'c mut dyn Contents,
-    hasher: &'c mut Hasher,
-}
-
-impl Contents for HashedContents<'_> {
-    fn remaining(&self) -> u64 {
-        self.inner.remaining()
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> std::result::Result<usize, NarError> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        Ok(count)
     }
 }

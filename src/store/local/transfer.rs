@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
 
-use super::add::OneFile;
+use super::add::hash_contents;
 use super::batch::{Batch, Intake};
 use super::ingest::Hashes;
 use super::{Layout, LocalStore};
@@ -122,21 +122,18 @@ impl NarTaker for Taker {
         }
         // The hash that its content address is made of.
         let algorithm = info.ca.as_ref().map(|ca| ca.hash.algorithm());
-        let archive = info.ca.as_ref().is_none_or(|ca| ca.method == ContentAddressMethod::NixArchive);
+        let method = info.ca.as_ref().map_or(ContentAddressMethod::NixArchive, |ca| ca.method);
+        let archive = method == ContentAddressMethod::NixArchive;
         let hashes = match info.nar_size < LARGE {
             true => Hashes::without_thread(algorithm.filter(|_| archive), Arc::clone(&self.watcher)),
             false => Hashes::new(algorithm.filter(|_| archive), Arc::clone(&self.watcher)),
         };
-        let (ingested, mut incoming, flat) = self.intake.take_in(hashes, |sink| match algorithm {
-            Some(algorithm) if !archive => {
-                let mut file = OneFile::new(sink, algorithm).plain();
-                fill(&mut file)?;
-                Ok(Some(file.finish()))
-            }
-            _ => Ok(fill(sink).map(|()| None)?),
+        let (ingested, mut incoming, own) = self.intake.take_in(hashes, |sink| match algorithm {
+            Some(algorithm) => Ok(hash_contents((method, algorithm), true, sink, |sink| fill(sink))?),
+            None => Ok(fill(sink).map(|()| None)?),
         })?;
         check_nar(&self.dir, info, ingested.nar_hash, ingested.nar_size)?;
-        let found = flat.or(ingested.other).unwrap_or(ingested.nar_hash);
+        let found = own.or(ingested.other).unwrap_or(ingested.nar_hash);
         if let Some(ca) = &info.ca
             && is_verifiable(info)
             && ca.hash != found

@@ -321,6 +321,7 @@ impl ManagedStore for DaemonStore {
             ContentAddressMethod::Text => ("text:", true),
             ContentAddressMethod::Flat => ("fixed:", true),
             ContentAddressMethod::NixArchive => ("fixed:r:", false),
+            ContentAddressMethod::Git => ("fixed:git:", false),
         };
         let method = format!("{word}{algorithm}");
         let path = self.add_framed(&link, (name, &method), flat, &references, tell)?.path;
