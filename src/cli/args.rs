@@ -12,8 +12,10 @@ use super::ui::{LogFormat, level};
 /// The words not looked at yet.
 pub struct Args {
     words: VecDeque<OsString>,
-    /// After `--` everything is an argument.
+    /// After `--` only words that the program knows are flags.
     ended: bool,
+    /// The program whose words they are.
+    program: String,
 }
 
 /// One word and what it is.
@@ -28,16 +30,37 @@ pub enum Word {
 impl Args {
     /// All words after the program's name.
     pub fn new(words: impl IntoIterator<Item = OsString>) -> Self {
-        Self { words: words.into_iter().collect(), ended: false }
+        Self { words: words.into_iter().collect(), ended: false, program: String::new() }
+    }
+
+    /// The words of a classic program, which passes over `--` before its own flags.
+    pub fn of(program: &str, words: impl IntoIterator<Item = OsString>) -> Self {
+        Self { program: program.to_owned(), ..Self::new(words) }
+    }
+
+    /// Whether a word is a flag of the program's own.
+    fn is_own(&self, text: &str) -> bool {
+        let known = |word: &str| {
+            super::flag_table::operations(&self.program).any(|operation| {
+                operation.names.contains(&word)
+                    || operation.flags.iter().any(|flag| flag.names.contains(&word))
+            })
+        };
+        match text.strip_prefix('-').filter(|letters| !letters.starts_with('-')) {
+            Some(letters) => {
+                !letters.is_empty() && letters.chars().all(|letter| known(&format!("-{letter}")))
+            }
+            None => known(text),
+        }
     }
 
     /// The next word. Letters written together (`-qR`) come one at a time.
     pub fn next(&mut self) -> Option<Word> {
         let word = self.words.pop_front()?;
-        if self.ended {
+        let Some(text) = word.to_str() else { return Some(Word::Argument(word)) };
+        if self.ended && !self.is_own(text) {
             return Some(Word::Argument(word));
         }
-        let Some(text) = word.to_str() else { return Some(Word::Argument(word)) };
         if text == "--" {
             self.ended = true;
             return self.next();

@@ -213,11 +213,12 @@ impl Context {
         }
     }
 
-    /// Makes the user's links to profile and channels where they are missing.
+    /// Makes the user's links to the profile and (with `expressions`) channels where
+    /// they are missing; that to the profile only if none was named (`unnamed`).
     ///
     /// # Errors
     /// Files that cannot be made.
-    pub fn make_user_links(&self) -> anyhow::Result<()> {
+    pub fn make_user_links(&self, unnamed: bool, expressions: bool) -> anyhow::Result<()> {
         let Some(profiles) = self.profiles_dir() else { return Ok(()) };
         let state = self.environment.directories()?.state;
         let make_dir = |dir: &Path| {
@@ -235,13 +236,16 @@ impl Context {
         if self.machine.is_root() {
             make_link(&state.join("profiles/default"), &root_profiles.join("profile"))?;
         }
-        if self.environment.non_empty("NIX_PROFILE").is_none() {
+        if unnamed && self.environment.non_empty("NIX_PROFILE").is_none() {
             let link = self.profile_link()?;
             // Without a home there is nothing to put it into.
             if link.parent().is_some_and(Path::exists) || self.settings.use_xdg_base_directories() {
                 link.parent().map_or(Ok(()), make_dir)?;
                 make_link(&link, &profiles.join("profile"))?;
             }
+        }
+        if !expressions {
+            return Ok(());
         }
         let expressions = self.default_expression()?;
         if std::fs::symlink_metadata(&expressions).is_ok() || !self.home()?.exists() {

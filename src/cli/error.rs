@@ -70,12 +70,8 @@ fn tell_failed_build(drv_path: &str, out: &str, ui: &Ui) {
 /// status is that of a failed build.
 fn tell_conflicts(conflicts: &Conflicts, ui: &Ui) -> u8 {
     tell_failed_build(&conflicts.drv_path, &conflicts.out, ui);
-    if let Some(first) = conflicts.all.first() {
-        let lower = first.priority - 1;
-        ui.hint(&format!(
-            "To choose between them, give one of the packages a lower number: nix-env --set-flag priority {lower} NAME; \
-             or remove one: nix-env --uninstall NAME"
-        ));
+    if let Some(advice) = &conflicts.advice {
+        ui.hint(advice);
     }
     FAILED_BUILD
 }

@@ -234,6 +234,9 @@ const REPAIR: Flag = switch(&["--repair"], "Repair what is damaged, from substit
 const RECURSIVE: Flag = switch(&["--recursive"], "Hash the archive, also of directories");
 const JSON: Flag = switch(&["--json"], "Print JSON");
 const PREBUILT: Flag = switch(&["--prebuilt-only", "-b"], "Only what need not be built");
+/// Of evaluation, which is not offered.
+const ATTR: Flag = passed(&["--attr", "-A"], 0);
+const EXPRESSION: Flag = passed(&["--from-expression", "-E"], 0);
 const FROM_PROFILE: Flag = takes(&["--from-profile"], Value::File, "Take the packages from another profile");
 
 /// Operations and flags of the classic programs.
@@ -322,22 +325,23 @@ pub const OPERATIONS: &[Operation] = &[
         DRY_RUN,
         passed(&["--arg"], 2),
         passed(&["--argstr"], 2),
-        passed(&["--attr", "-A"], 0),
         passed(&["--file", "-f"], 1),
-        passed(&["--from-expression", "-E"], 0),
+        takes(&["--force-name"], Value::Free, "What the package is called (--install, --set)"),
+        PREBUILT,
         passed(&["-I"], 1),
         passed(&["--system-filter"], 1),
     ]),
     operation(ENV, &["--delete-generations"], "Delete generations: old, +5, 30d or numbers", &[]),
     operation(ENV, &["--install", "-i"], "Add packages", &[
-        takes(&["--force-name"], Value::Free, "What the package is called"),
+        ATTR,
+        EXPRESSION,
         FROM_PROFILE,
-        PREBUILT,
         switch(&["--preserve-installed", "-P"], "Keep packages with the same name"),
         switch(&["--remove-all", "-r"], "First remove everything that is installed"),
     ]),
     operation(ENV, &["--list-generations"], "List the generations", &[JSON]),
     operation(ENV, &["--query", "-q"], "List what is installed", &[
+        ATTR,
         switch(&["--available", "-a"], "List what could be installed"),
         switch(&["--attr-path", "-P"], "Show attributes"),
         switch(&["--compare-versions", "-c"], "Compare installed and available versions"),
@@ -348,14 +352,14 @@ pub const OPERATIONS: &[Operation] = &[
         switch(&["--meta"], "Show all that is noted about packages (JSON, XML)"),
         switch(&["--no-name"], "Do not show names"),
         switch(&["--out-path"], "Show store paths"),
-        PREBUILT,
         switch(&["--status", "-s"], "Show whether packages are installed and there"),
         switch(&["--system"], "Show for which system packages are"),
         switch(&["--xml"], "Print XML"),
     ]),
     operation(ENV, &["--rollback"], "Go back to the generation before", &[]),
     operation(ENV, &["--set"], "Make the profile one package", &[
-        takes(&["--force-name"], Value::Free, "What the package is called"),
+        ATTR,
+        EXPRESSION,
         FROM_PROFILE,
     ]),
     operation(ENV, &["--set-flag"], "Note something with installed packages: NAME VALUE PACKAGES", &[]),
@@ -363,12 +367,13 @@ pub const OPERATIONS: &[Operation] = &[
     operation(ENV, &["--switch-profile", "-S"], "Use another profile", &[]),
     operation(ENV, &["--uninstall", "-e"], "Remove packages", &[]),
     operation(ENV, &["--upgrade", "-u"], "Replace packages by newer ones", &[
+        ATTR,
+        EXPRESSION,
         switch(&["--always"], "Also by older ones and the same"),
         switch(&["--eq"], "Only by those of the same version"),
         FROM_PROFILE,
         switch(&["--leq"], "Also by those of the same version"),
         switch(&["--lt"], "Only by newer ones (the default)"),
-        PREBUILT,
     ]),
     operation("nix-hash", &[], "", &[
         switch(&["--base16"], "Print hashes in base 16"),

@@ -41,12 +41,32 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("nix-daemon", nix_daemon::run),
     ("nix-instantiate", not_built),
     ("nix-build", not_built),
+    ("nix-shell", not_built),
+    ("nix-channel", not_built),
+    ("nix-prefetch-url", not_built),
 ];
 
 type Program = fn(Context, Args) -> anyhow::Result<()>;
 
-/// The version of every program.
+/// The version of Nival.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The version of Nix that every program stands for: scripts compare the last
+/// word of `--version`, and clients what a daemon says.
+pub const NIX_VERSION: &str = "2.34.8";
+
+/// Programs that have a name and a place, but nothing behind it yet: why, and
+/// what can be done.
+const NOT_BUILT: &[(&str, &str)] = &[
+    ("nix-instantiate", "it needs the Nix language, which comes later"),
+    (
+        "nix-build",
+        "it needs the Nix language, which comes later; 'nix-store --realise DRV' gets what a derivation makes",
+    ),
+    ("nix-shell", "it needs the Nix language, which comes later"),
+    ("nix-channel", "channels hold Nix expressions, and the language comes later"),
+    ("nix-prefetch-url", "'nix-store --add-fixed sha256 FILE' adds a file that is here already"),
+];
 
 /// Runs the program that the first word names: by its own name, or, for
 /// `nival`, by the word after it.
@@ -78,9 +98,9 @@ pub fn run(words: Vec<OsString>, environment: Environment) -> ExitCode {
     let result = prepare().and_then(|()| match program(&name) {
         Some(program) => {
             let context = Context::new(&name, environment, Arc::clone(&ui))?;
-            program(context, Args::new(words))
+            program(context, Args::of(&name, words))
         }
-        None => nival::run(words, &ui),
+        None => nival::run(&called, words, &environment),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -110,17 +130,18 @@ fn not_built(context: Context, mut args: Args) -> anyhow::Result<()> {
     if args.next() == Some(args::Word::Flag("--version".to_owned())) {
         return context.print_version();
     }
-    anyhow::bail!("'{program}' is not available in this version of Nival")
+    let why = NOT_BUILT.iter().find(|(name, _)| *name == program).map_or("", |(_, why)| why);
+    anyhow::bail!("'{program}' is not available in this version of Nival: {why}")
 }
 
 impl Context {
-    /// `NAME (Nival) X.Y.Z`; with `-v` also where everything is.
+    /// `NAME (Nival, like Nix) X.Y.Z`; with `-v` also where everything is.
     ///
     /// # Errors
     /// Those of the output.
     pub fn print_version(&self) -> anyhow::Result<()> {
         let mut out = ui::Out::new();
-        out.line(format_args!("{} (Nival) {VERSION}", self.program))?;
+        out.line(format_args!("{} (Nival, like Nix) {NIX_VERSION}", self.program))?;
         if self.ui.verbosity() > ui::level::INFO {
             let dirs = self.environment.directories()?;
             let (home, _) = self.machine.home(&self.environment);
@@ -133,7 +154,8 @@ impl Context {
             let others: Vec<&str> = self.settings.extra_platforms().iter().map(String::as_str).collect();
             out.line(format_args!("System type: {}", self.settings.system()))?;
             out.line(format_args!("Additional system types: {}", others.join(", ")))?;
-            out.line("Features: signed-caches")?;
+            out.line(format_args!("Nival: {VERSION}"))?;
+            out.line("Features: gc, signed-caches")?;
             out.line(format_args!(
                 "System configuration file: \"{}\"",
                 dirs.conf.join("nix.conf").display()

@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
+use ::nival::settings::Environment;
+
 use super::error::Exit;
-use super::ui::Ui;
 use super::{PROGRAMS, VERSION};
 
 /// Its subcommands and what they do.
@@ -62,7 +62,7 @@ fn command() -> Command {
 ///
 /// # Errors
 /// Those of the subcommand.
-pub fn run(words: Vec<OsString>, ui: &Arc<Ui>) -> anyhow::Result<()> {
+pub fn run(called: &str, words: Vec<OsString>, environment: &Environment) -> anyhow::Result<()> {
     let words = std::iter::once(OsString::from("nival")).chain(words);
     let matches = match command().try_get_matches_from(words) {
         Ok(matches) => matches,
@@ -73,13 +73,15 @@ pub fn run(words: Vec<OsString>, ui: &Arc<Ui>) -> anyhow::Result<()> {
         }
     };
     match matches.subcommand() {
-        Some(("install-links", matches)) => install_links(matches),
+        Some(("install-links", matches)) => install_links(matches, called, environment),
         Some(("completions", _)) => {
             let mut out = super::ui::Out::new();
             out.raw(super::completions::BASH.as_bytes())?;
             out.finish()
         }
-        Some(("tour", matches)) => super::tour::run(matches.get_flag("keep"), ui),
+        Some(("tour", matches)) => {
+            super::tour::run(matches.get_flag("keep"), &this_program(called, environment)?)
+        }
         _ if matches.get_flag("version") => {
             let mut out = super::ui::Out::new();
             out.line(format_args!("nival (Nival) {VERSION}"))?;
@@ -92,9 +94,28 @@ pub fn run(words: Vec<OsString>, ui: &Arc<Ui>) -> anyhow::Result<()> {
     }
 }
 
-fn install_links(matches: &ArgMatches) -> anyhow::Result<()> {
+/// Where this program lies. Without /proc, where the shell found it.
+fn this_program(called: &str, environment: &Environment) -> anyhow::Result<PathBuf> {
+    let unknown = match std::env::current_exe() {
+        Ok(path) => return Ok(path),
+        Err(error) => error,
+    };
+    let here = std::env::current_dir()?;
+    let found = if called.contains('/') {
+        Some(here.join(called))
+    } else {
+        let dirs = environment.get("PATH").map(std::env::split_paths).into_iter().flatten();
+        dirs.map(|dir| here.join(dir).join(called)).find(|path| path.is_file())
+    };
+    let Some(found) = found.filter(|path| path.is_file()) else {
+        anyhow::bail!("cannot find out where this program lies ({unknown}); call it by its full path")
+    };
+    Ok(std::fs::canonicalize(&found).unwrap_or(found))
+}
+
+fn install_links(matches: &ArgMatches, called: &str, environment: &Environment) -> anyhow::Result<()> {
     let Some(dir) = matches.get_one::<PathBuf>("dir") else { return Ok(()) };
-    let program = std::env::current_exe()?;
+    let program = this_program(called, environment)?;
     std::fs::create_dir_all(dir).map_err(::nival::sys::PathError::at("creating directory", dir))?;
     let mut out = super::ui::Out::new();
     for (name, _) in PROGRAMS {

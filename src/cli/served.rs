@@ -19,7 +19,7 @@ const PASSED_OVER: &[&str] = &["experimental-features", "extra-experimental-feat
 
 impl Host for Served<'_> {
     fn version(&self) -> String {
-        format!("{} (Nival)", super::VERSION)
+        super::NIX_VERSION.to_owned()
     }
 
     fn set_options(&mut self, options: &ClientOptions, trusted: bool) -> Vec<String> {

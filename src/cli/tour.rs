@@ -9,7 +9,7 @@ use std::process::Command;
 use ::nival::sys::PathError;
 
 use super::PROGRAMS;
-use super::ui::{Out, Ui, stdout_file};
+use super::ui::{Out, stdout_file};
 
 /// What is told before each step, and the step.
 const STEPS: &[(&str, &str)] = &[
@@ -89,10 +89,17 @@ const STEPS: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// Files that cannot be made; a step that fails.
-pub fn run(keep: bool, _ui: &Ui) -> anyhow::Result<()> {
-    let root = tempfile::Builder::new().prefix("nival-tour-").tempdir()?;
+pub fn run(keep: bool, program: &Path) -> anyhow::Result<()> {
+    let root = tempfile::Builder::new().prefix("nival-tour-").tempdir().map_err(|error| {
+        let dir = std::env::temp_dir();
+        let reason = ::nival::sys::errno_text(&error);
+        anyhow::anyhow!(
+            "'{}' cannot be used for temporary files: {reason}; set TMPDIR to a directory",
+            dir.display()
+        )
+    })?;
     let root = root.keep();
-    let result = Tour { root: root.clone() }.walk();
+    let result = Tour { root: root.clone(), program: program.to_owned() }.walk();
     if keep {
         writeln!(stdout_file(), "\nEverything is still in {}", root.display())?;
     } else {
@@ -103,6 +110,7 @@ pub fn run(keep: bool, _ui: &Ui) -> anyhow::Result<()> {
 
 struct Tour {
     root: PathBuf,
+    program: PathBuf,
 }
 
 impl Tour {
@@ -133,9 +141,9 @@ impl Tour {
         std::fs::create_dir_all(self.root.join("home"))?;
         let bin = self.root.join("bin");
         std::fs::create_dir_all(&bin)?;
-        let program = std::env::current_exe()?;
+        let program = &self.program;
         for (name, _) in PROGRAMS {
-            std::os::unix::fs::symlink(&program, bin.join(name))?;
+            std::os::unix::fs::symlink(program, bin.join(name))?;
         }
         Ok(())
     }
@@ -167,7 +175,7 @@ impl Tour {
             shell.env(name, self.root.join(dir));
         }
         // The tour builds nothing, so the users to build as do not matter.
-        shell.env("NIX_CONFIG", "build-users-group =\nexperimental-features = nix-command");
+        shell.env("NIX_CONFIG", "build-users-group =");
         let status = shell.status()?;
         anyhow::ensure!(status.success(), "the step ended with {status}");
         Ok(())

@@ -389,7 +389,8 @@ mod tests {
 
     #[test]
     fn features_gate_settings() {
-        let mut found = settings(&[("use-registries", "blah"), ("use-registries", "no")]);
+        let none = ("experimental-features", "");
+        let mut found = settings(&[none, ("use-registries", "blah"), ("use-registries", "no")]);
         let line = "Ignoring setting 'use-registries' because experimental feature 'flakes' is not enabled";
         assert_eq!(warnings(&mut found), [line, line]);
         assert_eq!(text(&found, "use-registries"), "true");

@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn plain_lines() {
-        let settings = with(&[("trusted-users", "b  a"), ("access-tokens", "z=1 y=2")]);
+        let settings =
+            with(&[("experimental-features", ""), ("trusted-users", "b  a"), ("access-tokens", "z=1 y=2")]);
         let shown = settings.show();
         for line in ["build-dir = ", "cores = 0", "trusted-users = b a", "access-tokens =  y=2 z=1"] {
             assert!(shown.lines().any(|found| found == line), "{line}");

@@ -169,7 +169,7 @@ pub static TABLE: &[Row] = &[
     row("eval-profiler", PROFILER, "disabled", "Which evaluation profiler runs."),
     row("eval-profiler-frequency", Unsigned32, "99", "Samples a second taken by the evaluation profiler."),
     row("eval-system", Text, "", "Value of `builtins.currentSystem`; empty takes `system`."),
-    row("experimental-features", Features, "", "Unfinished features to switch on.").used(),
+    row("experimental-features", Features, "fetch-tree flakes nix-command", "Unfinished features to switch on.").used(),
     row("external-builders", Json, "[]", "Programs that build for foreign systems, as a JSON array."),
     row("extra-platforms", Set, "", "System types this machine runs besides its own.").varying_default(),
     row("fallback", Bool, "false", "Build from source when a substituter fails.").aliases(&["build-fallback"]),

@@ -90,6 +90,9 @@ impl World {
             "nix-collect-garbage",
             "nix-copy-closure",
             "nix-daemon",
+            "nix-shell",
+            "nix-channel",
+            "nix-prefetch-url",
         ] {
             std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_nival"), world.path("bin").join(program)).unwrap();
         }

@@ -374,7 +374,7 @@ fn conflicts_are_told_all_of_them() {
     let all: Vec<&str> = ours.stderr.lines().filter(|line| line.starts_with("         \"")).collect();
     assert_eq!((pair.len(), all.len()), (2, 4));
     assert!(pair == all[..2] || pair == all[2..], "{pair:?} {all:?}");
-    assert!(ours.stderr.contains("nix-env --set-flag priority 4 NAME"), "{}", ours.stderr);
+    assert!(ours.stderr.contains("To choose between them, install '"), "{}", ours.stderr);
     assert!(ours.stderr.contains("error: Cannot build '"));
     assert!(!Path::new(&profile(&world, Side::Nival)).is_symlink());
     for pair in [[0, 2], [2, 0]] {
@@ -382,6 +382,116 @@ fn conflicts_are_told_all_of_them() {
             .map(|side| env(&world, side, &profile(&world, side), &["-i", paths[pair[0]], paths[pair[1]]]));
         let errors = outcomes.map(|o| o.stderr.lines().find(|l| l.starts_with("error")).unwrap().to_owned());
         assert_eq!(errors[0], errors[1]);
+    }
+}
+
+#[test]
+fn the_advice_for_a_conflict_works() {
+    let world = World::new();
+    for name in ["a-1", "b-1"] {
+        world.write(format!("src/{name}/bin/same"), name);
+    }
+    let added = world.nix_store(&["--add", &world.text("src/a-1"), &world.text("src/b-1")]);
+    let paths: Vec<&str> = added.ok().lines();
+    let profile = profile(&world, Side::Nival);
+    env(&world, Side::Nival, &profile, &["-i", paths[0]]).ok();
+    let refused = env(&world, Side::Nival, &profile, &["-i", paths[1]]);
+    assert_eq!(refused.status, 100);
+    let command = "nix-env --set-flag priority 6 'a-1'";
+    assert!(refused.stderr.contains(command), "{}", refused.stderr);
+    env(&world, Side::Nival, &profile, &["--set-flag", "priority", "6", "a-1"]).ok();
+    env(&world, Side::Nival, &profile, &["-i", paths[1]]).ok();
+    assert_eq!(std::fs::read_to_string(Path::new(&profile).join("bin/same")).unwrap(), "b-1");
+}
+
+/// Which flags each operation has, and what they do where it is little.
+#[test]
+fn flags_belong_to_operations() {
+    let Some(world) = World::with_reference() else { return };
+    let paths = packages(&world);
+    let (one, two) = (paths[0].as_str(), paths[1].as_str());
+    let operations: &[&[&str]] = &[
+        &["-i", one],
+        &["-u", one],
+        &["-e", "x"],
+        &["--set-flag", "a", "b", "x"],
+        &["-q"],
+        &["--rollback"],
+        &["--list-generations"],
+        &["--delete-generations", "old"],
+    ];
+    let flags: &[&[&str]] = &[
+        &["--lt"],
+        &["--eq"],
+        &["--always"],
+        &["--from-profile", "/nope"],
+        &["--force-name", "x"],
+        &["-b"],
+        &["-r"],
+        &["-P"],
+        &["--xml"],
+        &["-a"],
+        &["-s"],
+        &["--no-name"],
+        &["--out-path"],
+        &["--meta"],
+        &["--arg", "a", "b"],
+        &["-I", "x"],
+    ];
+    for operation in operations {
+        for flag in flags {
+            let args = [*operation, *flag].concat();
+            let [ours, theirs] = SIDES.map(|side| {
+                let outcome = env(&world, side, &world.text("var/profiles/words"), &args);
+                outcome.stderr.contains("unknown flag")
+            });
+            assert_eq!(ours, theirs, "{args:?}");
+        }
+    }
+    // Beside each other, with what is in the profiles at the end.
+    for args in [
+        &["-q", "*"][..],
+        &["-q", "*", "--json"],
+        &["-q", "*", "--xml"],
+        &["-q", ".*"],
+        &["-e", "*"],
+        &["-i", one, two, "--force-name", "other-1"],
+        &["-q"],
+        &["-e", "nosuch"],
+        &["-e", "nosuch"],
+        &["--set-flag", "active", "perhaps", "other"],
+        &["-i", "--from-profile", "/nope", "*"],
+        &["-f", "etc", "-qc"],
+    ] {
+        let [ours, theirs] = SIDES.map(|side| {
+            let outcome = env(&world, side, &profile(&world, side), args);
+            let generations = data::names(&world.path("var/profiles"));
+            let mine = generations.iter().filter(|name| name.starts_with(&format!("of-{side:?}"))).count();
+            let target = std::fs::canonicalize(profile(&world, side)).ok();
+            (outcome.text().to_owned(), target, mine, outcome)
+        });
+        // Comparing with an expression needs the language.
+        if args[0] == "-f" {
+            assert!(ours.3.status == 1 && ours.3.stderr.contains("needs the Nix language"), "{:?}", ours.3);
+            continue;
+        }
+        assert_eq!(ours.3.status, theirs.3.status, "{args:?}: {:?}", ours.3);
+        assert_eq!((ours.0, ours.1, ours.2), (theirs.0, theirs.1, theirs.2), "{args:?}");
+    }
+}
+
+#[test]
+fn a_named_profile_leaves_the_home_directory_alone() {
+    let Some(world) = World::with_reference() else { return };
+    for side in SIDES {
+        let home = world.path(format!("home-{side:?}"));
+        std::fs::create_dir(&home).unwrap();
+        for args in [&["--list-generations"][..], &["-q"]] {
+            let mut command = world.command(side, "nix-env");
+            command.args(["-p", &profile(&world, side)]).args(args).env("HOME", &home);
+            assert!(command.status().unwrap().success());
+        }
+        assert_eq!(data::names(&home), BTreeSet::from([".nix-defexpr".to_owned()]), "{side:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::common::{Side, World};
 
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 12] = [
     "nix-store",
     "nix-hash",
     "nix",
@@ -12,6 +12,9 @@ const PROGRAMS: [&str; 9] = [
     "nix-daemon",
     "nix-instantiate",
     "nix-build",
+    "nix-shell",
+    "nix-channel",
+    "nix-prefetch-url",
 ];
 
 #[test]
@@ -19,21 +22,35 @@ fn every_name_has_a_version() {
     let world = World::new();
     for program in PROGRAMS {
         let version = world.nival("nival", &[program, "--version"]).line();
-        assert_eq!(version, format!("{program} (Nival) {}", env!("CARGO_PKG_VERSION")));
+        assert_eq!(version, format!("{program} (Nival, like Nix) 2.34.8"));
     }
-    assert!(world.nival("nival", &["--version"]).line().starts_with("nival (Nival) "));
+    let own = format!("nival (Nival) {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(world.nival("nival", &["--version"]).line(), own);
+    // Wherever it stands, and the last word is that of the reference.
+    for args in [&["copy", "--version"][..], &["store", "gc", "--version"], &["--version", "store"]] {
+        assert_eq!(world.nival("nix", args).line(), "nix (Nival, like Nix) 2.34.8");
+    }
+    let info = world.nival("nix", &["store", "info", "--json"]);
+    let info: serde_json::Value = serde_json::from_slice(&info.ok().stdout).unwrap();
+    assert_eq!((&info["version"], &info["nival"]), (&"2.34.8".into(), &env!("CARGO_PKG_VERSION").into()));
+    if let Some(world) = World::with_reference() {
+        let theirs = world.run(Side::Reference, "nix-store", &["--version"]).line();
+        assert_eq!(theirs.rsplit(' ').next(), Some("2.34.8"));
+    }
 }
 
 #[test]
 fn what_is_not_built_says_so_in_one_line() {
     let world = World::new();
-    for program in ["nix-instantiate", "nix-build"] {
+    for program in ["nix-instantiate", "nix-build", "nix-shell", "nix-channel"] {
         let outcome = world.nival("nival", &[program, "x"]);
         assert_eq!(outcome.status, 1);
         assert_eq!(outcome.stdout, b"");
-        assert_eq!(outcome.stderr, format!("error: '{program}' is not available in this version of Nival\n"));
+        let begin = format!("error: '{program}' is not available in this version of Nival: ");
+        assert!(outcome.stderr.starts_with(&begin), "{}", outcome.stderr);
+        assert_eq!(outcome.stderr.lines().count(), 1);
     }
-    for (program, args) in [("nix", &["build"]), ("nix", &["develop"])] {
+    for (program, args) in [("nix", &["build"]), ("nix", &["develop"]), ("nix", &["shell"])] {
         let outcome = world.nival(program, args);
         assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{}", outcome.stderr);
         assert!(outcome.stderr.contains("is not available in this version of Nival"));
@@ -53,7 +70,9 @@ fn links_are_made_for_every_name() {
             .env("NIX_CONF_DIR", world.path("etc"))
             .output()
             .unwrap();
-        assert!(String::from_utf8_lossy(&output.stdout).starts_with(&format!("{program} (Nival) ")));
+        assert!(
+            String::from_utf8_lossy(&output.stdout).starts_with(&format!("{program} (Nival, like Nix) "))
+        );
     }
     // Again is fine; over something else it is not.
     world.nival("nival", &["install-links", &links]).ok();
@@ -62,6 +81,61 @@ fn links_are_made_for_every_name() {
     let refused = world.nival("nival", &["install-links", "--force", &links]);
     assert_eq!(refused.status, 1);
     assert_eq!(std::fs::read(world.path("links/nix-env")).unwrap(), b"mine");
+}
+
+#[test]
+fn the_newer_commands_work_out_of_the_box() {
+    let world = World::new();
+    let run = |conf: &str| {
+        world.write("etc/nix.conf", format!("build-users-group =\nsubstituters =\n{conf}"));
+        world.nival("nix", &["store", "info"])
+    };
+    run("").ok();
+    run("extra-experimental-features = ca-derivations\n").ok();
+    // A setting of one's own takes the place of the default.
+    let refused = run("experimental-features = ca-derivations\n");
+    refused.fails(
+        "error: experimental Nix feature 'nix-command' is disabled; add '--extra-experimental-features nix-command' to enable it",
+    );
+}
+
+#[test]
+fn the_tour_needs_a_place_for_its_files() {
+    let mut world = World::new();
+    world.variables.push(("TMPDIR".to_owned(), world.text("nowhere")));
+    let told = world.nival("nival", &["tour"]);
+    let place = world.text("nowhere");
+    told.fails(&format!(
+        "error: '{place}' cannot be used for temporary files: No such file or directory; set TMPDIR to a directory"
+    ));
+}
+
+#[test]
+fn words_may_be_repeated_and_follow_two_dashes() {
+    let Some(world) = World::with_reference() else { return };
+    let file = world.write("src/file", "text");
+    let path = world.nix_store(&["--add", file.to_str().unwrap()]).line();
+    let cases: &[(&str, &[&str])] = &[
+        ("nix-store", &["-q", "-q", "--hash", &path]),
+        ("nix-store", &["-q", "--query", "--hash", &path]),
+        ("nix-store", &["-r", "--realise", &path]),
+        ("nix-store", &["--", "-q", "--hash", &path]),
+        ("nix-store", &["-q", "--", "--hash", &path]),
+        ("nix-store", &["-q", "--hash", "--", &path]),
+        ("nix-store", &["-q", "--dump", &path]),
+        ("nix-env", &["-q", "-q"]),
+        ("nix-env", &["--", "-q"]),
+        ("nix-env", &["-q", "-e"]),
+        ("nix-hash", &["--", "--flat", "src/file"]),
+        ("nix-collect-garbage", &["--", "--dry-run"]),
+    ];
+    for (program, args) in cases {
+        let [ours, theirs] = [Side::Nival, Side::Reference].map(|side| world.run(side, program, args));
+        assert_eq!(ours.status, theirs.status, "{program} {args:?}: {}", ours.stderr);
+        if *program != "nix-collect-garbage" {
+            assert_eq!(ours.text(), theirs.text(), "{program} {args:?}");
+        }
+    }
 }
 
 #[test]

@@ -34,7 +34,8 @@ pub fn print(name: &str) -> anyhow::Result<()> {
     let mut out = Out::new();
     match table::find(name) {
         Some(row) => {
-            out.line(format_args!("Usage: nix {} {}\n\n{}.", row.name, row.synopsis, row.about))?;
+            let state = if row.shown() == row.about { "" } else { "Not available in this version: " };
+            out.line(format_args!("Usage: nix {} {}\n\n{state}{}.", row.name, row.synopsis, row.about))?;
             let flags = super::place::flags(row);
             if flags.iter().any(|flag| !flag.about.is_empty()) {
                 out.line("\nFlags:")?;

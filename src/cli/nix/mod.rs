@@ -126,7 +126,7 @@ impl Arity {
 }
 
 /// A subcommand that has a name, but nothing behind it yet.
-struct NotBuilt(&'static str);
+struct NotBuilt(&'static Row);
 
 impl Command for NotBuilt {
     fn arity(&self) -> Arity {
@@ -138,7 +138,8 @@ impl Command for NotBuilt {
     }
 
     fn run(&self, _context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
-        anyhow::bail!("'nix {}' is not available in this version of Nival", self.0)
+        let Row { name, about, .. } = self.0;
+        anyhow::bail!("'nix {name}' is not available in this version of Nival: {about}")
     }
 }
 
@@ -205,7 +206,10 @@ fn step(group: &'static str, word: &str, context: &Context) -> anyhow::Result<Re
     let name = table::below(group, word);
     if let Some(target) = table::alias(&name) {
         let shown = target.strip_prefix(group).map_or(target, str::trim_start);
-        context.ui.warn(&format!("'{word}' is a deprecated alias for '{shown}'"));
+        // A second name that is not an old one.
+        if name != "shell" {
+            context.ui.warn(&format!("'{word}' is a deprecated alias for '{shown}'"));
+        }
         return named(target).ok_or_else(|| anyhow::anyhow!("'{target}' is missing"));
     }
     match named(&name) {
@@ -218,7 +222,7 @@ fn named(name: &str) -> Option<Request> {
     if let Some(row) = table::find(name) {
         let command = match row.make {
             Some(make) => make(),
-            None => Box::new(NotBuilt(row.name)),
+            None => Box::new(NotBuilt(row)),
         };
         return Some(Request::Command(row, command, Vec::new()));
     }
@@ -251,11 +255,11 @@ pub fn run(mut context: Context, args: Args) -> anyhow::Result<()> {
             return help::print(request.name());
         }
     }
-    request.check()?;
     context.end_of_args()?;
     if context.version_wanted {
         return context.print_version();
     }
+    request.check()?;
     if matches!(request, Request::Group("")) {
         return usage("no subcommand specified");
     }

@@ -63,7 +63,7 @@ impl Place {
         }
         table::members(self.group)
             .into_iter()
-            .map(|word| (word, table::find(&table::below(self.group, word)).map_or("", |row| row.about)))
+            .map(|word| (word, table::find(&table::below(self.group, word)).map_or("", Row::shown)))
             .collect()
     }
 

@@ -39,7 +39,7 @@ impl Which {
     fn open(&self, context: &Context) -> anyhow::Result<(Box<dyn ManagedStore>, Profile)> {
         let store = context.open_store()?;
         if !store.is_read_only() {
-            context.make_user_links()?;
+            context.make_user_links(true, false)?;
         }
         let link = match &self.0 {
             Some(link) => context.absolute(Path::new(link)),

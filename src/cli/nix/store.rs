@@ -49,7 +49,7 @@ impl Command for Info {
         let store = context.open_any(context.settings.store_uri())?;
         let mut about = store.about()?;
         if store.local().is_some() {
-            about.version = Some(crate::cli::VERSION.to_owned());
+            about.version = Some(crate::cli::NIX_VERSION.to_owned());
         }
         if !self.0.json {
             if let Some(version) = &about.version {
@@ -62,6 +62,10 @@ impl Command for Info {
         }
         let mut json = self.0.writer();
         json.object()?;
+        if store.local().is_some() {
+            json.key("nival")?;
+            json.string(crate::cli::VERSION)?;
+        }
         if let Some(trusted) = about.trusted {
             json.key("trusted")?;
             json.bare(trusted)?;

@@ -34,13 +34,29 @@ pub struct Row {
     pub make: Option<Make>,
 }
 
+impl Row {
+    /// What it does, or that it is not there yet.
+    pub fn shown(&self) -> &'static str {
+        // A program of its own has a synopsis, too.
+        if self.make.is_none() && self.synopsis.is_empty() { "(not available yet)" } else { self.about }
+    }
+}
+
 const fn built(name: &'static str, synopsis: &'static str, about: &'static str, make: Make) -> Row {
     Row { name, synopsis, about, make: Some(make) }
 }
 
-const fn later(name: &'static str) -> Row {
-    Row { name, synopsis: "", about: "(not available in this version)", make: None }
+/// One that is to come, and why it is not there, or what can be done without it.
+const fn later(name: &'static str, about: &'static str) -> Row {
+    Row { name, synopsis: "", about, make: None }
 }
+
+const LANGUAGE: &str = "it needs the Nix language, which comes later";
+const REALISE: &str =
+    "it needs the Nix language, which comes later; 'nix-store --realise DRV' gets what a derivation makes";
+const RUN: &str = "it needs the Nix language, which comes later; \
+                   'nix profile add' and 'nix-env -i' make store paths usable";
+const FLAKES: &str = "flakes need the Nix language, which comes later";
 
 /// One that is a program of its own.
 const fn apart(name: &'static str, synopsis: &'static str, about: &'static str) -> Row {
@@ -54,9 +70,9 @@ fn make<C: Command + Default + 'static>() -> Box<dyn Command> {
 /// All subcommands; those of a group stand together, in the order in which
 /// they are listed.
 pub const TABLE: &[Row] = &[
-    later("build"),
-    later("bundle"),
-    later("config check"),
+    later("build", REALISE),
+    later("bundle", LANGUAGE),
+    later("config check", "'nix config show' lists the settings, 'nix store info' tries the store"),
     built("config show", "[--json] [NAME]", "Print the settings, or the value of one", make::<config::Show>),
     built(
         "copy",
@@ -81,25 +97,25 @@ pub const TABLE: &[Row] = &[
         "Print the contents of derivations as JSON",
         make::<Show>,
     ),
-    later("develop"),
-    later("edit"),
-    later("env shell"),
-    later("eval"),
-    later("flake archive"),
-    later("flake check"),
-    later("flake clone"),
-    later("flake info"),
-    later("flake init"),
-    later("flake lock"),
-    later("flake metadata"),
-    later("flake new"),
-    later("flake prefetch-inputs"),
-    later("flake prefetch"),
-    later("flake show"),
-    later("flake update"),
-    later("fmt"),
-    later("formatter build"),
-    later("formatter run"),
+    later("develop", RUN),
+    later("edit", LANGUAGE),
+    later("env shell", RUN),
+    later("eval", LANGUAGE),
+    later("flake archive", FLAKES),
+    later("flake check", FLAKES),
+    later("flake clone", FLAKES),
+    later("flake info", FLAKES),
+    later("flake init", FLAKES),
+    later("flake lock", FLAKES),
+    later("flake metadata", FLAKES),
+    later("flake new", FLAKES),
+    later("flake prefetch-inputs", FLAKES),
+    later("flake prefetch", FLAKES),
+    later("flake show", FLAKES),
+    later("flake update", FLAKES),
+    later("fmt", LANGUAGE),
+    later("formatter build", LANGUAGE),
+    later("formatter run", LANGUAGE),
     built(
         "hash convert",
         "[--from FORMAT] [--to FORMAT] [--hash-algo ALGO] HASHES...",
@@ -123,7 +139,7 @@ pub const TABLE: &[Row] = &[
     built("hash to-base64", "[--type ALGO] HASHES...", "Print hashes in base 64", hash::to_base64),
     built("hash to-sri", "[--type ALGO] HASHES...", "Print hashes in the SRI form", hash::to_sri),
     built("help", "[SUBCOMMAND...]", "Say what a subcommand does", make::<Help>),
-    later("help-stores"),
+    later("help-stores", "docs/stores.md in the source describes all kinds of stores"),
     built(
         "key convert-secret-to-public",
         "< SECRETKEY",
@@ -142,7 +158,10 @@ pub const TABLE: &[Row] = &[
         "Print store paths and what the store knows of them",
         make::<PathInfo>,
     ),
-    later("print-dev-env"),
+    later(
+        "print-dev-env",
+        "it needs the Nix language, which comes later; 'nix-store --print-env DRV' prints the environment of a derivation",
+    ),
     built(
         "profile add",
         "[--profile LINK] [--priority N] INSTALLABLES...",
@@ -174,22 +193,22 @@ pub const TABLE: &[Row] = &[
         "Go back to an earlier version of a profile",
         make::<profile::Rollback>,
     ),
-    later("profile upgrade"),
+    later("profile upgrade", FLAKES),
     built(
         "profile wipe-history",
         "[--profile LINK] [--older-than DAYS] [--dry-run]",
         "Delete the other versions of a profile",
         make::<profile::WipeHistory>,
     ),
-    later("realisation info"),
-    later("registry add"),
-    later("registry list"),
-    later("registry pin"),
-    later("registry remove"),
-    later("registry resolve"),
-    later("repl"),
-    later("run"),
-    later("search"),
+    later("realisation info", "realisations come later"),
+    later("registry add", FLAKES),
+    later("registry list", FLAKES),
+    later("registry pin", FLAKES),
+    later("registry remove", FLAKES),
+    later("registry resolve", FLAKES),
+    later("repl", LANGUAGE),
+    later("run", RUN),
+    later("search", LANGUAGE),
     built(
         "store add-file",
         "[-n NAME] [--hash-algo ALGO] [--dry-run] FILE",
@@ -237,7 +256,7 @@ pub const TABLE: &[Row] = &[
     built("store gc", "[--dry-run] [--max BYTES]", "Delete everything that no root leads to", make::<Gc>),
     built("store info", "[--json]", "Open the store and say which one it is", make::<Info>),
     built("store ls", "[-l] [-R] [-d] [--json] PATH", "List what is in a store path", make::<StoreLs>),
-    later("store make-content-addressed"),
+    later("store make-content-addressed", "it comes later"),
     built("store optimise", "", "Make equal files hard links to one copy", make::<Optimise>),
     built(
         "store path-from-hash-part",
@@ -245,14 +264,14 @@ pub const TABLE: &[Row] = &[
         "Print the store path with a hash part",
         make::<PathFromHashPart>,
     ),
-    later("store prefetch-file"),
+    later("store prefetch-file", "'nix-store --add-fixed sha256 FILE' adds a file that is here already"),
     built(
         "store repair",
         "PATHS...",
         "Give damaged paths their contents back, from other stores",
         make::<Repair>,
     ),
-    later("store roots-daemon"),
+    later("store roots-daemon", "no daemon for roots is needed: running programs are looked up in /proc"),
     built(
         "store sign",
         "-k KEYFILE [-r] [--all | --stdin | INSTALLABLES...]",
@@ -265,8 +284,11 @@ pub const TABLE: &[Row] = &[
         "Check the contents of store paths and who vouches for them",
         make::<Verify>,
     ),
-    later("upgrade-nix"),
-    later("why-depends"),
+    later("upgrade-nix", "Nival is upgraded as it was installed"),
+    later(
+        "why-depends",
+        "'nix-store -q --tree PATH' shows what needs what, 'nix-store -q --referrers' who needs it",
+    ),
 ];
 
 /// Old names and their successors, both from the root.
@@ -287,6 +309,7 @@ pub const ALIASES: &[(&str, &str)] = &[
     ("optimise-store", "store optimise"),
     ("ping-store", "store info"),
     ("profile install", "profile add"),
+    ("shell", "env shell"),
     ("show-config", "config show"),
     ("show-derivation", "derivation show"),
     ("sign-paths", "store sign"),

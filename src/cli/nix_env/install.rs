@@ -1,8 +1,12 @@
 //! `--install`, `--upgrade`, `--uninstall`, `--set`, `--set-flag`.
 
+use std::path::Path;
+
 use nival::model::manifest_nix::Value;
 use nival::model::package_name::compare_versions;
 use nival::ops::user_env;
+use nival::ops::user_env::UserEnvError;
+use nival::ops::user_env::build_env::Conflicts;
 use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::take_out;
 use nival::ops::user_env::upgrade;
@@ -17,11 +21,12 @@ use crate::cli::error::usage;
 pub fn install(mut call: Call) -> anyhow::Result<()> {
     let remove_all = call.take_flag(&["--remove-all", "-r"]);
     let preserve = call.take_flag(&["--preserve-installed", "-P"]);
-    // What is installed here is there already.
-    call.take_flag(&["--prebuilt-only", "-b"]);
     call.no_flags()?;
     let store = &*call.open_store()?;
-    let new = packages(&call, store)?;
+    let mut new = packages(&call, store)?;
+    for element in &mut new {
+        element.name = call.force_name.clone().unwrap_or_else(|| element.name.clone());
+    }
     change(&call, store, |old| {
         let mut elements = new.clone();
         if remove_all {
@@ -42,8 +47,7 @@ pub fn install(mut call: Call) -> anyhow::Result<()> {
 }
 
 /// Replaces installed packages by newer ones.
-pub fn upgrade(mut call: Call) -> anyhow::Result<()> {
-    call.take_flag(&["--prebuilt-only", "-b"]);
+pub fn upgrade(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
     let store = &*call.open_store()?;
     let nothing_named = call.arguments.is_empty() && call.from_profile.is_none();
@@ -148,8 +152,56 @@ fn change(
         after = new.clone().unwrap_or_default();
         Ok(new)
     });
-    if changed? {
-        super::generation::summarise(&call.context, &before, &after);
+    match changed {
+        Ok(true) => super::generation::summarise(&call.context, &before, &after),
+        Ok(false) => {}
+        Err(mut error) => {
+            if let Some(UserEnvError::Conflicts(conflicts)) = error.downcast_mut() {
+                conflicts.advice = advice(store, conflicts, &before, &after);
+            }
+            return Err(error);
+        }
     }
     Ok(())
+}
+
+/// What chooses between two packages with the same file: commands that work as
+/// things are, when at most one of them is installed.
+fn advice(
+    store: &dyn ManagedStore,
+    conflicts: &Conflicts,
+    before: &[Element],
+    after: &[Element],
+) -> Option<String> {
+    let conflict = conflicts.all.first()?;
+    let owner = |file: &Path, among: &[Element]| {
+        let (path, _) = store.dir().parse_below(file.to_str()?).ok()?;
+        let element = among.iter().find(|element| element.outputs.values().any(|output| *output == path))?;
+        // A name is an expression, too.
+        let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+        let version = element.version();
+        let named = element.package().chars().all(plain) && version.chars().all(|c| plain(c) || c == '.');
+        Some(if named { element.name.clone() } else { store.dir().print(&path) })
+    };
+    let (worse, better) = (conflict.priority + 1, conflict.priority - 1);
+    let installed = [&conflict.first, &conflict.second].map(|file| owner(file, before));
+    Some(match installed {
+        [Some(one), None] | [None, Some(one)] => format!(
+            "To prefer the new package: nix-env --set-flag priority {worse} '{one}', and the same again; \
+             to prefer what is installed: nix-env --set-flag priority {better} '{one}', and the same again; \
+             or remove it: nix-env --uninstall '{one}'"
+        ),
+        [Some(one), Some(_)] => format!(
+            "To choose between them: nix-env --set-flag priority {better} '{one}'; \
+             or remove one: nix-env --uninstall '{one}'"
+        ),
+        [None, None] => {
+            let one = owner(&conflict.first, after)?;
+            format!(
+                "To choose between them, install '{one}' alone, give it another priority \
+                 (nix-env --set-flag priority {better} '{one}' to prefer it, {worse} to prefer the other), \
+                 and then install the rest"
+            )
+        }
+    })
 }

@@ -17,6 +17,7 @@ use nival::store::ManagedStore;
 use super::args::{Args, Word, text};
 use super::context::Context;
 use super::error::usage;
+use super::flag_table;
 use super::ui::Out;
 
 /// What an operation is called with.
@@ -33,6 +34,10 @@ pub struct Call {
     pub dry_run: bool,
     /// The value of `--from-profile`.
     pub from_profile: Option<OsString>,
+    /// Only what need not be built is to be listed.
+    pub prebuilt: bool,
+    /// The value of `--force-name`.
+    pub force_name: Option<String>,
     /// Flags were given that only make sense with an expression.
     pub expression: bool,
     /// Which offers an upgrade takes.
@@ -61,7 +66,9 @@ const OPERATIONS: &[(&[&str], Operation)] = &[
 /// # Errors
 /// Usage errors, and those of the operation.
 pub fn run(context: Context, mut args: Args) -> anyhow::Result<()> {
-    let mut operation: Option<Operation> = None;
+    let mut operation: Option<(&[&str], Operation)> = None;
+    // Flags that only some operations have.
+    let mut given: Vec<String> = Vec::new();
     let mut call = Call {
         context,
         flags: Vec::new(),
@@ -69,6 +76,8 @@ pub fn run(context: Context, mut args: Args) -> anyhow::Result<()> {
         profile: None,
         dry_run: false,
         from_profile: None,
+        prebuilt: false,
+        force_name: None,
         expression: false,
         mode: Mode::Higher,
     };
@@ -80,20 +89,23 @@ pub fn run(context: Context, mut args: Args) -> anyhow::Result<()> {
             }
             Word::Flag(flag) => flag,
         };
-        if let Some((_, run)) = OPERATIONS.iter().find(|(names, _)| names.contains(&flag.as_str())) {
-            if operation.is_some() {
+        if let Some((names, run)) = OPERATIONS.iter().find(|(names, _)| names.contains(&flag.as_str())) {
+            if operation.is_some_and(|(other, _)| other != *names) {
                 return usage("only one operation may be specified");
             }
-            operation = Some(*run);
+            operation = Some((names, *run));
             continue;
         }
+        given.push(flag.clone());
         let value = |args: &mut Args| match args.value(&flag) {
             Ok(value) => Ok(value),
             Err(_) => usage(format!("'{flag}' requires an argument")),
         };
         match flag.as_str() {
             "--profile" | "-p" => call.profile = Some(value(&mut args)?),
+            "--prebuilt-only" | "-b" => call.prebuilt = true,
             "--from-profile" => call.from_profile = Some(value(&mut args)?),
+            "--force-name" => call.force_name = Some(text(&value(&mut args)?)?),
             "--dry-run" => {
                 call.context.ui.notice("(dry run; not doing anything)");
                 call.dry_run = true;
@@ -131,20 +143,37 @@ pub fn run(context: Context, mut args: Args) -> anyhow::Result<()> {
         return call.context.print_version();
     }
     if call.context.help_wanted {
-        return help();
+        return help(operation.map(|(names, _)| names[0]));
     }
-    let Some(run) = operation else { return usage("no operation specified") };
+    let Some((names, run)) = operation else { return usage("no operation specified") };
+    refuse_strange(names, &given)?;
+    let named = matches!(names[0], "--install" | "--set");
+    if call.force_name.is_some() && !named {
+        call.context.ui.warn(&format!("'--force-name' has no effect with '{}'", names[0]));
+    }
     run(call)
 }
 
-fn help() -> anyhow::Result<()> {
-    let mut out = Out::new();
-    out.line("Usage: nix-env OPERATION [FLAGS] [ARGUMENTS]")?;
-    out.line("")?;
-    out.line("Operations:")?;
-    for (names, _) in OPERATIONS {
-        out.line(format_args!("  {}", names.join(", ")))?;
+/// Refuses flags that belong to other operations only.
+fn refuse_strange(names: &[&str], given: &[String]) -> anyhow::Result<()> {
+    let has = |operation: &flag_table::Operation, flag: &str| {
+        operation.flags.iter().any(|known| known.names.contains(&flag))
+    };
+    for flag in given {
+        let strange = flag_table::operations("nix-env").any(|operation| has(operation, flag));
+        let own = flag_table::operations("nix-env").any(|operation| {
+            (operation.names.is_empty() || operation.names == names) && has(operation, flag)
+        });
+        if strange && !own {
+            return usage(format!("unknown flag '{flag}'"));
+        }
     }
+    Ok(())
+}
+
+fn help(operation: Option<&str>) -> anyhow::Result<()> {
+    let mut out = Out::new();
+    flag_table::help("nix-env", operation).iter().try_for_each(|line| out.line(line))?;
     out.line("")?;
     out.line("Packages are named by store paths, or come from another profile (--from-profile);")?;
     out.line("choosing them from a Nix expression is not available yet.")?;
@@ -193,7 +222,7 @@ impl Call {
     pub fn open_store(&self) -> anyhow::Result<Box<dyn ManagedStore>> {
         let store = self.context.open_store()?;
         if !store.is_read_only() {
-            self.context.make_user_links()?;
+            self.context.make_user_links(self.profile.is_none(), true)?;
         }
         Ok(store)
     }

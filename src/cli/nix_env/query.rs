@@ -36,7 +36,7 @@ enum Form {
 /// Lists packages.
 pub fn query(mut call: Call) -> anyhow::Result<()> {
     let mut columns = Columns::default();
-    let (mut available, mut attr_path, mut prebuilt) = (false, false, false);
+    let (mut available, mut attr_path) = (false, false);
     let mut form = Form::Table;
     for flag in std::mem::take(&mut call.flags) {
         match flag.as_str() {
@@ -51,7 +51,6 @@ pub fn query(mut call: Call) -> anyhow::Result<()> {
             "--out-path" => columns.out_path = true,
             "--description" => columns.description = true,
             "--meta" => columns.meta = true,
-            "--prebuilt-only" | "-b" => prebuilt = true,
             "--json" => form = Form::Json,
             "--xml" => form = Form::Xml,
             _ => return usage(format!("unknown flag '{flag}'")),
@@ -63,7 +62,7 @@ pub fn query(mut call: Call) -> anyhow::Result<()> {
     if available {
         return Err(super::needs_language("listing what an expression offers"));
     }
-    if columns.compare && call.context.has_default_expression()? {
+    if columns.compare && (call.expression || call.context.has_default_expression()?) {
         return Err(super::needs_language("comparing with what an expression offers"));
     }
     let store = &*call.open_store()?;
@@ -76,7 +75,7 @@ pub fn query(mut call: Call) -> anyhow::Result<()> {
             Some((installed.iter().position(|other| std::ptr::eq(other, element))?, element))
         })
         .collect();
-    if prebuilt {
+    if call.prebuilt {
         let mut valid = Vec::new();
         for (index, element) in elements {
             if store.is_valid(&element.out_path)? {

@@ -90,7 +90,8 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
             Word::Flag(flag) => flag,
         };
         if let Some((names, run)) = OPERATIONS.iter().find(|(names, _)| names.contains(&flag.as_str())) {
-            if operation.is_some() {
+            // The same one may be repeated.
+            if operation.is_some_and(|(name, _)| name != names[0]) {
                 return usage("only one operation may be specified");
             }
             operation = Some((names[0], *run));

@@ -77,6 +77,8 @@ pub struct Conflicts {
     pub drv_path: String,
     /// The output.
     pub out: String,
+    /// What can be done, where somebody knows.
+    pub advice: Option<String>,
 }
 
 impl fmt::Display for Conflicts {

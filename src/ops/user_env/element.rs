@@ -71,6 +71,14 @@ impl Element {
         self.flag("active", true)
     }
 
+    /// The same as the builder is told of it: any word but `false` means yes.
+    pub(super) fn active_word(&self) -> String {
+        match self.meta.get("active") {
+            Some(Value::String(text)) => text.clone(),
+            _ => self.is_active().to_string(),
+        }
+    }
+
     /// Whether it is not to be replaced.
     pub fn is_kept(&self) -> bool {
         self.flag("keep", false)

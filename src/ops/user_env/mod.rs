@@ -250,7 +250,7 @@ impl Environment {
         let conflicts = env.conflicts();
         let (drv_path, out) = (dir.print(&self.drv_path), dir.print(&self.out));
         if !conflicts.is_empty() {
-            return Err(UserEnvError::Conflicts(Conflicts { all: conflicts, drv_path, out }));
+            return Err(UserEnvError::Conflicts(Conflicts { all: conflicts, drv_path, out, advice: None }));
         }
         match linked {
             Err(error @ (UserEnvError::Build(_) | UserEnvError::Path(_))) => {
@@ -300,7 +300,7 @@ pub fn make(store: &LocalStore, drv_path: &StorePath, trusted: bool) -> Result<b
             let word = words.next().ok_or_else(|| bad("'derivations' ends too early"))?;
             let path = dir.parse(word).map_err(StoreError::from)?;
             others.push(path.clone());
-            if active == "true" {
+            if active != "false" {
                 packages.push(Package { path, priority });
             }
         }
@@ -357,7 +357,7 @@ const MANIFEST: &str = "env-manifest.nix";
 fn derivation(dir: &StoreDir, manifest: &StorePath, elements: &[Element]) -> Derivation {
     let mut words: Vec<String> = Vec::new();
     for element in elements {
-        words.push(element.is_active().to_string());
+        words.push(element.active_word());
         words.push(element.priority_word());
         words.push(element.outputs.len().to_string());
         words.extend(element.outputs.values().map(|path| dir.print(path)));

@@ -94,7 +94,8 @@ pub fn select<'e>(elements: &'e [Element], selectors: &mut [Selector]) -> Result
             }
         }
     }
-    match selectors.iter().find(|selector| selector.hits == 0) {
+    // "All of them" may be none.
+    match selectors.iter().find(|selector| selector.hits == 0 && selector.text != "*") {
         None => Ok(found),
         Some(selector) => Err(NoMatch { selector: selector.text.clone(), near: near(selector, elements) }),
     }
