@@ -12,3 +12,4 @@ pub mod serve;
 pub mod substitute;
 pub mod transfer;
 pub mod user_env;
+pub mod why_depends;

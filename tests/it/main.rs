@@ -41,3 +41,4 @@ mod test_repair;
 mod test_robustness;
 mod test_stores;
 mod test_transfer;
+mod test_why_depends;

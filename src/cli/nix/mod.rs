@@ -29,6 +29,7 @@ mod store_tree;
 mod table;
 mod tree;
 mod verify;
+mod why_depends;
 mod words;
 
 use std::ffi::OsString;

@@ -17,6 +17,7 @@ use super::store::{DumpPath, Info, PathFromHashPart};
 use super::store_add;
 use super::store_tree::{StoreCat, StoreLs};
 use super::verify::Verify;
+use super::why_depends::WhyDepends;
 use super::{Command, config};
 
 /// Makes a subcommand with no flag given yet.
@@ -285,9 +286,11 @@ pub const TABLE: &[Row] = &[
         make::<Verify>,
     ),
     later("upgrade-nix", "Nival is upgraded as it was installed"),
-    later(
+    built(
         "why-depends",
-        "'nix-store -q --tree PATH' shows what needs what, 'nix-store -q --referrers' who needs it",
+        "[--all] [--precise] PACKAGE DEPENDENCY",
+        "Show the chains of references from one path to another",
+        make::<WhyDepends>,
     ),
 ];
 
