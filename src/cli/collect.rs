@@ -27,12 +27,15 @@ pub fn collect(context: &Context, max_freed: Option<u64>, max_links: Option<u64>
     finish(&report, result)
 }
 
-/// The last line, also after a failure; then the failure, if there was one.
+/// The last line, also after a failure when something was done till then; then
+/// the failure, if there was one.
 fn finish(report: &GcReport, result: nival::store::error::Result<()>) -> anyhow::Result<()> {
-    let freed = size_text(i64::try_from(report.freed).unwrap_or(i64::MAX));
-    let mut out = Out::new();
-    out.line(format_args!("{} store paths deleted, {freed} freed", report.deleted))?;
-    out.finish()?;
+    if result.is_ok() || report.deleted > 0 {
+        let freed = size_text(i64::try_from(report.freed).unwrap_or(i64::MAX));
+        let mut out = Out::new();
+        out.line(format_args!("{} store paths deleted, {freed} freed", report.deleted))?;
+        out.finish()?;
+    }
     result?;
     if report.failed > 0 || !report.alive.is_empty() { Err(Exit(1).into()) } else { Ok(()) }
 }

@@ -36,6 +36,7 @@ accessors!(FLAGS, flag -> bool {
     filter_syscalls: "filter-syscalls",
     fsync_metadata: "fsync-metadata",
     fsync_store_paths: "fsync-store-paths",
+    gc_without_proc: "gc-without-proc",
     http2: "http2",
     keep_build_log: "keep-build-log",
     keep_derivations: "keep-derivations",

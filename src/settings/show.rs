@@ -2,7 +2,8 @@
 //!
 //! Plain: one `name = value` line per setting, sorted, without those behind a disabled feature.
 //! With a name: the value alone. `--json`: one object with all settings on one line. Compared with
-//! the reference `sync-store-paths` appears additionally, and descriptions are our own.
+//! the reference `gc-without-proc` and `sync-store-paths` appear additionally, and descriptions are
+//! our own.
 
 use super::json::{write_array, write_string};
 use super::table::{Row, TABLE};

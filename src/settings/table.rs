@@ -4,8 +4,8 @@
 //! `nix config show --json`; the descriptions are our own. A row whose `used` is false is
 //! parsed, checked and shown, but Nival does not act on it (yet).
 //!
-//! `sync-store-paths` is Nival's own and therefore appears in `config show` in addition to the
-//! 129 rows of the reference.
+//! `gc-without-proc` and `sync-store-paths` are Nival's own and therefore appear in `config show` in
+//! addition to the 129 rows of the reference.
 
 use Kind::{
     Bool, Features, Json, List, Map, MaxJobs, Mounts, OptionalPath, Path, Plugins, RelativePath, Sandbox,
@@ -179,6 +179,7 @@ pub static TABLE: &[Row] = &[
     row("fsync-metadata", Bool, "true", "Let SQLite sync the store database at each commit.").used(),
     row("fsync-store-paths", Bool, "false", "Sync the files of each added store path.").used(),
     row("gc-reserved-space", Signed64, "8388608", "Bytes kept in a file so that a full disk can still be cleaned.").used(),
+    row("gc-without-proc", Bool, "false", "Collect garbage also where /proc does not tell what running programs use (Nival only).").used(),
     row("hashed-mirrors", List, "", "Servers asked by hash for files of the built-in fetcher."),
     row("http-connections", Unsigned64, "25", "Parallel transfers over HTTP; 0 is unlimited.")
         .aliases(&["binary-caches-parallel-connections"]),
@@ -324,8 +325,8 @@ mod tests {
 
     #[test]
     fn the_table_is_complete() {
-        // 129 of the reference and `sync-store-paths`.
-        assert_eq!(TABLE.len(), 130);
+        // 129 of the reference, `gc-without-proc` and `sync-store-paths`.
+        assert_eq!(TABLE.len(), 131);
     }
 
     #[test]

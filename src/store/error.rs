@@ -106,6 +106,12 @@ pub enum StoreError {
     /// not write to it.
     #[error("cannot write to the store: {0}")]
     ReadOnly(String),
+    /// Behind a symlink, paths would have other names than elsewhere.
+    #[error(
+        "the path \"{}\" is a symlink; this is not allowed for the Nix store and its parent directories",
+        .0.display()
+    )]
+    SymlinkedStore(PathBuf),
     /// A store directory or URI that cannot be used.
     #[error("{0}")]
     Uri(String),

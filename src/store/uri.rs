@@ -203,6 +203,9 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
             keep: Keep { derivations: settings.keep_derivations(), outputs: settings.keep_outputs() },
         }),
         ignored_xattrs: settings.ignored_acls().iter().cloned().collect(),
+        allow_symlinks: settings.allow_symlinked_store(),
+        own_mounts: true,
+        gc_without_proc: settings.gc_without_proc(),
     };
     Ok((options, warnings))
 }

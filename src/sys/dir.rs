@@ -65,8 +65,12 @@ impl Names {
             }
             let mut file_type = entry.file_type();
             if file_type == FileType::Unknown {
-                let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-                file_type = FileType::from_raw_mode(stat.st_mode);
+                file_type = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                    // Gone since the directory was read.
+                    Err(Errno::NOENT) => continue,
+                    Err(errno) => return Err(errno),
+                };
             }
             names.index.push((names.bytes.len(), file_type, entry.ino()));
             names.bytes.extend_from_slice(name.to_bytes_with_nul());

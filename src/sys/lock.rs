@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -72,24 +72,87 @@ pub fn try_lock(file: &File, path: &Path, kind: LockKind) -> Result<bool, PathEr
 /// # Errors
 /// A [`LockError`].
 pub fn lock(file: &File, path: &Path, kind: LockKind, waiting: impl FnOnce()) -> Result<(), LockError> {
+    lock_telling(file, path, kind, waiting, |_| ())
+}
+
+/// As [`lock`]; calls `long` once with whoever holds the lock, as a text for
+/// people, when that takes more than a few seconds and the system tells.
+///
+/// # Errors
+/// A [`LockError`].
+pub fn lock_telling(
+    file: &File,
+    path: &Path,
+    kind: LockKind,
+    waiting: impl FnOnce(),
+    long: impl FnOnce(&str),
+) -> Result<(), LockError> {
+    lock_within(file, path, kind, None, waiting, long).map(drop)
+}
+
+/// When somebody who waits wants to know for whom.
+pub const LONG: Duration = Duration::from_secs(3);
+
+/// As [`lock_telling`]; gives up after so long, and is then false.
+fn lock_within(
+    file: &File,
+    path: &Path,
+    kind: LockKind,
+    patience: Option<Duration>,
+    waiting: impl FnOnce(),
+    long: impl FnOnce(&str),
+) -> Result<bool, LockError> {
     if try_lock(file, path, kind)? {
-        return Ok(());
+        return Ok(true);
     }
     waiting();
+    let began = Instant::now();
+    let mut long = Some(long);
     let mut pause = Duration::from_millis(1);
     loop {
         interrupt::check()?;
         std::thread::sleep(pause);
         if try_lock(file, path, kind)? {
-            return Ok(());
+            return Ok(true);
+        }
+        if patience.is_some_and(|patience| began.elapsed() >= patience) {
+            return Ok(false);
+        }
+        if began.elapsed() >= LONG
+            && let Some(long) = long.take()
+            && let Some(holders) = holders_text(path)
+        {
+            long(&holders);
         }
         pause = (pause * 2).min(Duration::from_millis(50));
     }
 }
 
+/// Who holds a lock on the file at `path`, for people: `process 12 (nix-store)`;
+/// nothing where the system does not tell.
+pub fn holders_text(path: &Path) -> Option<String> {
+    describe(holders(path))
+}
+
+/// Processes, by number, for people; nothing for none.
+pub fn describe(mut pids: Vec<String>) -> Option<String> {
+    pids.sort_unstable();
+    pids.dedup();
+    let describe = |pid: &String| match std::fs::read_to_string(format!("/proc/{pid}/comm")) {
+        Ok(program) => format!("process {pid} ({})", program.trim_end()),
+        Err(_) => format!("process {pid}"),
+    };
+    (!pids.is_empty()).then(|| pids.iter().map(describe).collect::<Vec<_>>().join(", "))
+}
+
 /// The numbers of the processes that hold a lock on the file at `path`, as far
 /// as the kernel tells.
 pub fn holders(path: &Path) -> Vec<String> {
+    holders_of(path, &(0..u64::MAX))
+}
+
+/// As [`holders`], of locks on some of the bytes of the file.
+pub fn holders_of(path: &Path, bytes: &std::ops::Range<u64>) -> Vec<String> {
     let Ok(meta) = std::fs::symlink_metadata(path) else { return Vec::new() };
     let (dev, inode) = (meta.dev(), meta.ino());
     let file = format!("{:02x}:{:02x}:{inode}", rustix::fs::major(dev), rustix::fs::minor(dev));
@@ -99,7 +162,9 @@ pub fn holders(path: &Path) -> Vec<String> {
     let holder = |line: &str| {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         let held = words.get(1) != Some(&"->") && words.get(5) == Some(&file.as_str());
-        held.then(|| words[4].to_owned())
+        let byte = |index: usize| words.get(index).and_then(|word| word.parse().ok());
+        let (first, last): (u64, u64) = (byte(6).unwrap_or(0), byte(7).unwrap_or(u64::MAX));
+        (held && first < bytes.end && last >= bytes.start).then(|| words[4].to_owned())
     };
     table.lines().filter_map(holder).collect()
 }
@@ -170,8 +235,11 @@ impl Drop for PathLock {
         if is_same(&self.file, &self.path) && std::fs::remove_file(&self.path).is_ok() {
             use std::io::Write as _;
             // Others who wait on the removed file take it for the lock unless
-            // there is something in it.
-            let _ = self.file.write_all(b"d");
+            // there is something in it. Where it has another name, it was
+            // somebody's file that was put in the place of a lock.
+            if self.file.metadata().is_ok_and(|meta| meta.nlink() == 0) {
+                let _ = self.file.write_all(b"d");
+            }
         }
     }
 }

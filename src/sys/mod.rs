@@ -6,6 +6,8 @@ pub mod clock;
 pub mod dir;
 pub mod interrupt;
 pub mod lock;
+pub mod mount;
+pub mod peer;
 pub mod remove;
 pub mod socket;
 pub mod sqlite;

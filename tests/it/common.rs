@@ -174,12 +174,7 @@ impl World {
                 child.wait_with_output().unwrap()
             });
             let outcome = outcome(output);
-            // The reference gives up when another test's program stands in a
-            // directory deeper than any path, before it has done anything.
-            let disturbed = outcome.status != 0
-                && outcome.stderr.contains("reading symlink '\"/proc/")
-                && outcome.stderr.contains("File name too long");
-            if side == Side::Nival || !disturbed {
+            if side == Side::Nival || !is_disturbed(&outcome) {
                 return outcome;
             }
         }
@@ -202,6 +197,14 @@ build-users-group =
 substituters =
 sandbox = false
 ";
+
+/// Whether the reference gave up, before it had done anything, because another
+/// test's program stands in a directory deeper than any path.
+pub fn is_disturbed(outcome: &Outcome) -> bool {
+    outcome.status != 0
+        && outcome.stderr.contains("reading symlink '\"/proc/")
+        && outcome.stderr.contains("File name too long")
+}
 
 /// What came of a finished program.
 pub fn outcome(output: std::process::Output) -> Outcome {

@@ -56,7 +56,9 @@ fn said(world: &World, outcome: &Outcome) -> (i32, String, BTreeSet<String>) {
     let root = world.text("");
     let stderr = outcome.stderr.replace(&root, "/");
     // In its lines there are names of paths, which differ.
-    let lines = stderr.lines().filter(|line| !line.starts_with("deleting '")).map(str::to_owned).collect();
+    let lines =
+        stderr.lines().filter(|line| !line.starts_with("deleting '") && !line.contains("currently saving -"));
+    let lines = lines.map(str::to_owned).collect();
     (outcome.status, outcome.text().to_owned(), lines)
 }
 

@@ -16,7 +16,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::model::{StoreDir, StorePath};
-use crate::sys::PathError;
+use crate::store::error::{Result as StoreResult, StoreError};
+use crate::sys::{PathError, mount};
 
 /// The directories of a local store.
 #[derive(Debug, Clone)]
@@ -96,6 +97,47 @@ impl Layout {
         }
     }
 
+    /// Refuses a store directory that is, or lies behind, a symlink: paths would
+    /// have other names here than where somebody looks behind the link.
+    ///
+    /// # Errors
+    /// [`StoreError::SymlinkedStore`].
+    pub fn refuse_symlinks(&self) -> StoreResult<()> {
+        let mut above: Vec<&Path> = self.real_store_dir.ancestors().collect();
+        above.reverse();
+        for dir in above {
+            match std::fs::symlink_metadata(dir) {
+                Ok(meta) if meta.is_symlink() => return Err(StoreError::SymlinkedStore(dir.to_owned())),
+                Ok(_) => {}
+                // It is yet to be made, or whoever opens it is told what is wrong.
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a store directory that is mounted read-only writable for us, if
+    /// that is wanted; says why it is not, where it stays as it is.
+    ///
+    /// # Errors
+    /// A [`PathError`].
+    pub(super) fn unfreeze(&self, own_mounts: bool) -> Result<Option<String>, PathError> {
+        let dir = &self.real_store_dir;
+        match mount::is_read_only(dir) {
+            Ok(false) => return Ok(None),
+            Ok(true) => {}
+            // It is yet to be made.
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let why = match own_mounts.then(|| mount::make_writable_for_us(dir)) {
+            Some(Ok(())) => return Ok(None),
+            Some(Err(error)) => format!(", and cannot be made writable for this program alone: {error}"),
+            None => String::new(),
+        };
+        Ok(Some(format!("\"{}\" is mounted read-only{why}", dir.display())))
+    }
+
     /// Makes what is missing; also, unless it is to be used just now, so many
     /// bytes of room reserved for a full disk.
     ///
@@ -103,7 +145,11 @@ impl Layout {
     /// A [`PathError`].
     pub fn create(&self, reserved: Option<u64>) -> Result<(), PathError> {
         create_dirs(&self.real_store_dir)?;
-        create_dir(&self.links_dir())?;
+        match create_dir(&self.links_dir()) {
+            // Mounted read-only; whoever needs it is told so.
+            Err(error) if error.source.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
+            made => made?,
+        }
         create_dirs(&self.state_dir)?;
         for dir in ["profiles", "temproots", "db", "gcroots", "profiles/per-user", "gcroots/per-user"] {
             create_dir(&self.state_dir.join(dir))?;

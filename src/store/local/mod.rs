@@ -64,6 +64,15 @@ pub struct LocalOptions {
     pub ignored_xattrs: Vec<String>,
     /// Those of [`derivations::FEATURES`] that are enabled (`experimental-features`).
     pub features: Vec<&'static str>,
+    /// The store directory may lie behind symlinks (`allow-symlinked-store`).
+    pub allow_symlinks: bool,
+    /// A store directory that is mounted read-only is made writable in a mount
+    /// namespace of the thread that opens it, if that thread may mount. Threads
+    /// and processes that it starts afterwards are in there too.
+    pub own_mounts: bool,
+    /// Garbage may be collected where `/proc` does not tell what running
+    /// programs use (`gc-without-proc`).
+    pub gc_without_proc: bool,
 }
 
 impl LocalOptions {
@@ -81,6 +90,9 @@ impl LocalOptions {
             require_sigs: true,
             ignored_xattrs: Vec::new(),
             features: Vec::new(),
+            allow_symlinks: false,
+            own_mounts: false,
+            gc_without_proc: false,
         }
     }
 }
@@ -102,6 +114,9 @@ pub struct LocalStore {
     progress: Arc<dyn Progress>,
     /// Why nothing can be written, if so.
     read_only: Option<String>,
+    /// Why nothing can be put into the store directory or taken from it,
+    /// although the database can be written.
+    frozen: Option<String>,
     /// Held shared for as long as the store is open; declared last, so that it
     /// is let go after the database.
     _big_lock: Option<File>,
@@ -115,6 +130,10 @@ impl LocalStore {
     /// # Errors
     /// [`StoreError`].
     pub fn open(options: LocalOptions, progress: Arc<dyn Progress>) -> Result<Self> {
+        if !options.allow_symlinks {
+            options.layout.refuse_symlinks()?;
+        }
+        db::watch(&options.layout.db_dir(), &progress);
         if options.read_only {
             let reason = "it was opened with read-only=true".to_owned();
             return Self::open_read_only(options, progress, reason, Access::Untouched);
@@ -137,20 +156,25 @@ impl LocalStore {
         let layout = &options.layout;
         // Before anything is written to a store that is not for us.
         db::check_version(&layout.db_dir())?;
+        let frozen = layout.unfreeze(options.own_mounts)?;
         if options.use_reserve {
             layout.release_reserve()?;
         }
         layout.create((!options.use_reserve).then_some(options.reserved_space))?;
         let path = layout.big_lock();
         let big_lock = lock::open_lock_file(&path)?;
-        lock::lock(&big_lock, &path, LockKind::Shared, || {
-            progress.notice("waiting for the big Nix store lock...");
-        })?;
+        lock::lock_telling(
+            &big_lock,
+            &path,
+            LockKind::Shared,
+            || progress.notice("waiting for the big Nix store lock..."),
+            |holders| progress.notice(&format!("the big Nix store lock is held by {holders}")),
+        )?;
         let db_dir = layout.db_dir();
         rustix::fs::access(&db_dir, rustix::fs::Access::WRITE_OK)
             .map_err(PathError::at("writing to the database directory", &db_dir))?;
         let db = Db::open(&db_dir, &layout.store_dir, Access::ReadWrite, options.db)?;
-        Ok(Self::assemble(options, db, progress, None, Some(big_lock)))
+        Ok(Self { frozen, ..Self::assemble(options, db, progress, None, Some(big_lock)) })
     }
 
     fn open_read_only(
@@ -182,6 +206,7 @@ impl LocalStore {
             known_inputs: RefCell::default(),
             progress,
             read_only,
+            frozen: None,
             _big_lock: big_lock,
         }
     }
@@ -241,6 +266,15 @@ impl LocalStore {
 
     fn require_writable(&self) -> Result<()> {
         match &self.read_only {
+            Some(reason) => Err(StoreError::ReadOnly(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// To be asked before the store directory is changed.
+    fn require_place(&self) -> Result<()> {
+        self.require_writable()?;
+        match &self.frozen {
             Some(reason) => Err(StoreError::ReadOnly(reason.clone())),
             None => Ok(()),
         }

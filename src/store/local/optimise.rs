@@ -53,7 +53,7 @@ impl LocalStore {
     /// # Errors
     /// [`StoreError`]; what was linked till then stays so.
     pub fn optimise(&self) -> Result<OptimiseReport> {
-        self.require_writable()?;
+        self.require_place()?;
         let mut paths: Vec<Box<str>> = Vec::new();
         self.db().each_name(|_, path| paths.push(path.rsplit('/').next().unwrap_or(path).into()))?;
         let mut optimiser = Optimiser::new(self.layout(), self.progress())?;

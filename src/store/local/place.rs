@@ -152,7 +152,7 @@ impl LocalStore {
     /// # Errors
     /// [`StoreError`].
     pub(super) fn scratch(&self) -> Result<Arc<Scratch>> {
-        self.require_writable()?;
+        self.require_place()?;
         if let Some(scratch) = &*self.scratch.borrow() {
             return Ok(Arc::clone(scratch));
         }

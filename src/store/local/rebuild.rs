@@ -50,6 +50,9 @@ struct Found {
 /// [`StoreError`]; the store is then as before.
 pub fn rebuild(options: &LocalOptions, progress: &Arc<dyn Progress>) -> Result<RebuildReport> {
     let layout = &options.layout;
+    if !options.allow_symlinks {
+        layout.refuse_symlinks()?;
+    }
     super::db::check_version(&layout.db_dir())?;
     layout.create(Some(options.reserved_space))?;
     let path = layout.big_lock();

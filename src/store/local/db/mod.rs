@@ -7,6 +7,7 @@ pub mod closure_sizes;
 pub mod graph;
 pub mod read;
 pub mod schema;
+mod waiting;
 pub mod write;
 
 use std::path::{Path, PathBuf};
@@ -68,7 +69,15 @@ impl Db {
             Access::ReadWrite => open_read_write(&path, version.is_none())?,
         };
         let mut db = Self { connection, path, dir: dir.clone(), fsync: options.fsync };
-        db.configure(access, options).map_err(db.error("setting up the database"))?;
+        while let Err(error) = db.configure(access, options) {
+            // Whoever opens the database first looks through its log, for which
+            // SQLite waits ten seconds, and asks nobody.
+            let locked = error.sqlite_error_code() == Some(rusqlite::ErrorCode::FileLockingProtocolFailed);
+            if !locked || interrupt::requested() {
+                return Err(db.error("setting up the database")(error));
+            }
+            waiting::tell();
+        }
         if version.is_none() {
             // Two who find an empty store create it one after the other.
             let batch = format!("begin immediate;{}commit;", schema::CREATE);
@@ -279,6 +288,7 @@ fn wait_for_turn(count: i32) -> bool {
     if interrupt::requested() {
         return false;
     }
+    waiting::step(count);
     // Short at first; then up to 25 ms, different for each process, so that
     // many writers do not wake in step.
     let step = u64::from(count.unsigned_abs().min(10)) + 1;
@@ -287,6 +297,12 @@ fn wait_for_turn(count: i32) -> bool {
         .map_or(0, |now| u64::from(now.subsec_nanos()) / 1000 % 1500);
     std::thread::sleep(Duration::from_micros(step * (1000 + jitter)));
     true
+}
+
+/// Has `progress` told when somebody else locks the database in `directory` for
+/// long, which may be so as soon as this thread opens it.
+pub fn watch(directory: &Path, progress: &std::sync::Arc<dyn crate::progress::Progress>) {
+    waiting::watch(&directory.join("db.sqlite"), progress);
 }
 
 /// The version of the database in `directory`, if there is one that can be used.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
+use rusqlite::types::Value;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::read::PathId;
@@ -296,14 +297,63 @@ impl Writer<'_> {
         query().map(drop).map_err(self.error("removing references"))
     }
 
-    /// Removes the row with a number, to which no other refers; false if there
-    /// is none.
+    /// Takes away the row with a number, to which no other refers; nothing if
+    /// there is none.
     ///
     /// # Errors
     /// Those of SQLite.
-    pub fn remove(&self, id: PathId) -> Result<bool> {
-        let query = || self.transaction.prepare_cached("delete from ValidPaths where id = ?")?.execute([id]);
-        query().map(|rows| rows > 0).map_err(self.error("removing a path from the database"))
+    pub fn take(&self, id: PathId) -> Result<Option<TakenRow>> {
+        let query = || {
+            self.transaction
+                .prepare_cached(
+                    "delete from ValidPaths where id = ? returning path, hash, registrationTime, deriver, \
+                     narSize, ultimate, sigs, ca",
+                )?
+                .query_row([id], |row| {
+                    let mut columns: [Value; COLUMNS] = std::array::from_fn(|_| Value::Null);
+                    for (index, column) in columns.iter_mut().enumerate() {
+                        *column = row.get(index)?;
+                    }
+                    Ok(TakenRow { id, columns })
+                })
+                .optional()
+        };
+        query().map_err(self.error("removing a path from the database"))
+    }
+
+    /// Gives a row back that was taken, under its number. Its references, and
+    /// what a derivation makes, are added apart.
+    ///
+    /// # Errors
+    /// Those of SQLite; also when the path was registered meanwhile.
+    pub fn give_back(&self, row: &TakenRow) -> Result<()> {
+        let query = || {
+            let mut statement = self.transaction.prepare_cached(
+                "insert into ValidPaths \
+                 (id, path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca) \
+                 values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?;
+            let id = Value::Integer(row.id);
+            statement.execute(rusqlite::params_from_iter(std::iter::once(&id).chain(&row.columns)))
+        };
+        query().map(drop).map_err(self.error("registering a path"))
+    }
+}
+
+/// The columns of a path besides its number.
+const COLUMNS: usize = 8;
+
+/// A row that was taken out of the database.
+#[derive(Debug)]
+pub struct TakenRow {
+    id: PathId,
+    columns: [Value; COLUMNS],
+}
+
+impl TakenRow {
+    /// The number of its path.
+    pub fn id(&self) -> PathId {
+        self.id
     }
 }
 

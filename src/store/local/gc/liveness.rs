@@ -98,6 +98,21 @@ impl Liveness {
         }
     }
 
+    /// As [`Liveness::mark`], for whatever path has a hash part.
+    pub fn mark_hash_part(&mut self, part: &[u8]) {
+        let name = |node: Node| self.graph.base_name(node).as_bytes();
+        // Nodes are in the order of their names.
+        let (mut from, mut to) = (0, self.graph.len());
+        while from < to {
+            let middle = from.midpoint(to);
+            // There are no more nodes than that type has numbers.
+            if name(middle as Node) < part { from = middle + 1 } else { to = middle }
+        }
+        let first = from as Node;
+        let found = self.graph.nodes().skip(from).take_while(|node| name(*node).starts_with(part)).count();
+        (first..first + found as Node).for_each(|node| self.mark_node(node));
+    }
+
     /// As [`Liveness::mark`], by node.
     pub fn mark_node(&mut self, root: Node) {
         if std::mem::replace(&mut self.alive[root as usize], true) {

@@ -25,7 +25,7 @@ mod usage;
 use std::fs::File;
 
 use super::LocalStore;
-use super::roots::{Holder, RootSearch, Roots};
+use super::roots::{FoundRoots, Holder, RootSearch};
 use crate::model::StorePath;
 use crate::store::error::Result;
 use crate::sys::lock::{self, LockKind};
@@ -83,33 +83,36 @@ impl GcReport {
 struct Collection {
     // Dropped first, so that nobody is granted anything once the lock is free.
     server: RootsServer,
-    roots: Roots,
+    found: FoundRoots,
     _gc_lock: File,
 }
 
 impl LocalStore {
     fn begin_collection(&self, with_permanent_roots: bool) -> Result<Collection> {
-        self.require_writable()?;
+        self.require_place()?;
         self.layout().release_reserve()?;
         let path = self.layout().gc_lock();
         let gc_lock = lock::open_lock_file(&path)?;
-        lock::lock(&gc_lock, &path, LockKind::Exclusive, || {
-            self.progress().notice("waiting for the big garbage collector lock...");
-        })?;
+        lock::lock_telling(
+            &gc_lock,
+            &path,
+            LockKind::Exclusive,
+            || self.progress().notice("waiting for the big garbage collector lock..."),
+            |holders| self.progress().notice(&format!("the garbage collector lock is held by {holders}")),
+        )?;
         let server = RootsServer::start(self.layout())?;
         self.progress().notice("finding garbage collector roots...");
         let search = RootSearch { clean: true, strict: true, censor: false };
-        let roots =
-            if with_permanent_roots { self.find_roots(search)? } else { self.find_temp_roots(search)? };
-        {
-            let mut state = server.state();
-            let temporary =
-                roots.iter().filter(|(_, holders)| holders.iter().any(|h| matches!(h, Holder::Temporary(_))));
-            state
-                .kept
-                .extend(temporary.filter_map(|(path, _)| server::hash_part(path.base_name().as_bytes())));
-        }
-        Ok(Collection { server, roots, _gc_lock: gc_lock })
+        let found = if with_permanent_roots {
+            self.look_for_roots(search)?
+        } else {
+            FoundRoots { roots: self.find_temp_roots(search)?, unread: 0 }
+        };
+        server.state().keep(found.roots.iter().filter_map(|(path, holders)| {
+            let temporary = holders.iter().any(|holder| matches!(holder, Holder::Temporary(_)));
+            temporary.then(|| server::hash_part(path.base_name().as_bytes()))?
+        }));
+        Ok(Collection { server, found, _gc_lock: gc_lock })
     }
 
     /// Deletes what no root leads to. `report` tells what was done, also after
@@ -119,9 +122,10 @@ impl LocalStore {
     /// [`StoreError`](crate::store::StoreError); a root that cannot be read, before anything is deleted.
     pub fn collect_garbage(&self, options: &GcOptions, report: &mut GcReport) -> Result<()> {
         let collection = self.begin_collection(true)?;
+        report.failed += collection.found.unread;
         if options.max_freed > 0 {
             let mut liveness = liveness::Liveness::of_all(&self.db(), options.keep)?;
-            collection.roots.keys().for_each(|root| liveness.mark(root));
+            collection.found.roots.keys().for_each(|root| liveness.mark(root));
             let strays = self.strays(liveness.graph())?;
             self.progress().notice("deleting garbage...");
             sweep::Sweep::new(self, &collection.server, liveness, options, report)?.run(strays)?;
@@ -146,6 +150,7 @@ impl LocalStore {
         report: &mut GcReport,
     ) -> Result<()> {
         let collection = self.begin_collection(!ignore_liveness)?;
+        report.failed += collection.found.unread;
         let wanted: std::collections::BTreeSet<&StorePath> = paths.iter().collect();
         let mut ids = Vec::new();
         let mut strays = Vec::new();
@@ -156,7 +161,7 @@ impl LocalStore {
             }
         }
         let mut liveness = liveness::Liveness::of_keepers(&self.db(), &ids, options.keep)?;
-        collection.roots.keys().for_each(|root| liveness.mark(root));
+        collection.found.roots.keys().for_each(|root| liveness.mark(root));
         // What keeps one of the paths and is not to go keeps it as a root does.
         let others: Vec<_> = liveness
             .graph()
@@ -170,8 +175,9 @@ impl LocalStore {
                 None => collection.is_kept(path),
             };
             if alive {
-                let why =
-                    explain::why_alive(&liveness, &collection.roots, path, |path| !wanted.contains(path))?;
+                let why = explain::why_alive(&liveness, &collection.found.roots, path, |path| {
+                    !wanted.contains(path)
+                })?;
                 report.alive.push(why);
             }
         }
@@ -198,6 +204,10 @@ impl LocalStore {
         let saved = links::remove_unused(&self.layout().links_dir(), &freed, self.progress());
         report.freed += freed.bytes();
         let saved = saved?;
+        if saved <= 0 {
+            // The directory of links takes more than they save.
+            return Ok(());
+        }
         self.progress()
             .notice(&format!("note: hard linking is currently saving {}", crate::progress::size_text(saved)));
         Ok(())

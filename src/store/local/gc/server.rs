@@ -8,6 +8,9 @@
 //! completely gone. What was granted stays for the whole collection, and so do
 //! all entries of the store directory with the same hash part (locks and
 //! scratch directories of whoever makes the path).
+//!
+//! Users other than root and our own have a limited share of connections and
+//! roots: whoever asks for more waits for the end of the collection.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read as _, Write as _};
@@ -20,7 +23,6 @@ use std::thread::JoinHandle;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::super::layout::Layout;
-use crate::model::StorePath;
 use crate::model::store_path::HASH_LEN;
 use crate::store::error::Result;
 use crate::sys::{PathError, socket};
@@ -31,6 +33,10 @@ const GRANTED: &[u8] = b"1";
 const MAX_LINE: usize = 8192;
 /// Clients served at once; more of them wait to be accepted.
 const MAX_CLIENTS: usize = 4096;
+/// Of these, those of one other user; all other users have half of all.
+const MAX_OF_USER: usize = 64;
+/// Roots of one other user in a collection.
+const MAX_ROOTS: usize = 1 << 16;
 
 /// As many of them as leave descriptors for everything else.
 fn max_clients() -> usize {
@@ -49,12 +55,31 @@ pub(super) type HashPart = [u8; HASH_LEN];
 
 #[derive(Default)]
 pub(super) struct State {
-    /// Hash parts of everything that was granted.
+    /// Hash parts of everything that is not to be deleted.
     pub(super) kept: HashSet<HashPart>,
+    /// Of these, what was granted.
+    granted: HashSet<HashPart>,
     /// Granted, and not yet looked at by the collector.
-    pub(super) fresh: Vec<StorePath>,
+    pub(super) fresh: Vec<HashPart>,
     /// Being deleted just now, and by how many entries each.
     pub(super) pending: HashMap<HashPart, usize>,
+}
+
+impl State {
+    /// What has a temporary root from before.
+    pub(super) fn keep(&mut self, parts: impl Iterator<Item = HashPart>) {
+        self.kept.extend(parts);
+    }
+
+    /// True if it was not granted before.
+    fn grant(&mut self, part: HashPart) -> bool {
+        let new = self.granted.insert(part);
+        if new {
+            self.kept.insert(part);
+            self.fresh.push(part);
+        }
+        new
+    }
 }
 
 /// Answers until it is dropped.
@@ -88,6 +113,7 @@ impl RootsServer {
                     woken,
                     clients: Vec::new(),
                     most: max_clients(),
+                    roots: HashMap::new(),
                 };
                 let builder = std::thread::Builder::new().stack_size(256 * 1024);
                 Some(builder.spawn(move || server.run()).map_err(error)?)
@@ -155,6 +181,17 @@ struct Client {
     line: Vec<u8>,
     /// Asked for, and being deleted; nothing is read meanwhile.
     waiting: Option<HashPart>,
+    /// Whose share of roots it has a part in, if that is limited.
+    user: Option<u32>,
+    /// It asked for more than its share, and waits for the end.
+    refused: bool,
+}
+
+/// What a client is served with.
+struct Desk<'s> {
+    dir: &'s crate::model::StoreDir,
+    state: &'s Mutex<State>,
+    roots: &'s mut HashMap<u32, usize>,
 }
 
 struct Server {
@@ -164,6 +201,8 @@ struct Server {
     woken: UnixStream,
     clients: Vec<Client>,
     most: usize,
+    /// How many roots users with a limited share have.
+    roots: HashMap<u32, usize>,
 }
 
 impl Server {
@@ -177,7 +216,8 @@ impl Server {
                     PollFd::from_borrowed_fd(self.listener.as_fd(), accepting),
                 ];
                 wanted.extend(self.clients.iter().map(|client| {
-                    let flags = if client.waiting.is_some() { PollFlags::empty() } else { PollFlags::IN };
+                    let idle = client.waiting.is_some() || client.refused;
+                    let flags = if idle { PollFlags::empty() } else { PollFlags::IN };
                     PollFd::from_borrowed_fd(client.stream.as_fd(), flags)
                 }));
                 match poll(&mut wanted, None) {
@@ -192,10 +232,10 @@ impl Server {
             // Clients first: those accepted below have not been polled.
             let mut ready_clients = ready[2..].iter();
             let state = Arc::clone(&self.state);
-            let dir = &self.store_dir;
+            let mut desk = Desk { dir: &self.store_dir, state: &state, roots: &mut self.roots };
             self.clients.retain_mut(|client| {
                 let ready = ready_clients.next().copied().unwrap_or(false);
-                (!ready || client.read()) && client.serve(dir, &state)
+                (!ready || client.read()) && client.serve(&mut desk)
             });
             if ready[1] {
                 self.accept();
@@ -217,6 +257,13 @@ impl Server {
         }
     }
 
+    /// Whether one more client of a user has a place.
+    fn has_place(&self, user: Option<u32>) -> bool {
+        let others = self.clients.iter().filter(|client| client.user.is_some());
+        let of_user = others.clone().filter(|client| client.user == user);
+        of_user.count() < MAX_OF_USER && others.count() < self.most.div_ceil(2)
+    }
+
     fn accept(&mut self) {
         while self.clients.len() < self.most {
             let stream = match self.listener.accept() {
@@ -229,8 +276,14 @@ impl Server {
                 }
             };
             // Whatever is wrong with a client, it asks again.
+            let Ok(user) = crate::sys::peer::user(&stream) else { continue };
+            let limited = user != 0 && user != rustix::process::geteuid().as_raw();
+            let user = limited.then_some(user);
+            if limited && !self.has_place(user) {
+                continue;
+            }
             if stream.set_nonblocking(true).is_ok() {
-                self.clients.push(Client { stream, line: Vec::new(), waiting: None });
+                self.clients.push(Client { stream, line: Vec::new(), waiting: None, user, refused: false });
             }
         }
     }
@@ -252,8 +305,8 @@ impl Client {
 
     /// Answers what was asked, as far as it can be answered now; false when
     /// the client is to be dropped.
-    fn serve(&mut self, dir: &crate::model::StoreDir, state: &Mutex<State>) -> bool {
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    fn serve(&mut self, desk: &mut Desk<'_>) -> bool {
+        let mut state = desk.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(part) = self.waiting {
                 if state.pending.contains_key(&part) {
@@ -264,13 +317,24 @@ impl Client {
                     return false;
                 }
             }
+            if self.refused {
+                return true;
+            }
             let Some(end) = self.line.iter().position(|b| *b == b'\n') else { return true };
             let line: Vec<u8> = self.line.drain(..=end).collect();
-            let path = std::str::from_utf8(&line[..end]).ok().and_then(|text| dir.parse(text).ok());
+            let path = std::str::from_utf8(&line[..end]).ok().and_then(|text| desk.dir.parse(text).ok());
             let Some(path) = path else { return false };
             let Some(part) = hash_part(path.base_name().as_bytes()) else { return false };
-            state.kept.insert(part);
-            state.fresh.push(path);
+            let share = self.user.map(|user| desk.roots.entry(user).or_default());
+            if share.as_ref().is_some_and(|share| **share >= MAX_ROOTS) {
+                self.refused = true;
+                return true;
+            }
+            if state.grant(part)
+                && let Some(share) = share
+            {
+                *share += 1;
+            }
             self.waiting = Some(part);
         }
     }

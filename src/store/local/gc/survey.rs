@@ -1,27 +1,28 @@
-//! What a collection would find, with nothing deleted.
+//! What a collection would find, with nothing deleted and nothing written: for
+//! everybody who may read.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::path::PathBuf;
 
 use super::liveness::{Keep, Liveness};
-use super::{Collection, server};
+use super::server;
 use crate::store::LocalStore;
 use crate::store::error::Result;
 use crate::store::local::db::graph::{Graph, Node};
-use crate::store::local::roots::Roots;
+use crate::store::local::roots::{Holder, RootSearch, Roots};
 use crate::sys::{PathError, dir};
 
 /// Entries of the store directory that are no paths.
 const NO_PATHS: [&[u8]; 4] = [b".", b"..", b".links", b"lost+found"];
 
-/// The state of all paths, and of what lies beside them; no collection begins
-/// while this is held.
+/// The state of all paths, and of what lies beside them, as it was when it was
+/// looked at.
 pub struct Survey {
     liveness: Liveness,
     /// Entries without a row, in order, and whether they are kept.
     strays: Vec<(CString, bool)>,
-    collection: Collection,
+    roots: Roots,
 }
 
 impl LocalStore {
@@ -29,26 +30,28 @@ impl LocalStore {
     /// were no roots.
     ///
     /// # Errors
-    /// [`StoreError`](crate::store::StoreError); also for a root that cannot be read.
+    /// [`StoreError`](crate::store::StoreError). What may be a root and cannot be read is told.
     pub fn survey(&self, keep: Keep, without: &HashSet<PathBuf>) -> Result<Survey> {
-        let mut collection = self.begin_collection(true)?;
-        if !without.is_empty() {
-            collection.roots.retain(|_, holders| {
-                holders.retain(|holder| !holder.link().is_some_and(|link| without.contains(link)));
-                !holders.is_empty()
-            });
-        }
+        self.progress().notice("finding garbage collector roots...");
+        let mut roots = self.find_roots(RootSearch::default())?;
+        roots.retain(|_, holders| {
+            holders.retain(|holder| !holder.link().is_some_and(|link| without.contains(link)));
+            !holders.is_empty()
+        });
         self.progress().notice("determining live/dead paths...");
         let mut liveness = Liveness::of_all(&self.db(), keep)?;
-        collection.roots.keys().for_each(|root| liveness.mark(root));
-        let strays = self.strays(liveness.graph())?;
-        let state = collection.server.state();
+        roots.keys().for_each(|root| liveness.mark(root));
+        // What somebody is making lies beside its path, under the same hash part.
+        let kept: HashSet<_> = roots
+            .iter()
+            .filter(|(_, holders)| holders.iter().any(|holder| matches!(holder, Holder::Temporary(_))))
+            .filter_map(|(path, _)| server::hash_part(path.base_name().as_bytes()))
+            .collect();
         let is_kept =
-            |name: &CStr| server::hash_part(name.to_bytes()).is_some_and(|part| state.kept.contains(&part));
-        let strays =
-            strays.into_iter().map(|name| (is_kept(&name), name)).map(|(kept, name)| (name, kept)).collect();
-        drop(state);
-        Ok(Survey { liveness, strays, collection })
+            |name: &CStr| server::hash_part(name.to_bytes()).is_some_and(|part| kept.contains(&part));
+        let strays = self.strays(liveness.graph())?;
+        let strays = strays.into_iter().map(|name| (is_kept(&name), name)).map(|(kept, name)| (name, kept));
+        Ok(Survey { strays: strays.collect(), liveness, roots })
     }
 
     /// The entries of the store directory that have no row, in order.
@@ -82,7 +85,7 @@ impl Survey {
 
     /// The roots.
     pub fn roots(&self) -> &Roots {
-        &self.collection.roots
+        &self.roots
     }
 
     /// Calls `each` with the base names of everything that is alive, or of

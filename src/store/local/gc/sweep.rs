@@ -12,8 +12,9 @@ use crate::progress::Unit;
 use crate::store::LocalStore;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::db::graph::Node;
-use crate::sys::interrupt;
+use crate::store::local::db::write::TakenRow;
 use crate::sys::lock::PathLock;
+use crate::sys::{PathError, interrupt};
 
 /// Paths whose rows are removed together at first, and at most. A transaction
 /// must fit in what is free at a full disk.
@@ -69,7 +70,7 @@ impl<'c> Sweep<'c> {
         let (failures, freed) = self.trash.finish();
         self.report.freed += freed;
         for failure in &failures {
-            self.store.progress().problem(&format!("error: cannot delete: {failure}"));
+            self.store.progress().problem(&format!("error: {failure}"));
         }
         self.report.failed += failures.len() as u64;
         swept?;
@@ -136,8 +137,8 @@ impl<'c> Sweep<'c> {
             }
             let before = picked.len();
             let mut state = self.server.state();
-            for root in std::mem::take(&mut state.fresh) {
-                self.liveness.mark(&root);
+            for part in std::mem::take(&mut state.fresh) {
+                self.liveness.mark_hash_part(&part);
             }
             let graph = self.liveness.graph();
             picked.retain(|item| {
@@ -214,9 +215,7 @@ impl<'c> Sweep<'c> {
             match self.remove_rows(now) {
                 Ok(removed) => {
                     self.let_go();
-                    for node in removed {
-                        self.take_path(node);
-                    }
+                    self.take_paths(removed)?;
                     rest = later;
                     self.batch = (self.batch * 2).min(MAX_BATCH);
                     self.store.progress().advance(now.len() as u64);
@@ -233,8 +232,8 @@ impl<'c> Sweep<'c> {
     }
 
     /// Removes rows, those of paths that something else refers to by now
-    /// apart; gives the nodes whose rows are gone.
-    fn remove_rows(&self, nodes: &[Node]) -> Result<Vec<Node>> {
+    /// apart; gives the nodes whose rows are gone, and these.
+    fn remove_rows(&self, nodes: &[Node]) -> Result<Vec<(Node, TakenRow)>> {
         if nodes.is_empty() {
             return Ok(Vec::new());
         }
@@ -257,22 +256,78 @@ impl<'c> Sweep<'c> {
                 writer.remove_references(graph.id(*node))?;
             }
             for node in going {
-                if writer.remove(graph.id(node))? {
-                    removed.push(node);
-                }
+                removed.extend(writer.take(graph.id(node))?.map(|row| (node, row)));
             }
             Ok(removed)
         })
     }
 
-    fn take_path(&mut self, node: Node) {
+    /// Takes the trees of paths away whose rows are gone. What cannot be taken
+    /// is valid again, and so is what it refers to.
+    fn take_paths(&mut self, removed: Vec<(Node, TakenRow)>) -> Result<()> {
+        let mut back: Vec<(Node, TakenRow)> = Vec::new();
+        let mut gone = HashSet::new();
+        let mut general = None;
+        for (node, row) in removed {
+            if general.is_some() || self.liveness.is_alive(node) {
+                back.push((node, row));
+                continue;
+            }
+            match self.take_path(node) {
+                Ok(()) => drop(gone.insert(node)),
+                Err(error) => {
+                    self.liveness.mark_node(node);
+                    back.push((node, row));
+                    match error.source.kind() {
+                        // So it would be with all others.
+                        std::io::ErrorKind::ReadOnlyFilesystem => general = Some(error),
+                        _ => self.trash.note(error),
+                    }
+                }
+            }
+        }
+        self.give_back(&back, &gone)?;
+        general.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Registers paths anew whose trees are still there.
+    fn give_back(&self, rows: &[(Node, TakenRow)], gone: &HashSet<Node>) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let graph = self.liveness.graph();
+        // Only of those that refer to each other in a circle can one be gone.
+        let whole = |node: &Node| !graph.references(*node).iter().any(|to| gone.contains(to));
+        let rows: Vec<_> = rows.iter().filter(|(node, _)| whole(node)).collect();
+        self.store.write(|writer| {
+            for (node, row) in &rows {
+                writer.give_back(row)?;
+                let path = graph.path(*node)?;
+                if path.is_derivation()
+                    && let Ok(drv) = self.store.read_derivation(&path)
+                {
+                    writer.add_derivation_outputs(row.id(), &drv)?;
+                }
+            }
+            let mut references = writer.references()?;
+            for (node, row) in &rows {
+                for to in graph.references(*node) {
+                    references.add(row.id(), graph.id(*to))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn take_path(&mut self, node: Node) -> std::result::Result<(), PathError> {
         let name = self.liveness.graph().base_name(node);
         let shown = format!("{}/{name}", self.store.dir().as_str());
         self.store.progress().notice(&format!("deleting '{shown}'"));
         if let Ok(name) = CString::new(name) {
-            self.trash.take(&name);
+            self.trash.take(&name)?;
         }
         self.report.count(self.liveness.graph().base_name(node));
+        Ok(())
     }
 
     /// Deletes an entry that had no row, unless it has one by now or is the
@@ -302,13 +357,18 @@ impl<'c> Sweep<'c> {
             }
         }
         self.store.progress().notice(&format!("deleting '{}/{text}'", self.store.dir().as_str()));
-        self.report.count(&text);
         self.store.progress().advance(1);
         match path_lock {
             // Removed as its holder would remove it.
             Some(lock) => drop(lock),
-            None => self.trash.take(name),
+            None => {
+                if let Err(error) = self.trash.take(name) {
+                    self.trash.note(error);
+                    return Ok(());
+                }
+            }
         }
+        self.report.count(&text);
         drop(lock);
         Ok(())
     }

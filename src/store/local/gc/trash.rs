@@ -5,7 +5,8 @@
 //! directory handles. To every collector that directory is an entry without a
 //! row: what a killed collection leaves, the next one deletes. Small ones are
 //! deleted where they lie, since that takes no longer than moving them; before
-//! a batch ends they are gone.
+//! a batch ends they are gone. So are the remains of other collections, which
+//! would lie deeper with each that cannot delete them.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::fs::{AtFlags, FileType, Mode, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use crate::store::error::Result;
@@ -31,14 +32,42 @@ const SHARE: usize = 16;
 struct Tree {
     entry: CString,
     shown: PathBuf,
-    in_place: bool,
+    /// Where it was, if it was moved.
+    was: Option<PathBuf>,
+}
+
+impl Tree {
+    fn in_place(&self) -> bool {
+        self.was.is_none()
+    }
 }
 
 /// Bytes of a directory that has few entries.
-const SMALL: i64 = 4096;
+const SMALL: u64 = 4096;
 /// Links of a directory without directories in it, where the file system
 /// counts them.
-const WITHOUT_DIRECTORIES: u64 = 2;
+const WITHOUT_DIRECTORIES: u32 = 2;
+/// How the names of directories for trees begin.
+const BIN: &str = ".trash-";
+
+/// A tree, or a part of it, that could not be deleted.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// Where it lies now, and why.
+    pub(super) error: PathError,
+    /// What it was, if it was moved.
+    pub(super) was: Option<PathBuf>,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot delete: {}", self.error)?;
+        match &self.was {
+            Some(was) => write!(f, " (this was \"{}\")", was.display()),
+            None => Ok(()),
+        }
+    }
+}
 
 /// What the threads share.
 struct Shared {
@@ -50,7 +79,7 @@ struct Shared {
     more: Condvar,
     /// There are fewer.
     fewer: Condvar,
-    failures: Mutex<Vec<PathError>>,
+    failures: Mutex<Vec<Failure>>,
 }
 
 #[derive(Default)]
@@ -88,7 +117,7 @@ impl Shared {
     }
 
     fn delete(&self, tree: &Tree) {
-        let dir = if tree.in_place { &self.store } else { &self.trash };
+        let dir = if tree.in_place() { &self.store } else { &self.trash };
         // Whatever happens, whoever waits for the tree must not wait for ever.
         let work = || remove_counted(dir.as_fd(), &tree.entry, &tree.shown, &self.freed);
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
@@ -97,7 +126,8 @@ impl Shared {
         if let Err(error) = result
             && !interrupt::requested()
         {
-            self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+            let failure = Failure { error, was: tree.was.clone() };
+            self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
         }
     }
 
@@ -107,8 +137,8 @@ impl Shared {
         loop {
             let mut queue = self.queue();
             queue.under_way -= taken.len();
-            queue.in_place -= taken.iter().filter(|tree| tree.in_place).count();
-            if queue.watched > 0 && queue.in_place == 0 && taken.iter().any(|tree| tree.in_place) {
+            queue.in_place -= taken.iter().filter(|tree| tree.in_place()).count();
+            if queue.watched > 0 && queue.in_place == 0 && taken.iter().any(Tree::in_place) {
                 self.fewer.notify_all();
             }
             taken.clear();
@@ -157,19 +187,21 @@ pub(super) struct Trash {
     bin: Option<Bin>,
     /// Where no bin can be made, trees are deleted where they lie.
     without_bin: bool,
-    failures: Vec<PathError>,
+    failures: Vec<Failure>,
 }
 
 impl Trash {
     /// For the entries of `store_path`.
     ///
     /// # Errors
-    /// [`PathError`].
+    /// [`PathError`]; also where no entry of it could be taken away.
     pub(super) fn new(store_path: &Path) -> Result<Self> {
         // The store directory itself may be behind a symlink.
         let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
         let store = rustix::fs::open(store_path, flags, Mode::empty())
             .map_err(PathError::at("opening directory", store_path))?;
+        rustix::fs::access(store_path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
+            .map_err(PathError::at("deleting from", store_path))?;
         Ok(Self {
             store,
             store_path: store_path.to_owned(),
@@ -202,40 +234,53 @@ impl Trash {
 
     /// Takes an entry away. After [`Trash::settle`] it is gone from the store
     /// directory, or its failure is noted.
-    pub(super) fn take(&mut self, name: &CStr) {
+    ///
+    /// # Errors
+    /// [`PathError`]: nothing of it was taken, and it is in its place as it was.
+    pub(super) fn take(&mut self, name: &CStr) -> std::result::Result<(), PathError> {
         let shown = self.store_path.join(&*name.to_string_lossy());
-        let stat = match rustix::fs::statat(&self.store, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let mask = StatxFlags::TYPE | StatxFlags::NLINK | StatxFlags::SIZE | StatxFlags::INO;
+        let stat = match rustix::fs::statx(&self.store, name, AtFlags::SYMLINK_NOFOLLOW, mask) {
             Ok(stat) => stat,
-            Err(Errno::NOENT) => return,
-            Err(errno) => return self.failures.push(PathError::new("getting status of", shown, errno)),
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(PathError::new("getting status of", shown, errno)),
         };
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            match self.freed.unlink(self.store.as_fd(), name, stat.st_ino) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => self.failures.push(PathError::new("removing", shown, errno)),
-            }
-            return;
+        if stat.stx_attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND) {
+            // Its entries could perhaps be deleted, but not itself.
+            return Err(PathError::new("removing", shown, Errno::PERM));
         }
-        let small = stat.st_nlink == WITHOUT_DIRECTORIES && stat.st_size <= SMALL;
-        if !self.throw_in(name, &shown, small)
+        if FileType::from_raw_mode(u32::from(stat.stx_mode)) != FileType::Directory {
+            return match self.freed.unlink(self.store.as_fd(), name, stat.stx_ino) {
+                Ok(()) | Err(Errno::NOENT) => Ok(()),
+                Err(errno) => Err(PathError::new("removing", shown, errno)),
+            };
+        }
+        let small = stat.stx_nlink == WITHOUT_DIRECTORIES && stat.stx_size <= SMALL;
+        if !self.throw_in(name, &shown, small || name.to_bytes().starts_with(BIN.as_bytes()))?
             && let Err(error) = remove_counted(self.store.as_fd(), name, &shown, &self.freed)
             && !interrupt::requested()
         {
-            self.failures.push(error);
+            self.failures.push(Failure { error, was: None });
         }
+        Ok(())
     }
 
     /// Moves a directory into the bin, or has it deleted in its place; false
-    /// where that is not possible.
-    fn throw_in(&mut self, name: &CStr, shown: &Path, small: bool) -> bool {
+    /// where the bin is of no use.
+    fn throw_in(
+        &mut self,
+        name: &CStr,
+        shown: &Path,
+        in_place: bool,
+    ) -> std::result::Result<bool, PathError> {
         if self.bin.is_none() && !self.without_bin {
             self.bin = Bin::new(&self.store, Arc::clone(&self.freed));
             self.without_bin = self.bin.is_none();
         }
-        let Some(bin) = &mut self.bin else { return false };
-        if small {
-            bin.delete(Tree { entry: name.to_owned(), shown: shown.to_owned(), in_place: true });
-            return true;
+        let Some(bin) = &mut self.bin else { return Ok(false) };
+        if in_place {
+            bin.delete(Tree { entry: name.to_owned(), shown: shown.to_owned(), was: None });
+            return Ok(true);
         }
         let entry = CString::new(bin.count.to_string()).unwrap_or_default();
         let rename = || rustix::fs::renameat(&self.store, name, &bin.shared.trash, &entry);
@@ -244,12 +289,18 @@ impl Trash {
             Err(Errno::ACCESS) => make_writable(&self.store, name).and_then(|()| rename()),
             other => other,
         };
-        if moved.is_err() {
-            return false;
+        match moved {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(true),
+            // No room for the name, or a file system of layers that moves only
+            // what is in the uppermost.
+            Err(Errno::NOSPC | Errno::DQUOT | Errno::MLINK | Errno::XDEV) => return Ok(false),
+            Err(errno) => return Err(PathError::new("removing", shown, errno)),
         }
+        let now = self.store_path.join(&*bin.name.to_string_lossy()).join(bin.count.to_string());
         bin.count += 1;
-        bin.delete(Tree { entry, shown: shown.to_owned(), in_place: false });
-        true
+        bin.delete(Tree { entry, shown: now, was: Some(shown.to_owned()) });
+        Ok(true)
     }
 
     /// Waits until everything that was taken is gone from the store directory.
@@ -266,8 +317,13 @@ impl Trash {
         }
     }
 
+    /// Notes that something could not be taken.
+    pub(super) fn note(&mut self, error: PathError) {
+        self.failures.push(Failure { error, was: None });
+    }
+
     /// Deletes the rest and gives what could not be deleted.
-    pub(super) fn finish(mut self) -> (Vec<PathError>, u64) {
+    pub(super) fn finish(mut self) -> (Vec<Failure>, u64) {
         if let Some(bin) = self.bin.take() {
             self.failures.extend(bin.finish(&self.store));
         }
@@ -292,7 +348,7 @@ impl Bin {
     fn new(store: &OwnedFd, freed: Arc<Freed>) -> Option<Self> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).ok()?;
-        let name = format!(".trash-{}-{:016x}", std::process::id(), u64::from_ne_bytes(random));
+        let name = format!("{BIN}{}-{:016x}", std::process::id(), u64::from_ne_bytes(random));
         let name = CString::new(name).ok()?;
         rustix::fs::mkdirat(store, &name, Mode::RWXU).ok()?;
         let trash = match rustix::fs::openat(store, &name, dir::DIRECTORY, Mode::empty()) {
@@ -330,7 +386,7 @@ impl Bin {
         while queue.len() >= WAITING {
             queue = self.shared.wait_for_fewer(queue);
         }
-        if tree.in_place {
+        if tree.in_place() {
             queue.in_place += 1;
             queue.first.push(tree);
         } else {
@@ -357,7 +413,7 @@ impl Bin {
         }
     }
 
-    fn finish(mut self, store: &OwnedFd) -> Vec<PathError> {
+    fn finish(mut self, store: &OwnedFd) -> Vec<Failure> {
         self.shared.queue().closed = true;
         self.shared.more.notify_all();
         for thread in self.threads.drain(..) {

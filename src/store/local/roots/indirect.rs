@@ -5,11 +5,10 @@
 //! NAME = nix32(sha1(absolute path of the link))
 //! ```
 
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::model::hash::HashAlgorithm;
-use crate::model::{HashFormat, Hasher, StoreDir, StorePath};
+use super::{links, notes};
+use crate::model::{StoreDir, StorePath};
 use crate::store::LocalStore;
 use crate::store::error::{Result, StoreError};
 use crate::sys::{PathError, atomic};
@@ -31,8 +30,11 @@ impl LocalStore {
     /// Makes a symlink that is there a root.
     ///
     /// # Errors
-    /// [`PathError`].
+    /// [`PathError`]; also for a link that cannot be read, which would keep
+    /// nothing.
     pub fn register_indirect_root(&self, link: &Path) -> Result<()> {
+        let path = links::target_of(self.layout(), link)?;
+        notes::note(self.layout(), link, path.as_ref());
         let auto = self.layout().auto_roots_dir();
         std::fs::create_dir_all(&auto).map_err(PathError::at("creating directory", &auto))?;
         Ok(atomic::replace_symlink(&self.auto_root(link), link)?)
@@ -40,9 +42,7 @@ impl LocalStore {
 
     /// Where the entry of a link in `gcroots/auto` is or would be.
     pub fn auto_root(&self, link: &Path) -> PathBuf {
-        let mut hasher = Hasher::new(HashAlgorithm::Sha1);
-        hasher.update(link.as_os_str().as_bytes());
-        self.layout().auto_roots_dir().join(hasher.finish().digits(HashFormat::Nix32))
+        self.layout().auto_roots_dir().join(notes::key(link))
     }
 }
 

@@ -8,20 +8,22 @@
 //! | runtime | what `/proc` tells of files and variables in use |
 
 pub mod indirect;
+mod links;
+mod notes;
 mod running;
 mod temporary;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use notes::Notes;
+
 use super::LocalStore;
 use crate::model::StorePath;
-use crate::settings::value::lexically_normal;
 use crate::store::error::{Result, StoreError};
-use crate::sys::{PathError, interrupt};
+use crate::sys::PathError;
 
 /// What holds a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,6 +118,16 @@ pub struct RootSearch {
     pub strict: bool,
 }
 
+/// What a search came to.
+#[derive(Debug, Default)]
+pub struct FoundRoots {
+    /// The roots.
+    pub roots: Roots,
+    /// Links and directories that could not be read and do not keep the search
+    /// from going on; each was told.
+    pub unread: u64,
+}
+
 impl LocalStore {
     /// Finds every root.
     ///
@@ -124,16 +136,26 @@ impl LocalStore {
     /// # Errors
     /// [`StoreError`]; files that vanish meanwhile are passed over.
     pub fn find_roots(&self, search: RootSearch) -> Result<Roots> {
+        Ok(self.look_for_roots(search)?.roots)
+    }
+
+    /// As [`LocalStore::find_roots`]; tells also how much could not be read.
+    ///
+    /// # Errors
+    /// See [`LocalStore::find_roots`].
+    pub fn look_for_roots(&self, search: RootSearch) -> Result<FoundRoots> {
         let mut finder = Finder::new(self, search);
         // Temporary roots first: whoever makes a link meanwhile lets its
         // temporary root go only afterwards.
         finder.temporary()?;
         for dir in ["gcroots", "profiles"] {
-            let dir = self.layout().state_dir.join(dir);
-            finder.directory(&dir, 0)?;
+            finder.links_below(&self.layout().state_dir.join(dir))?;
+        }
+        if search.clean && search.strict {
+            finder.notes.prune();
         }
         finder.running()?;
-        Ok(finder.roots)
+        Ok(FoundRoots { roots: finder.roots, unread: finder.unread })
     }
 
     /// Finds the temporary roots alone.
@@ -147,56 +169,21 @@ impl LocalStore {
     }
 }
 
-/// Deepest nesting of directories below `gcroots` that is looked into.
-const MAX_DEPTH: usize = 256;
-/// Links followed at most, from one below `gcroots` to the store.
-const MAX_LINKS: usize = 40;
-
 struct Finder<'s> {
     store: &'s LocalStore,
     search: RootSearch,
     roots: Roots,
     /// Paths that were looked up: many processes use the same ones.
     valid: HashMap<StorePath, bool>,
+    /// Where links led that cannot be read now.
+    notes: Notes,
+    unread: u64,
 }
 
 impl<'s> Finder<'s> {
     fn new(store: &'s LocalStore, search: RootSearch) -> Self {
-        Self { store, search, roots: Roots::new(), valid: HashMap::new() }
-    }
-
-    fn directory(&mut self, dir: &Path, depth: usize) -> Result<()> {
-        interrupt::check()?;
-        let entries = match std::fs::read_dir(dir) {
-            Ok(entries) => entries,
-            // Gone since its parent was read, or never there.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return self.unreadable(PathError::new("cannot read directory", dir, error)),
-        };
-        if depth > MAX_DEPTH {
-            return Err(StoreError::Roots(format!("directories in '{}' are nested too deep", dir.display())));
-        }
-        for entry in entries {
-            let entry = entry.map_err(PathError::at("cannot read directory", dir))?;
-            let path = entry.path();
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => self.directory(&path, depth + 1)?,
-                Ok(kind) if kind.is_symlink() => self.symlink(&path)?,
-                Ok(kind) if kind.is_file() => {
-                    // A file named like a store path keeps that path.
-                    if let Some(name) = path.file_name().and_then(|name| name.to_str())
-                        && let Ok(store_path) = StorePath::from_base_name(name)
-                        && self.is_valid(&store_path)?
-                    {
-                        self.add(store_path, Holder::Permanent(path));
-                    }
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => self.unreadable(PathError::new("getting status of", path, error))?,
-            }
-        }
-        Ok(())
+        let (roots, valid) = (Roots::new(), HashMap::new());
+        Self { store, search, roots, valid, notes: Notes::of(store.layout()), unread: 0 }
     }
 
     /// What cannot be read may be a root.
@@ -206,87 +193,6 @@ impl<'s> Finder<'s> {
         }
         self.store.progress().warn(&format!("{error}, so there may be more roots"));
         Ok(())
-    }
-
-    /// Follows a link below `gcroots` or `profiles`, by way of others if need be.
-    fn symlink(&mut self, first: &Path) -> Result<()> {
-        let mut link = first.to_owned();
-        for _ in 0..MAX_LINKS {
-            let target = match read_link(&link) {
-                Ok(Some(target)) => absolute(&link, &target),
-                Ok(None) if link == first => return Ok(()),
-                Ok(None) => return self.dead_end(first, &link),
-                Err(error) => return self.unreadable(error),
-            };
-            if let Some(path) = self.in_store(&target) {
-                return self.add_link(path, link);
-            }
-            link = target;
-        }
-        // A circle leads nowhere.
-        Ok(())
-    }
-
-    /// A link that leads to something that is no link: stale if the programs
-    /// made it and what it leads to directly is gone.
-    fn dead_end(&self, first: &Path, end: &Path) -> Result<()> {
-        let auto = self.store.layout().auto_roots_dir();
-        if !self.search.clean || self.store.is_read_only() || first.parent() != Some(&auto) {
-            return Ok(());
-        }
-        let Ok(Some(target)) = read_link(first) else { return Ok(()) };
-        let target = absolute(first, &target);
-        let is_gone = |path: &Path| {
-            std::fs::symlink_metadata(path).is_err_and(|error| {
-                matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-                    || error.raw_os_error() == Some(libc::ENAMETOOLONG)
-            })
-        };
-        if target != end || !is_gone(&target) {
-            return Ok(());
-        }
-        self.store.progress().notice(&format!(
-            "removing stale link from \"{}\" to \"{}\"",
-            first.display(),
-            target.display()
-        ));
-        match std::fs::remove_file(first) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                let error = PathError::new("removing", first, error);
-                self.store.progress().warn(&error.to_string());
-            }
-            // Made again meanwhile, perhaps with the entry just removed.
-            _ if !is_gone(&target) => self.store.register_indirect_root(&target)?,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn add_link(&mut self, path: StorePath, last: PathBuf) -> Result<()> {
-        if self.is_valid(&path)? {
-            let profiles = self.store.layout().state_dir.join("profiles");
-            let gcroots = self.store.layout().state_dir.join("gcroots");
-            let holder = if last.starts_with(profiles) {
-                Holder::Profile(last)
-            } else if last.starts_with(gcroots) {
-                Holder::Permanent(last)
-            } else {
-                Holder::Indirect(last)
-            };
-            self.add(path, holder);
-        } else {
-            let store_path = self.store.dir().print(&path);
-            self.store
-                .progress()
-                .notice(&format!("skipping invalid root from \"{}\" to \"{store_path}\"", last.display()));
-        }
-        Ok(())
-    }
-
-    /// The store path at or above a path.
-    fn in_store(&self, target: &Path) -> Option<StorePath> {
-        // Below a store path any bytes may follow.
-        self.store.dir().parse_below(&target.to_string_lossy()).ok().map(|(path, _)| path)
     }
 
     fn is_valid(&mut self, path: &StorePath) -> Result<bool> {
@@ -301,29 +207,4 @@ impl<'s> Finder<'s> {
     fn add(&mut self, path: StorePath, holder: Holder) {
         self.roots.entry(path).or_default().insert(holder);
     }
-}
-
-/// The target of a symlink; `None` when it is gone or no symlink, and when
-/// links above it go round in a circle.
-fn read_link(link: &Path) -> std::result::Result<Option<PathBuf>, PathError> {
-    match std::fs::read_link(link) {
-        Ok(target) => Ok(Some(target)),
-        // Nothing can be there.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENAMETOOLONG)) => Ok(None),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(PathError::new("cannot read potential root", link, error)),
-    }
-}
-
-/// A link's target as an absolute path without `.`, `..` and doubled slashes.
-fn absolute(link: &Path, target: &Path) -> PathBuf {
-    let path = link.parent().unwrap_or(Path::new("/")).join(target);
-    lexically_normal(&path).unwrap_or(path)
 }

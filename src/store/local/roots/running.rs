@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::{Finder, Holder};
 use crate::model::StorePath;
-use crate::store::error::Result;
+use crate::store::error::{Result, StoreError};
 use crate::sys::{PathError, interrupt};
 
 /// Files of the kernel that name programs it starts by itself.
@@ -22,8 +22,8 @@ impl Finder<'_> {
             self.used(&text, file)?;
         }
         let proc = Path::new("/proc");
-        let Some(processes) = self.tolerant(proc, std::fs::read_dir(proc))? else { return Ok(()) };
-        for process in processes {
+        let mut seen = false;
+        for process in self.tolerant(proc, std::fs::read_dir(proc))?.into_iter().flatten() {
             let process = process.map_err(PathError::at("cannot read directory", proc))?;
             let name = process.file_name();
             if !name.as_bytes().iter().all(u8::is_ascii_digit) {
@@ -31,7 +31,20 @@ impl Finder<'_> {
             }
             interrupt::check()?;
             self.process(&process.path())?;
+            seen = true;
         }
+        if seen { Ok(()) } else { self.without_proc() }
+    }
+
+    /// We run, so there is a process: `/proc` is not what it should be.
+    fn without_proc(&self) -> Result<()> {
+        const WHY: &str = "/proc does not tell what running programs use";
+        if self.search.strict && !self.store.options().gc_without_proc {
+            return Err(StoreError::Roots(format!(
+                "{WHY}, so nothing is deleted (with '--option gc-without-proc true' it is all the same)"
+            )));
+        }
+        self.store.progress().warn(&format!("{WHY}, so there may be more roots"));
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::{Finder, Holder};
@@ -31,7 +32,16 @@ impl Finder<'_> {
 
     fn temporary_file(&mut self, path: &Path, name: &str) -> Result<()> {
         let clean = self.search.clean && !self.store.is_read_only();
-        let file = match File::options().read(true).write(clean).open(path) {
+        // What is no file holds nothing, and is not to be waited for.
+        match std::fs::symlink_metadata(path) {
+            Ok(meta) if !meta.is_file() => {
+                let text = format!("\"{}\" is not a file of temporary roots", path.display());
+                self.store.progress().warn(&text);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let file = match File::options().read(true).write(clean).custom_flags(libc::O_NOFOLLOW).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             // Of a process of another user: for a query that is nothing to tell.

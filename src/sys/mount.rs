@@ -1,0 +1,80 @@
+//! A directory that is mounted read-only, made writable for us alone.
+//!
+//! Some systems keep the store directory as a read-only mount of itself, so
+//! that nobody changes it by mistake. Whoever may mount can have it writable in
+//! a mount namespace of their own; everybody else sees it as it was.
+
+use std::path::Path;
+
+use rustix::fs::StatVfsMountFlags;
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, mount_bind_recursive, mount_change, mount_remount};
+use rustix::thread::UnshareFlags;
+
+use super::PathError;
+
+/// Whether a directory that is there is mounted read-only.
+///
+/// # Errors
+/// Those of statvfs.
+pub fn is_read_only(dir: &Path) -> Result<bool, PathError> {
+    Ok(flags(dir)?.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// Makes a directory writable in a mount namespace of the calling thread's own,
+/// in which threads and processes that it starts from now on are too. Nothing
+/// of that is seen outside.
+///
+/// # Errors
+/// What could not be done, of a directory that then stays read-only.
+pub fn make_writable_for_us(dir: &Path) -> Result<(), PathError> {
+    let before = flags(dir)?;
+    // SAFETY: what is unshared is the namespace of mounts, and with it root and
+    // working directory; the table of descriptors stays common to all threads.
+    #[allow(unsafe_code)]
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
+        .map_err(PathError::at("making a mount namespace for", dir))?;
+    // What is mounted here is not to be seen outside, while what is unmounted
+    // outside goes here as well. Where the root is no mount, the mounts on the
+    // way to the directory are looked for below.
+    let slave = MountPropagationFlags::DOWNSTREAM;
+    let all = mount_change("/", slave | MountPropagationFlags::REC);
+    match remount(dir, before) {
+        // No mount of its own.
+        Err(Errno::INVAL) => {
+            if all.is_err() {
+                let mut above = dir.ancestors();
+                above
+                    .find(|above| mount_change(*above, slave | MountPropagationFlags::REC).is_ok())
+                    .ok_or_else(|| PathError::new("finding the mount of", dir, Errno::INVAL))?;
+            }
+            mount_bind_recursive(dir, dir).map_err(PathError::at("mounting", dir))?;
+            remount(dir, before)
+        }
+        other => other,
+    }
+    .map_err(PathError::at("making writable", dir))?;
+    match is_read_only(dir)? {
+        false => Ok(()),
+        // Not the mount, but the file system.
+        true => Err(PathError::new("making writable", dir, Errno::ROFS)),
+    }
+}
+
+/// Lets go of "read-only", and of nothing else.
+fn remount(dir: &Path, before: StatVfsMountFlags) -> Result<(), Errno> {
+    let kept = [
+        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
+        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+        (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
+        (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
+        (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
+    ];
+    let kept = kept.into_iter().filter(|(there, _)| before.contains(*there)).map(|(_, flag)| flag);
+    mount_remount(dir, MountFlags::BIND | kept.collect::<MountFlags>(), c"")
+}
+
+fn flags(dir: &Path) -> Result<StatVfsMountFlags, PathError> {
+    Ok(rustix::fs::statvfs(dir).map_err(PathError::at("getting the file system of", dir))?.f_flag)
+}
