@@ -284,8 +284,11 @@ impl Context {
     /// # Errors
     /// Keys that are none.
     pub fn trust(&self) -> anyhow::Result<Trust> {
-        let keys = self.settings.trusted_public_keys().iter().map(|key| PublicKey::parse(key));
-        Ok(Trust { keys: keys.collect::<Result<_, _>>()? })
+        let parse = |key: &String| {
+            let name = key.split_once(':').map_or(key.as_str(), |(name, _)| name);
+            PublicKey::parse(key).map_err(|error| anyhow::anyhow!("trusted-public-keys: '{name}': {error}"))
+        };
+        Ok(Trust { keys: self.settings.trusted_public_keys().iter().map(parse).collect::<Result<_, _>>()? })
     }
 
     /// What opening a store needs to know.
@@ -309,7 +312,7 @@ impl Context {
         for uri in self.settings.substituters() {
             match self.open_substituter(uri) {
                 Ok(store) => substituters.push(store),
-                Err(error) => self.ui.warn(&format!("{error:#}; '{uri}' is not asked")),
+                Err(error) => self.ui.warn(&format!("{error:#}; '{}' is not asked", uri::shown(uri))),
             }
         }
         substituters

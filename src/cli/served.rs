@@ -92,8 +92,9 @@ fn allowed_substituters(settings: &Settings, value: &str, warnings: &mut Vec<Str
             allowed.push(uri);
         } else {
             warnings.push(format!(
-                "ignoring untrusted substituter '{uri}', you are not a trusted user.\nRun `man nix.conf` for more \
-                 information on the `substituters` configuration option."
+                "ignoring untrusted substituter '{}', you are not a trusted user.\nRun `man nix.conf` for more \
+                 information on the `substituters` configuration option.",
+                nival::store::uri::shown(uri)
             ));
         }
     }

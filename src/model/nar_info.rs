@@ -13,7 +13,7 @@
 //! | NarHash, NarSize | of the archive itself | required |
 //! | References | base names, blank-separated | |
 //! | Deriver | base name, or `unknown-deriver` | |
-//! | Sig | a signature over the fingerprint; any number of them | |
+//! | Sig | a signature over the fingerprint; any number of them; what is none is passed over | |
 //! | CA | content address | |
 //!
 //! Unknown keys are passed over; of a key that comes twice the last counts.
@@ -193,12 +193,9 @@ impl Fields {
             }
             "Deriver" if value == "unknown-deriver" => self.deriver = None,
             "Deriver" => self.deriver = Some(base_name("Deriver", value)?),
-            "Sig" => {
-                if !signature::is_well_formed(value) {
-                    return Err(bad("Sig", value, "it is not a key's name, a colon and a signature"));
-                }
-                self.signatures.insert(value.to_owned());
-            }
+            "Sig" if signature::is_well_formed(value) => drop(self.signatures.insert(value.to_owned())),
+            // Of a kind that is not known here, or nonsense: it vouches for nothing.
+            "Sig" => {}
             "CA" if value.is_empty() => self.ca = None,
             "CA" => self.ca = Some(value.parse().map_err(|error| bad("CA", value, error))?),
             _ => {}
@@ -289,11 +286,14 @@ CA: fixed:r:sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73
             ("References", "../../etc/passwd"),
             ("References", "/nix/store/3gkfzq7ndvzsdfsv0v5m3bmf9xc8pfrs-demo-1.0"),
             ("Deriver", "x"),
-            ("Sig", "nocolon"),
             ("CA", "fixed:r:sha256:x"),
         ] {
             let error = change(key, &format!("{key}: {value}\n"));
             assert!(error.starts_with(&format!("{key} is '{value}': ")), "{error}");
+        }
+        for odd in ["nocolon", "other-1:notbase64!", "other-1:ed448:AAAA", "a b:AAAA", ""] {
+            let info = parse(&TEXT.replace("a:AAAA", odd)).unwrap();
+            assert_eq!(info.info.signatures, ["b:BBBB".to_owned()].into());
         }
         assert_eq!(change("NarSize", "NarSize: 0\n"), "NarSize missing");
         assert_eq!(parse("x\n").unwrap_err(), "expecting ':' at line 1");

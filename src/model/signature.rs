@@ -8,7 +8,8 @@
 //! signature 64. Names are free of colons.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use ed25519_dalek::{Signer as _, SigningKey, Verifier as _, VerifyingKey};
 
 /// Why a text is not a key.
@@ -23,14 +24,30 @@ pub enum KeyError {
     /// The bytes are base-64, but not those of a public key.
     #[error("public key is not valid")]
     Public,
+    /// There are too few or too many bytes.
+    #[error("{what} key is not valid ({found} bytes, {expected} expected)")]
+    Length {
+        /// `secret` or `public`.
+        what: &'static str,
+        /// Bytes that are there.
+        found: usize,
+        /// Bytes that should be.
+        expected: usize,
+    },
 }
+
+/// Base-64 with or without `=` at its end.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 fn split(text: &str) -> Result<(&str, Vec<u8>), KeyError> {
     let (name, data) = text.trim().split_once(':').ok_or(KeyError::Corrupt)?;
     if name.is_empty() || data.is_empty() {
         return Err(KeyError::Corrupt);
     }
-    Ok((name, STANDARD.decode(data).map_err(|_| KeyError::Corrupt)?))
+    Ok((name, LENIENT.decode(data).map_err(|_| KeyError::Corrupt)?))
 }
 
 /// Whether a text can be a signature: a name without blanks, a colon, base-64.
@@ -58,7 +75,8 @@ impl SecretKey {
     /// secret one.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let (name, bytes) = split(text)?;
-        let bytes: [u8; 64] = bytes.try_into().map_err(|_| KeyError::Secret)?;
+        let length = |bytes: Vec<u8>| KeyError::Length { what: "secret", found: bytes.len(), expected: 64 };
+        let bytes: [u8; 64] = bytes.try_into().map_err(length)?;
         let key = SigningKey::from_keypair_bytes(&bytes).map_err(|_| KeyError::Secret)?;
         Ok(Self { name: name.to_owned(), key })
     }
@@ -93,7 +111,8 @@ impl PublicKey {
     /// Any [`KeyError`].
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let (name, bytes) = split(text)?;
-        let bytes: [u8; 32] = bytes.try_into().map_err(|_| KeyError::Public)?;
+        let length = |bytes: Vec<u8>| KeyError::Length { what: "public", found: bytes.len(), expected: 32 };
+        let bytes: [u8; 32] = bytes.try_into().map_err(length)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Public)?;
         Ok(Self { name: name.to_owned(), key })
     }
@@ -101,6 +120,11 @@ impl PublicKey {
     /// `NAME:base64`.
     pub fn print(&self) -> String {
         format!("{}:{}", self.name, STANDARD.encode(self.key.as_bytes()))
+    }
+
+    /// The key itself: two of them are the same key, whatever they are called.
+    pub fn bytes(&self) -> &[u8; 32] {
+        self.key.as_bytes()
     }
 
     /// The name, which a signature carries too.
@@ -121,6 +145,18 @@ impl PublicKey {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn padding_may_be_missing() {
+        let secret = SecretKey::from_seed("k-1", &[7; 32]);
+        let bare = |text: String| text.trim_end_matches('=').to_owned();
+        let public = PublicKey::parse(&bare(secret.public().print())).unwrap();
+        assert_eq!(public, secret.public());
+        assert!(public.verify(b"x", &bare(secret.sign(b"x"))));
+        assert_eq!(SecretKey::parse(&bare(secret.print())).unwrap().print(), secret.print());
+        let short = PublicKey::parse("k-1:AAAA").unwrap_err();
+        assert_eq!(short.to_string(), "public key is not valid (3 bytes, 32 expected)");
+    }
 
     proptest! {
         #[test]

@@ -253,6 +253,7 @@ fn is_substituters(error: &StoreError) -> bool {
         StoreError::Cache(_)
             | StoreError::Mismatch { .. }
             | StoreError::ContentAddress { .. }
+            | StoreError::ContentMismatch { .. }
             | StoreError::Missing(_)
             | StoreError::Nar(
                 NarError::Bad(_)
@@ -352,6 +353,14 @@ impl NarSource for Several<'_> {
         match number.and_then(|number| self.sources.get(number)) {
             Some(source) => source.read(item, sink),
             None => Err(StoreError::Missing(item.info.path.base_name().to_owned())),
+        }
+    }
+
+    fn explain(&self, item: &Item, error: StoreError) -> StoreError {
+        let number = self.fetch.items.get(&item.info.path).map(|(_, number)| *number);
+        match number.and_then(|number| self.sources.get(number)) {
+            Some(source) => source.explain(item, error),
+            None => error,
         }
     }
 

@@ -176,6 +176,18 @@ pub enum StoreError {
         /// The claim.
         ca: String,
     },
+    /// Contents that are not those of their content address.
+    #[error(
+        "ca hash mismatch importing path '{path}';\n         specified: {expected}\n         got:       {found}"
+    )]
+    ContentMismatch {
+        /// The full path.
+        path: String,
+        /// The claim.
+        expected: String,
+        /// What its contents are.
+        found: String,
+    },
     /// A cache is to name only what it has.
     #[error("cannot add '{path}' to the binary cache because the reference '{reference}' is not valid")]
     Reference {

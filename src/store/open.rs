@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::binary_cache::disk_cache::Lifetimes;
 use super::binary_cache::http::client::HttpSettings;
+use super::binary_cache::http::proxy::Proxies;
 use super::binary_cache::s3::{self, Addressing, S3Options};
 use super::binary_cache::{BinaryCache, CacheOptions};
 use super::compression::Compression;
@@ -190,6 +191,9 @@ fn http_settings(around: &Surroundings<'_>) -> HttpSettings {
         http2: settings.http2(),
         certificates,
         netrc: PathBuf::from(settings.netrc_file()),
+        netrc_is_named: settings.overridden().any(|(name, _)| name == "netrc-file"),
+        proxies: Proxies::from_variables(|name| around.environment.text(name)),
+        speed: settings.download_speed().saturating_mul(1024),
         user_agent: format!("Nival/{}{suffix}", env!("CARGO_PKG_VERSION")),
     }
 }
@@ -266,5 +270,5 @@ fn secret_key(file: &str) -> Result<SecretKey> {
         return Err(StoreError::Uri(format!("'{file}' is too long for a key")));
     }
     SecretKey::parse(&String::from_utf8_lossy(&text))
-        .map_err(|error| StoreError::Uri(format!("{error} (in '{file}')")))
+        .map_err(|error| StoreError::Uri(format!("secret-key: '{file}': {error}")))
 }

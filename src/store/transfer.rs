@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 
 use super::binary_cache::BinaryCache;
-use super::error::Result;
+use super::error::{Result, StoreError};
 use super::local::LocalStore;
 use super::local::batch::Incoming;
 use crate::model::{NarFile, NarInfo, StoreDir, StorePath, ValidPathInfo};
@@ -40,6 +40,12 @@ pub trait NarSource: Send + Sync {
     /// # Errors
     /// Those of the store and of the sink.
     fn read(&self, item: &Item, sink: &mut dyn Sink) -> Result<()>;
+
+    /// Says what more is known of why the archive of an item was not taken.
+    fn explain(&self, item: &Item, error: StoreError) -> StoreError {
+        let _ = item;
+        error
+    }
 
     /// Hears that nobody will read the archive of an item any more: it was read,
     /// or whoever takes it has it already, or failed (not `well`).
@@ -92,6 +98,11 @@ pub trait Registrar {
     /// # Errors
     /// [`super::error::StoreError`].
     fn finish(&mut self) -> Result<()>;
+
+    /// Whether what was published is known to stay when something fails later.
+    fn keeps(&self) -> bool {
+        true
+    }
 }
 
 /// Where copied paths go.

@@ -69,7 +69,7 @@ impl StoreUri {
                     StoreKind::Other(scheme.to_owned(), rest.to_owned())
                 }
                 None if base.contains('/') => StoreKind::Local(Some(path_in(base, current_dir))),
-                _ => return Err(StoreError::Uri(format!("Cannot parse Nix store '{text}'"))),
+                _ => return Err(StoreError::Uri(format!("Cannot parse Nix store '{}'", shown(text)))),
             },
         };
         Ok(Self { kind, parameters })
@@ -99,6 +99,34 @@ impl std::fmt::Display for StoreUri {
         }
         Ok(())
     }
+}
+
+/// A text with URLs in it, for messages: without what would let whoever reads it
+/// in. Passwords, and tokens that stand for a user's name, are left out; names of
+/// users on ssh hosts are not secret.
+pub fn shown(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at);
+        let after = &after[3..];
+        let end = after.find(|c: char| "/?#&'\"".contains(c) || c.is_whitespace()).unwrap_or(after.len());
+        let (authority, tail) = after.split_at(end);
+        out += before;
+        out += "://";
+        out += &match authority.rsplit_once('@') {
+            None => authority.to_owned(),
+            Some((user, host)) if before.ends_with("ssh") || before.ends_with("ssh-ng") => {
+                match user.split_once(':') {
+                    None => authority.to_owned(),
+                    Some((name, _)) => format!("{name}:***@{host}"),
+                }
+            }
+            Some((_, host)) => format!("***@{host}"),
+        };
+        rest = tail;
+    }
+    out + rest
 }
 
 fn percent_encode(text: &str) -> String {
@@ -269,7 +297,8 @@ impl Places {
 fn not_local(scheme: &str, rest: &str) -> StoreError {
     match scheme {
         "file" | "http" | "https" | "s3" => StoreError::Uri(format!(
-            "this operation works on a local store, and '{scheme}://{rest}' is a binary cache"
+            "this operation works on a local store, and '{}' is a binary cache",
+            shown(&format!("{scheme}://{rest}"))
         )),
         "ssh" | "ssh-ng" => behind(scheme, rest),
         _ => unopenable(scheme),
@@ -279,7 +308,7 @@ fn not_local(scheme: &str, rest: &str) -> StoreError {
 /// The error for a store that others work on for us, where it is to be worked on
 /// directly.
 fn behind(scheme: &str, rest: &str) -> StoreError {
-    let shown = if rest.is_empty() { scheme.to_owned() } else { format!("{scheme}://{rest}") };
+    let shown = if rest.is_empty() { scheme.to_owned() } else { shown(&format!("{scheme}://{rest}")) };
     StoreError::Uri(format!(
         "you don't have sufficient rights to use this command: '{shown}' is worked on through another program; \
          run it as a user who may write to the store, with '--store local'"

@@ -10,8 +10,8 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -40,9 +40,41 @@ pub fn install() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether a signal has come.
+/// Whether a signal has come that is to be honoured now.
 pub fn requested() -> bool {
-    FLAG.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
+    FLAG.get().is_some_and(|flag| flag.load(Ordering::Relaxed)) && !in_grace()
+}
+
+/// Milliseconds since [`begin`] until which signals are not honoured; 0 if they
+/// are.
+static GRACE: AtomicU64 = AtomicU64::new(0);
+
+fn begin() -> Instant {
+    static BEGIN: OnceLock<Instant> = OnceLock::new();
+    *BEGIN.get_or_init(Instant::now)
+}
+
+fn in_grace() -> bool {
+    let end = GRACE.load(Ordering::Relaxed);
+    end > 0 && begin().elapsed() < Duration::from_millis(end)
+}
+
+/// How long what is complete may take to be kept after a signal.
+pub const KEEPING: Duration = Duration::from_secs(30);
+
+/// Lets `work` go on for so long although a signal has come, to keep what is
+/// complete. It holds for all threads; a second signal still ends the process.
+pub fn with_grace<T>(time: Duration, work: impl FnOnce() -> T) -> T {
+    struct Over;
+    impl Drop for Over {
+        fn drop(&mut self) {
+            GRACE.store(0, Ordering::Relaxed);
+        }
+    }
+    let end = begin().elapsed().saturating_add(time).as_millis();
+    GRACE.store(u64::try_from(end).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+    let _over = Over;
+    work()
 }
 
 /// To be called between steps of long work.

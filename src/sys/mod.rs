@@ -55,12 +55,25 @@ impl PathError {
 /// # Errors
 /// A [`PathError`].
 pub fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>, PathError> {
+    read_file(path, limit, libc::O_NOFOLLOW)
+}
+
+/// As [`read_regular`], of a file that the user named in their configuration:
+/// symlinks are followed, as managers of homes and of secrets place them.
+///
+/// # Errors
+/// A [`PathError`].
+pub fn read_configured(path: &Path, limit: u64) -> Result<Vec<u8>, PathError> {
+    read_file(path, limit, 0)
+}
+
+fn read_file(path: &Path, limit: u64, flags: i32) -> Result<Vec<u8>, PathError> {
     use io::Read as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let refuse = |why: &str| PathError::new("reading", path, io::Error::other(why.to_owned()));
     let file = std::fs::File::options()
         .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .custom_flags(flags | libc::O_NONBLOCK)
         .open(path)
         .map_err(PathError::at("opening file", path))?;
     let meta = file.metadata().map_err(PathError::at("getting status of", path))?;

@@ -15,6 +15,7 @@ mod remotes;
 mod servers;
 
 mod test_architecture;
+mod test_cache_faults;
 mod test_caches;
 mod test_collect_garbage;
 mod test_completions;
@@ -22,6 +23,7 @@ mod test_copy;
 mod test_copy_http;
 mod test_copy_s3;
 mod test_derivations;
+mod test_copy_stays;
 mod test_full_disk;
 mod test_gc;
 mod test_gc_liveness;

@@ -65,6 +65,7 @@ impl Nginx {
                      ssl_certificate {crt}; ssl_certificate_key {key};\n\
                      root {root}; dav_methods PUT DELETE; create_full_put_path on;\n\
                      location /private/ {{ auth_basic x; auth_basic_user_file {htpasswd}; }}\n\
+                     location /down/ {{ rewrite ^/down/(.*)$ http://127.0.0.1:{port}/$1 redirect; }}
                      location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}\n\
                    }}\n\
                  }}\n",
@@ -120,6 +121,12 @@ pub enum Act {
     Endless,
     /// 413 before anything of the request's body is read, which then is not.
     Refuse,
+    /// A page of this status and kind.
+    Page(u16, &'static str, &'static str),
+    /// What was asked for, with status 200 and the range that it is.
+    Rest,
+    /// The whole file as a part of it, which says so.
+    Another,
     /// Compressed by `gzip`, as the answer's head says.
     Encoded,
 }
@@ -276,6 +283,12 @@ impl Shared {
             out.write_all(if method == "HEAD" { b"" } else { b"oops" })?;
             return Ok(true);
         }
+        if let Act::Page(status, kind, text) = act {
+            let length = text.len();
+            write!(out, "HTTP/1.1 {status} x\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n")?;
+            out.write_all(if method == "HEAD" { b"" } else { text.as_bytes() })?;
+            return Ok(true);
+        }
         if matches!(act, Act::Reset) {
             return Ok(false);
         }
@@ -297,6 +310,15 @@ impl Shared {
             let length = body.len();
             write!(out, "HTTP/1.1 200 x\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n")?;
             out.write_all(&body)?;
+            return Ok(true);
+        }
+        if matches!(act, Act::Rest | Act::Another) {
+            let from = if matches!(act, Act::Rest) { from } else { 0 };
+            let (status, last, all) = (if from > 0 { 200 } else { 206 }, file.len() - 1, file.len());
+            let length = all - from;
+            write!(out, "HTTP/1.1 {status} x\r\nContent-Range: bytes {from}-{last}/{all}\r\n")?;
+            write!(out, "Content-Length: {length}\r\n\r\n")?;
+            out.write_all(&file[from..])?;
             return Ok(true);
         }
         if matches!(act, Act::Endless) {

@@ -6,7 +6,7 @@ use nival::model::store_path::HASH_LEN;
 use nival::nar::hashing::HashedOutput;
 use nival::nar::writer::{FileOutput, NarWriter};
 use nival::store::error::check_nar;
-use nival::store::uri::{StoreKind, StoreUri};
+use nival::store::uri::{StoreKind, StoreUri, shown};
 use nival::store::{Store, StoreError};
 
 use super::elsewhere::select;
@@ -27,8 +27,8 @@ pub fn url(context: &Context) -> String {
         Ok(StoreUri { kind: StoreKind::Auto | StoreKind::Local(_), parameters }) => {
             StoreUri { kind: StoreKind::Local(None), parameters }.to_string()
         }
-        Ok(uri) => uri.to_string(),
-        Err(_) => context.settings.store_uri().to_owned(),
+        Ok(uri) => shown(&uri.to_string()),
+        Err(_) => shown(context.settings.store_uri()),
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! Paths are begun in their order and taken by threads; each is published when
 //! everything that it refers to is, by a thread or by the destination's own, as
-//! the destination wants it. Only [`WINDOW`] paths after the first that is not
+//! the destination wants it. When one fails, or a signal comes, what was taken is
+//! still published if it can be. Only [`WINDOW`] paths after the first that is not
 //! done are begun, which bounds what is held.
 
 use std::collections::{HashMap, VecDeque};
@@ -34,11 +35,13 @@ pub(crate) struct Failed {
     pub error: StoreError,
     /// The number of the path that it is about.
     pub item: Option<usize>,
+    /// Paths that were complete, and stay.
+    pub kept: usize,
 }
 
 impl From<StoreError> for Box<Failed> {
     fn from(error: StoreError) -> Self {
-        Self::new(Failed { error, item: None })
+        Self::new(Failed { error, item: None, kept: 0 })
     }
 }
 
@@ -74,17 +77,15 @@ pub(crate) fn run(
         }
         work.register(&mut *receiver.registrar);
     });
-    let failure = work.state.into_inner().unwrap_or_else(PoisonError::into_inner).failure;
-    match failure {
-        None => Ok(receiver.registrar.finish()?),
-        Some(failed) => {
-            if !failed.error.is_interruption() {
-                // What is complete stays; the first error tells more than another.
-                let _ = receiver.registrar.finish();
-            }
-            Err(failed)
-        }
-    }
+    let failure = locked(&work.state).failure.take();
+    let Some(mut failed) = failure else { return Ok(receiver.registrar.finish()?) };
+    // What is complete stays, whatever happened to the others. The first error
+    // tells more than one that comes now.
+    failed.kept = match failed.error.is_interruption() {
+        true => interrupt::with_grace(interrupt::KEEPING, || work.keep(&mut *receiver.registrar)),
+        false => work.keep(&mut *receiver.registrar),
+    };
+    Err(failed)
 }
 
 struct Work<'w> {
@@ -199,7 +200,7 @@ impl Work<'_> {
         let known =
             state.failure.as_ref().is_some_and(|failed| !matches!(failed.error, StoreError::Overtaken));
         if !known {
-            state.failure = Some(Box::new(Failed { error, item }));
+            state.failure = Some(Box::new(Failed { error, item, kept: 0 }));
         }
         drop(state);
         self.changed.notify_all();
@@ -259,6 +260,23 @@ impl Work<'_> {
         }
     }
 
+    /// Publishes what was taken before something failed and refers to nothing
+    /// that is missing; gives the number of paths that stay.
+    fn keep(&self, registrar: &mut dyn Registrar) -> usize {
+        let mut state = locked(&self.state);
+        while let Some((number, taken)) = state.ready.pop_front() {
+            let kept = match self.publishes {
+                true => self.taker.publish(taken),
+                false => registrar.register(taken),
+            };
+            if kept.is_ok() {
+                state.finish(number);
+            }
+        }
+        let done = state.done.iter().filter(|done| **done).count();
+        if registrar.finish().is_ok() && registrar.keeps() { done } else { 0 }
+    }
+
     fn take(&self, number: usize) -> Result<()> {
         let item = &self.items[number];
         let activity = self.watch.begin(item);
@@ -268,7 +286,7 @@ impl Work<'_> {
         let taken = self.taker.take(item, &mut fill);
         self.watch.end(item, activity, taken.is_ok());
         let done = self.reader.done(item, taken.is_ok());
-        let taken = taken?;
+        let taken = taken.map_err(|error| self.reader.explain(item, error))?;
         done?;
         let mut state = locked(&self.state);
         state.taken(number, taken);

@@ -115,7 +115,16 @@ pub fn copy(
             &watch,
         );
         progress.end();
-        result.map_err(|failed| failed.error)?;
+        result.map_err(|failed| {
+            if failed.kept > 0 {
+                progress.notice(&format!(
+                    "{} of {} paths are copied and stay; the same command goes on from there",
+                    failed.kept,
+                    plan.items.len()
+                ));
+            }
+            failed.error
+        })?;
     }
     if !plan.better_signed.is_empty() {
         destination.add_signatures(&plan.better_signed)?;

@@ -1,5 +1,7 @@
 //! Whether a store may take paths from elsewhere.
 
+use std::collections::BTreeSet;
+
 use crate::model::path_info::is_verifiable;
 use crate::model::signature::PublicKey;
 use crate::model::{StoreDir, ValidPathInfo};
@@ -20,7 +22,8 @@ impl Trust {
         (info.is_content_addressed(dir) && is_verifiable(info)) || self.good_signatures(dir, info) > 0
     }
 
-    /// The number of keys that signed a path.
+    /// The number of keys that signed a path: one that is listed twice, or under
+    /// two names, counts once.
     pub fn good_signatures(&self, dir: &StoreDir, info: &ValidPathInfo) -> u64 {
         if info.signatures.is_empty() {
             return 0;
@@ -29,7 +32,7 @@ impl Trust {
         let signed = |key: &&PublicKey| {
             info.signatures.iter().any(|signature| key.verify(fingerprint.as_bytes(), signature))
         };
-        self.keys.iter().filter(signed).count() as u64
+        self.keys.iter().filter(signed).map(PublicKey::bytes).collect::<BTreeSet<_>>().len() as u64
     }
 
     /// Refuses the first path that is not to be accepted.
@@ -39,25 +42,85 @@ impl Trust {
     pub(crate) fn check(&self, destination: &dyn Store, from: &str, items: &[Item]) -> Result<()> {
         let dir = destination.dir();
         let Some(item) = items.iter().find(|item| !self.accepts(dir, &item.info)) else { return Ok(()) };
-        let names = |names: Vec<&str>| match names.is_empty() {
-            true => "none".to_owned(),
-            false => names.join(", "),
-        };
-        let signed = item
-            .info
-            .signatures
-            .iter()
-            .map(|signature| signature.split_once(':').map_or(signature.as_str(), |(name, _)| name));
         Err(StoreError::Untrusted {
             path: dir.print(&item.info.path),
             hint: format!(
-                "       '{}' trusts (trusted-public-keys): {}\n       \
-                 it comes from '{from}' with signatures by: {}\n       \
+                "       '{}' trusts (trusted-public-keys): {}\n       {}\n       \
                  sign it with 'nix store sign', trust its key, or use '--no-check-sigs'",
-                destination.uri(),
-                names(self.keys.iter().map(PublicKey::name).collect()),
-                names(signed.collect()),
+                name(destination),
+                listed(self.keys.iter().map(PublicKey::name)),
+                self.signed_by(from, &item.info),
             ),
         })
+    }
+
+    /// By whom a path is said to be signed, and whether that may be.
+    fn signed_by(&self, from: &str, info: &ValidPathInfo) -> String {
+        let name = |signature: &String| {
+            let name = signature.split_once(':').map_or(signature.as_str(), |(name, _)| name);
+            name.to_owned()
+        };
+        let names: BTreeSet<String> = info.signatures.iter().map(name).collect();
+        let mut text = format!(
+            "it comes from '{from}' with signatures by: {}",
+            listed(names.iter().map(String::as_str))
+        );
+        let wrong = names.iter().filter(|name| self.keys.iter().any(|key| key.name() == name.as_str()));
+        for name in wrong {
+            text += &format!(
+                "\n       that by '{name}' does not fit the key of this name that is trusted: it is by another key, \
+                 or the metadata of the path were changed"
+            );
+        }
+        text
+    }
+}
+
+fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// What tells a store from others: `local` would be the name of several.
+fn name(store: &dyn Store) -> String {
+    let Some(local) = store.local() else { return store.uri() };
+    let real = &local.layout().real_store_dir;
+    // A chroot store goes by its root.
+    let is_chroot = real.ends_with("nix/store") && real.as_os_str() != store.dir().as_str();
+    let name = if is_chroot { real.ancestors().nth(2).unwrap_or(real) } else { real };
+    name.display().to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::signature::SecretKey;
+    use crate::model::{Hash, StorePath};
+
+    #[test]
+    fn keys_count_once() {
+        let dir = StoreDir::default();
+        let path = StorePath::from_parts(&[1; 20], "x").unwrap();
+        let mut info = ValidPathInfo::new(path, Hash::sha256(b""), 1);
+        let keys = [("a", 1), ("b", 1), ("c", 2)].map(|(name, seed)| SecretKey::from_seed(name, &[seed; 32]));
+        let fingerprint = info.fingerprint(&dir);
+        info.signatures = keys.iter().map(|key| key.sign(fingerprint.as_bytes())).collect();
+        let mut trust = Trust { keys: vec![keys[0].public(), keys[0].public(), keys[1].public()] };
+        assert_eq!(trust.good_signatures(&dir, &info), 1);
+        trust.keys.push(keys[2].public());
+        assert_eq!(trust.good_signatures(&dir, &info), 2);
+    }
+
+    #[test]
+    fn a_signature_of_another_key_of_the_name_is_told_of() {
+        let dir = StoreDir::default();
+        let path = StorePath::from_parts(&[1; 20], "x").unwrap();
+        let mut info = ValidPathInfo::new(path, Hash::sha256(b""), 1);
+        let [signs, trusted] = [1, 2].map(|seed| SecretKey::from_seed("ci-1", &[seed; 32]));
+        info.signatures.insert(signs.sign(info.fingerprint(&dir).as_bytes()));
+        let trust = Trust { keys: vec![trusted.public()] };
+        assert!(!trust.accepts(&dir, &info));
+        assert!(trust.signed_by("there", &info).contains("that by 'ci-1' does not fit the key"));
     }
 }

@@ -183,7 +183,10 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
             };
             let added: Result<()> = each();
             match &added {
-                Err(error) if error.is_interruption() => added,
+                // What came whole stays, also when the client is gone.
+                Err(error) if error.is_interruption() => {
+                    interrupt::with_grace(interrupt::KEEPING, || receiver.registrar.finish()).and(added)
+                }
                 _ => receiver.registrar.finish().and(added),
             }
         })?;

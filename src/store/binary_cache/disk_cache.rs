@@ -8,10 +8,11 @@
 //! | Realisations | (of the original's; not used here) |
 //! | LastPurge | when old rows were removed last |
 //!
-//! It is a memory only: where it cannot be used, everything is asked again.
+//! It is a memory only: where it cannot be used, everything is asked again. What
+//! is dated in the future does not count: the clock was wrong then, or is now.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -129,8 +130,9 @@ impl DiskCache {
         let row = inner
             .db
             .query_row(
-                "select id, storeDir, wantMassQuery, priority from BinaryCaches where url = ? and timestamp > ?",
-                params![self.url, oldest(self.lifetimes.meta)],
+                "select id, storeDir, wantMassQuery, priority from BinaryCaches where url = ?1
+                 and timestamp > ?2 and timestamp <= ?3",
+                params![self.url, oldest(self.lifetimes.meta), now()],
                 |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?, row.get(3)?)),
             )
             .optional()
@@ -168,13 +170,13 @@ impl DiskCache {
         let found = inner.db.prepare_cached(
             "select present, namePart, url, compression, fileHash, fileSize, narHash, narSize, refs, deriver,
                     sigs, ca
-             from NARs where cache = ?1 and hashPart = ?2
+             from NARs where cache = ?1 and hashPart = ?2 and timestamp <= ?5
              and ((present = 0 and timestamp > ?3) or (present = 1 and timestamp > ?4))",
         );
         let found = found.and_then(|mut statement| {
             let (negative, positive) = (oldest(self.lifetimes.negative), oldest(self.lifetimes.positive));
             statement
-                .query_row(params![id, hash_part, negative, positive], |row| Ok(read(row, hash_part)))
+                .query_row(params![id, hash_part, negative, positive, now()], |row| Ok(read(row, hash_part)))
                 .optional()
         });
         found.ok().flatten().unwrap_or(Remembered::Nothing)
@@ -274,6 +276,11 @@ fn set_up(file: &PathBuf) -> rusqlite::Result<Connection> {
     const PATIENCE: Duration = Duration::from_secs(60);
     // URLs may have passwords in them.
     let _ = std::fs::File::options().write(true).create_new(true).mode(0o600).open(file);
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = file.clone().into_os_string();
+        name.push(suffix);
+        keep_private(Path::new(&name));
+    }
     let db = Connection::open(file)?;
     db.busy_timeout(PATIENCE)?;
     db.pragma_update(None, "synchronous", "off")?;
@@ -286,6 +293,15 @@ fn set_up(file: &PathBuf) -> rusqlite::Result<Connection> {
         db.execute_batch(SCHEMA)?;
     }
     Ok(db)
+}
+
+/// Others make it readable for everybody.
+fn keep_private(file: &Path) {
+    let Ok(meta) = std::fs::symlink_metadata(file) else { return };
+    if meta.is_file() && meta.mode() & 0o077 != 0 {
+        // Where it is somebody else's, they answer for it.
+        let _ = std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600));
+    }
 }
 
 /// A row of NARs; one that makes no sense is none.

@@ -78,22 +78,20 @@ pub enum CacheError {
         /// The compression.
         name: String,
     },
-    /// The stored bytes are not those of the narinfo.
-    #[error("'{url}' is corrupt: {field} is {found}, and its NAR info file says {expected}")]
-    File {
-        /// The archive.
+    /// An archive that cannot be read or makes no sense.
+    #[error("path '{path}': its archive at '{url}' {reason}")]
+    Archive {
+        /// The path that it is of.
+        path: String,
+        /// Where it is.
         url: String,
-        /// `FileHash` or `FileSize`.
-        field: &'static str,
-        /// What it is.
-        found: String,
-        /// What it should be.
-        expected: String,
+        /// What is wrong.
+        reason: String,
     },
-    /// Reading an archive.
+    /// Reading a file.
     #[error("reading '{url}': {source}")]
     Read {
-        /// The archive.
+        /// The file.
         url: String,
         /// Why.
         source: std::io::Error,
@@ -110,10 +108,30 @@ pub enum CacheError {
         /// Whether the server cannot be reached, or is of no use for now.
         dead: bool,
     },
+    /// A server does not let us in.
+    #[error("unable to {action} '{url}': HTTP error {status}{words}")]
+    Refused {
+        /// `download` or `upload`.
+        action: &'static str,
+        /// What.
+        url: String,
+        /// Its answer.
+        status: u16,
+        /// What it says about that.
+        words: String,
+    },
+    /// There is nothing that could be read.
+    #[error("'{uri}' is not a binary cache: {reason}")]
+    NoCache {
+        /// Where it should be.
+        uri: String,
+        /// What is missing.
+        reason: String,
+    },
     /// There is no description, and none can be stored.
     #[error("'{uri}' does not appear to be a binary cache ({reason})")]
-    NoCache {
-        /// The server.
+    NotMade {
+        /// Where it should be.
         uri: String,
         /// Why none can be stored.
         reason: String,
@@ -135,6 +153,6 @@ pub enum CacheError {
 impl CacheError {
     /// Whether the cache as a whole is of no use for now.
     pub fn is_dead(&self) -> bool {
-        matches!(self, Self::Transfer { dead: true, .. })
+        matches!(self, Self::Transfer { dead: true, .. } | Self::NoCache { .. } | Self::NotMade { .. })
     }
 }

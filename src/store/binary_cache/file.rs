@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -28,47 +28,41 @@ pub struct FileTransport {
     masked: OnceLock<bool>,
     /// The directory, open before anything is written: whoever opens it later
     /// does not hear of failures that another sync was told of.
-    handle: File,
+    handle: OnceLock<File>,
     ahead: Mutex<Ahead>,
 }
 
 impl FileTransport {
-    /// The cache at `root`; what is missing of its directories is made.
-    ///
-    /// # Errors
-    /// A [`PathError`].
-    pub fn open(root: PathBuf, uri: String, sync: bool) -> Result<Self, PathError> {
-        for dir in ["nar", "log", "realisations"] {
-            let dir = root.join(dir);
-            if !dir.is_dir()
-                && let Err(error) = std::fs::create_dir_all(&dir)
-            {
-                // A cache that can only be read has what it has.
-                if root.join(super::CACHE_INFO).exists() {
-                    break;
-                }
-                return Err(PathError::new("creating directory", dir, error));
-            }
-        }
-        remove_abandoned(&root);
-        remove_abandoned(&root.join("nar"));
-        let handle = File::open(&root).map_err(PathError::at("opening directory", &root))?;
-        Ok(Self { root, uri, sync, masked: OnceLock::new(), handle, ahead: Mutex::default() })
+    /// The cache at `root`, which need not be there.
+    pub fn open(root: PathBuf, uri: String, sync: bool) -> Self {
+        Self { root, uri, sync, masked: OnceLock::new(), handle: OnceLock::new(), ahead: Mutex::default() }
     }
 }
 
-/// Removes what killed processes left a day ago or earlier.
+/// Removes what killed processes of ours left a day ago or earlier.
 fn remove_abandoned(dir: &Path) {
     const AGE: Duration = Duration::from_secs(24 * 3600);
+    let user = rustix::process::geteuid().as_raw();
     let old = |entry: &std::fs::DirEntry| {
-        let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        let changed = || entry.metadata().and_then(|meta| meta.modified()).ok();
-        let age = || changed().and_then(|time| SystemTime::now().duration_since(time).ok());
-        named && age().is_some_and(|age| age > AGE)
+        let named = entry.file_name().to_str().is_some_and(is_of_ours);
+        let Some(meta) = named.then(|| entry.metadata().ok()).flatten() else { return false };
+        let age = meta.modified().ok().and_then(|time| SystemTime::now().duration_since(time).ok());
+        meta.is_file() && meta.uid() == user && age.is_some_and(|age| age > AGE)
     };
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten().filter(old) {
         let _ = std::fs::remove_file(entry.path());
     }
+}
+
+/// Whether a file is named as ours are that have not been stored yet: after an
+/// archive, or at random.
+fn is_of_ours(name: &str) -> bool {
+    const RANDOM: usize = 6;
+    let Some(rest) = name.strip_prefix(PREFIX) else { return false };
+    let (stem, suffix) = rest.split_once('.').unwrap_or((rest, ""));
+    let is_plain = stem.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_archive = stem.len() == 52 && (suffix == "nar" || suffix.starts_with("nar."));
+    is_plain && (is_archive || stem.len() == RANDOM && suffix.is_empty())
 }
 
 impl FileTransport {
@@ -121,8 +115,10 @@ impl FileTransport {
     }
 
     fn sync(&self) -> Result<(), CacheError> {
-        if self.sync {
-            let synced = rustix::fs::syncfs(&self.handle);
+        if self.sync
+            && let Some(handle) = self.handle.get()
+        {
+            let synced = rustix::fs::syncfs(handle);
             synced.map_err(PathError::at("syncing the file system of", &self.root))?;
         }
         Ok(())
@@ -130,8 +126,10 @@ impl FileTransport {
 
     /// A file was stored that will be synced.
     fn wrote(&self) {
-        if self.sync {
-            locked(&self.ahead).wrote(self.handle.as_fd());
+        if self.sync
+            && let Some(handle) = self.handle.get()
+        {
+            locked(&self.ahead).wrote(handle.as_fd());
         }
     }
 }
@@ -139,6 +137,28 @@ impl FileTransport {
 impl Transport for FileTransport {
     fn uri(&self) -> &str {
         &self.uri
+    }
+
+    fn missing(&self) -> Option<&'static str> {
+        // One that can only be read has what it has.
+        (!self.root.is_dir()).then_some("there is no such directory")
+    }
+
+    fn make(&self) -> Result<(), CacheError> {
+        if self.handle.get().is_some() {
+            return Ok(());
+        }
+        for dir in ["nar", "log", "realisations"] {
+            let dir = self.root.join(dir);
+            if !dir.is_dir() {
+                std::fs::create_dir_all(&dir).map_err(PathError::at("creating directory", &dir))?;
+            }
+        }
+        remove_abandoned(&self.root);
+        remove_abandoned(&self.root.join("nar"));
+        let handle = File::open(&self.root).map_err(PathError::at("opening directory", &self.root))?;
+        let _ = self.handle.set(handle);
+        Ok(())
     }
 
     fn find(&self, name: &str) -> Result<Presence, CacheError> {
@@ -234,4 +254,22 @@ pub fn read_small(body: Body, most: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(format!("it is longer than {most} bytes")));
     }
     Ok(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_ours;
+
+    #[test]
+    fn names_of_what_is_not_stored_yet() {
+        let hash = "1".repeat(52);
+        for ours in [".tmp-aB3dE6", &format!(".tmp-{hash}.nar"), &format!(".tmp-{hash}.nar.xz")] {
+            assert!(is_of_ours(ours), "{ours}");
+        }
+        for other in
+            [".tmp-", ".tmp-notes.txt", ".tmp-backups", "aB3dE6", &format!(".tmp-{hash}"), ".tmp-a.nar"]
+        {
+            assert!(!is_of_ours(other), "{other}");
+        }
+    }
 }

@@ -30,7 +30,7 @@ mod upload;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -74,6 +74,10 @@ pub struct BinaryCache {
     options: CacheOptions,
     info: CacheInfo,
     progress: Arc<dyn Progress>,
+    /// There is no description, and what is stored first makes one.
+    unmade: AtomicBool,
+    /// The user was told that it does not let us in.
+    refused: AtomicBool,
     /// What it answered before.
     memory: Option<DiskCache>,
     /// For what keeps a core busy.
@@ -83,7 +87,8 @@ pub struct BinaryCache {
 }
 
 impl BinaryCache {
-    /// Opens the cache in a directory; it is made where it is missing.
+    /// Opens the cache in a directory, which need not be there: what is stored
+    /// first makes it, and reading from it is an error until then.
     ///
     /// # Errors
     /// [`CacheError`].
@@ -94,7 +99,7 @@ impl BinaryCache {
         options: CacheOptions,
         progress: Arc<dyn Progress>,
     ) -> Result<Self> {
-        let transport = file::FileTransport::open(root, uri, options.sync).map_err(CacheError::from)?;
+        let transport = file::FileTransport::open(root, uri, options.sync);
         Self::open(Box::new(transport), dir, options, progress)
     }
 
@@ -147,15 +152,22 @@ impl BinaryCache {
                 Err(reason) => progress.warn(&reason),
             }
         }
-        let mut cache = Self { transport, dir, options, info, progress, memory, cores, large };
+        let (unmade, refused) = Default::default();
+        let mut cache =
+            Self { transport, dir, options, info, progress, unmade, refused, memory, cores, large };
         if let Some(known) = cache.memory.as_ref().and_then(DiskCache::info) {
             cache.info = known;
             return Ok(cache);
         }
-        cache.info = cache.read_cache_info()?;
-        if let Some(memory) = &cache.memory {
-            memory.set_info(&cache.info);
-            memory.purge();
+        match cache.read_cache_info()? {
+            None => cache.unmade = AtomicBool::new(true),
+            Some(info) => {
+                cache.info = info;
+                if let Some(memory) = &cache.memory {
+                    memory.set_info(&cache.info);
+                    memory.purge();
+                }
+            }
         }
         Ok(cache)
     }
@@ -174,23 +186,9 @@ impl BinaryCache {
         &self.options
     }
 
-    fn read_cache_info(&self) -> std::result::Result<CacheInfo, CacheError> {
+    fn read_cache_info(&self) -> std::result::Result<Option<CacheInfo>, CacheError> {
         let uri = self.transport.uri();
-        let Some(text) = self.read_file(CACHE_INFO, cache_info::MAX_LEN)? else {
-            let text = format!("StoreDir: {}\n", self.dir.as_str());
-            let made = self.transport.put(CACHE_INFO, CACHE_INFO_TYPE, Staged::Memory(text.into_bytes()));
-            return match made {
-                Ok(()) => Ok(CacheInfo::default()),
-                Err(CacheError::Interrupted(interrupted)) => Err(interrupted.into()),
-                // A server that knows nothing of caches, and nothing is to be
-                // stored on it.
-                Err(error) if self.transport.is_remote() => {
-                    Err(CacheError::NoCache { uri: uri.to_owned(), reason: error.to_string() })
-                }
-                // A directory that can only be read has what it has.
-                Err(_) => Ok(CacheInfo::default()),
-            };
-        };
+        let Some(text) = self.read_file(CACHE_INFO, cache_info::MAX_LEN)? else { return Ok(None) };
         let info = CacheInfo::parse(&text).map_err(|(key, value)| CacheError::CacheInfo {
             uri: uri.to_owned(),
             key,
@@ -202,7 +200,61 @@ impl BinaryCache {
                 found: found.clone(),
                 wanted: self.dir.as_str().to_owned(),
             }),
-            _ => Ok(info),
+            _ => Ok(Some(info)),
+        }
+    }
+
+    /// Refuses to read from what is not there.
+    fn expect_made(&self) -> std::result::Result<(), CacheError> {
+        let missing = self.unmade.load(Ordering::Relaxed).then(|| self.transport.missing()).flatten();
+        missing.map_or(Ok(()), |reason| {
+            Err(CacheError::NoCache { uri: self.transport.uri().to_owned(), reason: reason.to_owned() })
+        })
+    }
+
+    /// Makes the cache, where it is not there yet, because something is about to
+    /// be stored.
+    fn make(&self) -> std::result::Result<(), CacheError> {
+        self.transport.make()?;
+        if !self.unmade.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let text = format!("StoreDir: {}\n", self.dir.as_str());
+        let made = self.transport.put(CACHE_INFO, CACHE_INFO_TYPE, Staged::Memory(text.into_bytes()));
+        made.map_err(|error| match error {
+            // A server that knows nothing of caches.
+            error @ (CacheError::Transfer { .. } | CacheError::Refused { .. }) => CacheError::NotMade {
+                uri: self.transport.uri().to_owned(),
+                reason: error.to_string().lines().next().unwrap_or_default().to_owned(),
+            },
+            error => error,
+        })?;
+        self.unmade.store(false, Ordering::Relaxed);
+        if let Some(memory) = &self.memory {
+            memory.set_info(&self.info);
+        }
+        Ok(())
+    }
+
+    /// Tells once that the cache does not let us in: what it has then counts as
+    /// not there, but only for now.
+    fn tell_refusal(&self, error: &CacheError) {
+        if !self.refused.swap(true, Ordering::Relaxed) {
+            let text = error.to_string();
+            let uri = self.transport.uri();
+            let first = text.lines().next().unwrap_or_default();
+            self.progress.warn(&format!("{first}; what '{uri}' refuses counts as not there"));
+        }
+    }
+
+    /// As [`Transport::find`]; what we are not let in to is not there.
+    fn presence(&self, name: &str) -> std::result::Result<Presence, CacheError> {
+        match self.transport.find(name) {
+            Err(error @ CacheError::Refused { .. }) => {
+                self.tell_refusal(&error);
+                Ok(Presence::Absent)
+            }
+            found => found,
         }
     }
 
@@ -219,7 +271,10 @@ impl BinaryCache {
     }
 
     fn url(&self, name: &str) -> String {
-        format!("{}/{name}", self.transport.uri())
+        match http::is_absolute(name) {
+            true => crate::store::uri::shown(name),
+            false => format!("{}/{name}", self.transport.uri()),
+        }
     }
 
     /// What is known of the path with a hash part.
@@ -232,7 +287,13 @@ impl BinaryCache {
                 Remembered::Present(info) => return Ok(Some(*info)),
             }
         }
-        let info = self.fetch_narinfo(hash_part)?;
+        let info = match self.fetch_narinfo(hash_part) {
+            Err(error @ CacheError::Refused { .. }) => {
+                self.tell_refusal(&error);
+                return Ok(None);
+            }
+            fetched => fetched?,
+        };
         if let Some(memory) = &self.memory {
             memory.set(hash_part, info.as_ref());
         }
@@ -313,6 +374,34 @@ impl BinaryCache {
         listing.inspect_err(unused).ok()
     }
 
+    /// Whether a path is there. What is remembered may have been removed from the
+    /// cache, and then it would not be stored again.
+    fn is_stored(&self, path: &StorePath) -> std::result::Result<bool, CacheError> {
+        interrupt::check()?;
+        if self.transport.is_remote() {
+            let found = self.presence(&format!("{}.narinfo", path.hash_part()))?;
+            // An empty one is what is left of something.
+            return Ok(!matches!(found, Presence::Absent | Presence::Present(Some(0))));
+        }
+        // Here it costs next to nothing to look closer.
+        let info = match self.fetch_narinfo(path.hash_part()) {
+            Ok(Some(info)) => info,
+            Ok(None) => return Ok(false),
+            Err(error @ (CacheError::NarInfo { .. } | CacheError::OtherPath { .. })) => {
+                self.progress.warn(&format!("{error}; it is stored again"));
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        if self.check_file(&Item { info: info.info, file: None }, &info.file).is_err() {
+            return Ok(true);
+        }
+        match self.transport.find(&info.file.url)? {
+            Presence::Present(len) => Ok(len.is_none() || info.file.size.is_none() || len == info.file.size),
+            Presence::Absent => Ok(false),
+        }
+    }
+
     /// A narinfo that is ready to be stored, and its name.
     fn prepare(&self, info: &NarInfo) -> std::result::Result<(String, Staged), CacheError> {
         let name = format!("{}.narinfo", info.info.path.hash_part());
@@ -340,21 +429,22 @@ impl Store for BinaryCache {
     }
 
     fn items(&self, paths: &[StorePath]) -> Result<Vec<Option<Item>>> {
+        if !paths.is_empty() {
+            self.expect_made()?;
+        }
         self.ask(paths, |path| self.item(path))
     }
 
     fn valid(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
-        let found = self.ask(paths, |path| {
-            // What is remembered may have been removed from the cache, and then
-            // it would not be stored again.
-            interrupt::check()?;
-            let found = self.transport.find(&format!("{}.narinfo", path.hash_part()))?;
-            Ok((found != Presence::Absent).then(|| path.clone()))
-        })?;
+        if self.expect_made().is_err() {
+            return Ok(BTreeSet::new());
+        }
+        let found = self.ask(paths, |path| Ok(self.is_stored(path)?.then(|| path.clone())))?;
         Ok(found.into_iter().flatten().collect())
     }
 
     fn all(&self) -> Result<Vec<StorePath>> {
+        self.expect_made()?;
         let parts = self.transport.hash_parts()?;
         let parts = parts.ok_or_else(|| CacheError::Unlisted(self.transport.uri().to_owned()))?;
         let infos = self.ask(&parts, |part| Ok(self.narinfo(part)?.map(|info| info.info.path)))?;
@@ -362,7 +452,8 @@ impl Store for BinaryCache {
     }
 
     fn source(&self, _items: &[Item]) -> Result<Box<dyn NarSource + '_>> {
-        Ok(Box::new(download::Reader(self)))
+        self.expect_made()?;
+        Ok(Box::new(download::Reader::new(self)))
     }
 
     fn parallel(&self) -> usize {
@@ -370,6 +461,7 @@ impl Store for BinaryCache {
     }
 
     fn receiver(&self, _items: &[Item], _check_signatures: bool) -> Result<Receiver<'_>> {
+        self.make()?;
         Ok(Receiver {
             taker: Box::new(upload::Uploader(self)),
             registrar: Box::new(Gatherer { cache: self, files: Vec::new(), bytes: 0, since: Instant::now() }),
@@ -400,11 +492,19 @@ impl Store for BinaryCache {
             false => self.item(path)?.and_then(|item| item.info.deriver),
         };
         let Some(drv) = drv else { return Ok(None) };
-        let body = self.transport.get(&format!("log/{}", drv.base_name()), 0)?;
+        self.expect_made()?;
+        let body = match self.transport.get(&format!("log/{}", drv.base_name()), 0) {
+            Err(error @ CacheError::Refused { .. }) => {
+                self.tell_refusal(&error);
+                None
+            }
+            body => body?,
+        };
         Ok(body.map(|body| body.reader as Box<dyn Read>))
     }
 
     fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()> {
+        self.make()?;
         let name = format!("log/{}", drv.base_name());
         let mut stage = Stage::new(self.transport.staging(), false);
         std::io::copy(log, &mut stage).map_err(|source| CacheError::Read { url: self.url(&name), source })?;

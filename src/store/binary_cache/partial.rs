@@ -10,6 +10,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -36,7 +37,7 @@ impl Partial {
         std::fs::create_dir_all(&dir).ok()?;
         remove_old(&dir);
         let path = dir.join(hash.digits(HashFormat::Nix32));
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path).ok()?;
+        let file = open_own(&path).ok()??;
         if !lock::try_lock(&file, &path, LockKind::Exclusive).ok()? || !lock::is_same(&file, &path) {
             return None;
         }
@@ -58,6 +59,17 @@ impl Partial {
     pub fn remove(self) {
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// Opens a file of a name that others can guess, or makes it; `None` where what is
+/// there is a link, or not ours alone.
+pub fn open_own(path: &Path) -> io::Result<Option<File>> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false).mode(super::stage::MODE);
+    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let meta = file.metadata()?;
+    let ours = meta.is_file() && meta.nlink() == 1 && meta.uid() == rustix::process::geteuid().as_raw();
+    Ok(ours.then_some(file))
 }
 
 fn remove_old(dir: &Path) {

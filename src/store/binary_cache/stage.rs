@@ -14,7 +14,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use tempfile::{NamedTempFile, TempPath};
@@ -214,14 +214,12 @@ impl<'d> Stage<'d> {
 /// somebody else has it.
 fn open_lasting(dir: &Path, name: &str) -> io::Result<Option<(NamedTempFile, u64)>> {
     let path = dir.join(format!("{PREFIX}{name}"));
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false).mode(MODE).custom_flags(libc::O_NOFOLLOW);
     // Not ours, or not a file.
-    let Ok(file) = options.open(&path) else { return Ok(None) };
+    let Ok(Some(file)) = super::partial::open_own(&path) else { return Ok(None) };
     // Nor where the file system has no locks.
     let locked = matches!(lock::try_lock(&file, &path, LockKind::Exclusive), Ok(true));
     let meta = file.metadata()?;
-    if !locked || !meta.is_file() || !lock::is_same(&file, &path) {
+    if !locked || !lock::is_same(&file, &path) {
         return Ok(None);
     }
     Ok(Some((NamedTempFile::from_parts(file, TempPath::try_from_path(path)?), meta.len())))
@@ -326,6 +324,18 @@ mod tests {
             drop(stage.finish().unwrap());
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_has_another_name_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let precious = dir.path().join("precious");
+        std::fs::write(&precious, "precious").unwrap();
+        std::fs::hard_link(&precious, dir.path().join(".tmp-x")).unwrap();
+        let mut stage = Stage::new(Some(dir.path()), false).lasting("x".to_owned());
+        stage.write_all(&bytes(2 << 20)).unwrap();
+        stage.finish().unwrap();
+        assert_eq!(std::fs::read(&precious).unwrap(), b"precious");
     }
 
     #[test]

@@ -82,6 +82,26 @@ pub trait Transport: Send + Sync {
     /// Requests that are worth being under way at the same time.
     fn parallel(&self) -> usize;
 
+    /// What there is nothing of, where there is no cache yet; `None` where one
+    /// without a description can be read.
+    fn missing(&self) -> Option<&'static str> {
+        Some("it has no 'nix-cache-info' (HTTP 404)")
+    }
+
+    /// Makes ready for what is about to be stored.
+    ///
+    /// # Errors
+    /// [`CacheError`].
+    fn make(&self) -> Result<(), CacheError> {
+        Ok(())
+    }
+
+    /// Whether the URL of an archive may be that of another server, or begin at
+    /// the top of this one.
+    fn follows_urls(&self) -> bool {
+        false
+    }
+
     /// Whether asking takes so long that answers are worth remembering.
     fn is_remote(&self) -> bool {
         true

@@ -58,7 +58,7 @@ impl NarTaker for Uploader<'_> {
             size: Some(size),
         };
         // One of another size is what is left of something.
-        let found = cache.transport.find(&file.url)?;
+        let found = cache.presence(&file.url)?;
         if !matches!(found, Presence::Present(len) if len.is_none_or(|len| len == size)) {
             cache.transport.put(&file.url, NAR_TYPE, archive.data)?;
         }
@@ -109,7 +109,7 @@ impl BinaryCache {
             return Ok(None);
         }
         let url = nar_name(&info.nar_hash, Compression::None);
-        let found = self.transport.find(&url)?;
+        let found = self.presence(&url)?;
         Ok((found == Presence::Present(Some(info.nar_size))).then(|| NarFile {
             url,
             compression: Compression::None.name().to_owned(),

@@ -138,7 +138,11 @@ impl NarTaker for Taker {
             && is_verifiable(info)
             && ca.hash != found
         {
-            return Err(StoreError::ContentAddress { path: self.dir.print(&info.path), ca: ca.to_string() });
+            return Err(StoreError::ContentMismatch {
+                path: self.dir.print(&info.path),
+                expected: ca.hash.to_string(),
+                found: found.to_string(),
+            });
         }
         let mut info = info.clone();
         (info.nar_hash, info.nar_size) = (ingested.nar_hash, ingested.nar_size);

@@ -419,4 +419,9 @@ impl Registrar for Ending {
     fn finish(&mut self) -> Result<()> {
         self.sender.finish(self.items)
     }
+
+    fn keeps(&self) -> bool {
+        // The other end has not said so.
+        false
+    }
 }

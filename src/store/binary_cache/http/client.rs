@@ -5,19 +5,22 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::HeaderMap;
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, LOCATION, PROXY_AUTHORIZATION};
 use reqwest::{Method, Url};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::stage::Staged;
+use super::proxy::Proxies;
+use super::words;
 use crate::sys::interrupt;
+use crate::sys::threads::locked;
 
 /// How often a thread that waits looks for a signal.
 const LOOK: Duration = Duration::from_millis(100);
@@ -49,8 +52,39 @@ pub struct HttpSettings {
     pub certificates: Option<PathBuf>,
     /// User names and passwords.
     pub netrc: PathBuf,
+    /// Whether the user named that file.
+    pub netrc_is_named: bool,
     /// What we call ourselves.
     pub user_agent: String,
+    /// By which requests go.
+    pub proxies: Proxies,
+    /// Bytes a second that all downloads together may take; 0 for no limit.
+    pub speed: u64,
+}
+
+/// Holds downloads back.
+struct Limit {
+    /// Bytes a second.
+    speed: u64,
+    /// When what was let through so far should have taken until.
+    free: Mutex<Instant>,
+}
+
+impl Limit {
+    fn new(speed: u64) -> Option<Arc<Self>> {
+        (speed > 0).then(|| Arc::new(Self { speed, free: Mutex::new(Instant::now()) }))
+    }
+
+    /// Waits until so many bytes may have come.
+    async fn hold(&self, bytes: usize) {
+        let until = {
+            let mut free = locked(&self.free);
+            let time = Duration::from_secs_f64(bytes as f64 / self.speed as f64);
+            *free = (*free).max(Instant::now()) + time;
+            *free
+        };
+        tokio::time::sleep_until(until.into()).await;
+    }
 }
 
 /// Why there is no answer.
@@ -119,11 +153,28 @@ impl Response {
         self.header("content-length")?.parse().ok()
     }
 
-    /// The beginning of the body, for messages.
+    /// The beginning of the body, whatever it is.
     pub fn excerpt(self) -> String {
         let mut text = Vec::new();
         let _ = self.body.take(2000).read_to_end(&mut text);
         String::from_utf8_lossy(&text).trim().to_owned()
+    }
+
+    /// A few lines of the body, for messages; nothing of what is made for
+    /// browsers.
+    pub fn words(self) -> String {
+        const LINES: usize = 5;
+        let kind = self.header("content-type").unwrap_or("text/plain").trim().to_ascii_lowercase();
+        if !kind.starts_with("text/plain") && !kind.starts_with("application/json") {
+            return String::new();
+        }
+        let text = self.excerpt();
+        if text.starts_with('<') {
+            return String::new();
+        }
+        let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let more = if lines.len() > LINES { "\n…" } else { "" };
+        lines[..lines.len().min(LINES)].join("\n") + more
     }
 }
 
@@ -186,6 +237,8 @@ pub struct Client {
     client: reqwest::Client,
     runtime: Handle,
     settings: HttpSettings,
+    follow_redirects: bool,
+    limit: Option<Arc<Limit>>,
     /// Ends the runtime's thread when it is dropped.
     _end: oneshot::Sender<()>,
 }
@@ -210,20 +263,19 @@ impl Client {
                 runtime.shutdown_background();
             })
             .map_err(|error| error.to_string())?;
-        let redirects = match follow_redirects {
-            true => reqwest::redirect::Policy::limited(MAX_REDIRECTS),
-            false => reqwest::redirect::Policy::none(),
-        };
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(settings.certificates.as_deref(), settings.http2)?)
-            .redirect(redirects)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .proxy(proxy(&settings.proxies))
             .pool_max_idle_per_host(settings.connections)
             .user_agent(settings.user_agent.clone());
         if let Some(timeout) = settings.connect_timeout {
             builder = builder.connect_timeout(timeout);
         }
         let client = builder.build().map_err(|error| chain(&error))?;
-        Ok(Self { client, runtime: handle, settings, _end: end })
+        let limit = Limit::new(settings.speed);
+        Ok(Self { client, runtime: handle, settings, follow_redirects, limit, _end: end })
     }
 
     /// The settings.
@@ -259,6 +311,9 @@ impl Client {
     /// # Errors
     /// [`Failure`].
     pub fn send(&self, request: Request<'_>) -> Result<Response, Failure> {
+        if let Some(Err(text)) = self.settings.proxies.of(&request.url) {
+            return Err(Failure::Request(format!("'{text}' cannot be used as a proxy")));
+        }
         let mut builder = self.client.request(request.method, request.url).headers(request.headers);
         // Bytes handed over so far, for the watchdog.
         let progress = Arc::new(AtomicU64::new(0));
@@ -279,8 +334,17 @@ impl Client {
         let request = builder.build().map_err(|error| Failure::Request(chain(&error)))?;
         let (head_sender, head) = oneshot::channel();
         let (piece_sender, pieces) = mpsc::channel(PIECES);
-        let (client, stall) = (self.client.clone(), self.settings.stall);
-        self.runtime.spawn(transfer(client, request, stall, progress, head_sender, piece_sender));
+        let task = Task {
+            client: self.client.clone(),
+            redirects: if self.follow_redirects { MAX_REDIRECTS } else { 0 },
+            at: request.url().clone(),
+            asked: request.url().clone(),
+            proxies: self.settings.proxies.clone(),
+            stall: self.settings.stall,
+            limit: self.limit.clone(),
+            progress,
+        };
+        self.runtime.spawn(transfer(task, request, head_sender, piece_sender));
         let mut head = head;
         let early = match feed {
             Some((sender, body)) => self.feed(sender, body, &mut head)?,
@@ -357,35 +421,116 @@ impl futures_core::Stream for Counted {
 
 type Head = Result<(u16, HeaderMap), Failure>;
 
-/// One transfer, on the runtime's thread.
-async fn transfer(
+/// What a transfer works with.
+struct Task {
     client: reqwest::Client,
-    request: reqwest::Request,
+    asked: Url,
+    /// Where it was sent on to.
+    at: Url,
+    /// How often it may still be sent on.
+    redirects: usize,
+    proxies: Proxies,
     stall: Duration,
+    limit: Option<Arc<Limit>>,
+    /// Bytes of the request handed over.
     progress: Arc<AtomicU64>,
-    head: oneshot::Sender<Head>,
-    pieces: mpsc::Sender<Result<Bytes, Failure>>,
-) {
-    let mut sending = std::pin::pin!(client.execute(request));
+}
+
+impl Task {
+    fn failure(&self, error: &reqwest::Error) -> Failure {
+        words::failure(error, &self.asked, &self.at, &self.proxies)
+    }
+
+    /// The request that an answer sends us on with, if it does.
+    fn redirected(
+        &mut self,
+        response: &reqwest::Response,
+        again: Option<reqwest::Request>,
+    ) -> Result<Option<reqwest::Request>, Failure> {
+        let status = response.status().as_u16();
+        let location = response.headers().get(LOCATION).and_then(|text| text.to_str().ok());
+        // What is sent piece by piece cannot be sent again.
+        let (Some(location), Some(mut next), 301 | 302 | 303 | 307 | 308) = (location, again, status) else {
+            return Ok(None);
+        };
+        if self.redirects == 0 {
+            return match self.at == self.asked {
+                true => Ok(None),
+                false => Err(Failure::Request(format!("more than {MAX_REDIRECTS} redirections"))),
+            };
+        }
+        self.redirects -= 1;
+        let refused = |to: &Url, why: &str| {
+            Failure::Request(format!("redirected to '{}', {why}", words::without_query(to)))
+        };
+        let to = self
+            .at
+            .join(location)
+            .map_err(|error| Failure::Request(format!("redirected to something that is no URL: {error}")))?;
+        // What a cache says of itself and of its paths is not signed.
+        if !matches!(to.scheme(), "http" | "https") || self.at.scheme() == "https" && to.scheme() != "https" {
+            return Err(refused(
+                &to,
+                "which is not encrypted as the first connection is, or not the web at all",
+            ));
+        }
+        if status == 303 && next.method() != Method::HEAD {
+            *next.method_mut() = Method::GET;
+            *next.body_mut() = None;
+        }
+        // What lets us in is for the first server only.
+        if to.origin() != self.at.origin() {
+            for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
+                next.headers_mut().remove(name);
+            }
+        }
+        *next.url_mut() = to.clone();
+        self.at = to;
+        Ok(Some(next))
+    }
+}
+
+/// One request, up to the head of its answer.
+async fn execute(task: &Task, request: reqwest::Request) -> Result<reqwest::Response, Failure> {
+    let mut sending = std::pin::pin!(task.client.execute(request));
     let mut seen = 0;
-    let answer = loop {
-        match tokio::time::timeout(stall, &mut sending).await {
-            Ok(answer) => break answer,
+    loop {
+        match tokio::time::timeout(task.stall, &mut sending).await {
+            Ok(answer) => return answer.map_err(|error| task.failure(&error)),
             Err(_) => {
-                let now = progress.load(Ordering::Relaxed);
+                let now = task.progress.load(Ordering::Relaxed);
                 if now == seen {
-                    let _ = head.send(Err(Failure::Stalled(stall)));
-                    return;
+                    return Err(Failure::Stalled(task.stall));
                 }
                 seen = now;
             }
         }
-    };
-    let mut response = match answer {
-        Ok(response) => response,
-        Err(error) => {
-            let _ = head.send(Err(failure(&error)));
-            return;
+    }
+}
+
+/// One transfer, on the runtime's thread.
+async fn transfer(
+    task: Task,
+    request: reqwest::Request,
+    head: oneshot::Sender<Head>,
+    pieces: mpsc::Sender<Result<Bytes, Failure>>,
+) {
+    let mut task = task;
+    let mut next = request;
+    let stall = task.stall;
+    let mut response = loop {
+        let again = next.try_clone();
+        let answer = match execute(&task, next).await {
+            Ok(response) => task.redirected(&response, again).map(|again| (response, again)),
+            Err(failure) => Err(failure),
+        };
+        match answer {
+            Ok((_, Some(again))) => next = again,
+            Ok((response, None)) => break response,
+            Err(failure) => {
+                let _ = head.send(Err(failure));
+                return;
+            }
         }
     };
     if head.send(Ok((response.status().as_u16(), response.headers().clone()))).is_err() {
@@ -400,7 +545,7 @@ async fn transfer(
                 if !gathered.is_empty() {
                     let _ = pieces.send(Ok(gathered.freeze())).await;
                 }
-                let _ = pieces.send(Err(failure(&error))).await;
+                let _ = pieces.send(Err(task.failure(&error))).await;
                 return;
             }
             Err(_) => {
@@ -409,6 +554,9 @@ async fn transfer(
             }
         };
         let Some(chunk) = next else { break };
+        if let Some(limit) = &task.limit {
+            limit.hold(chunk.len()).await;
+        }
         // A reader that waits gets what there is.
         if gathered.is_empty() && (chunk.len() >= PIECE || pieces.capacity() == PIECES) {
             if pieces.send(Ok(chunk)).await.is_err() {
@@ -428,11 +576,10 @@ async fn transfer(
     }
 }
 
-fn failure(error: &reqwest::Error) -> Failure {
-    let text = chain(error);
-    // Nothing that another try would change.
-    let lasting = error.is_builder() || error.is_redirect() || text.contains("invalid peer certificate");
-    if lasting { Failure::Request(text) } else { Failure::Connection(text) }
+fn proxy(proxies: &Proxies) -> reqwest::Proxy {
+    let proxies = proxies.clone();
+    // Those that are no URL are told of before.
+    reqwest::Proxy::custom(move |url| proxies.of(url).and_then(Result::ok))
 }
 
 /// An error and its causes, each said once, without the address, which the

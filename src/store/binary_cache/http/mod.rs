@@ -3,16 +3,20 @@
 //! | answer | what it means |
 //! |---|---|
 //! | 200, 206 | here it is |
-//! | 401, 403, 404, 407, 410 | it is not there (for `nix-cache-info` 401, 403 and 407 are failures) |
+//! | 404, 410 | it is not there |
+//! | 401, 403, 407 | we are not let in: of a path this is told once, and then it is not there |
 //! | 408, 429, 5xx but 501, 505, 511; a broken connection; nothing for too long | tried again |
 //! | anything else | a failure |
 //!
 //! Between two tries passes a time that doubles; if the server names one, that.
-//! A body that breaks off is asked for from where it broke.
+//! A body that breaks off is asked for from where it broke; what comes then is
+//! what `Content-Range` says it is.
 
 pub mod client;
 pub mod netrc;
+pub mod proxy;
 mod resume;
+mod words;
 
 use std::io;
 use std::sync::Arc;
@@ -27,6 +31,7 @@ use super::CacheError;
 use super::stage::Staged;
 use super::transport::{Body, Presence, Transport};
 use crate::progress::{Activity, ActivityId, ActivityKind, Progress};
+use crate::store::uri;
 use crate::sys::interrupt;
 use client::{Client, Failure, HttpSettings, Request, Response, UploadBody};
 pub use resume::Resuming;
@@ -43,7 +48,7 @@ pub struct HttpTransport {
     shared: Arc<Shared>,
     /// As it was given.
     key: String,
-    /// Without a password.
+    /// Without what lets people in.
     uri: String,
 }
 
@@ -62,34 +67,46 @@ impl HttpTransport {
     ///
     /// # Errors
     /// A URL that is none, settings that cannot be used.
-    pub fn open(uri: &str, settings: HttpSettings, progress: Arc<dyn Progress>) -> Result<Self, CacheError> {
-        let parsed = Url::parse(&format!("{uri}/"));
+    pub fn open(
+        given: &str,
+        settings: HttpSettings,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Self, CacheError> {
+        let parsed = Url::parse(&format!("{given}/"));
         let name = parsed.as_ref().map_or_else(|_| "the URL".to_owned(), |url| format!("'{}'", shown(url)));
         let bad = |reason: String| CacheError::Option(format!("{name} cannot be opened: {reason}"));
         let base = parsed.map_err(|error| bad(error.to_string()))?;
         let host = base.host_str().ok_or_else(|| bad("it names no host".to_owned()))?;
-        let mut authorization = None;
-        if base.username().is_empty()
-            && base.password().is_none()
-            && let Ok(text) = crate::sys::read_regular(&settings.netrc, MAX_NETRC)
-            && let Some((name, password)) = netrc::lookup(&String::from_utf8_lossy(&text), host)
-        {
-            let text = base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}"));
-            let value = HeaderValue::from_str(&format!("Basic {text}"));
-            authorization = value.ok().map(|mut value| {
-                value.set_sensitive(true);
-                value
-            });
-        }
+        let authorization = match base.username().is_empty() && base.password().is_none() {
+            true => authorization(&settings, host, &*progress),
+            false => None,
+        };
         let client = Client::new(settings, true).map_err(bad)?;
         let shared = Shared { client, base, authorization, progress, told: AtomicU64::new(0) };
-        let key = uri.to_owned();
-        let uri = match shared.base.password() {
-            Some(_) => shown(&shared.base).trim_end_matches('/').to_owned(),
-            None => key.clone(),
-        };
-        Ok(Self { shared: Arc::new(shared), key, uri })
+        let uri = uri::shown(given);
+        Ok(Self { shared: Arc::new(shared), key: given.to_owned(), uri })
     }
+}
+
+/// What the netrc file has for a host.
+fn authorization(settings: &HttpSettings, host: &str, progress: &dyn Progress) -> Option<HeaderValue> {
+    let text = match crate::sys::read_configured(&settings.netrc, MAX_NETRC) {
+        Ok(text) => text,
+        // The usual one need not be there, and on many machines is root's.
+        Err(error) if !settings.netrc_is_named && std::fs::read_link(&settings.netrc).is_err() => {
+            progress.detail(&format!("'netrc-file' is not used: {error}"));
+            return None;
+        }
+        Err(error) => {
+            progress.warn(&format!("'netrc-file' is not used: {error}"));
+            return None;
+        }
+    };
+    let (name, password) = netrc::lookup(&String::from_utf8_lossy(&text), host)?;
+    let text = base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}"));
+    let mut value = HeaderValue::from_str(&format!("Basic {text}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// What is done with a file, for messages.
@@ -97,12 +114,13 @@ const DOWNLOAD: &str = "download";
 const UPLOAD: &str = "upload";
 
 /// Whether an answer means that there is no such file.
-fn is_absent(status: u16, name: &str) -> bool {
-    match status {
-        404 | 410 => true,
-        401 | 403 | 407 => name != super::CACHE_INFO,
-        _ => false,
-    }
+fn is_absent(status: u16) -> bool {
+    matches!(status, 404 | 410)
+}
+
+/// Whether an answer means that we are not let in.
+pub fn is_refusal(status: u16) -> bool {
+    matches!(status, 401 | 403 | 407)
 }
 
 /// Whether another try may get another answer.
@@ -142,13 +160,26 @@ pub fn sleep(mut time: Duration) -> Result<(), interrupt::Interrupted> {
 
 impl Shared {
     fn url(&self, name: &str) -> Result<Url, CacheError> {
-        let failed = |reason: String| CacheError::Option(format!("'{name}' is no URL: {reason}"));
+        let failed =
+            |reason: String| CacheError::Option(format!("'{}' is no URL: {reason}", uri::shown(name)));
         let url = self.base.join(name).map_err(|error| failed(error.to_string()))?;
+        // The URL of an archive.
+        if is_absolute(name) || name.starts_with('/') {
+            return match matches!(url.scheme(), "http" | "https") {
+                true => Ok(url),
+                false => Err(failed("it is not of the web".to_owned())),
+            };
+        }
         // Names were checked; this is what they are checked for.
         match url.as_str().starts_with(self.base.as_str()) {
             true => Ok(url),
             false => Err(failed("it leads out of the cache".to_owned())),
         }
+    }
+
+    /// What lets us in, where the cache itself is asked and nobody else.
+    fn authorization(&self, url: &Url) -> Option<HeaderValue> {
+        self.authorization.clone().filter(|_| url.origin() == self.base.origin())
     }
 
     /// As [`Shared::ask`], told as a transfer.
@@ -187,9 +218,7 @@ impl Shared {
         loop {
             attempt += 1;
             let mut headers = headers.clone();
-            if let Some(authorization) = &self.authorization {
-                headers.insert(AUTHORIZATION, authorization.clone());
-            }
+            headers.extend(self.authorization(&url).map(|value| (AUTHORIZATION, value)));
             let upload = body.map(|data| UploadBody { data, from: 0, len: data.len() });
             let request = Request { method: method.clone(), url: url.clone(), headers, body: upload };
             let (reason, wanted, temporary) = match self.client.send(request) {
@@ -244,25 +273,52 @@ impl Shared {
     fn refused(&self, action: &'static str, name: &str, response: Response) -> CacheError {
         let url = self.url(name).map_or_else(|_| name.to_owned(), |url| shown(&url));
         let status = response.status;
-        let text = response.excerpt();
-        let reason = match text.is_empty() {
-            true => format!("HTTP error {status}"),
-            false => format!(
-                "HTTP error {status}\n\n       response body:\n\n       {}",
-                text.replace('\n', "\n       ")
-            ),
-        };
+        let text = response.words();
+        if is_refusal(status) {
+            return CacheError::Refused { action, url, status, words: indented(&text) };
+        }
+        let reason = format!("HTTP error {status}{}", indented(&text));
         CacheError::Transfer { action, url, reason, dead: false }
     }
 }
 
-/// A URL without a password.
-fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    if url.password().is_some() {
-        let _ = url.set_password(Some("***"));
+/// What a server says, as it stands in a message.
+fn indented(text: &str) -> String {
+    match text.is_empty() {
+        true => String::new(),
+        false => format!("\n\n       response body:\n\n       {}", text.replace('\n', "\n       ")),
     }
-    url.to_string()
+}
+
+/// Whether the name of a file is a URL of its own.
+pub fn is_absolute(name: &str) -> bool {
+    let scheme = name.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    matches!(scheme.as_deref(), Some("http" | "https"))
+}
+
+/// Bytes of an answer that come before the one from which on a file was asked
+/// for.
+///
+/// # Errors
+/// A word about an answer that begins behind it.
+pub fn early(response: &Response, asked: u64) -> Result<u64, String> {
+    let begun = match response.header("content-range") {
+        Some(range) => {
+            let first = range.trim().strip_prefix("bytes").map(|rest| rest.trim_start());
+            let first = first.and_then(|rest| rest.split_once('-')?.0.trim().parse::<u64>().ok());
+            first.ok_or_else(|| format!("its Content-Range is '{range}'"))?
+        }
+        // A server without ranges begins at the beginning.
+        None if response.status == 206 => asked,
+        None => 0,
+    };
+    let other = || format!("bytes from {asked} on were asked for, and those from {begun} on came");
+    asked.checked_sub(begun).ok_or_else(other)
+}
+
+/// A URL without what lets people in.
+pub fn shown(url: &Url) -> String {
+    uri::shown(url.as_str())
 }
 
 impl Transport for HttpTransport {
@@ -278,40 +334,39 @@ impl Transport for HttpTransport {
         let response = self.shared.request(DOWNLOAD, &Method::HEAD, name, &HeaderMap::new(), None)?;
         match response.status {
             200..300 => Ok(Presence::Present(response.announced())),
-            status if is_absent(status, name) => Ok(Presence::Absent),
+            status if is_absent(status) => Ok(Presence::Absent),
             _ => Err(self.shared.refused(DOWNLOAD, name, response)),
         }
     }
 
     fn get(&self, name: &str, from: u64) -> Result<Option<Body>, CacheError> {
         let response = self.shared.get(name, from, None)?;
-        if is_absent(response.status, name) {
+        if is_absent(response.status) {
             return Ok(None);
         }
-        let len = match response.status {
-            200 => response.announced().map(|len| len.saturating_sub(from)),
-            206 => response.announced(),
-            _ => return Err(self.shared.refused(DOWNLOAD, name, response)),
-        };
-        // A server without ranges begins at the beginning.
-        let skip = if response.status == 206 { 0 } else { from };
-        let coding = super::transport::coding(&response.headers).map_err(|reason| CacheError::Transfer {
+        if !matches!(response.status, 200 | 206) {
+            return Err(self.shared.refused(DOWNLOAD, name, response));
+        }
+        let unusable = |reason: String| CacheError::Transfer {
             action: DOWNLOAD,
             url: self.shared.url(name).map(|url| shown(&url)).unwrap_or_default(),
             reason,
             dead: false,
-        })?;
+        };
+        let skip = early(&response, from).map_err(unusable)?;
+        let len = response.announced().map(|len| len.saturating_sub(skip));
+        let coding = super::transport::coding(&response.headers).map_err(unusable)?;
         let validator = response.header("etag").filter(|etag| !etag.starts_with("W/")).map(str::to_owned);
         let ranges = response.status == 206 || response.header("accept-ranges") == Some("bytes");
         let (shared, file) = (Arc::clone(&self.shared), name.to_owned());
         let reopen = move |at| {
             let from = if ranges { at } else { 0 };
             let response = shared.get(&file, from, validator.as_deref()).map_err(io::Error::other)?;
-            match response.status {
-                206 => Ok((response.body, 0)),
-                200 => Ok((response.body, at)),
-                status => Err(io::Error::other(format!("HTTP error {status}"))),
+            if !matches!(response.status, 200 | 206) {
+                return Err(io::Error::other(format!("HTTP error {}", response.status)));
             }
+            let skip = early(&response, at).map_err(io::Error::other)?;
+            Ok((response.body, skip))
         };
         let body = Resuming {
             body: response.body,
@@ -339,5 +394,9 @@ impl Transport for HttpTransport {
 
     fn parallel(&self) -> usize {
         self.shared.client.parallel()
+    }
+
+    fn follows_urls(&self) -> bool {
+        true
     }
 }

@@ -10,8 +10,9 @@
 //! | container | `AWS_CONTAINER_CREDENTIALS_…_URI` |
 //! | instance metadata | of EC2, version 2 |
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqsign_aws_v4::{
@@ -23,6 +24,8 @@ use reqsign_core::{
     CommandExecute, CommandOutput, Context, Error, FileRead, HttpSend, ProvideCredential,
     ProvideCredentialDyn, Result, Signer, StaticEnv,
 };
+
+use crate::sys::threads::locked;
 
 /// Longest wait for a service on this machine or network.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -50,9 +53,12 @@ pub fn signer(
     if let Some(profile) = profile {
         around.variables.insert("AWS_PROFILE".to_owned(), profile.to_owned());
     }
+    let unreadable = Arc::new(Mutex::new(BTreeSet::new()));
     let environment = StaticEnv { home_dir: around.home, envs: around.variables };
-    let mut context =
-        Context::new().with_file_read(Files).with_env(environment).with_command_execute(Commands);
+    let mut context = Context::new()
+        .with_file_read(Files(Arc::clone(&unreadable)))
+        .with_env(environment)
+        .with_command_execute(Commands);
     let client = reqwest::Client::builder()
         .no_proxy()
         .connect_timeout(Duration::from_secs(1))
@@ -82,7 +88,7 @@ pub fn signer(
     places.push(("process", Box::new(process)));
     places.push(("container", Box::new(ECSCredentialProvider::new())));
     places.push(("instance metadata", Box::new(IMDSv2CredentialProvider::new())));
-    Signer::new(context, Chain { places }, RequestSigner::new("s3", region))
+    Signer::new(context, Chain { places, unreadable }, RequestSigner::new("s3", region))
 }
 
 type Place = (&'static str, Box<dyn ProvideCredentialDyn<Credential = Credential>>);
@@ -90,6 +96,8 @@ type Place = (&'static str, Box<dyn ProvideCredentialDyn<Credential = Credential
 /// The places, in their order.
 struct Chain {
     places: Vec<Place>,
+    /// What is wrong with files that are there.
+    unreadable: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl std::fmt::Debug for Chain {
@@ -110,6 +118,8 @@ impl ProvideCredential for Chain {
                 Err(error) => tried.push(format!("{name} ({})", causes(&error))),
             }
         }
+        let unreadable = locked(&self.unreadable).clone();
+        tried.extend(unreadable);
         Err(Error::credential_invalid(format!("no AWS credentials were found; tried: {}", tried.join(", "))))
     }
 }
@@ -129,12 +139,17 @@ pub fn causes(error: &dyn std::error::Error) -> String {
 }
 
 #[derive(Debug)]
-struct Files;
+struct Files(Arc<Mutex<BTreeSet<String>>>);
 
 impl FileRead for Files {
     async fn file_read(&self, path: &str) -> Result<Vec<u8>> {
-        crate::sys::read_regular(Path::new(path), MAX_FILE)
-            .map_err(|error| Error::unexpected(error.to_string()))
+        crate::sys::read_configured(Path::new(path), MAX_FILE).map_err(|error| {
+            // A link that leads nowhere is there, too.
+            if !error.is_not_found() || Path::new(path).is_symlink() {
+                locked(&self.0).insert(error.to_string());
+            }
+            Error::unexpected(error.to_string())
+        })
     }
 }
 

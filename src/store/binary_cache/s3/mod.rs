@@ -19,11 +19,12 @@ use reqwest::{Method, Url};
 
 use super::CacheError;
 use super::http::client::{Client, Failure, HttpSettings, Request, Response, UploadBody};
-use super::http::{Resuming, is_temporary, pause, retry_after, sleep};
+use super::http::{Resuming, early, is_refusal, is_temporary, pause, retry_after, shown, sleep};
 use super::stage::Staged;
 use super::transport::{Body, Presence, Transport};
 use crate::model::{HashAlgorithm, Hasher};
 use crate::progress::Progress;
+use crate::store::uri;
 use crate::sys::threads::locked;
 use credentials::Surroundings;
 
@@ -94,7 +95,7 @@ impl S3Transport {
         around: Surroundings,
         progress: Arc<dyn Progress>,
     ) -> Result<Self, CacheError> {
-        let uri = format!("s3://{}", options.bucket);
+        let uri = uri::shown(&format!("s3://{}", options.bucket));
         let bad = |reason: String| CacheError::Option(format!("'{uri}' cannot be opened: {reason}"));
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
         if options.bucket.is_empty() || !options.bucket.chars().all(plain) {
@@ -199,7 +200,7 @@ impl Shared {
                 Err(failure @ Failure::Request(_)) => (failure.to_string(), None, false),
                 Err(failure) => (failure.to_string(), None, true),
             };
-            let (action, url) = (call.action, url.to_string());
+            let (action, url) = (call.action, shown(&url));
             if !temporary || attempt >= attempts {
                 return Err(CacheError::Transfer { action, url, reason, dead: true });
             }
@@ -237,7 +238,7 @@ impl Shared {
     ) -> Result<Result<Response, Failure>, CacheError> {
         let unsigned = |reason: String| CacheError::Transfer {
             action: call.action,
-            url: url.to_string(),
+            url: shown(url),
             reason,
             dead: true,
         };
@@ -282,7 +283,7 @@ impl Shared {
 
     /// The error for an answer that does not help, with the service's words.
     fn refused(&self, call: &Call<'_>, response: Response) -> CacheError {
-        let url = self.url(call).map_or_else(|_| call.key.to_owned(), |url| url.to_string());
+        let url = self.url(call).map_or_else(|_| call.key.to_owned(), |url| shown(&url));
         let status = response.status;
         let text = response.excerpt();
         let code = multipart::element(&text, "Code").unwrap_or_default();
@@ -297,6 +298,10 @@ impl Shared {
                 "{reason}; the credentials that were found (environment, profile '{profile}', single sign-on, \
                  web identity, process, container, instance metadata, in this order) do not allow it"
             );
+        }
+        if is_refusal(status) {
+            let words = reason.trim_start_matches(&format!("HTTP error {status}")).to_owned();
+            return CacheError::Refused { action: call.action, url, status, words };
         }
         CacheError::Transfer { action: call.action, url, reason, dead: false }
     }
@@ -313,8 +318,8 @@ fn hash(mut data: impl Read) -> Result<String, CacheError> {
     Ok(hasher.finish().to_base16())
 }
 
-fn is_absent(status: u16, key: &str) -> bool {
-    status == 404 || (matches!(status, 401 | 403) && key != super::CACHE_INFO)
+fn is_absent(status: u16) -> bool {
+    status == 404
 }
 
 impl Transport for S3Transport {
@@ -327,42 +332,44 @@ impl Transport for S3Transport {
         let response = self.shared.request(&call)?;
         match response.status {
             200 => Ok(Presence::Present(response.announced())),
-            status if is_absent(status, name) => Ok(Presence::Absent),
+            status if is_absent(status) => Ok(Presence::Absent),
             _ => Err(self.shared.refused(&call, response)),
         }
     }
 
     fn get(&self, name: &str, from: u64) -> Result<Option<Body>, CacheError> {
         let response = self.shared.get(name, from, None)?;
-        if is_absent(response.status, name) {
+        if is_absent(response.status) {
             return Ok(None);
         }
-        let wanted = if from > 0 { 206 } else { 200 };
-        if response.status != wanted {
-            return Err(self.shared.refused(&Call::new(DOWNLOAD, Method::GET, name), response));
+        let call = Call::new(DOWNLOAD, Method::GET, name);
+        if !matches!(response.status, 200 | 206) {
+            return Err(self.shared.refused(&call, response));
         }
-        let len = response.announced();
-        let coding = super::transport::coding(&response.headers).map_err(|reason| CacheError::Transfer {
+        let unusable = |reason: String| CacheError::Transfer {
             action: DOWNLOAD,
-            url: name.to_owned(),
+            url: self.shared.url(&call).map_or_else(|_| name.to_owned(), |url| shown(&url)),
             reason,
             dead: false,
-        })?;
+        };
+        let skip = early(&response, from).map_err(unusable)?;
+        let len = response.announced().map(|len| len.saturating_sub(skip));
+        let coding = super::transport::coding(&response.headers).map_err(unusable)?;
         let validator = response.header("etag").map(str::to_owned);
         let (shared, key) = (Arc::clone(&self.shared), name.to_owned());
         let reopen = move |at| {
             let response = shared.get(&key, at, validator.as_deref()).map_err(io::Error::other)?;
-            let wanted = if at > 0 { 206 } else { 200 };
-            match response.status == wanted {
-                true => Ok((response.body, 0)),
-                false => Err(io::Error::other(format!("HTTP error {}", response.status))),
+            if !matches!(response.status, 200 | 206) {
+                return Err(io::Error::other(format!("HTTP error {}", response.status)));
             }
+            let skip = early(&response, at).map_err(io::Error::other)?;
+            Ok((response.body, skip))
         };
         let body = Resuming {
             body: response.body,
             reopen: Box::new(reopen),
             at: from,
-            skip: 0,
+            skip,
             end: len.and_then(|len| len.checked_add(from)),
             shown: format!("{}/{name}", self.uri),
             attempts: self.shared.client.attempts(name),
