@@ -34,12 +34,26 @@ fn packages(store: &dyn ManagedStore, path: &StorePath) -> Result<BTreeMap<Strin
     let mut found: BTreeMap<String, Package> = BTreeMap::new();
     for node in graph.nodes() {
         let path = graph.path(node)?;
-        let (name, version) = package_name::split(path.name());
+        let (name, version) = package_name::split(without_output(path.name()));
         let package = found.entry(name.to_owned()).or_default();
         package.versions.insert(version.to_owned());
         package.size = package.size.saturating_add(graph.nar_size(node));
     }
     Ok(found)
+}
+
+/// A name without that of an output at its end: small letters only.
+fn without_output(name: &str) -> &str {
+    match name.rsplit_once('-') {
+        Some((before, output))
+            if !before.is_empty()
+                && !output.is_empty()
+                && output.bytes().all(|byte| byte.is_ascii_lowercase()) =>
+        {
+            before
+        }
+        _ => name,
+    }
 }
 
 /// The packages that differ, in the order of their names.
@@ -62,4 +76,26 @@ pub fn diff(store: &dyn ManagedStore, before: &StorePath, after: &StorePath) -> 
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_output;
+
+    #[test]
+    fn outputs_are_taken_off() {
+        for (name, without) in [
+            ("hello-1.0-man", "hello-1.0"),
+            ("user-environment", "user"),
+            ("a-b-c", "a-b"),
+            ("z-1.0-man-page", "z-1.0-man"),
+            ("x-1.0-rc1", "x-1.0-rc1"),
+            ("x-4", "x-4"),
+            ("x-Bin", "x-Bin"),
+            ("x-", "x-"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(without_output(name), without);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
 
-use nival::model::{StorePath, package_name};
+use nival::model::{StoreDir, StorePath, package_name};
 use nival::ops::closure_diff::{self, Difference};
 use nival::ops::nix_profile::{self, DEFAULT_PRIORITY, Manifest, ProfileElement};
 use nival::ops::profile::{Doomed, Generation, Profile, parse_days};
@@ -128,46 +128,58 @@ impl Add {
     }
 }
 
-/// `nix profile remove`.
+/// Which packages of a profile are meant: by name, by expression, or all.
 #[derive(Default)]
-pub struct Remove {
-    which: Which,
+struct Chosen {
     all: bool,
     expressions: Vec<String>,
 }
 
-impl Command for Remove {
-    fn arity(&self) -> Arity {
-        Arity::ANY
-    }
-
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+impl Chosen {
+    fn flag(&mut self, flag: &str, words: &mut Words) -> anyhow::Result<bool> {
         match flag {
             "--all" => self.all = true,
             "--regex" => self.expressions.push(words.text(flag)?),
-            _ => return self.which.flag(flag, words),
+            _ => return Ok(false),
         }
         Ok(true)
     }
 
-    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+    /// Reads the words.
+    fn matchers(&self, arguments: &[OsString]) -> anyhow::Result<Matchers<'_>> {
         let names: Vec<String> = arguments.iter().map(|name| text(name)).collect::<anyhow::Result<_>>()?;
         if names.is_empty() && self.expressions.is_empty() && !self.all {
             return usage("No packages specified.");
         }
-        let mut expressions = Vec::new();
-        for expression in &self.expressions {
-            expressions
-                .push(Regex::new(&format!("^(?i:(?:{expression}))$")).map_err(|error| {
-                    anyhow::anyhow!("invalid regular expression '{expression}': {error}")
-                })?);
+        if let Some(index) = names.iter().find(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
+            anyhow::bail!("'nix profile' no longer supports indices ('{index}')");
         }
-        let (opened, profile) = self.which.open(context)?;
-        let store = &*opened;
-        nix_profile::change(store, &profile, |manifest| -> anyhow::Result<bool> {
-            let mut matched: BTreeSet<String> = BTreeSet::new();
-            for name in &names {
-                let path = store.dir().parse(name).ok();
+        let compile = |expression: &String| {
+            Regex::new(&format!("^(?i:(?:{expression}))$"))
+                .map_err(|error| anyhow::anyhow!("invalid regular expression '{expression}': {error}"))
+        };
+        let compiled: Vec<Regex> = self.expressions.iter().map(compile).collect::<anyhow::Result<_>>()?;
+        Ok(Matchers { chosen: self, names, compiled })
+    }
+}
+
+/// As [`Chosen`], read.
+struct Matchers<'c> {
+    chosen: &'c Chosen,
+    names: Vec<String>,
+    compiled: Vec<Regex>,
+}
+
+impl Matchers<'_> {
+    /// The names of those in a manifest; what matches nothing is told. `what` is
+    /// to be done with them.
+    fn choose(&self, context: &Context, dir: &StoreDir, manifest: &Manifest, what: &str) -> BTreeSet<String> {
+        let mut matched: BTreeSet<String> = BTreeSet::new();
+        if manifest.elements.is_empty() {
+            context.ui.warn("There are no packages in the profile.");
+        } else {
+            for name in &self.names {
+                let path = dir.parse(name).ok();
                 let hits = manifest.elements.iter().filter(|(there, element)| {
                     *there == name || path.as_ref().is_some_and(|path| element.store_paths.contains(path))
                 });
@@ -179,22 +191,51 @@ impl Command for Remove {
                 }
                 matched.extend(hits);
             }
-            for name in manifest.elements.keys() {
-                if self.all || expressions.iter().any(|expression| expression.is_match(name)) {
-                    matched.insert(name.clone());
-                }
-            }
-            for (expression, compiled) in self.expressions.iter().zip(&expressions) {
-                if !manifest.elements.keys().any(|name| compiled.is_match(name)) {
+            for (expression, compiled) in self.chosen.expressions.iter().zip(&self.compiled) {
+                let hits: Vec<&String> =
+                    manifest.elements.keys().filter(|name| compiled.is_match(name)).collect();
+                matched.extend(hits.iter().copied().cloned());
+                if hits.is_empty() {
                     context
                         .ui
                         .warn(&format!("Regex '{expression}' does not match any packages in the profile."));
                 }
             }
-            if matched.is_empty() {
-                context.ui.warn("No packages to remove. Use 'nix profile list' to see the current profile.");
+            if self.chosen.all {
+                matched.extend(manifest.elements.keys().cloned());
             }
-            let before = manifest.elements.len();
+        }
+        if matched.is_empty() {
+            context
+                .ui
+                .warn(&format!("No packages to {what}. Use 'nix profile list' to see the current profile."));
+        }
+        matched
+    }
+}
+
+/// `nix profile remove`.
+#[derive(Default)]
+pub struct Remove {
+    which: Which,
+    chosen: Chosen,
+}
+
+impl Command for Remove {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.chosen.flag(flag, words)? || self.which.flag(flag, words)?)
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let matchers = self.chosen.matchers(arguments)?;
+        let (opened, profile) = self.which.open(context)?;
+        let store = &*opened;
+        nix_profile::change(store, &profile, |manifest| -> anyhow::Result<bool> {
+            let matched = matchers.choose(context, store.dir(), manifest, "remove");
             for name in &matched {
                 if let Some(element) = manifest.elements.remove(name) {
                     context.ui.notice(&format!("removing '{}'", element.title(name)));
@@ -202,10 +243,52 @@ impl Command for Remove {
             }
             if !matched.is_empty() {
                 let kept = manifest.elements.len();
-                context.ui.notice(&format!("removed {} packages, kept {kept} packages", before - kept));
+                context.ui.notice(&format!("removed {} packages, kept {kept} packages", matched.len()));
             }
-            Ok(true)
+            Ok(!matched.is_empty())
         })
+    }
+}
+
+/// `nix profile upgrade`: of packages that do not come from a flake there is
+/// nothing newer.
+#[derive(Default)]
+pub struct Upgrade {
+    which: Which,
+    chosen: Chosen,
+}
+
+impl Command for Upgrade {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.chosen.flag(flag, words)? || self.which.flag(flag, words)?)
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let matchers = self.chosen.matchers(arguments)?;
+        let (opened, profile) = self.which.open(context)?;
+        let store = &*opened;
+        let manifest = Manifest::read(store, profile.link())?;
+        let matched = matchers.choose(context, store.dir(), &manifest, "upgrade");
+        for name in &matched {
+            let Some(element) = manifest.elements.get(name) else { continue };
+            let title = element.title(name);
+            anyhow::ensure!(
+                !element.is_of_flake(),
+                "package '{name}' comes from a flake ({title}), and flakes need the Nix language, \
+                 which this version of Nival does not have yet; nothing is upgraded"
+            );
+            context.ui.warn(&format!(
+                "Found package '{title}', but it was not added from a flake, so it can't be checked for upgrades!"
+            ));
+        }
+        if !matched.is_empty() {
+            context.ui.warn("Found some packages but none of them could be upgraded.");
+        }
+        Ok(())
     }
 }
 
@@ -247,7 +330,8 @@ impl Command for List {
                 ("Locked flake URL:   ", "url"),
             ] {
                 if let Some(value) = element.other.get(key).and_then(serde_json::Value::as_str) {
-                    out.line(format_args!("{label}{value}"))?;
+                    let outputs = if key == "attrPath" { element.chosen_outputs() } else { String::new() };
+                    out.line(format_args!("{label}{value}{outputs}"))?;
                 }
             }
             let paths: Vec<String> = element.store_paths.iter().map(|path| store.dir().print(path)).collect();
@@ -316,7 +400,7 @@ fn changes(before: &Manifest, after: &Manifest) -> Vec<String> {
         let shown = |element: Option<&ProfileElement>| {
             versions(&element.map(ProfileElement::versions).unwrap_or_default())
         };
-        let title = new.or(old).map_or(name.as_str(), |element| element.title(name));
+        let title = new.or(old).map_or_else(|| name.clone(), |element| element.title(name));
         lines.push(format!("{title}: {} -> {}", shown(old), shown(new)));
     }
     lines

@@ -194,7 +194,12 @@ pub const TABLE: &[Row] = &[
         "Go back to an earlier version of a profile",
         make::<profile::Rollback>,
     ),
-    later("profile upgrade", FLAKES),
+    built(
+        "profile upgrade",
+        "[--profile LINK] [--all | --regex REGEX | NAMES...]",
+        "Look for newer packages; those from flakes are not upgraded yet",
+        make::<profile::Upgrade>,
+    ),
     built(
         "profile wipe-history",
         "[--profile LINK] [--older-than DAYS] [--dry-run]",

@@ -5,8 +5,13 @@
 //! ELEMENT           = {"active": bool, "priority": int, "storePaths": [full path], …}
 //! ```
 //!
+//! Versions 1 and 2 have an array of elements, whose names follow from what they
+//! say of themselves; version 1 has other words for the URLs.
+//!
 //! What else an element says (where it came from) is kept as it is. The
 //! environment is addressed by its contents and named `profile`.
+
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,6 +27,8 @@ use crate::store::ManagedStore;
 
 /// The version of the manifest that is written.
 const VERSION: u64 = 3;
+/// The oldest version that is read.
+const OLDEST_VERSION: u64 = 1;
 
 /// What can go wrong with such a profile.
 #[derive(Debug, thiserror::Error)]
@@ -37,12 +44,14 @@ pub enum NixProfileError {
         /// Why.
         reason: String,
     },
-    /// The profile is kept by `nix-env`.
-    #[error(
-        "profile \"{}\" is kept by 'nix-env'; change it with that, or choose another one with '--profile'",
-        .0.display()
-    )]
-    OtherTool(PathBuf),
+    /// A manifest of a version that is not known.
+    #[error("profile manifest \"{}\" has unsupported version {version}", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        version: u64,
+    },
     /// Two packages have the same file.
     #[error("{}", conflict_text(.0))]
     Conflict(Box<Clash>),
@@ -101,11 +110,28 @@ impl ProfileElement {
 
     /// What it is called where its changes are told: the package's name, which
     /// several elements may have, where nothing but paths is known.
-    pub fn title<'e>(&'e self, name: &'e str) -> &'e str {
-        match self.store_paths.first() {
-            Some(path) if self.other.is_empty() => package_name::split(path.name()).0,
-            _ => name,
-        }
+    pub fn title(&self, name: &str) -> String {
+        names::title(&self.other).unwrap_or_else(|| match self.store_paths.first() {
+            Some(path) if self.other.is_empty() => package_name::split(path.name()).0.to_owned(),
+            _ => name.to_owned(),
+        })
+    }
+
+    /// Whether it came from a flake, which may have something newer.
+    pub fn is_of_flake(&self) -> bool {
+        names::title(&self.other).is_some()
+    }
+
+    /// The outputs that were chosen of a package from a flake, as they are written
+    /// after its attribute.
+    pub fn chosen_outputs(&self) -> String {
+        names::chosen_outputs(&self.other)
+    }
+
+    /// A name, where the manifest has none.
+    fn name(&self) -> String {
+        let by_path = || self.store_paths.first().map(|path| package_name::split(path.name()).0.to_owned());
+        names::short(&self.other).or_else(by_path).unwrap_or_default()
     }
 
     /// The versions of its paths.
@@ -135,7 +161,11 @@ impl Manifest {
             return Self::of_nix_env(store, dir);
         };
         let text = crate::sys::read_regular(&real, MAX_MANIFEST).map_err(UserEnvError::from)?;
-        Self::parse(store.dir(), &text).map_err(|reason| NixProfileError::Manifest { path, reason })
+        match Self::parse(store.dir(), &text) {
+            Ok(Ok(manifest)) => Ok(manifest),
+            Ok(Err(version)) => Err(NixProfileError::Version { path, version }),
+            Err(reason) => Err(NixProfileError::Manifest { path, reason }),
+        }
     }
 
     fn of_nix_env(store: &dyn ManagedStore, dir: &Path) -> Result<Self> {
@@ -145,36 +175,39 @@ impl Manifest {
             let paths = element.outputs.values().cloned().collect();
             let mut converted = ProfileElement::of_paths(paths, element.priority());
             converted.active = element.is_active();
-            manifest.add(element.package(), converted);
+            manifest.add(&converted.name(), converted);
         }
         Ok(manifest)
     }
 
-    fn parse(dir: &StoreDir, text: &[u8]) -> std::result::Result<Self, String> {
+    /// Reads a manifest; of a version that is not known, only that.
+    fn parse(dir: &StoreDir, text: &[u8]) -> std::result::Result<std::result::Result<Self, u64>, String> {
         let value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        let version = value["version"].as_u64();
-        if version != Some(VERSION) {
-            return Err(format!("its version is {}, and only {VERSION} can be read", value["version"]));
+        let value = value.as_object().ok_or("it is no object")?;
+        let version = match value.get("version") {
+            None => 0,
+            Some(version) => version.as_u64().ok_or("its version is no number")?,
+        };
+        if !(OLDEST_VERSION..=VERSION).contains(&version) {
+            return Ok(Err(version));
         }
-        let elements = value["elements"].as_object().ok_or("it has no elements")?;
         let mut manifest = Self::default();
-        for (name, element) in elements {
-            let mut other = element.as_object().cloned().ok_or(format!("'{name}' is no object"))?;
-            let paths = other.remove("storePaths");
-            let mut store_paths = Vec::new();
-            for path in
-                paths.as_ref().and_then(Value::as_array).ok_or(format!("'{name}' has no store paths"))?
-            {
-                let path = path.as_str().ok_or(format!("'{name}' has a store path that is no text"))?;
-                store_paths.push(dir.parse(path).map_err(|error| error.to_string())?);
+        match value.get("elements") {
+            None => {}
+            Some(Value::Object(elements)) => {
+                for (name, element) in elements {
+                    manifest.elements.insert(name.clone(), parse_element(dir, version, name, element)?);
+                }
             }
-            let active = other.remove("active").and_then(|active| active.as_bool()).unwrap_or(true);
-            let priority = other.remove("priority").and_then(|priority| priority.as_i64());
-            let priority = priority.unwrap_or(DEFAULT_PRIORITY);
-            let element = ProfileElement { store_paths, active, priority, other };
-            manifest.elements.insert(name.clone(), element);
+            Some(Value::Array(elements)) => {
+                for (number, element) in elements.iter().enumerate() {
+                    let element = parse_element(dir, version, &number.to_string(), element)?;
+                    manifest.add(&element.name(), element);
+                }
+            }
+            Some(_) => return Err("its elements are no list".to_owned()),
         }
-        Ok(manifest)
+        Ok(Ok(manifest))
     }
 
     /// As JSON, the form of the file.
@@ -262,25 +295,78 @@ impl Manifest {
     }
 }
 
+/// Reads an element; `name` is for messages.
+fn parse_element(
+    dir: &StoreDir,
+    version: u64,
+    name: &str,
+    element: &Value,
+) -> std::result::Result<ProfileElement, String> {
+    let mut other = element.as_object().cloned().ok_or(format!("'{name}' is no object"))?;
+    let mut store_paths = Vec::new();
+    let paths = other.remove("storePaths");
+    for path in paths.as_ref().and_then(Value::as_array).into_iter().flatten() {
+        let path = path.as_str().ok_or(format!("'{name}' has a store path that is no text"))?;
+        store_paths.push(dir.parse(path).map_err(|error| error.to_string())?);
+    }
+    let active = other.remove("active").and_then(|active| active.as_bool()).unwrap_or(true);
+    let priority = match other.remove("priority") {
+        None => DEFAULT_PRIORITY,
+        Some(priority) => priority.as_i64().ok_or(format!("the priority of '{name}' is no number"))?,
+    };
+    if version < VERSION {
+        upgrade_source(&mut other);
+    }
+    Ok(ProfileElement { store_paths, active, priority, other })
+}
+
+/// What version 3 says of where a package came from, of what older ones said.
+fn upgrade_source(other: &mut Map<String, Value>) {
+    for (old, new) in [("uri", "url"), ("originalUri", "originalUrl")] {
+        if let (Some(value), false) = (other.remove(old), other.contains_key(new)) {
+            other.insert(new.to_owned(), value);
+        }
+    }
+    if names::title(other).is_none() {
+        other.clear();
+        return;
+    }
+    let mut outputs = other.remove("outputs").unwrap_or_default();
+    if let Value::Array(names) = &mut outputs {
+        names.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+    }
+    other.insert("outputs".to_owned(), outputs);
+}
+
 /// Changes what is in a profile, as `change` does with the manifest; false if
 /// it says that there is nothing to do. Whoever changes the profile meanwhile
-/// is not overwritten.
+/// is not overwritten. A profile of `nix-env` is converted, which is told.
 ///
 /// # Errors
-/// [`NixProfileError`]; a profile of `nix-env` is not converted.
+/// [`NixProfileError`].
 pub fn change<E: From<NixProfileError>>(
     store: &dyn ManagedStore,
     profile: &Profile,
     mut change: impl FnMut(&mut Manifest) -> std::result::Result<bool, E>,
 ) -> std::result::Result<(), E> {
     let failed = |error| E::from(NixProfileError::Env(UserEnvError::Profile(error)));
+    let mut converted = false;
     let made = profile.change(store, failed, || {
         let old = Manifest::read(store, profile.link())?;
-        if old.of_nix_env {
-            return Err(NixProfileError::OtherTool(profile.link().to_owned()).into());
-        }
         let mut new = old.clone();
-        Ok(if change(&mut new)? { Some(new.build(store, &old)?) } else { None })
-    });
-    made.map(drop)
+        new.of_nix_env = false;
+        if !change(&mut new)? {
+            return Ok(None);
+        }
+        converted = old.of_nix_env;
+        Ok(Some(new.build(store, &old)?))
+    })?;
+    if made && converted {
+        store.progress().warn(&format!(
+            "profile \"{0}\" was kept by 'nix-env' until now, which cannot change it any more; \
+             'nix profile rollback --profile {0}' goes back",
+            profile.link().display()
+        ));
+    }
+    Ok(())
 }
