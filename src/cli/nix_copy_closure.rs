@@ -21,6 +21,7 @@ struct Request {
     include_outputs: bool,
     fetch: bool,
     gzip: bool,
+    dry_run: bool,
     host: Option<String>,
     paths: Vec<std::ffi::OsString>,
 }
@@ -54,11 +55,7 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
             "--use-substitutes" | "-s" => request.fetch = true,
             // There is always progress to be seen on a terminal.
             "--show-progress" => {}
-            "--dry-run" => {
-                anyhow::bail!(
-                    "'--dry-run' is not available in this version of Nival: the original copies with it"
-                )
-            }
+            "--dry-run" => request.dry_run = true,
             _ if context.common_flag(&flag, &mut args)? => {}
             _ => return usage(format!("unrecognised flag '{flag}'")),
         }
@@ -67,6 +64,9 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
         return Ok(());
     }
     let Some(host) = &request.host else { return usage("no host name specified") };
+    if request.paths.is_empty() {
+        return usage("no paths given");
+    }
     copy(&context, &request, host)
 }
 
@@ -76,6 +76,7 @@ fn help() -> anyhow::Result<()> {
         "Usage: nix-copy-closure [--to | --from] [FLAGS] [USER@]HOST[:PORT] PATHS",
         "",
         "Copies paths and everything they refer to, to (the default) or from another machine.",
+        "  --dry-run              only says what would be copied",
         "  --gzip                 compresses what is sent",
         "  --include-outputs      also the outputs of derivations",
         "  --use-substitutes, -s  the other machine fetches what it can by itself",
@@ -119,6 +120,14 @@ fn copy(context: &Context, request: &Request, host: &str) -> anyhow::Result<()> 
     // Who can log in is trusted, on either side.
     let options = CopyOptions { fetch: request.fetch, ..CopyOptions::default() };
     let plan = copy::plan(source, destination, &roots, &options)?;
+    if request.dry_run {
+        let count = plan.items().len();
+        context.ui.notice(&format!("{count} path{} would be copied", if count == 1 { "" } else { "s" }));
+        for item in plan.items() {
+            context.ui.notice(&format!("  {}", source.dir().display(&item.info.path)));
+        }
+        return Ok(());
+    }
     copy::copy(source, destination, plan, &options, &*context.ui)?;
     Ok(())
 }

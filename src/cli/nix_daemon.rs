@@ -137,6 +137,9 @@ fn serve_stdio(mut context: Context, itself: bool, trusted: Trusted) -> anyhow::
     let output = stdout_file().try_clone()?;
     // Whoever asks may go while something is being done for it.
     interrupt::request_when_gone(output.try_clone()?)?;
+    if trusted == Trusted::Never {
+        limit_memory();
+    }
     // A client that takes nothing is not to keep locks held.
     let flags = rustix::fs::fcntl_getfl(&output)?;
     rustix::fs::fcntl_setfl(&output, flags | rustix::fs::OFlags::NONBLOCK)?;
@@ -145,6 +148,20 @@ fn serve_stdio(mut context: Context, itself: bool, trusted: Trusted) -> anyhow::
         LocalStore::open(options, progress)
     })?;
     Ok(())
+}
+
+/// Whatever a stranger makes this process do, the machine has memory left. All
+/// that is known to be held has limits of its own; this is for the rest.
+fn limit_memory() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const BASE: u64 = 512 << 20;
+    const OF_CORE: u64 = 128 << 20;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    let most = BASE.saturating_add(OF_CORE.saturating_mul(cores));
+    let now = getrlimit(Resource::Data);
+    let most = now.maximum.map_or(most, |limit| limit.min(most));
+    // Where it cannot be had, the other limits are there.
+    let _ = setrlimit(Resource::Data, Rlimit { current: Some(most), maximum: Some(most) });
 }
 
 /// Passes bytes between standard input and output and a daemon's socket.
@@ -187,8 +204,9 @@ struct Daemon {
 
 impl Daemon {
     fn run(mut self) -> anyhow::Result<()> {
-        let signals = interrupt::signal_pipe()?;
+        // First of all: what is opened here must not be taken for what was passed.
         let listeners = self.listeners()?;
+        let signals = interrupt::signal_pipe()?;
         for listener in &listeners {
             listener.set_nonblocking(true)?;
         }
@@ -239,6 +257,7 @@ impl Daemon {
             ),
             _ => anyhow::anyhow!("cannot bind to socket at '{}': {}", path.display(), errno_text(&error)),
         })?;
+        self.context.ui.notice(&format!("listening at '{}'", path.display()));
         Ok(vec![listener])
     }
 
@@ -259,21 +278,28 @@ impl Daemon {
     }
 
     fn start(&mut self, stream: UnixStream) -> anyhow::Result<()> {
-        let peer = rustix::net::sockopt::socket_peercred(&stream)?;
-        let id = peer.uid.as_raw();
-        let user = users::user(id).unwrap_or(User { name: id.to_string(), group: peer.gid.as_raw() });
+        let peer = socket::peer(&stream)?;
+        let id = peer.user;
+        let user = users::user(id).unwrap_or(User { name: id.to_string(), group: peer.group });
         let settings = &self.context.settings;
         let trusted = match self.trusted {
             Trusted::Always => true,
             Trusted::Never => false,
             Trusted::Default => matches(&user, settings.trusted_users()),
         };
+        // What a build leaves running must not reach the store by another way.
+        let group = settings.build_users_group();
+        anyhow::ensure!(
+            id == 0 || group.is_empty() || !users::is_member(&user, group),
+            "user '{}' belongs to '{group}', whose members run builds and may not connect",
+            user.name
+        );
         anyhow::ensure!(
             trusted || is_allowed(&user, settings),
             "user '{}' is not allowed to connect to the Nix daemon",
             user.name
         );
-        let pid = peer.pid.as_raw_nonzero();
+        let pid = peer.process.map_or("unknown".to_owned(), |pid| pid.to_string());
         let suffix = if trusted { " (trusted)" } else { "" };
         self.context.ui.notice(&format!("accepted connection from pid {pid}, user {}{suffix}", user.name));
         let of_user = self.children.iter().filter(|(user, _)| *user == id).count();

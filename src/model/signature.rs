@@ -51,9 +51,10 @@ fn split(text: &str) -> Result<(&str, Vec<u8>), KeyError> {
 }
 
 /// Whether a text can be a signature: a name without blanks, a colon, base-64.
-/// What cannot be is not to be kept among others, which blanks separate.
+/// What cannot be is not to be kept among others, which blanks separate; nor are
+/// characters that a terminal acts on.
 pub fn is_well_formed(text: &str) -> bool {
-    !text.contains(char::is_whitespace) && split(text).is_ok()
+    !text.contains(|c: char| c.is_whitespace() || c.is_control()) && split(text).is_ok()
 }
 
 /// A named secret key.

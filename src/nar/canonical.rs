@@ -72,6 +72,11 @@ impl Fix<'_> {
                 Ok(None)
             }
             FileType::RegularFile => {
+                // Under another name it may be a file that is not meant: whoever
+                // made the tree has only linked to it.
+                if stat.st_nlink > 1 && stat.st_uid != rustix::process::geteuid().as_raw() {
+                    return Err(NarError::HardLink(PathBuf::from(OsStr::from_bytes(shown))));
+                }
                 let mode = if stat.st_mode & 0o100 != 0 { 0o555 } else { 0o444 };
                 self.file(parent, name, &stat, mode, shown).map(|_| None)
             }

@@ -29,6 +29,19 @@ impl<R: Read> Input<R> {
         self.allowance = bytes;
     }
 
+    /// Lets no more than so many bytes be taken for now; gives how many are held
+    /// back, for [`Input::allow`].
+    pub fn hold_back(&mut self, bytes: u64) -> u64 {
+        let rest = self.allowance.saturating_sub(bytes);
+        self.allowance -= rest;
+        rest
+    }
+
+    /// Lets so many bytes be taken besides those that may be taken already.
+    pub fn allow(&mut self, bytes: u64) {
+        self.allowance = self.allowance.saturating_add(bytes);
+    }
+
     fn spend(&mut self, count: usize) -> Result<(), NarError> {
         match self.allowance.checked_sub(count as u64) {
             Some(left) => {
@@ -54,6 +67,11 @@ impl<R: Read> Input<R> {
     /// Whether something was read from the stream that is not taken yet.
     pub fn has_more(&self) -> bool {
         self.start < self.end
+    }
+
+    /// What was read from the stream and is not taken yet.
+    pub fn buffered(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
     }
 
     /// Whether the stream ends here.

@@ -82,6 +82,13 @@ pub enum NarError {
     /// A device, socket or pipe.
     #[error("file '{}' has an unsupported type", .0.display())]
     UnsupportedType(PathBuf),
+    /// A file of somebody else's that has other names, too.
+    #[error(
+        "path \"{}\" has other names (hard links) and belongs to somebody else: it may be a file that is not \
+         meant",
+        .0.display()
+    )]
+    HardLink(PathBuf),
     /// Somebody wrote to a file, or moved a directory, that was being read.
     #[error("file '{}' changed while it was being read", .0.display())]
     Changed(PathBuf),

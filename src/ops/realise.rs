@@ -146,10 +146,12 @@ pub struct Means<'m> {
 
 impl Means<'_> {
     /// The paths that a request stands for; `None` while the derivation itself
-    /// is missing.
-    fn paths(&self, request: &Request) -> Result<Option<Vec<StorePath>>> {
+    /// is missing. To `keep` it is to protect it from collection.
+    fn paths(&self, request: &Request, keep: bool) -> Result<Option<Vec<StorePath>>> {
         let Some(outputs) = &request.outputs else { return Ok(Some(vec![request.path.clone()])) };
-        self.store.add_temp_roots(&[&request.path])?;
+        if keep {
+            self.store.add_temp_roots(&[&request.path])?;
+        }
         if !self.store.db().is_valid(&request.path)? {
             return Ok(None);
         }
@@ -193,11 +195,13 @@ impl Means<'_> {
         let mut wanted = BTreeSet::new();
         let mut of_derivations: Vec<(StorePath, Vec<StorePath>)> = Vec::new();
         for request in requests {
-            match self.paths(request)? {
+            match self.paths(request, false)? {
                 // What it would lead to is known once it is here.
                 None => drop(wanted.insert(request.path.clone())),
                 Some(paths) => {
-                    let invalid = self.invalid(&paths)?;
+                    // A question keeps nothing from being collected.
+                    let valid = self.store.valid_now(&paths)?;
+                    let invalid: Vec<_> = paths.into_iter().filter(|path| !valid.contains(path)).collect();
                     wanted.extend(invalid.iter().cloned());
                     if request.outputs.is_some() && !invalid.is_empty() {
                         of_derivations.push((request.path.clone(), invalid));
@@ -253,7 +257,7 @@ impl Means<'_> {
         let mut wanted = BTreeSet::new();
         for request in requests {
             // What makes no sense is told of below.
-            let paths = self.paths(request).ok().flatten().unwrap_or_default();
+            let paths = self.paths(request, true).ok().flatten().unwrap_or_default();
             let invalid = self.invalid(&paths)?;
             wanted.extend(invalid.iter().cloned());
             before.push(invalid.is_empty());
@@ -264,7 +268,7 @@ impl Means<'_> {
 
     fn outcome(&self, request: &Request, was_valid: bool) -> Result<Outcome> {
         let shown = || self.store.dir().print(&request.path);
-        let paths = match self.paths(request) {
+        let paths = match self.paths(request, true) {
             Ok(Some(paths)) => paths,
             Ok(None) => {
                 let text = format!("failed to obtain derivation of '{}'", shown());

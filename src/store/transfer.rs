@@ -226,6 +226,12 @@ pub trait Store {
         None
     }
 
+    /// The store with a database behind it, if this is one: it knows outputs of
+    /// derivations.
+    fn managed(&self) -> Option<&dyn crate::store::ManagedStore> {
+        None
+    }
+
     /// The binary cache, if this is one.
     fn cache(&self) -> Option<&BinaryCache> {
         None

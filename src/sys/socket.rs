@@ -84,6 +84,50 @@ pub fn passed(count: u32) -> io::Result<Vec<UnixListener>> {
     Ok(listeners)
 }
 
+/// Who has connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The number of the user.
+    pub user: u32,
+    /// The number of its first group.
+    pub group: u32,
+    /// The number of the process, if it has one here: another container's
+    /// processes have none.
+    pub process: Option<u32>,
+}
+
+/// Who is at the other end of a connection.
+///
+/// # Errors
+/// Those of the system.
+pub fn peer(stream: &UnixStream) -> io::Result<Peer> {
+    let mut found = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let size = std::mem::size_of::<libc::ucred>();
+    // It is a few bytes.
+    let mut length = size as libc::socklen_t;
+    // SAFETY: the descriptor is open for as long as `stream` is borrowed, and
+    // there is room for as many bytes as `length` says, of plain integers, which
+    // may have any value.
+    #[allow(unsafe_code)]
+    let answer = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut found).cast(),
+            &raw mut length,
+        )
+    };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if usize::try_from(length) != Ok(size) || found.uid == u32::MAX {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let process = u32::try_from(found.pid).ok().filter(|pid| *pid != 0);
+    Ok(Peer { user: found.uid, group: found.gid, process })
+}
+
 /// A long path is named by a handle on its directory instead.
 fn with_short<T>(path: &Path, work: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
     if path.as_os_str().len() <= MAX_PATH {

@@ -10,6 +10,19 @@ use crate::common::{Side, World};
 pub mod op {
     pub const ADD_TO_STORE: u64 = 7;
     pub const BUILD_PATHS: u64 = 9;
+    pub const ADD_INDIRECT_ROOT: u64 = 12;
+    pub const SET_OPTIONS: u64 = 19;
+    pub const COLLECT_GARBAGE: u64 = 20;
+    pub const QUERY_SUBSTITUTABLE_PATH_INFOS: u64 = 30;
+    pub const QUERY_VALID_PATHS: u64 = 31;
+    pub const QUERY_SUBSTITUTABLE_PATHS: u64 = 32;
+    pub const VERIFY_STORE: u64 = 35;
+    pub const BUILD_DERIVATION: u64 = 36;
+    pub const ADD_SIGNATURES: u64 = 37;
+    pub const ADD_TO_STORE_NAR: u64 = 39;
+    pub const QUERY_MISSING: u64 = 40;
+    pub const ADD_MULTIPLE_TO_STORE: u64 = 44;
+    pub const BUILD_PATHS_WITH_RESULTS: u64 = 46;
 }
 
 const LAST: u64 = 0x616c_7473;
@@ -76,15 +89,24 @@ impl Peer {
 
     /// As [`Peer::over_stdio`], trusted or not.
     pub fn over_stdio_as(world: &World, side: Side, trust: &str) -> Self {
+        let mut peer = Self::start(Self::daemon(world, side, trust));
+        peer.greet();
+        peer
+    }
+
+    /// A stranger who has said nothing yet.
+    pub fn stranger(world: &World) -> Self {
+        Self::start(Self::daemon(world, Side::Nival, "--force-untrusted"))
+    }
+
+    fn daemon(world: &World, side: Side, trust: &str) -> Command {
         let mut command = world.command(side, "nix-daemon");
         // The reference asks for the feature while it reads the next word.
         command.args(["--extra-experimental-features", "daemon-trust-override", "--stdio", trust]);
         if side == Side::Nival {
             command.arg("--process-ops");
         }
-        let mut peer = Self::start(command);
-        peer.greet();
-        peer
+        command
     }
 
     /// The user `id`, at a daemon's socket.

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use nival::model::StorePath;
 use nival::ops::copy;
+use nival::ops::realise::Outputs;
 use nival::progress::Progress as _;
 use nival::store::transfer::Item;
 use nival::store::{Store, StoreError};
@@ -95,11 +96,7 @@ pub fn select(
                 })?);
             }
             Wanted::Path(path) => drop(paths.insert(path)),
-            Wanted::Outputs(path, _) => anyhow::bail!(
-                "outputs of '{}' are known in a local store only, and '{}' is a binary cache",
-                store.dir().display(&path),
-                store.uri()
-            ),
+            Wanted::Outputs(drv, outputs) => paths.extend(outputs_in(store, &drv, &outputs)?),
         }
     }
     let paths: Vec<StorePath> = paths.into_iter().collect();
@@ -118,6 +115,25 @@ pub fn select(
         }
     };
     Ok(Found { items: depth_first(items), invalid })
+}
+
+/// The paths of outputs, where the store can read derivations.
+fn outputs_in(store: &dyn Store, drv: &StorePath, outputs: &Outputs) -> anyhow::Result<Vec<StorePath>> {
+    let shown = store.dir().display(drv);
+    let Some(managed) = store.managed() else {
+        anyhow::bail!("outputs of '{shown}' are not known in '{}', which cannot tell them", store.uri());
+    };
+    let derivation = managed.read_derivation(drv)?;
+    if let Some(name) = outputs.missing(&derivation) {
+        anyhow::bail!("derivation '{shown}' does not have output '{name}'");
+    }
+    let known = outputs.of(managed, drv, &derivation)?;
+    let path = |(name, path): (String, Option<StorePath>)| {
+        path.ok_or_else(|| {
+            anyhow::anyhow!("the path of output '{name}' of '{shown}' is known once it is built")
+        })
+    };
+    known.into_iter().map(path).collect()
 }
 
 /// Paths so that what one refers to comes before it: depth first, from each in

@@ -183,7 +183,7 @@ fn advice(
         let named = element.package().chars().all(plain) && version.chars().all(|c| plain(c) || c == '.');
         Some(if named { element.name.clone() } else { store.dir().print(&path) })
     };
-    let (worse, better) = (conflict.priority + 1, conflict.priority - 1);
+    let (worse, better) = (conflict.priority.saturating_add(1), conflict.priority.saturating_sub(1));
     let installed = [&conflict.first, &conflict.second].map(|file| owner(file, before));
     Some(match installed {
         [Some(one), None] | [None, Some(one)] => format!(

@@ -11,6 +11,7 @@ use nival::ops::substitute::Fetch;
 use nival::progress::Progress as _;
 use nival::store::managed::Kind;
 use nival::store::remote::daemon::DaemonStore;
+use nival::store::remote::worker::build_mode;
 use nival::store::{ManagedStore, Store as _};
 
 use super::{Call, store_path};
@@ -158,6 +159,20 @@ fn fetch<'r>(
     }
 }
 
+/// Requests in the words of a daemon.
+fn words(daemon: &DaemonStore, requests: &[Request], ignore_unknown: bool) -> anyhow::Result<Vec<String>> {
+    let mut words = Vec::new();
+    for request in requests {
+        // Unknown paths are no reason to fail then.
+        if ignore_unknown && !request.path.is_derivation() && !daemon.is_valid(&request.path)? {
+            continue;
+        }
+        let outputs = request.path.is_derivation().then(|| request.outputs.clone());
+        words.push(realise::Request { path: request.path.clone(), outputs }.print(daemon.dir()));
+    }
+    Ok(words)
+}
+
 /// Has a daemon fetch or build what is missing, and tells of it, or only tells.
 fn fetch_by<'r>(
     context: &Context,
@@ -167,15 +182,7 @@ fn fetch_by<'r>(
     dry_run: bool,
 ) -> anyhow::Result<All<'r>> {
     let dir = daemon.dir();
-    let mut words = Vec::new();
-    for request in requests {
-        // Unknown paths are no reason to fail then.
-        if ignore_unknown && !request.path.is_derivation() && !daemon.is_valid(&request.path)? {
-            continue;
-        }
-        let outputs = request.path.is_derivation().then(|| request.outputs.clone());
-        words.push(realise::Request { path: request.path.clone(), outputs }.print(dir));
-    }
+    let words = words(daemon, requests, ignore_unknown)?;
     let mut plan = Plan::default();
     plan.set_missing(dir, &daemon.missing(&words)?);
     plan.tell(context, daemon);
@@ -189,9 +196,10 @@ fn fetch_by<'r>(
 pub fn realise(mut call: Call) -> anyhow::Result<()> {
     let dry_run = call.take_flag("--dry-run");
     let ignore_unknown = call.take_flag("--ignore-unknown");
-    for flag in ["--check", "--repair"] {
+    let mut again = None;
+    for (flag, mode) in [("--check", build_mode::CHECK), ("--repair", build_mode::REPAIR)] {
         if call.take_flag(flag) {
-            anyhow::bail!("'--realise {flag}' is not available in this version of Nival");
+            again = Some((flag, mode));
         }
     }
     call.no_flags()?;
@@ -199,6 +207,15 @@ pub fn realise(mut call: Call) -> anyhow::Result<()> {
     let mut requests = Vec::new();
     for word in &call.arguments {
         requests.push(Request::parse(&call, store, word)?);
+    }
+    if let Some((flag, mode)) = again {
+        let Kind::Daemon(daemon) = store.kind() else {
+            anyhow::bail!("'--realise {flag}' needs a builder, which this version of Nival does not have");
+        };
+        if !dry_run {
+            let words = words(daemon, &requests, ignore_unknown)?;
+            daemon.build_paths_again(&words, mode)?;
+        }
     }
     let (mut resolved, plan) = resolve_all(store, &requests, ignore_unknown, &Fetch::default())?;
     let missing = missing(store, &plan, &resolved)?;

@@ -75,7 +75,7 @@ pub struct Clash {
 /// In the words of the original.
 fn conflict_text(clash: &Clash) -> String {
     let Clash { existing, existing_name, new, new_path, priority } = clash;
-    let (better, worse) = (priority - 1, priority + 1);
+    let (better, worse) = (priority.saturating_sub(1), priority.saturating_add(1));
     format!(
         "An existing package already provides the following file:\n\n         {existing:?}\n\n       \
          This is the conflicting file from the new package:\n\n         {new:?}\n\n       \

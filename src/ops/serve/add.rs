@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::tunnel::{Outlet, Tunnel};
-use super::worker::Worker;
+use super::worker::{MAX_ARGUMENTS, MAX_SIGNATURES, Worker, check_signatures};
 use crate::model::{ContentAddressMethod, HashAlgorithm, StorePath, ValidPathInfo};
 use crate::nar::input::Input;
 use crate::nar::{Contents, Discard, NarError, Sink, reader};
@@ -110,6 +110,8 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
 
     /// A text with references.
     pub(super) fn add_text(&mut self) -> Result<()> {
+        // It is held in memory, whoever sends it.
+        self.reader.input.limit(MAX_ARGUMENTS);
         let dir = self.dir();
         let name = self.reader.word()?;
         let text = self.reader.bytes(MAX_TEXT)?;
@@ -226,6 +228,12 @@ pub(super) fn add<R: Read>(
     info.ultimate = false;
     let item = Item { info, file: None };
     if let Some(trust) = trust {
+        // Who has to show signatures is a stranger, whose words are kept.
+        check_signatures(&item.info.signatures, false)?;
+        if item.info.signatures.len() > MAX_SIGNATURES {
+            let shown = store.dir().print(&item.info.path);
+            return Err(StoreError::Input(format!("'{shown}' has more than {MAX_SIGNATURES} signatures")));
+        }
         trust.check(store, "the client", std::slice::from_ref(&item))?;
     }
     let taken = receiver.taker.take(&item, &mut |sink| reader::read(input, sink))?;

@@ -38,7 +38,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
                 if fetch {
                     self.fetch(&paths)?;
                 }
-                let valid = self.store.valid(&paths)?;
+                let valid = self.store.valid_now(&paths)?;
                 self.answer(|writer| writer.paths(&dir, valid.iter()))
             }
             op::QUERY_ALL_VALID_PATHS => {

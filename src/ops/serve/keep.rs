@@ -14,6 +14,7 @@ use crate::store::local::gc::{GcOptions, GcReport};
 use crate::store::local::roots::RootSearch;
 use crate::store::remote::wire::MAX_WORD;
 use crate::store::remote::worker::gc_action;
+use crate::sys::lock::{self, LockKind};
 
 impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
     /// The name of a file, which need not be text.
@@ -25,6 +26,10 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         let link = self.link()?;
         self.begin();
         check_link(&link)?;
+        // It is shown to whoever asks for the roots.
+        if !self.trusted && link.as_os_str().as_bytes().iter().any(u8::is_ascii_control) {
+            return Err(StoreError::Roots(format!("the name of a root has control characters: {link:?}")));
+        }
         self.store.register_indirect_root(&link)?;
         self.done()
     }
@@ -131,9 +136,28 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         if repair && !self.trusted {
             return Err(StoreError::Input("you are not privileged to repair paths".to_owned()));
         }
+        // All of the disk is read: of strangers only one does it at a time.
+        let _turn = match contents && !self.trusted {
+            true => Some(self.turn_to_check()?),
+            false => None,
+        };
         let sources: Vec<_> = if repair { self.substituters().iter().collect() } else { Vec::new() };
         let sound = self.store.verify(contents, repair.then_some(&sources[..]))?;
         self.answer(|writer| writer.boolean(!sound))
+    }
+}
+
+impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
+    /// Waits for nobody: whoever comes second may come again.
+    fn turn_to_check(&self) -> Result<std::fs::File> {
+        let path = self.store.layout().state_dir.join("check.lock");
+        let file = lock::open_lock_file(&path)?;
+        match lock::try_lock(&file, &path, LockKind::Exclusive)? {
+            true => Ok(file),
+            false => Err(StoreError::Input(
+                "the contents of the store are being checked for another user; try again later".to_owned(),
+            )),
+        }
     }
 }
 

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
 use super::Host;
+use super::worker::MAX_ARGUMENTS;
 use crate::model::{StoreDir, StorePath};
-use crate::nar::dump;
 use crate::nar::writer::NarWriter;
+use crate::nar::{NarError, dump};
 use crate::ops::query;
 use crate::ops::realise::{Means, Outcome, Request};
 use crate::progress::Progress;
@@ -80,7 +81,7 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
         self.writer.number(serve::NEWEST.0)?;
         self.writer.flush()?;
         self.version = Version(self.reader.number()?).min(serve::NEWEST);
-        if self.version < serve::OLDEST {
+        if self.version < serve::OLDEST_CLIENT {
             return Err(broken(&format!("it speaks version {}, which is too old", self.version)));
         }
         Ok(())
@@ -93,9 +94,13 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
             if self.unfinished.is_some() && !self.reader.input.has_more() && !(self.more)() {
                 self.finish()?;
             }
-            if self.reader.input.at_end()? {
-                return Ok(());
+            match self.reader.input.at_end() {
+                Ok(false) => {}
+                // A client that goes between two requests is not missed.
+                Ok(true) | Err(NarError::Interrupted(_)) => return Ok(()),
+                Err(error) => return Err(error.into()),
             }
+            self.reader.input.limit(MAX_ARGUMENTS);
             let asked = self.reader.number()?;
             if asked != command::ADD_TO_STORE_NAR {
                 self.finish()?;
@@ -144,7 +149,7 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
                 for path in &paths {
                     let info = self.store.db().path_info(path)?;
                     if let Some(info) = info {
-                        serve::write_info(&mut self.writer, &dir, &info)?;
+                        serve::write_info(&mut self.writer, &dir, &info, self.version)?;
                     }
                 }
                 self.writer.text("")
@@ -162,6 +167,7 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
             }
             command::IMPORT_PATHS => {
                 self.require_writable("importing")?;
+                self.reader.input.limit(u64::MAX);
                 self.store.import_from(&mut self.reader.input)?;
                 self.writer.number(1)
             }
@@ -182,6 +188,8 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
     fn add(&mut self, dir: &StoreDir) -> Result<()> {
         self.require_writable("importing")?;
         let info = serve::read_added(&mut self.reader, dir)?;
+        // An archive follows.
+        self.reader.input.limit(u64::MAX);
         let (mut receiver, answers) = match self.unfinished.take() {
             Some(unfinished) => unfinished,
             None => (self.store.receiver(&[], false)?, 0),
@@ -193,16 +201,15 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
     }
 
     fn options(&mut self) -> Result<()> {
-        // How long it may be silent, how long it may take, how long its log may
-        // be, how often it is built, and whether that has to be the same.
-        for _ in 0..5 {
-            self.reader.number()?;
-        }
+        // How long it may be silent, and how long it may take.
+        let mut count = 2;
+        // How long its log may be.
+        count += u32::from(self.version >= Version::of(2, 2));
+        // How often it is built, and whether that has to be the same.
+        count += 2 * u32::from(self.version >= Version::of(2, 3));
         // Whether failed builds stay on disk.
-        if self.version >= Version::of(2, 7) {
-            self.reader.number()?;
-        }
-        Ok(())
+        count += u32::from(self.version >= Version::of(2, 7));
+        (0..count).try_for_each(|_| self.reader.number().map(drop))
     }
 
     fn realise(&self, requests: &[Request]) -> Result<Vec<Outcome>> {
@@ -257,6 +264,9 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
         }
         self.writer.number(result.status)?;
         self.writer.text(&result.message)?;
+        if self.version < Version::of(2, 3) {
+            return Ok(());
+        }
         (0..4).try_for_each(|_| self.writer.number(0))
     }
 }

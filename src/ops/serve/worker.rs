@@ -19,7 +19,7 @@ use crate::progress::Progress;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
 use crate::store::remote::RemoteError;
-use crate::store::remote::wire::{MAX_TEXT, Reader, Writer};
+use crate::store::remote::wire::{MAX_HELLO, MAX_TEXT, Reader, Writer};
 use crate::store::remote::worker::build_result::{BuildResult, status};
 use crate::store::remote::worker::{CLIENT_HELLO, SERVER_HELLO, Version, build_mode, op, trust};
 
@@ -36,10 +36,15 @@ pub fn serve<R: Read, W: Outlet + 'static>(
     open: impl FnOnce(Arc<dyn Progress>) -> Result<LocalStore>,
 ) -> Result<()> {
     let mut reader = Reader::new(input);
+    reader.input.limit(MAX_HELLO);
     let tunnel = Arc::new(Tunnel::new(Writer::new(output)));
     hello(&mut reader, &tunnel, host, trusted)?;
     let store = match open(Arc::clone(&tunnel) as Arc<dyn Progress>) {
-        Ok(store) => store,
+        Ok(store) if trusted => store,
+        Ok(store) => {
+            store.limit_temp_roots(MAX_ROOTS);
+            store
+        }
         Err(error) => {
             tunnel.fail(&error.to_string())?;
             return Err(error);
@@ -73,7 +78,7 @@ fn hello<R: Read, W: Outlet>(
     let version = theirs.min(Version::NEWEST);
     tunnel.set_version(version);
     if version.has(38) {
-        reader.words()?;
+        reader.words_up_to(MAX_WORDS)?;
         tunnel.say(|writer| writer.number(0))?;
     }
     // A processor to run on and room to reserve, which nobody uses any more.
@@ -115,7 +120,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
                 Ok(true) | Err(NarError::Interrupted(_)) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
-            self.reader.input.limit(MAX_ARGUMENTS);
+            self.reader.input.limit(if self.trusted { MAX_ARGUMENTS } else { MAX_OF_STRANGER });
             let operation = self.reader.number()?;
             self.reading = true;
             let result = self.operation(operation);
@@ -245,6 +250,9 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         options.substitute = reader.boolean()?;
         let overrides = &mut options.overrides;
         reader.each(|reader| {
+            if overrides.len() >= MAX_SETTINGS {
+                return Err(NarError::TooLong.into());
+            }
             overrides.push((reader.word()?, reader.text(MAX_SETTING)?));
             Ok(())
         })?;
@@ -346,20 +354,13 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
 
     fn add_signatures(&mut self) -> Result<()> {
         let path = self.path()?;
-        let signatures = self.reader.words()?;
+        let signatures = self.reader.words_up_to(MAX_WORDS)?;
         self.begin();
         let mut info = self.store.path_info(&path)?;
-        if let Some(bad) = signatures.iter().find(|text| !crate::model::signature::is_well_formed(text)) {
-            return Err(StoreError::Input(format!("signature '{bad}' is corrupt")));
-        }
-        info.signatures.extend(signatures);
-        if !self.trusted && info.signatures.len() > MAX_SIGNATURES {
-            let shown = self.store.dir().print(&path);
-            return Err(StoreError::Input(format!(
-                "'{shown}' would have more than {MAX_SIGNATURES} signatures"
-            )));
-        }
-        self.store.write(|writer| writer.add_signatures(&info).map(drop))?;
+        check_signatures(&signatures, self.trusted)?;
+        info.signatures = signatures.into_iter().collect();
+        let most = if self.trusted { usize::MAX } else { MAX_SIGNATURES };
+        self.store.write(|writer| writer.add_signatures_up_to(&info, most).map(drop))?;
         self.done()
     }
 
@@ -382,11 +383,39 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
     }
 }
 
+/// Refuses what can be no signature, and what a stranger wants to be kept as one
+/// although it is much longer than one.
+pub(super) fn check_signatures<'s>(
+    signatures: impl IntoIterator<Item = &'s String>,
+    trusted: bool,
+) -> Result<()> {
+    let fits = |text: &String| {
+        crate::model::signature::is_well_formed(text) && (trusted || text.len() <= MAX_SIGNATURE)
+    };
+    match signatures.into_iter().find(|text| !fits(text)) {
+        None => Ok(()),
+        Some(bad) => {
+            let shown: String = bad.chars().take(100).flat_map(char::escape_debug).collect();
+            Err(StoreError::Input(format!("signature '{shown}' is corrupt")))
+        }
+    }
+}
+
 /// Signatures that a path may have of clients who are not trusted.
-const MAX_SIGNATURES: usize = 64;
+pub(super) const MAX_SIGNATURES: usize = 64;
+/// Bytes of each of them; a signature is 88, and the rest the name of its key.
+const MAX_SIGNATURE: usize = 512;
+/// Words of a list that holds no paths.
+const MAX_WORDS: usize = 4096;
+/// Settings that a client may name.
+const MAX_SETTINGS: usize = 4096;
+/// Paths that a stranger may protect while it is connected.
+const MAX_ROOTS: usize = 1 << 18;
+/// Bytes of the arguments of a stranger's request at most: some 300,000 paths.
+const MAX_OF_STRANGER: u64 = 32 << 20;
 /// Bytes of the arguments of a request at most: a text of [`MAX_TEXT`], or the
 /// names of some 600,000 paths.
-const MAX_ARGUMENTS: u64 = MAX_TEXT as u64 + (1 << 20);
+pub(super) const MAX_ARGUMENTS: u64 = MAX_TEXT as u64 + (1 << 20);
 /// Bytes of the value of a setting at most.
 const MAX_SETTING: usize = 64 * 1024;
 

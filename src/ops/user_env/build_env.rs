@@ -19,6 +19,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
+use super::inside::inside;
 use super::{Result, UserEnvError};
 use crate::model::StorePath;
 use crate::model::references::{Candidates, Scanner};
@@ -46,6 +47,8 @@ const MAX_LIST: u64 = 1 << 20;
 const MAX_DEPTH: usize = 256;
 /// Files, links and directories of all packages together.
 const MAX_NODES: usize = 2_000_000;
+/// The same where a stranger has asked.
+const MAX_NODES_OF_STRANGER: usize = 200_000;
 
 /// What stands at a place of the tree.
 enum Node {
@@ -104,7 +107,8 @@ pub struct BuildEnv<'s> {
     conflicts: Vec<Conflict>,
     /// Nodes in the tree.
     nodes: usize,
-    /// What may not be looked at is taken for a file.
+    /// What may not be looked at is taken for a file, and so is what does not lie
+    /// in the store.
     cautious: bool,
 }
 
@@ -130,9 +134,9 @@ impl<'s> BuildEnv<'s> {
         }
     }
 
-    /// As [`BuildEnv::link_all`], for packages that come from somebody else: with
-    /// no more rights than anybody has, so that links in them lead to nothing
-    /// that only this process may see.
+    /// As [`BuildEnv::link_all`], for packages that come from somebody else: links
+    /// in them are followed within the store only, and with no more rights than
+    /// anybody has.
     ///
     /// # Errors
     /// See [`BuildEnv::link_all`].
@@ -201,7 +205,7 @@ impl<'s> BuildEnv<'s> {
         if !done.insert(path.clone()) {
             return Ok(());
         }
-        if self.cautious && !path.starts_with(self.layout.store_dir.as_str()) {
+        if self.cautious && !matches!(inside(self.layout, &path), Ok(Some(_))) {
             // Whoever wrote it is not to learn whether it is there.
             return Ok(());
         }
@@ -221,7 +225,10 @@ impl<'s> BuildEnv<'s> {
         }
         let list = path.join("nix-support/propagated-user-env-packages");
         // Most packages have none, which costs one call to find out.
-        let found = std::fs::symlink_metadata(self.real(&list)).and_then(|_| self.layout.resolve(&list));
+        let found = std::fs::symlink_metadata(self.real(&list)).and_then(|_| match self.cautious {
+            true => inside(self.layout, &list)?.ok_or_else(|| io::ErrorKind::NotFound.into()),
+            false => self.layout.resolve(&list),
+        });
         match found.map(|list| crate::sys::read_regular(&list, MAX_LIST)) {
             Ok(text) => {
                 let text = text?;
@@ -254,6 +261,10 @@ impl<'s> BuildEnv<'s> {
             )));
         }
         let real = match self.is_chroot() {
+            _ if self.cautious => match inside(self.layout, &source.logical) {
+                Ok(Some(real)) => real,
+                _ => return Ok(()),
+            },
             // Links on the way are those of the other store.
             true => self.layout.resolve(&source.logical).unwrap_or_else(|_| self.real(&source.logical)),
             false => source.logical.clone(),
@@ -287,8 +298,9 @@ impl<'s> BuildEnv<'s> {
         place: &mut Vec<OsString>,
     ) -> Result<()> {
         self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            return Err(UserEnvError::Build(format!("the packages have more than {MAX_NODES} files")));
+        let most = if self.cautious { MAX_NODES_OF_STRANGER } else { MAX_NODES };
+        if self.nodes > most {
+            return Err(UserEnvError::Build(format!("the packages have more than {most} files")));
         }
         let is_dir = match is_dir.map_or_else(|| self.leads_to_dir(&source.logical), Ok) {
             Ok(is_dir) => is_dir,
@@ -330,15 +342,24 @@ impl<'s> BuildEnv<'s> {
                 let (there, there_priority) = (PathBuf::from(OsString::from_vec(target.clone())), *priority);
                 if is_dir {
                     // Both packages' entries, in a directory of their own.
-                    let other = self.layout.resolve(&there).unwrap_or_else(|_| there.clone());
-                    if !other.is_dir() {
+                    let other = match self.cautious {
+                        // Nobody is to learn where it leads.
+                        true => there.clone(),
+                        false => self.layout.resolve(&there).unwrap_or_else(|_| there.clone()),
+                    };
+                    if !(if self.cautious {
+                        self.leads_to_dir(&there).unwrap_or(false)
+                    } else {
+                        other.is_dir()
+                    }) {
                         return Err(UserEnvError::Build(format!(
                             "collision between {:?} and non-directory {other:?}",
                             source.logical
                         )));
                     }
                     let mut both = BTreeMap::new();
-                    let first = Source { logical: self.logical(&other), priority: there_priority };
+                    let logical = if self.cautious { other } else { self.logical(&other) };
+                    let first = Source { logical, priority: there_priority };
                     self.merge(&mut both, &first, place)?;
                     self.merge(&mut both, source, place)?;
                     into.insert(name, Node::Directory(both));
@@ -357,6 +378,12 @@ impl<'s> BuildEnv<'s> {
     }
 
     fn leads_to_dir(&self, logical: &Path) -> io::Result<bool> {
+        if self.cautious {
+            return match inside(self.layout, logical)? {
+                Some(real) => Ok(std::fs::symlink_metadata(real)?.is_dir()),
+                None => Ok(false),
+            };
+        }
         if !self.is_chroot() {
             return Ok(std::fs::metadata(logical)?.is_dir());
         }

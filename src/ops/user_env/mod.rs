@@ -11,6 +11,7 @@
 
 pub mod build_env;
 pub mod element;
+mod inside;
 pub mod selector;
 pub mod upgrade;
 

@@ -289,6 +289,11 @@ impl LocalStore {
         self.temp_roots.add(paths)
     }
 
+    /// Lets no more than so many paths be protected.
+    pub fn limit_temp_roots(&self, most: usize) {
+        self.temp_roots.limit(most);
+    }
+
     /// The metadata of a valid path.
     ///
     /// # Errors

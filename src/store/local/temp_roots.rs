@@ -11,9 +11,10 @@
 //! answers with the byte `1` once the path is safe (or completely gone).
 //! Whether a path is valid may be asked only after it is a root.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -35,23 +36,42 @@ const GRANTED: u8 = b'1';
 pub struct TempRoots {
     layout: Layout,
     state: RefCell<State>,
+    /// How many there may be.
+    most: Cell<usize>,
 }
+
+/// Roots that are written and announced together.
+const TOGETHER: usize = 1024;
 
 #[derive(Default)]
 struct State {
     file: Option<(File, PathBuf)>,
     gc_lock: Option<File>,
-    /// What is protected already.
-    known: HashSet<StorePath>,
+    /// What is protected already: two hashes of each path stand for it, since
+    /// there may be very many.
+    known: HashSet<[u64; 2]>,
+    keys: [RandomState; 2],
     /// To the running collector. It keeps what was announced for as long as
     /// this side stays connected.
     connection: Option<UnixStream>,
 }
 
+impl State {
+    /// What stands for a path; nobody can find two with the same one.
+    fn mark(&self, path: &StorePath) -> [u64; 2] {
+        [self.keys[0].hash_one(path), self.keys[1].hash_one(path)]
+    }
+}
+
 impl TempRoots {
     /// None yet; the file is made with the first one.
     pub fn new(layout: Layout) -> Self {
-        Self { layout, state: RefCell::default() }
+        Self { layout, state: RefCell::default(), most: Cell::new(usize::MAX) }
+    }
+
+    /// Lets no more than so many paths be protected.
+    pub fn limit(&self, most: usize) {
+        self.most.set(most);
     }
 
     /// Protects paths, valid or not, until the store is closed.
@@ -64,12 +84,19 @@ impl TempRoots {
         }
         let state = &mut *self.state.borrow_mut();
         let new: Vec<&StorePath> =
-            paths.iter().copied().filter(|path| !state.known.contains(*path)).collect();
-        if new.is_empty() {
-            return Ok(());
+            paths.iter().copied().filter(|path| !state.known.contains(&state.mark(path))).collect();
+        if state.known.len().saturating_add(new.len()) > self.most.get() {
+            return Err(StoreError::Roots(format!(
+                "more than {} paths would have to be kept from collection for one client",
+                self.most.get()
+            )));
         }
-        self.add_new(state, &new)?;
-        state.known.extend(new.into_iter().cloned());
+        for together in new.chunks(TOGETHER) {
+            self.add_new(state, together)?;
+            for path in together {
+                state.known.insert(state.mark(path));
+            }
+        }
         Ok(())
     }
 

@@ -21,6 +21,25 @@ const HELD: usize = 256 * 1024;
 /// Archives from this size on are hashed on a thread of their own.
 const LARGE: u64 = 4 << 20;
 
+impl LocalStore {
+    /// Those of the paths that are valid, which nothing keeps so.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn valid_now(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
+        let db = self.db();
+        db.snapshot(|| {
+            let mut valid = BTreeSet::new();
+            for path in paths {
+                if db.is_valid(path)? {
+                    valid.insert(path.clone());
+                }
+            }
+            Ok(valid)
+        })
+    }
+}
+
 impl Store for LocalStore {
     fn uri(&self) -> String {
         "local".to_owned()
@@ -41,16 +60,7 @@ impl Store for LocalStore {
         if !self.is_read_only() {
             self.add_temp_roots(&paths.iter().collect::<Vec<_>>())?;
         }
-        let db = self.db();
-        db.snapshot(|| {
-            let mut valid = BTreeSet::new();
-            for path in paths {
-                if db.is_valid(path)? {
-                    valid.insert(path.clone());
-                }
-            }
-            Ok(valid)
-        })
+        self.valid_now(paths)
     }
 
     fn all(&self) -> Result<Vec<StorePath>> {
@@ -91,6 +101,10 @@ impl Store for LocalStore {
     }
 
     fn local(&self) -> Option<&LocalStore> {
+        Some(self)
+    }
+
+    fn managed(&self) -> Option<&dyn crate::store::ManagedStore> {
         Some(self)
     }
 }

@@ -40,7 +40,8 @@ impl LocalStore {
     /// unless others refer to them. With `repair`, what is damaged or gone is
     /// first sought in these stores. True if all is well by now.
     ///
-    /// No collection begins meanwhile. Findings are told as notices.
+    /// No collection begins while it is looked for what vanished, nor while
+    /// something is repaired. Findings are told as notices.
     ///
     /// # Errors
     /// [`StoreError`](crate::store::StoreError).
@@ -49,10 +50,13 @@ impl LocalStore {
         progress.notice("reading the Nix store...");
         // Who may not write can check all the same; a collection meanwhile may
         // then show as paths that vanished.
-        let _gc_lock = if self.is_read_only() { None } else { Some(self.lock_out_collections()?) };
+        let gc_lock = if self.is_read_only() { None } else { Some(self.lock_out_collections()?) };
         progress.notice("checking path existence...");
         let mut sound = self.verify_existence(repair)?;
         if contents {
+            // Reading everything takes long, and a collection need not wait for it:
+            // what it deletes meanwhile is not told of.
+            let _gc_lock = gc_lock.filter(|_| repair.is_some());
             progress.notice("checking link hashes...");
             sound &= self.verify_links(repair.is_some())?;
             progress.notice("checking store hashes...");
@@ -221,6 +225,10 @@ impl LocalStore {
         let mut sound = true;
         let result = self.verify_contents(&work, |path, damage| {
             let Some(damage) = damage else { return Ok(()) };
+            if !self.db().is_valid(path)? {
+                // Collected since it was listed.
+                return Ok(());
+            }
             let shown = self.dir().print(path);
             match damage {
                 Damage::Modified { expected, found } => self.progress().problem(&format!(

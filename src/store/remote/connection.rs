@@ -87,17 +87,34 @@ struct Program(Child);
 
 impl Carrier for Program {}
 
+impl Program {
+    /// Whether it ends by itself within a time; the user need not wait for it.
+    fn ends_within(&mut self, time: Duration, interruptible: bool) -> bool {
+        let begin = Instant::now();
+        while begin.elapsed() < time && !(interruptible && crate::sys::interrupt::requested()) {
+            match self.0.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+                _ => return true,
+            }
+        }
+        false
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         /// Time enough to say good-bye over a slow line.
-        const PATIENCE: Duration = Duration::from_millis(800);
-        let begin = Instant::now();
+        const PATIENCE: Duration = Duration::from_millis(2500);
+        /// And to end when told to.
+        const MORE: Duration = Duration::from_millis(500);
         // Its input has been closed: it ends by itself, unless it hangs.
-        while begin.elapsed() < PATIENCE && !crate::sys::interrupt::requested() {
-            match self.0.try_wait() {
-                Ok(None) => std::thread::sleep(Duration::from_millis(2)),
-                _ => return,
-            }
+        if self.ends_within(PATIENCE, true) {
+            return;
+        }
+        let pid = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        if self.ends_within(MORE, false) {
+            return;
         }
         let _ = self.0.kill();
         let _ = self.0.wait();

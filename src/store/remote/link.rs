@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use super::RemoteError;
 use super::connection::{Carrier, Connection, Incoming, Outgoing};
 use super::serve;
+use super::wire::MAX_HELLO;
 use super::worker::message::Message;
 use super::worker::{CLIENT_HELLO, SERVER_HELLO, Version, op, trust};
 use crate::nar::NarError;
@@ -119,10 +121,14 @@ impl Link {
             writer.number(serve::CLIENT_HELLO)?;
             writer.number(serve::NEWEST.0)?;
             writer.flush()?;
-            if reader.number()? != serve::SERVER_HELLO {
-                return Err(link.protocol("it is no 'nix-store --serve'"));
+            reader.input.limit(MAX_HELLO);
+            let first = link.patiently(|| reader.number())?;
+            if first != serve::SERVER_HELLO {
+                let what = "it is no 'nix-store --serve'";
+                return Err(link.protocol(&stranger(what, first, reader.input.buffered())));
             }
             let theirs = Version(reader.number()?);
+            reader.input.limit(u64::MAX);
             if theirs.major() != serve::NEWEST.major() || theirs < serve::OLDEST {
                 return Err(link.protocol(&format!("it speaks version {theirs}, which is not known here")));
             }
@@ -143,11 +149,13 @@ impl Link {
 
     fn hello(&self) -> Result<(Version, Option<String>, Option<bool>)> {
         let (mut reader, mut writer) = (locked(&self.reader), locked(&self.writer));
+        reader.input.limit(MAX_HELLO);
         writer.number(CLIENT_HELLO)?;
         writer.number(Version::NEWEST.0)?;
         writer.flush()?;
-        if reader.number()? != SERVER_HELLO {
-            return Err(self.protocol("it is no Nix daemon"));
+        let first = self.patiently(|| reader.number())?;
+        if first != SERVER_HELLO {
+            return Err(self.protocol(&stranger("it is no Nix daemon", first, reader.input.buffered())));
         }
         let theirs = Version(reader.number()?);
         if theirs.major() != Version::NEWEST.major() || theirs < Version::OLDEST {
@@ -174,6 +182,29 @@ impl Link {
         };
         self.messages_in(&mut reader, version)?;
         Ok((version, server, trusted))
+    }
+
+    /// Waits for the first word of the other side, and says so after a while: a
+    /// machine that is not there or a program that hangs says nothing itself.
+    fn patiently<T>(&self, wait: impl FnOnce() -> T) -> T {
+        /// Time enough for a slow line, and for somebody who types a password.
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let answered = (Mutex::new(false), Condvar::new());
+        std::thread::scope(|scope| {
+            let tell = || {
+                let said = |answered: &mut bool| !*answered;
+                let waited = answered.1.wait_timeout_while(locked(&answered.0), PATIENCE, said);
+                if waited.is_ok_and(|(_, waited)| waited.timed_out()) {
+                    self.progress.notice(&format!("waiting for an answer from '{}'...", self.uri));
+                }
+            };
+            // Without a thread nothing is told.
+            let _ = std::thread::Builder::new().stack_size(256 * 1024).spawn_scoped(scope, tell);
+            let result = wait();
+            *locked(&answered.0) = true;
+            answered.1.notify_all();
+            result
+        })
     }
 
     fn set_options(&self, options: &ClientOptions) -> Result<()> {
@@ -373,10 +404,39 @@ fn limited<T>(reader: &mut Incoming, answer: impl FnOnce(&mut Incoming) -> Resul
     answer
 }
 
-/// The error that a server told of.
+/// What is wrong with somebody whose first word is another: as far as it is text,
+/// it is shown, since a shell over there may have printed it.
+fn stranger(what: &str, first: u64, more: &[u8]) -> String {
+    const SHOWN: usize = 200;
+    let said: Vec<u8> = first.to_le_bytes().into_iter().chain(more.iter().copied()).take(SHOWN).collect();
+    let text = String::from_utf8_lossy(&said);
+    let odd = |c: char| c == '\u{fffd}' || (c.is_control() && !c.is_ascii_whitespace());
+    if text.trim_end_matches('\u{fffd}').contains(odd) {
+        return what.to_owned();
+    }
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{what}, it begins with '{text}' (which the shell's start-up files there may print)")
+}
+
+/// The error that a server told of; what follows its first line stands below it.
 pub(super) fn peer_error(text: &str) -> StoreError {
     let text = plain(text);
-    RemoteError::Peer(text.strip_prefix("error: ").unwrap_or(&text).to_owned()).into()
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    RemoteError::Peer(indented(text)).into()
+}
+
+/// A text of several lines, as it stands after `error: `.
+fn indented(text: &str) -> String {
+    let mut lines = text.lines();
+    let mut out = lines.next().unwrap_or_default().to_owned();
+    for line in lines {
+        out.push('\n');
+        if !line.is_empty() {
+            out.push_str("       ");
+            out.push_str(line);
+        }
+    }
+    out
 }
 
 /// A text without the escape sequences that colour it.
@@ -395,6 +455,19 @@ fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn what_a_shell_prints_is_shown() {
+        let first = u64::from_le_bytes(*b"Welcome ");
+        let shown = super::stranger("no daemon", first, b"to\nexample\n");
+        assert!(shown.starts_with("no daemon, it begins with 'Welcome to example' ("), "{shown}");
+        assert_eq!(super::stranger("no daemon", 1, b"x"), "no daemon");
+    }
+
+    #[test]
+    fn lines_stand_below_each_other() {
+        assert_eq!(super::indented("a\nb\n\nc\n"), "a\n       b\n\n       c");
+    }
+
     #[test]
     fn colours_go() {
         assert_eq!(super::plain("\x1b[35;1mwarning:\x1b[0m x"), "warning: x");

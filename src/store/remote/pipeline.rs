@@ -193,7 +193,8 @@ impl Sender {
 
     fn send(&self, item: &Item, small: Option<&[u8]>, fill: Fill<'_>) -> Result<()> {
         let mut writer = locked(&self.link.writer);
-        let info = &item.info;
+        // That it was made here says nothing over there.
+        let info = &ValidPathInfo { ultimate: false, ..item.info.clone() };
         match self.manner {
             Manner::Stream => {
                 let mut frames = locked(&self.frames);

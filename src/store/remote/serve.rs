@@ -23,7 +23,9 @@ pub const CLIENT_HELLO: u64 = 0x390c_9deb;
 pub const SERVER_HELLO: u64 = 0x5452_eecb;
 /// The newest version that we speak.
 pub const NEWEST: Version = Version::of(2, 7);
-/// The oldest version that we speak: the first with [`command::ADD_TO_STORE_NAR`].
+/// The oldest version that a client of ours may speak.
+pub const OLDEST_CLIENT: Version = Version::of(2, 1);
+/// The oldest version that a server of ours may speak: the first with [`command::ADD_TO_STORE_NAR`].
 pub const OLDEST: Version = Version::of(2, 5);
 
 /// The numbers of commands.
@@ -76,13 +78,21 @@ pub fn read_info<R: Read>(
 ///
 /// # Errors
 /// Those of writing.
-pub fn write_info<W: Write>(writer: &mut Writer<W>, dir: &StoreDir, info: &ValidPathInfo) -> Result<()> {
+pub fn write_info<W: Write>(
+    writer: &mut Writer<W>,
+    dir: &StoreDir,
+    info: &ValidPathInfo,
+    version: Version,
+) -> Result<()> {
     writer.path(dir, &info.path)?;
     writer.optional_path(dir, info.deriver.as_ref())?;
     writer.paths(dir, info.references.iter())?;
     // As much to download as there is.
     writer.number(info.nar_size)?;
     writer.number(info.nar_size)?;
+    if version < Version::of(2, 4) {
+        return Ok(());
+    }
     writer.text(&info.nar_hash.to_string())?;
     writer.text(&info.ca.as_ref().map(ToString::to_string).unwrap_or_default())?;
     writer.texts(info.signatures.iter())

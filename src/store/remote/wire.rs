@@ -28,6 +28,10 @@ pub const MAX_MESSAGE: usize = 1 << 20;
 pub const MAX_TEXT: usize = 64 << 20;
 /// Most items of a list.
 pub const MAX_ITEMS: u64 = 16 << 20;
+/// Bytes of what is said of one path at most, as of a narinfo.
+const MAX_INFO: u64 = 4 << 20;
+/// Bytes of all that is said before both sides know each other.
+pub const MAX_HELLO: u64 = 64 * 1024;
 /// Bytes of a frame, as we write them.
 const FRAME: usize = 64 * 1024;
 
@@ -117,8 +121,19 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// See [`Reader::each`].
     pub fn words(&mut self) -> Result<Vec<String>> {
+        self.words_up_to(usize::MAX)
+    }
+
+    /// A list of so many words at most.
+    ///
+    /// # Errors
+    /// See [`Reader::each`].
+    pub fn words_up_to(&mut self, most: usize) -> Result<Vec<String>> {
         let mut words = Vec::new();
         self.each(|reader| {
+            if words.len() >= most {
+                return Err(NarError::TooLong.into());
+            }
             words.push(reader.word()?);
             Ok(())
         })?;
@@ -173,6 +188,14 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// Those of its parts.
     pub fn info(&mut self, dir: &StoreDir, path: StorePath) -> Result<ValidPathInfo> {
+        // An archive may follow, of any length: this alone is held in memory.
+        let rest = self.input.hold_back(MAX_INFO);
+        let info = self.read_info(dir, path);
+        self.input.allow(rest);
+        info
+    }
+
+    fn read_info(&mut self, dir: &StoreDir, path: StorePath) -> Result<ValidPathInfo> {
         let deriver = self.optional_path(dir)?;
         let hash = self.word()?;
         let nar_hash = Hash::parse(&hash, Some(HashAlgorithm::Sha256))?;

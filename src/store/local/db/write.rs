@@ -99,6 +99,14 @@ impl<'t> Writer<'t> {
     /// # Errors
     /// Those of SQLite.
     pub fn add_signatures(&self, info: &ValidPathInfo) -> Result<usize> {
+        self.add_signatures_up_to(info, usize::MAX)
+    }
+
+    /// As [`Writer::add_signatures`], where the path then has so many at most.
+    ///
+    /// # Errors
+    /// [`StoreError::Input`] if it would have more, and those of SQLite.
+    pub fn add_signatures_up_to(&self, info: &ValidPathInfo, most: usize) -> Result<usize> {
         let hash = info.nar_hash.prefixed(HashFormat::Base16);
         let query = || {
             let known: Option<(PathId, Option<String>)> = self
@@ -112,6 +120,9 @@ impl<'t> Writer<'t> {
             let before = all.len();
             all.extend(info.signatures.iter().map(String::as_str));
             let added = all.len() - before;
+            if added > 0 && all.len() > most {
+                return Ok(usize::MAX);
+            }
             if added > 0 {
                 let all = all.into_iter().collect::<Vec<_>>().join(" ");
                 self.transaction
@@ -120,7 +131,13 @@ impl<'t> Writer<'t> {
             }
             Ok(added)
         };
-        query().map_err(self.error("adding signatures"))
+        match query().map_err(self.error("adding signatures"))? {
+            usize::MAX => Err(StoreError::Input(format!(
+                "'{}' would have more than {most} signatures",
+                self.dir.print(&info.path)
+            ))),
+            added => Ok(added),
+        }
     }
 
     /// What notes that paths refer to others.

@@ -73,12 +73,20 @@ impl DaemonStore {
     /// # Errors
     /// [`StoreError`]; a build that failed for one.
     pub fn build_paths(&self, requests: &[String]) -> Result<()> {
+        self.build_paths_again(requests, build_mode::NORMAL)
+    }
+
+    /// As [`DaemonStore::build_paths`], in one of [`build_mode`]'s ways.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a build that failed, or that came out differently.
+    pub fn build_paths_again(&self, requests: &[String], mode: u64) -> Result<()> {
         let link = self.link()?;
         link.call(
             |writer| {
                 writer.number(op::BUILD_PATHS)?;
                 Self::requests(&link, writer, requests)?;
-                writer.number(build_mode::NORMAL)
+                writer.number(mode)
             },
             |reader| reader.number().map(drop),
         )

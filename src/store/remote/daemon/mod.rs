@@ -214,6 +214,10 @@ impl Store for DaemonStore {
     fn takes_closures(&self) -> bool {
         true
     }
+
+    fn managed(&self) -> Option<&dyn crate::store::ManagedStore> {
+        Some(self)
+    }
 }
 
 impl DaemonStore {
