@@ -3,9 +3,15 @@
 //!
 //! | floor | what it holds |
 //! |---|---|
+//! | [`ops`] | verbs over stores: copying, querying, profiles, serving |
+//! | [`fetch`] | files and archives from elsewhere |
+//! | [`store`] | the local store, binary caches, stores behind a daemon or ssh |
 //! | [`nar`] | the archive format of the store: dump and restore |
+//! | [`settings`] | the settings, and where they come from |
 //! | [`model`] | pure values and text formats: hashes, store paths, derivations |
+//! | [`progress`] | what a long operation tells its caller |
 //! | [`sys`] | directory handles, locks, interruption |
+pub mod fetch;
 pub mod model;
 pub mod nar;
 pub mod ops;

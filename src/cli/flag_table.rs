@@ -388,6 +388,13 @@ pub const OPERATIONS: &[Operation] = &[
         switch(&["--truncate"], "Cut hashes to 160 bits"),
         takes(&["--type"], ALGORITHMS, "The hash algorithm"),
     ]),
+    operation("nix-prefetch-url", &[], "", &[
+        switch(&["--executable"], "It is a program: its archive is hashed"),
+        takes(&["--name"], Value::Free, "The name of the store path"),
+        switch(&["--print-path"], "Print the store path after the hash"),
+        takes(&["--type"], ALGORITHMS, "The hash algorithm"),
+        switch(&["--unpack"], "It is an archive: what it holds is hashed"),
+    ]),
     operation("nix-copy-closure", &[], "", &[
         switch(&["--bzip2"], ""),
         DRY_RUN,

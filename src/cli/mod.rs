@@ -14,6 +14,7 @@ mod nix_copy_closure;
 mod nix_daemon;
 mod nix_env;
 mod nix_hash;
+mod nix_prefetch_url;
 mod nix_store;
 mod served;
 mod tour;
@@ -43,7 +44,7 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("nix-build", not_built),
     ("nix-shell", not_built),
     ("nix-channel", not_built),
-    ("nix-prefetch-url", not_built),
+    ("nix-prefetch-url", nix_prefetch_url::run),
 ];
 
 type Program = fn(Context, Args) -> anyhow::Result<()>;
@@ -65,7 +66,6 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ),
     ("nix-shell", "it needs the Nix language, which comes later"),
     ("nix-channel", "channels hold Nix expressions, and the language comes later"),
-    ("nix-prefetch-url", "'nix-store --add-fixed sha256 FILE' adds a file that is here already"),
 ];
 
 /// Runs the program that the first word names: by its own name, or, for

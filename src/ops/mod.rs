@@ -4,6 +4,7 @@ pub mod closure_diff;
 pub mod copy;
 pub mod graph_text;
 pub mod nix_profile;
+pub mod prefetch;
 pub mod profile;
 pub mod query;
 pub mod realise;

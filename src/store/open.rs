@@ -174,7 +174,7 @@ fn cache_options(
 }
 
 /// How requests are made, by the settings.
-fn http_settings(around: &Surroundings<'_>) -> HttpSettings {
+pub fn http_settings(around: &Surroundings<'_>) -> HttpSettings {
     let settings = around.settings;
     let seconds = |count: u64| (count > 0).then(|| Duration::from_secs(count));
     let suffix = match settings.user_agent_suffix() {

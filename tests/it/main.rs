@@ -36,6 +36,7 @@ mod test_nix;
 mod test_nix_env;
 mod test_nix_profile;
 mod test_optimise;
+mod test_prefetch;
 mod test_programs;
 mod test_protocol;
 mod test_query;

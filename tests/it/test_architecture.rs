@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 /// From the bottom up; a floor may use itself and those before it.
-const FLOORS: [&[&str]; 4] = [&["model", "sys", "progress"], &["nar", "settings"], &["store"], &["ops"]];
+const FLOORS: [&[&str]; 5] =
+    [&["model", "sys", "progress"], &["nar", "settings"], &["store"], &["fetch"], &["ops"]];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {

@@ -19,6 +19,7 @@ mod nar;
 mod path_info;
 mod place;
 pub mod plan;
+mod prefetch_file;
 mod profile;
 mod repair;
 mod selection;

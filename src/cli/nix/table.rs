@@ -10,6 +10,7 @@ use super::key::{GenerateSecret, SecretToPublic};
 use super::log::{CopyLog, Log};
 use super::nar::{Cat, Ls, Pack};
 use super::path_info::PathInfo;
+use super::prefetch_file::PrefetchFile;
 use super::profile;
 use super::repair::Repair;
 use super::sign::{CopySigs, Sign};
@@ -229,7 +230,7 @@ pub const TABLE: &[Row] = &[
     ),
     built(
         "store add",
-        "[-n NAME] [--mode nar|flat|text] [--hash-algo ALGO] [--dry-run] PATH",
+        "[-n NAME] [--mode nar|flat|text|git] [--hash-algo ALGO] [--dry-run] PATH",
         "Add a file or directory to the store",
         store_add::add,
     ),
@@ -270,7 +271,12 @@ pub const TABLE: &[Row] = &[
         "Print the store path with a hash part",
         make::<PathFromHashPart>,
     ),
-    later("store prefetch-file", "'nix-store --add-fixed sha256 FILE' adds a file that is here already"),
+    built(
+        "store prefetch-file",
+        "[--name NAME] [--hash-type ALGO] [--expected-hash HASH] [--unpack] [--executable] [--json] URL",
+        "Add what is behind a URL to the store",
+        make::<PrefetchFile>,
+    ),
     built(
         "store repair",
         "PATHS...",
