@@ -1,6 +1,6 @@
 //! Questions about paths.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{StoreDir, StorePath};
 use crate::store::error::{Result, StoreError};
@@ -46,6 +46,23 @@ fn ids(store: &LocalStore, db: &Db, paths: &[StorePath]) -> Result<Vec<PathId>> 
     paths.iter().map(|path| db.id_of(path)?.ok_or_else(|| store.invalid(path))).collect()
 }
 
+/// The numbers of those of the paths that are valid.
+///
+/// # Errors
+/// Those of the database. For a path that lies on disk and has no row also those
+/// of any other row: one that is damaged may be the one that is missing.
+fn known_ids(store: &LocalStore, db: &Db, paths: &[StorePath]) -> Result<Vec<PathId>> {
+    let mut found = Vec::new();
+    for path in paths {
+        match db.id_of(path)? {
+            Some(id) => found.push(id),
+            None if std::fs::symlink_metadata(store.real_path(path)).is_ok() => db.each_name(|_, _| ())?,
+            None => {}
+        }
+    }
+    Ok(found)
+}
+
 /// The closure of valid paths: everything they lead to, themselves included.
 /// With `include_outputs` the valid outputs of derivations in it belong to it.
 ///
@@ -78,10 +95,7 @@ pub fn referrers_closure(store: &dyn ManagedStore, paths: &[StorePath]) -> Resul
     let Kind::Local(store) = store.kind() else { return far::referrers_closure(store, paths) };
     let db = store.db();
     db.snapshot(|| {
-        let mut start = Vec::new();
-        for path in paths {
-            start.extend(db.id_of(path)?);
-        }
+        let start = known_ids(store, &db, paths)?;
         Graph::reach(&db, &start, |id, found| db.referrer_ids(id, found))
     })
 }
@@ -107,10 +121,7 @@ pub fn referrers(store: &dyn ManagedStore, paths: &[StorePath]) -> Result<Graph>
     let Kind::Local(store) = store.kind() else { return far::referrers(store, paths) };
     let db = store.db();
     db.snapshot(|| {
-        let mut start = Vec::new();
-        for path in paths {
-            start.extend(db.id_of(path)?);
-        }
+        let start = known_ids(store, &db, paths)?;
         neighbours(&db, &start, |id, found| db.referrer_ids(id, found))
     })
 }
@@ -120,13 +131,14 @@ fn neighbours(
     start: &[PathId],
     mut next: impl FnMut(PathId, &mut Vec<PathId>) -> Result<()>,
 ) -> Result<Graph> {
-    let mut all = BTreeSet::new();
+    // Each with what led to it.
+    let mut all: BTreeMap<PathId, PathId> = BTreeMap::new();
     let mut found = Vec::new();
     for id in start {
         next(*id, &mut found)?;
-        all.extend(found.iter().copied());
+        all.extend(found.iter().map(|other| (*other, *id)));
     }
-    Graph::of(db, all.into_iter().collect())
+    Graph::of(db, all.keys().copied().collect(), |id| all.get(&id).copied())
 }
 
 /// The given paths and the references among them.
@@ -138,7 +150,7 @@ pub fn among(store: &dyn ManagedStore, paths: &[StorePath]) -> Result<Graph> {
     let db = store.db();
     db.snapshot(|| {
         let all: BTreeSet<PathId> = ids(store, &db, paths)?.into_iter().collect();
-        Graph::of(&db, all.into_iter().collect())
+        Graph::of(&db, all.into_iter().collect(), |_| None)
     })
 }
 
@@ -166,10 +178,7 @@ pub fn roots_of(
     let Kind::Local(store) = store.kind() else { return far::roots_of(store, paths, all) };
     let db = store.db();
     let above = db.snapshot(|| {
-        let mut start = Vec::new();
-        for path in paths {
-            start.extend(db.id_of(path)?);
-        }
+        let start = known_ids(store, &db, paths)?;
         keepers(&db, &start, keep)
     })?;
     let mut found = BTreeSet::new();

@@ -77,6 +77,30 @@ pub enum StoreError {
         /// What is wrong.
         message: String,
     },
+    /// A row of the database that holds what cannot be there.
+    #[error(
+        "the database is damaged: {row}: {message}\n\
+         'nix-store --verify' tells of every such row; with '--repair' it mends or removes them"
+    )]
+    Damaged {
+        /// The table, the number of the row, and the path that it is of.
+        row: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A row stands for a path that is gone, and there is one without a row
+    /// whose name is nearly the same: one of its letters is wrong.
+    #[error(
+        "'{present}' has no row in the database, and '{row}', which has one, is gone: \
+         that row is damaged, so nothing is deleted\n\
+         'nix-store --verify --repair' mends it, if the contents are those of the row"
+    )]
+    Misnamed {
+        /// The full path that is there.
+        present: String,
+        /// The full path that the database has.
+        row: String,
+    },
     /// SQLite.
     #[error("{action}: {source} (in '{}')", .database.display())]
     Sqlite {
@@ -87,6 +111,27 @@ pub enum StoreError {
         /// SQLite's answer.
         source: rusqlite::Error,
     },
+    /// A file that is no database of a store, or no longer.
+    #[error(
+        "the database '{}' cannot be used: {source}\n\
+         'nix-store --rebuild-db' makes it anew from the store directory, once it has been moved away", .database.display()
+    )]
+    Unusable {
+        /// The database file.
+        database: PathBuf,
+        /// SQLite's answer.
+        source: rusqlite::Error,
+    },
+    /// A store without its database.
+    #[error(
+        "the database '{}' {why}\n'nix-store --rebuild-db' makes it anew from the store directory", .database.display()
+    )]
+    Lost {
+        /// The database file.
+        database: PathBuf,
+        /// Gone, or empty.
+        why: &'static str,
+    },
     /// The schema file does not hold a number.
     #[error("\"{}\" is corrupt", .0.display())]
     SchemaFile(PathBuf),
@@ -95,8 +140,7 @@ pub enum StoreError {
     SchemaTooNew(u64),
     /// An older format.
     #[error(
-        "the Nix store has schema version {0}, and Nival works on version 10 only; \
-         any command of Nix 2.0 or later upgrades it"
+        "the Nix store has schema version {}, and Nival works on version 10 only; {}", .0, what_upgrades(.0)
     )]
     SchemaTooOld(u64),
     /// There is nothing to open.
@@ -122,8 +166,13 @@ pub enum StoreError {
     #[error("{0}; it may be a root, so nothing is deleted until it can be read or is gone")]
     UnreadableRoot(PathError),
     /// No other store has what is damaged here.
-    #[error("cannot repair path '{0}'")]
-    Unrepairable(String),
+    #[error("cannot repair path '{path}': {reason}")]
+    Unrepairable {
+        /// The full path.
+        path: String,
+        /// What became of each store that was asked.
+        reason: String,
+    },
     /// Text input (load-db, register-validity) that breaks its format.
     #[error("{0}")]
     Input(String),
@@ -208,6 +257,14 @@ pub enum StoreError {
     /// A signal.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+/// What makes a database of ours from an older one.
+fn what_upgrades(version: &u64) -> &'static str {
+    match version {
+        0..=5 => "Nix 1.11 upgrades it to one that any command of Nix 2 upgrades further",
+        _ => "any command of Nix 2 upgrades it",
+    }
 }
 
 /// Whether an archive is what the metadata of its path says.

@@ -5,13 +5,13 @@ use std::ffi::OsString;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nival::model::{Hash, HashAlgorithm, StoreDir, StorePath, ValidPathInfo};
+use nival::model::{HashAlgorithm, StoreDir, StorePath, ValidPathInfo};
 use nival::nar::NarError;
 use nival::nar::hashing::HashPipe;
 use nival::nar::writer::NarWriter;
 use nival::ops::copy::Trust;
 use nival::progress::{Progress as _, Unit};
-use nival::store::local::verify::Damage;
+use nival::store::local::verify::{Damage, Expected};
 use nival::store::transfer::{Item, NarSource};
 use nival::store::{Store, StoreError};
 use nival::sys::interrupt;
@@ -68,21 +68,21 @@ impl Command for Verify {
             return check.end();
         };
         let (graph, order, invalid) = self.selection.graph(context, store, arguments, false)?;
-        let mut work: Vec<(StorePath, Hash)> = Vec::with_capacity(order.len());
+        let mut work: Vec<Expected> = Vec::with_capacity(order.len());
         let mut total = 0u64;
         for node in order {
             interrupt::check()?;
             let path = graph.path(node)?;
             let raw = store.db().raw_path(&path)?.ok_or_else(|| store.invalid(&path))?;
             total = total.saturating_add(raw.nar_size);
-            work.push((path, raw.nar_hash()?));
+            work.push(Expected { path, hash: raw.nar_hash()?, size: raw.nar_size });
         }
         drop(graph);
         let progress = &context.ui;
         progress.begin("verifying store paths", Some(total), Unit::Bytes);
         let mut tell = |path: &StorePath, damage| check.path(&store.path_info(path)?, damage, !self.no_trust);
         let result = if self.no_contents {
-            work.iter().try_for_each(|(path, _)| {
+            work.iter().try_for_each(|Expected { path, .. }| {
                 interrupt::check()?;
                 tell(path, None)
             })
@@ -168,7 +168,11 @@ impl Check<'_> {
         let shown = self.dir.print(&info.path);
         ui.notice(&format!("checking '{shown}'..."));
         match damage {
-            None => {}
+            None | Some(Damage::Size { expected: 0, .. }) => {}
+            Some(Damage::Size { expected, found }) => {
+                self.outcome |= MODIFIED;
+                ui.problem(&format!("path '{shown}' was registered with size {expected}, but has {found}"));
+            }
             Some(Damage::Modified { expected, found }) => {
                 self.outcome |= MODIFIED;
                 ui.problem(&format!(

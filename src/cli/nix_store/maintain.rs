@@ -5,7 +5,7 @@ use std::io::Read as _;
 use nival::model::StorePath;
 use nival::ops::substitute::Substituters;
 use nival::progress::{Progress as _, Unit};
-use nival::store::local::verify::Damage;
+use nival::store::local::verify::{Damage, Expected};
 use nival::store::managed::Kind;
 use nival::store::{ManagedStore, Store, StoreError};
 
@@ -64,11 +64,13 @@ pub fn repair(
     require_files(store)?;
     let mut work = Vec::new();
     for path in paths {
-        work.push((path.clone(), store.path_info(path)?.nar_hash));
+        let info = store.path_info(path)?;
+        work.push(Expected { path: path.clone(), hash: info.nar_hash, size: info.nar_size });
     }
     let mut broken = Vec::new();
     store.layout().verify_contents(&work, &context.progress(), |path, damage| {
-        broken.extend(damage.map(|_| path.clone()));
+        // A size of which only the row tells is not mended by other contents.
+        broken.extend(damage.filter(|damage| !matches!(damage, Damage::Size { .. })).map(|_| path.clone()));
         Ok(())
     })?;
     let mut failed = false;
@@ -81,7 +83,7 @@ pub fn repair(
         };
         match store.require_repair(path, &sources) {
             Ok(()) => {}
-            Err(error @ StoreError::Unrepairable(_)) => {
+            Err(error @ StoreError::Unrepairable { .. }) => {
                 context.ui.error(&error.to_string());
                 failed = true;
             }
@@ -105,14 +107,17 @@ pub fn verify_path(call: Call) -> anyhow::Result<()> {
     let mut status = 0;
     let mut work = Vec::new();
     for path in call.store_paths(store)? {
-        let hash = store.path_info(&path)?.nar_hash;
-        work.push((path, hash));
+        let info = store.path_info(&path)?;
+        work.push(Expected { path, hash: info.nar_hash, size: info.nar_size });
     }
     call.context.ui.begin("checking", None, Unit::Bytes);
     let checked = store.layout().verify_contents(&work, &call.context.progress(), |path, damage| {
         let shown = store.dir().display(path);
         let text = match damage {
-            None => return Ok(()),
+            None | Some(Damage::Size { expected: 0, .. }) => return Ok(()),
+            Some(Damage::Size { expected, found }) => {
+                format!("path '{shown}' was registered with size {expected}, but has {found}")
+            }
             Some(Damage::Modified { expected, found }) => {
                 format!("path '{shown}' was modified! expected hash '{expected}', got '{found}'")
             }

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::LocalStore;
+use super::db::check::Checked;
 use crate::model::derivation::aterm::AtermError;
 use crate::model::derivation::modulo::{self, Modulo, OutputError};
 use crate::model::derivation::{DerivationOutput, OutputNames};
@@ -137,18 +138,11 @@ impl LocalStore {
 
     /// Checks the derivations that are registered: versions before this check
     /// took them as they came. True if all is well.
-    pub(super) fn verify_derivations(&self) -> Result<bool> {
-        let mut names: Vec<Box<str>> = Vec::new();
-        self.db().each_id(|_, path, _| {
-            if path.ends_with(".drv") {
-                names.push(path.rsplit('/').next().unwrap_or(path).into());
-            }
-        })?;
+    pub(super) fn verify_derivations(&self, rows: &[Checked]) -> Result<bool> {
         let mut sound = true;
-        for name in names {
+        for path in rows.iter().map(|row| &row.path).filter(|path| path.is_derivation()) {
             interrupt::check()?;
-            let path = StorePath::from_base_name(&name)?;
-            let drv = match self.read_derivation(&path) {
+            let drv = match self.read_derivation(path) {
                 Ok(drv) => drv,
                 // An extended form that we do not know; or its absence was told of already.
                 Err(
@@ -163,12 +157,12 @@ impl LocalStore {
                     continue;
                 }
             };
-            match self.check_outputs(&path, &drv) {
+            match self.check_outputs(path, &drv) {
                 Ok(()) => {}
                 Err(error) if error.is_interruption() => return Err(error),
                 Err(error) => {
                     sound = false;
-                    self.tell_of_derivation(&path, &drv, &error)?;
+                    self.tell_of_derivation(path, &drv, &error)?;
                 }
             }
         }
@@ -181,7 +175,7 @@ impl LocalStore {
         self.progress().problem(&format!("derivation '{shown}' cannot be trusted: {error}"));
         let outputs: BTreeMap<_, _> = drv.output_paths().collect();
         for (name, output) in outputs {
-            if let Some(info) = self.db().path_info(output)?
+            if let Ok(Some(info)) = self.db().path_info(output)
                 && info.deriver.as_ref() == Some(path)
             {
                 self.progress().problem(&format!(

@@ -9,6 +9,8 @@ pub mod import;
 pub mod ingest;
 pub mod layout;
 pub mod log;
+mod mend;
+mod misnamed;
 pub mod optimise;
 mod optimised;
 pub mod place;

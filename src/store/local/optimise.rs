@@ -55,7 +55,7 @@ impl LocalStore {
     pub fn optimise(&self) -> Result<OptimiseReport> {
         self.require_place()?;
         let mut paths: Vec<Box<str>> = Vec::new();
-        self.db().each_name(|_, path| paths.push(path.rsplit('/').next().unwrap_or(path).into()))?;
+        self.db().each_name(|_, name| paths.push(name.into()))?;
         let mut optimiser = Optimiser::new(self.layout(), self.progress())?;
         let mut optimised = Optimised::load(self.layout(), &optimiser.links)?;
         let mut waiting = Vec::new();

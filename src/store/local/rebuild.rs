@@ -175,17 +175,9 @@ impl Rebuild<'_> {
 
     fn read(&self, path: &StorePath, candidates: &Candidates) -> Result<Found> {
         let real = self.options.layout.real_path(path);
-        let mut reading = Reading {
-            nar: Hasher::new(HashAlgorithm::Sha256),
-            size: 0,
-            flat: None,
-            scanner: Scanner::new(candidates),
-            buffer: vec![0; 128 * 1024],
-        };
-        let mut writer = NarWriter::new(&mut reading)?;
-        dump::walk(&real, &mut writer)?;
-        let mut info = ValidPathInfo::new(path.clone(), reading.nar.finish(), reading.size);
-        info.references = reading.scanner.finish();
+        let examined = examine(&real, candidates)?;
+        let mut info = ValidPathInfo::new(path.clone(), examined.hash, examined.size);
+        info.references = examined.references;
         let mut derivation = None;
         if path.is_derivation() {
             /// The largest derivations are a few megabytes.
@@ -198,9 +190,7 @@ impl Rebuild<'_> {
             // Only the outputs are of use later, and there may be many derivations.
             derivation = Some(Derivation { outputs: parsed.outputs, ..Derivation::default() });
         }
-        let is_file = std::fs::symlink_metadata(&real).is_ok_and(|meta| meta.is_file());
-        let flat = reading.flat.take().filter(|_| is_file).map(Hasher::finish);
-        info.ca = self.content_address(&info, flat);
+        info.ca = content_address(&self.options.layout.store_dir, &info, examined.flat);
         match info.ca {
             Some(_) => {}
             None if derivation.is_some() => {
@@ -209,21 +199,6 @@ impl Rebuild<'_> {
             None => self.looks_complete(path, &real)?,
         }
         Ok(Found { info, derivation })
-    }
-
-    /// The content address that leads to the path, if one does.
-    fn content_address(&self, info: &ValidPathInfo, flat: Option<Hash>) -> Option<ContentAddress> {
-        let mut candidates =
-            vec![ContentAddress { method: ContentAddressMethod::NixArchive, hash: info.nar_hash }];
-        for method in [ContentAddressMethod::Text, ContentAddressMethod::Flat] {
-            candidates.extend(flat.map(|hash| ContentAddress { method, hash }));
-        }
-        let mut references = ContentReferences { others: info.references.clone(), itself: false };
-        references.itself = references.others.remove(&info.path);
-        let dir = &self.options.layout.store_dir;
-        candidates.into_iter().find(|ca| {
-            dir.content_path(info.path.name(), ca, &references).is_ok_and(|path| path == info.path)
-        })
     }
 
     /// Whether a path has the metadata that it gets when it is complete, and
@@ -346,6 +321,57 @@ impl Rebuild<'_> {
         let version = super::db::schema::VERSION.to_string();
         Ok(atomic::replace_file(&db_dir.join("schema"), version.as_bytes(), 0o644)?)
     }
+}
+
+/// What the contents of a path tell.
+pub(super) struct Examined {
+    /// The hash of the archive.
+    pub(super) hash: Hash,
+    /// Its size.
+    pub(super) size: u64,
+    /// The hash of the contents alone, of a file.
+    pub(super) flat: Option<Hash>,
+    /// The candidates whose hash parts stand in it.
+    pub(super) references: BTreeSet<StorePath>,
+}
+
+/// Hashes a tree and looks for paths in it.
+pub(super) fn examine(real: &Path, candidates: &Candidates) -> Result<Examined> {
+    let mut reading = Reading {
+        nar: Hasher::new(HashAlgorithm::Sha256),
+        size: 0,
+        flat: None,
+        scanner: Scanner::new(candidates),
+        buffer: vec![0; 128 * 1024],
+    };
+    let mut writer = NarWriter::new(&mut reading)?;
+    dump::walk(real, &mut writer)?;
+    let is_file = std::fs::symlink_metadata(real).is_ok_and(|meta| meta.is_file());
+    Ok(Examined {
+        hash: reading.nar.finish(),
+        size: reading.size,
+        flat: reading.flat.take().filter(|_| is_file).map(Hasher::finish),
+        references: reading.scanner.finish(),
+    })
+}
+
+/// The content address that leads to a path with a hash and references, if one
+/// does; `flat` is the hash of the contents alone, where it is a file.
+pub(super) fn content_address(
+    dir: &crate::model::StoreDir,
+    info: &ValidPathInfo,
+    flat: Option<Hash>,
+) -> Option<ContentAddress> {
+    let mut candidates =
+        vec![ContentAddress { method: ContentAddressMethod::NixArchive, hash: info.nar_hash }];
+    for method in [ContentAddressMethod::Text, ContentAddressMethod::Flat] {
+        candidates.extend(flat.map(|hash| ContentAddress { method, hash }));
+    }
+    let mut references = ContentReferences { others: info.references.clone(), itself: false };
+    references.itself = references.others.remove(&info.path);
+    candidates
+        .into_iter()
+        .find(|ca| dir.content_path(info.path.name(), ca, &references).is_ok_and(|path| path == info.path))
 }
 
 /// Hashes and scans an archive.

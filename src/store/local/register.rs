@@ -154,6 +154,11 @@ impl LocalStore {
                 let hash = Hash::parse(digits, Some(HashAlgorithm::Sha256))?;
                 nar_hash.copy_from_slice(hash.as_bytes());
                 nar_size = lines.number()?;
+                if i64::try_from(nar_size).is_err() {
+                    return Err(StoreError::Input(format!(
+                        "no archive has the size {nar_size}, as '{text}' should"
+                    )));
+                }
             }
             let path = self.dir().parse(&text)?;
             let path = entries.intern(path);

@@ -14,28 +14,54 @@ impl LocalStore {
     /// what is registered here; false if none of them has it.
     ///
     /// The replacement is complete, verified and on disk before it takes the
-    /// place of the damaged path, in one step.
+    /// place of the damaged path, in one step. The contents are no longer those
+    /// that were built here.
     ///
     /// # Errors
     /// [`StoreError`] of this store; what is wrong with a source is told as a
     /// warning.
     pub fn repair_path(&self, path: &StorePath, sources: &[&dyn Store]) -> Result<bool> {
+        self.try_repair(path, sources).map(|failed| failed.is_none())
+    }
+
+    /// As [`LocalStore::repair_path`], for a path that must be repaired.
+    ///
+    /// # Errors
+    /// Also when no source has it: [`StoreError::Unrepairable`].
+    pub fn require_repair(&self, path: &StorePath, sources: &[&dyn Store]) -> Result<()> {
+        match self.try_repair(path, sources)? {
+            None => Ok(()),
+            Some(reason) => Err(StoreError::Unrepairable { path: self.dir().print(path), reason }),
+        }
+    }
+
+    /// Why no source could repair the path, if so.
+    fn try_repair(&self, path: &StorePath, sources: &[&dyn Store]) -> Result<Option<String>> {
         self.add_temp_roots(&[path])?;
         let wanted = self.path_info(path)?.nar_hash;
+        let mut reasons = Vec::new();
         for source in sources {
+            let from = self.source_name(*source, path);
             if source.dir() != self.dir() {
+                reasons.push(format!("'{from}' is for another store directory"));
                 continue;
             }
-            let from = self.source_name(*source, path);
+            let failed = |error: &StoreError| {
+                self.progress().warn(&format!("cannot repair from '{from}': {error}"));
+                format!("'{from}' failed")
+            };
             let item = match source.items(std::slice::from_ref(path)) {
                 Ok(mut items) => items.pop().flatten(),
                 Err(error) if error.is_interruption() => return Err(error),
                 Err(error) => {
-                    self.progress().warn(&format!("cannot repair from '{from}': {error}"));
+                    reasons.push(failed(&error));
                     continue;
                 }
             };
-            let Some(item) = item else { continue };
+            let Some(item) = item else {
+                reasons.push(format!("'{from}' does not have it"));
+                continue;
+            };
             let hashes = Hashes::new(None, Arc::new(crate::progress::Silent));
             let taken =
                 self.take_in(hashes, |sink| source.source(std::slice::from_ref(&item))?.read(&item, sink));
@@ -43,12 +69,13 @@ impl LocalStore {
                 Ok((ingested, incoming, ())) => (ingested, incoming),
                 Err(error) if error.is_interruption() => return Err(error),
                 Err(error) => {
-                    self.progress().warn(&format!("cannot repair from '{from}': {error}"));
+                    reasons.push(failed(&error));
                     continue;
                 }
             };
             if ingested.nar_hash != wanted {
                 self.progress().warn(&format!("'{from}' is not what is registered here"));
+                reasons.push(format!("'{from}' has something else"));
                 continue;
             }
             self.progress().notice(&format!("copying path '{}' from '{from}'...", self.dir().display(path)));
@@ -56,28 +83,27 @@ impl LocalStore {
                 self.progress().notice(&format!("waiting for lock on '{}'...", self.dir().display(path)));
             })?;
             // Somebody may have deleted it, or repaired it with other contents.
-            if self.db().path_info(path)?.is_none_or(|info| info.nar_hash != wanted) {
+            let Some(row) =
+                self.db().raw_path(path)?.filter(|row| row.nar_hash().is_ok_and(|hash| hash == wanted))
+            else {
                 return Err(self.invalid(path));
-            }
+            };
             incoming.exchange(&self.place()?, path, self.options().sync)?;
-            return Ok(true);
+            if row.ultimate {
+                self.write(|writer| writer.set(row.id, "ultimate", None::<i64>))?;
+            }
+            return Ok(None);
         }
-        Ok(false)
+        Ok(Some(match reasons.is_empty() {
+            true => {
+                "there is no substituter to take it from; name one with --option substituters URL".to_owned()
+            }
+            false => reasons.join(", "),
+        }))
     }
 
     /// Where a source has a path, for messages.
     fn source_name(&self, source: &dyn Store, path: &StorePath) -> String {
         source.local().map_or_else(|| source.uri(), |local| local.real_path(path).display().to_string())
-    }
-
-    /// As [`LocalStore::repair_path`], for a path that must be repaired.
-    ///
-    /// # Errors
-    /// Also when no source has it.
-    pub fn require_repair(&self, path: &StorePath, sources: &[&dyn Store]) -> Result<()> {
-        match self.repair_path(path, sources)? {
-            true => Ok(()),
-            false => Err(StoreError::Unrepairable(self.dir().print(path))),
-        }
     }
 }

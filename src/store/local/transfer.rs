@@ -65,8 +65,7 @@ impl Store for LocalStore {
 
     fn all(&self) -> Result<Vec<StorePath>> {
         let mut all = Vec::new();
-        let dir = self.dir();
-        self.db().each_name(|_, path| all.extend(dir.parse(path).ok()))?;
+        self.db().each_name(|_, name| all.extend(StorePath::from_base_name(name)))?;
         Ok(all)
     }
 

@@ -4,13 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
+use super::db::check::Checked;
+use super::db::read::PathId;
 use super::{Layout, LocalStore};
-use crate::model::{Hash, HashAlgorithm, StorePath};
+use crate::model::{Hash, HashAlgorithm, HashFormat, StorePath};
 use crate::nar::hashing::HashPipe;
 use crate::nar::{NarError, dump};
 use crate::progress::Progress;
 use crate::progress::Unit;
-use crate::store::error::Result;
+use crate::store::error::{Result, StoreError};
 use crate::store::transfer::Store;
 use crate::sys::lock::{self, LockKind};
 use crate::sys::{PathError, interrupt};
@@ -25,8 +27,48 @@ pub enum Damage {
         /// The real one.
         found: Hash,
     },
+    /// The contents are the registered ones, but the size is not.
+    Size {
+        /// The registered size; 0 where nobody recorded it.
+        expected: u64,
+        /// The real one.
+        found: u64,
+    },
     /// It cannot be read.
     Unreadable(NarError),
+}
+
+/// A path whose contents are to be looked at.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// The path.
+    pub path: StorePath,
+    /// The hash of its archive.
+    pub hash: Hash,
+    /// The size of its archive.
+    pub size: u64,
+}
+
+/// What a check counts.
+#[derive(Default)]
+struct Tally {
+    damaged: u64,
+    /// The first path whose contents are damaged and were not repaired.
+    example: Option<StorePath>,
+}
+
+impl Tally {
+    fn add(&mut self, path: &StorePath) {
+        self.damaged += 1;
+        self.example.get_or_insert_with(|| path.clone());
+    }
+}
+
+/// Whether two hashes differ in one hexadecimal digit.
+fn is_one_digit_off(a: Hash, b: Hash) -> bool {
+    let different = a.as_bytes().iter().zip(b.as_bytes()).map(|(a, b)| a ^ b).filter(|bits| *bits != 0);
+    let different: Vec<u8> = different.take(2).collect();
+    matches!(different[..], [bits] if bits & 0xf0 == 0 || bits & 0x0f == 0)
 }
 
 /// Whether the system had no descriptor left.
@@ -51,8 +93,11 @@ impl LocalStore {
         // Who may not write can check all the same; a collection meanwhile may
         // then show as paths that vanished.
         let gc_lock = if self.is_read_only() { None } else { Some(self.lock_out_collections()?) };
+        let mends = repair.is_some() && !self.is_read_only();
+        let (findings, damaged_rows) = self.verify_rows(mends)?;
         progress.notice("checking path existence...");
-        let mut sound = self.verify_existence(repair)?;
+        let mut sound = self.verify_existence(&findings.rows, repair)?;
+        let mut tally = Tally::default();
         if contents {
             // Reading everything takes long, and a collection need not wait for it:
             // what it deletes meanwhile is not told of.
@@ -60,10 +105,32 @@ impl LocalStore {
             progress.notice("checking link hashes...");
             sound &= self.verify_links(repair.is_some())?;
             progress.notice("checking store hashes...");
-            sound &= self.verify_all_contents(repair)?;
-            sound &= self.verify_derivations()?;
+            self.verify_all_contents(&findings.rows, repair, &mut tally)?;
+            sound &= self.verify_outputs(&findings.rows, mends)?;
+            sound &= self.verify_derivations(&findings.rows)?;
         }
-        Ok(sound)
+        self.tell_of_all(&findings.rows, damaged_rows, &tally, sound);
+        Ok(sound && tally.damaged == 0 && damaged_rows == 0)
+    }
+
+    /// The last line: how many paths there are, what is wrong, and what helps.
+    fn tell_of_all(&self, rows: &[Checked], damaged_rows: usize, tally: &Tally, sound: bool) {
+        let mut line = format!("{} paths checked", rows.len());
+        if damaged_rows == 0 && tally.damaged == 0 && sound {
+            return self.progress().notice(&format!("{line}, none damaged"));
+        }
+        if tally.damaged > 0 {
+            line += &format!(", {} damaged", tally.damaged);
+        }
+        if damaged_rows > 0 {
+            line += &format!(", {damaged_rows} damaged rows of the database");
+        }
+        if let Some(path) = &tally.example {
+            line += &format!("; try: nix-store --repair-path {}", self.dir().display(path));
+        } else if damaged_rows > 0 {
+            line += "; try: nix-store --verify --repair";
+        }
+        self.progress().problem(&line);
     }
 
     fn lock_out_collections(&self) -> Result<std::fs::File> {
@@ -75,29 +142,34 @@ impl LocalStore {
         Ok(gc_lock)
     }
 
-    fn verify_existence(&self, repair: Option<&[&dyn Store]>) -> Result<bool> {
-        // The database first: what is registered after it was read is no
-        // concern of ours, and what is put into the directory meanwhile is
-        // there before its row.
-        let mut valid: Vec<Box<str>> = Vec::new();
-        self.db().each_id(|_, path, _| valid.push(path.rsplit('/').next().unwrap_or(path).into()))?;
-        let mut present = vec![false; valid.len()];
+    fn verify_existence(&self, rows: &[Checked], repair: Option<&[&dyn Store]>) -> Result<bool> {
+        // The rows were read first: what is registered since then is no concern
+        // of ours, and what is put into the directory meanwhile is there before
+        // its row.
+        let mut present = vec![false; rows.len()];
         let dir = &self.layout().real_store_dir;
         let error = |error| PathError::new("cannot read directory", dir, error);
         for entry in std::fs::read_dir(dir).map_err(error)? {
             let name = entry.map_err(error)?.file_name();
-            let found = name.to_str().map(|name| valid.binary_search_by(|valid| (**valid).cmp(name)));
+            let found = name.to_str().map(|name| rows.binary_search_by(|row| row.path.base_name().cmp(name)));
             if let Some(Ok(at)) = found {
                 present[at] = true;
             }
         }
-        let missing: std::result::Result<Vec<StorePath>, _> = valid
-            .iter()
-            .zip(present)
-            .filter(|(_, present)| !present)
-            .map(|(name, _)| StorePath::from_base_name(name))
-            .collect();
-        let mut missing = missing?;
+        let vanished: Vec<&Checked> =
+            rows.iter().zip(present).filter(|(_, present)| !present).map(|(row, _)| row).collect();
+        let mut misnamed_sound = true;
+        let mut missing = Vec::new();
+        if !vanished.is_empty() {
+            let registered: Vec<&StorePath> = rows.iter().map(|row| &row.path).collect();
+            let strays = self.unregistered(&registered)?;
+            for row in vanished {
+                match self.verify_misnamed(row, &strays, repair.is_some() && !self.is_read_only())? {
+                    Some(well) => misnamed_sound &= well,
+                    None => missing.push(row.path.clone()),
+                }
+            }
+        }
         if let Some(sources) = repair {
             let mut still = Vec::new();
             for path in missing {
@@ -115,7 +187,7 @@ impl LocalStore {
             interrupt::check()?;
             self.remove_vanished(path, &gone, &mut done)?;
         }
-        Ok(done.values().all(|well| *well))
+        Ok(misnamed_sound && done.values().all(|well| *well))
     }
 
     /// Takes the row of a vanished path away, unless it is there after all;
@@ -149,7 +221,18 @@ impl LocalStore {
             if done.contains_key(&path) {
                 continue;
             }
-            let mut referrers = self.db().referrers(&path)?;
+            let mut referrers = match self.db().referrers(&path) {
+                Ok(referrers) => referrers,
+                Err(error @ StoreError::Damaged { .. }) => {
+                    // Told of before; what refers to it is not known.
+                    let shown = self.dir().display(&path);
+                    self.progress()
+                        .problem(&format!("path '{shown}' disappeared; it stays registered: {error}"));
+                    done.insert(path, false);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             referrers.remove(&path);
             if !referrers_done {
                 if begun.insert(path.clone()) {
@@ -213,44 +296,100 @@ impl LocalStore {
         Ok(sound)
     }
 
-    fn verify_all_contents(&self, repair: Option<&[&dyn Store]>) -> Result<bool> {
-        let mut work = Vec::new();
-        let mut total = 0u64;
-        self.db().each_path(|row| {
-            total = total.saturating_add(row.nar_size);
-            work.push((self.dir().parse(&row.path)?, row.nar_hash()?));
-            Ok(())
-        })?;
+    fn verify_all_contents(
+        &self,
+        rows: &[Checked],
+        repair: Option<&[&dyn Store]>,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let work: Vec<(PathId, Expected)> = rows
+            .iter()
+            .filter_map(|row| {
+                Some((row.id, Expected { path: row.path.clone(), hash: row.hash?, size: row.size }))
+            })
+            .collect();
+        let total = work.iter().fold(0u64, |total, (_, expected)| total.saturating_add(expected.size));
+        let (ids, work): (Vec<PathId>, Vec<Expected>) = work.into_iter().unzip();
         self.progress().begin("checking store hashes", Some(total), Unit::Bytes);
-        let mut sound = true;
+        let mut ids = ids.into_iter();
         let result = self.verify_contents(&work, |path, damage| {
-            let Some(damage) = damage else { return Ok(()) };
-            if !self.db().is_valid(path)? {
-                // Collected since it was listed.
-                return Ok(());
-            }
-            let shown = self.dir().print(path);
-            match damage {
-                Damage::Modified { expected, found } => self.progress().problem(&format!(
-                    "path '{shown}' was modified! expected hash '{expected}', got '{found}'"
-                )),
-                Damage::Unreadable(error) => {
-                    self.progress().problem(&format!("cannot check path '{shown}': {error}"));
-                }
-            }
-            match repair {
-                Some(sources) if self.repair_path(path, sources)? => {}
-                Some(_) => {
-                    self.progress().problem(&format!("error: cannot repair path '{shown}'"));
-                    sound = false;
-                }
-                None => sound = false,
+            let id = ids.next().unwrap_or_default();
+            self.progress().detail(&format!("checking contents of '{}'", self.dir().display(path)));
+            // What was collected since it was listed is no concern of ours.
+            if let Some(damage) = damage
+                && self.db().is_valid(path)?
+                && !self.judge(id, path, damage, repair)?
+            {
+                tally.add(path);
             }
             Ok(())
         });
         self.progress().end();
-        result?;
-        Ok(sound)
+        result
+    }
+
+    /// Tells of what is wrong with the contents of a path or with its row, and
+    /// mends what can be mended. True if all is well by now.
+    fn judge(
+        &self,
+        id: PathId,
+        path: &StorePath,
+        damage: Damage,
+        repair: Option<&[&dyn Store]>,
+    ) -> Result<bool> {
+        let shown = self.dir().print(path);
+        let progress = self.progress();
+        match damage {
+            Damage::Size { expected: 0, found } => {
+                if self.is_read_only() {
+                    return Ok(true);
+                }
+                progress.problem(&format!("updating size field on '{shown}' to {found}"));
+                return self.write(|writer| writer.set(id, "narSize", found.cast_signed())).map(|()| true);
+            }
+            Damage::Size { expected, found } => {
+                progress
+                    .problem(&format!("path '{shown}' was registered with size {expected}, but has {found}"));
+                if repair.is_none() || self.is_read_only() {
+                    return Ok(false);
+                }
+                progress.notice(&format!("updating size field on '{shown}' to {found}"));
+                return self.write(|writer| writer.set(id, "narSize", found.cast_signed())).map(|()| true);
+            }
+            Damage::Modified { expected, found } if expected.as_bytes().iter().all(|byte| *byte == 0) => {
+                if self.is_read_only() {
+                    return Ok(true);
+                }
+                progress.problem(&format!("fixing missing hash on '{shown}'"));
+                let hash = found.prefixed(HashFormat::Base16);
+                return self.write(|writer| writer.set(id, "hash", hash)).map(|()| true);
+            }
+            Damage::Modified { expected, found } if is_one_digit_off(expected, found) => {
+                // Contents that change have another hash altogether.
+                progress.problem(&format!(
+                    "the database is damaged: row {id} of ValidPaths ('{shown}'): \
+                     its hash '{expected}' differs in a digit from that of the contents, '{found}'"
+                ));
+                if repair.is_none() || self.is_read_only() {
+                    return Ok(false);
+                }
+                progress.notice(&format!("mended row {id} of ValidPaths: its hash is '{found}'"));
+                let hash = found.prefixed(HashFormat::Base16);
+                return self.write(|writer| writer.set(id, "hash", hash)).map(|()| true);
+            }
+            Damage::Modified { expected, found } => progress
+                .problem(&format!("path '{shown}' was modified! expected hash '{expected}', got '{found}'")),
+            Damage::Unreadable(error) => progress.problem(&format!("cannot check path '{shown}': {error}")),
+        }
+        let Some(sources) = repair else { return Ok(false) };
+        match self.require_repair(path, sources) {
+            Ok(()) => Ok(true),
+            Err(error @ (StoreError::Unrepairable { .. } | StoreError::Damaged { .. })) => {
+                progress.problem(&format!("error: {error}"));
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// See [`Layout::verify_contents`].
@@ -259,7 +398,7 @@ impl LocalStore {
     /// Those of `found`, and interruption.
     pub fn verify_contents(
         &self,
-        work: &[(StorePath, Hash)],
+        work: &[Expected],
         found: impl FnMut(&StorePath, Option<Damage>) -> Result<()>,
     ) -> Result<()> {
         self.layout().verify_contents(work, &self.progress, found)
@@ -274,7 +413,7 @@ impl Layout {
     /// Those of `found`, and interruption.
     pub fn verify_contents(
         &self,
-        work: &[(StorePath, Hash)],
+        work: &[Expected],
         progress: &Arc<dyn Progress>,
         mut found: impl FnMut(&StorePath, Option<Damage>) -> Result<()>,
     ) -> Result<()> {
@@ -288,11 +427,14 @@ impl Layout {
                 let work = move || {
                     while !stop.load(Ordering::Relaxed) {
                         let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some((path, expected)) = work.get(index) else { break };
+                        let Some(Expected { path, hash: expected, size }) = work.get(index) else { break };
                         let pipe = if cores > 1 { HashPipe::without_thread } else { HashPipe::new };
                         let pipe = pipe(HashAlgorithm::Sha256).watched(Arc::clone(progress));
                         let damage = match dump::hash_with(&self.real_path(path), pipe) {
-                            Ok((hash, _)) if hash == *expected => None,
+                            Ok((hash, found)) if hash == *expected && found == *size => None,
+                            Ok((hash, found)) if hash == *expected => {
+                                Some(Damage::Size { expected: *size, found })
+                            }
                             Ok((hash, _)) => Some(Damage::Modified { expected: *expected, found: hash }),
                             Err(error) => Some(Damage::Unreadable(error)),
                         };
@@ -314,7 +456,7 @@ impl Layout {
 }
 
 fn in_order(
-    work: &[(StorePath, Hash)],
+    work: &[Expected],
     results: mpsc::Receiver<(usize, Option<Damage>)>,
     found: &mut impl FnMut(&StorePath, Option<Damage>) -> Result<()>,
 ) -> Result<()> {
@@ -334,7 +476,7 @@ fn in_order(
             waiting.insert(index, damage);
         }
         while let Some(damage) = waiting.remove(&next) {
-            found(&work[next].0, damage)?;
+            found(&work[next].path, damage)?;
             next += 1;
         }
     }

@@ -4,8 +4,10 @@
 //! is comparing paths. A node costs some 70 bytes, an edge 4.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::Db;
+use super::cells::Label;
 use super::read::PathId;
 use crate::model::{StorePath, ValidPathInfo};
 use crate::store::error::{Result, StoreError};
@@ -55,18 +57,15 @@ impl Graph {
         graph
     }
 
-    /// Every valid path and reference. Rows of another store directory, or
-    /// without a proper name, are left out: they are no paths of ours.
+    /// Every valid path and reference.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Those of the database, and [`StoreError::Damaged`] for any row that is
+    /// not as it should be: what would be left out could not be told apart from
+    /// what nobody needs.
     pub fn load(db: &Db) -> Result<Self> {
         let mut graph = Self::empty();
-        db.each_id(|id, path, size| {
-            if let Some(name) = base_name(db, path) {
-                graph.push(id, name, size);
-            }
-        })?;
+        db.each_id(|id, name, size| graph.push(id, name, size))?;
         graph.load_references(db)?;
         Ok(graph)
     }
@@ -74,14 +73,10 @@ impl Graph {
     /// As [`Graph::load`], without sizes: every one is 0.
     ///
     /// # Errors
-    /// Those of the database.
+    /// See [`Graph::load`].
     pub fn load_names(db: &Db) -> Result<Self> {
         let mut graph = Self::empty();
-        db.each_name(|id, path| {
-            if let Some(name) = base_name(db, path) {
-                graph.push_name(id, name);
-            }
-        })?;
+        db.each_name(|id, name| graph.push_name(id, name))?;
         graph.load_references(db)?;
         Ok(graph)
     }
@@ -92,10 +87,16 @@ impl Graph {
         // counted first, then filled in.
         let mut counts = vec![0u32; self.ids.len() + 1];
         let mut pairs: Vec<(Node, Node)> = Vec::new();
-        db.each_reference(|referrer, reference| {
-            if let (Some(from), Some(to)) = (ranks.get(referrer), ranks.get(reference)) {
+        db.each_reference(|referrer, reference| match (ranks.get(referrer), ranks.get(reference)) {
+            (Some(from), Some(to)) => {
                 counts[from as usize + 1] += 1;
                 pairs.push((from, to));
+                Ok(())
+            }
+            (from, to) => {
+                let known = from.or(to).map_or("", |node| self.base_name(node));
+                let gone = if from.is_none() { referrer } else { reference };
+                Err(Self::gone(db, gone, known))
             }
         })?;
         interrupt::check()?;
@@ -114,6 +115,16 @@ impl Graph {
         Ok(())
     }
 
+    /// The error for a reference to or from a row that is gone; `other` is the
+    /// base name at its other end.
+    fn gone(db: &Db, id: PathId, other: &str) -> StoreError {
+        let other = match other {
+            "" => "another such row".to_owned(),
+            name => format!("'{}/{name}'", db.dir.as_str()),
+        };
+        Label::valid_path(id).damaged(format!("there is no such row, but a reference between it and {other}"))
+    }
+
     /// The given paths, which are valid, and everything `next` leads to.
     ///
     /// `next` fills in the numbers of the neighbours of one path: references,
@@ -126,40 +137,46 @@ impl Graph {
         start: &[PathId],
         mut next: impl FnMut(PathId, &mut Vec<PathId>) -> Result<()>,
     ) -> Result<Self> {
-        let mut seen: HashMap<PathId, ()> = HashMap::with_capacity(start.len() * 2);
+        // Each with what led to it.
+        let mut seen: HashMap<PathId, PathId> = HashMap::with_capacity(start.len() * 2);
         let mut queue: Vec<PathId> = Vec::new();
         let mut found = Vec::new();
         for id in start {
-            if seen.insert(*id, ()).is_none() {
+            if seen.insert(*id, *id).is_none() {
                 queue.push(*id);
             }
         }
         let mut at = 0;
         while at < queue.len() {
             interrupt::check()?;
-            next(queue[at], &mut found)?;
+            let from = queue[at];
+            next(from, &mut found)?;
             at += 1;
             for id in &found {
-                if seen.insert(*id, ()).is_none() {
+                if let Entry::Vacant(fresh) = seen.entry(*id) {
+                    fresh.insert(from);
                     queue.push(*id);
                 }
             }
         }
-        drop(seen);
-        Self::of(db, queue)
+        Self::of(db, queue, |id| seen.get(&id).copied())
     }
 
-    /// The given paths and the references among them.
+    /// The given paths and the references among them; `from` tells what led to
+    /// one of them.
     ///
     /// # Errors
-    /// Those of the database.
-    pub fn of(db: &Db, ids: Vec<PathId>) -> Result<Self> {
+    /// Those of the database, and [`StoreError::Damaged`].
+    pub fn of(db: &Db, ids: Vec<PathId>, from: impl Fn(PathId) -> Option<PathId>) -> Result<Self> {
         let mut rows = Vec::with_capacity(ids.len());
         for id in ids {
             interrupt::check()?;
-            let (path, size) = db.path_and_size(id)?;
-            if let Some(name) = base_name(db, &path) {
-                rows.push((name.to_owned(), id, size));
+            match db.name_and_size(id)? {
+                Some((name, size)) => rows.push((name, id, size)),
+                None => {
+                    let other = from(id).map(|from| db.name_and_size(from)).transpose()?.flatten();
+                    return Err(Self::gone(db, id, &other.map_or(String::new(), |(name, _)| name)));
+                }
             }
         }
         rows.sort_unstable();
@@ -221,8 +238,9 @@ impl Graph {
     /// What finds a node by the database's number.
     pub fn ranks(&self) -> Ranks {
         let max = self.ids.iter().copied().max().unwrap_or(0);
+        let min = self.ids.iter().copied().min().unwrap_or(0);
         // Numbers are never reused, so an old database may have large gaps.
-        if usize::try_from(max).is_ok_and(|max| max <= self.ids.len().saturating_mul(4) + 1024) {
+        if min >= 0 && usize::try_from(max).is_ok_and(|max| max <= self.ids.len().saturating_mul(4) + 1024) {
             let mut dense = vec![Node::MAX; usize::try_from(max).unwrap_or(0) + 1];
             for (rank, id) in self.ids.iter().enumerate() {
                 if let Some(slot) = usize::try_from(*id).ok().and_then(|id| dense.get_mut(id)) {
@@ -327,12 +345,6 @@ impl Graph {
         }
         seen
     }
-}
-
-/// The base name of a path of this store.
-fn base_name<'p>(db: &Db, path: &'p str) -> Option<&'p str> {
-    let name = path.strip_prefix(db.dir.as_str())?.strip_prefix('/')?;
-    StorePath::from_base_name(name).is_ok().then_some(name)
 }
 
 /// Sorts sets of nodes of one graph; made once for many small sets.

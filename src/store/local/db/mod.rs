@@ -3,6 +3,8 @@
 //! Every write is one `begin immediate` transaction, so that a writer waits
 //! for its turn before it has read anything; waiting has no limit but a signal.
 
+pub mod cells;
+pub mod check;
 pub mod closure_sizes;
 pub mod graph;
 pub mod read;
@@ -63,6 +65,9 @@ impl Db {
         let version = check_version(directory)?;
         if version.is_none() && access != Access::ReadWrite {
             return Err(StoreError::NoDatabase);
+        }
+        if version.is_some() {
+            refuse_if_lost(&path)?;
         }
         let connection = match access {
             Access::ReadOnly | Access::Untouched => open_read_only(&path, access)?,
@@ -237,7 +242,20 @@ pub(crate) fn sqlite_error(action: &'static str, database: PathBuf, source: rusq
         // The busy handler gave up because of a signal.
         return interrupt::Interrupted.into();
     }
+    if is_unusable(&source) {
+        return StoreError::Unusable { database, source };
+    }
     StoreError::Sqlite { action, database, source }
+}
+
+/// Whether the file is no database of ours, or no longer.
+fn is_unusable(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    let rusqlite::Error::SqliteFailure(failure, message) = error else {
+        return matches!(error, rusqlite::Error::SqlInputError { msg, .. } if msg.starts_with("no such table"));
+    };
+    matches!(failure.code, DatabaseCorrupt | NotADatabase)
+        || message.as_deref().is_some_and(|text| text.starts_with("no such table"))
 }
 
 /// How many valid paths a database file has, whatever the schema file beside
@@ -332,6 +350,24 @@ fn read_version(path: &Path) -> Result<Option<u64>> {
         Some(version) => Ok(Some(version)),
         None => Err(StoreError::SchemaFile(path.to_owned())),
     }
+}
+
+/// A store has a database once it has a schema; without it everything in it
+/// would look like rubbish.
+fn refuse_if_lost(path: &Path) -> Result<()> {
+    let why = match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "is gone",
+        Ok(meta) if meta.len() == 0 && !has_log(path) => "is empty",
+        _ => return Ok(()),
+    };
+    Err(StoreError::Lost { database: path.to_owned(), why })
+}
+
+/// Whether changes wait in a log beside the database.
+fn has_log(path: &Path) -> bool {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    std::fs::metadata(wal).is_ok_and(|meta| meta.len() > 0)
 }
 
 fn open_read_write(path: &Path, create: bool) -> Result<Connection> {

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::Row;
+use rusqlite::types::ValueRef;
 
 use super::Db;
-use crate::model::hash::{HashAlgorithm, HashFormat};
-use crate::model::{Hash, StoreDir, StorePath, ValidPathInfo};
+use super::cells::{self, Label, Problem};
+use crate::model::hash::{HashAlgorithm, HashError, HashFormat};
+use crate::model::{ContentAddress, Hash, StoreDir, StorePath, ValidPathInfo};
 use crate::store::error::{Result, StoreError};
 
 /// The number of a valid path in the database; never used twice.
@@ -39,19 +41,29 @@ pub struct RawPath {
 const COLUMNS: &str = "id, path, hash, narSize, deriver, registrationTime, ultimate, sigs, ca";
 
 impl RawPath {
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            id: row.get(0)?,
-            path: row.get(1)?,
-            hash: row.get(2)?,
-            // Sizes over 2^63 are stored as negative numbers.
-            nar_size: row.get::<_, Option<i64>>(3)?.unwrap_or(0).cast_unsigned(),
-            deriver: row.get(4)?,
-            registration_time: row.get(5)?,
-            ultimate: row.get::<_, Option<i64>>(6)? == Some(1),
-            signatures: row.get(7)?,
-            ca: row.get(8)?,
-        })
+    /// Reads a row and looks at every value of it.
+    fn from_row(dir: &StoreDir, row: &Row<'_>) -> Result<Self> {
+        let at = |column| cells::value(row, column);
+        let id = id_at(row, 0);
+        let label = Label { path: as_bytes(at(1)), ..Label::valid_path(id) };
+        let check = || {
+            Ok(Self {
+                id,
+                path: format!("{}/{}", dir.as_str(), cells::base_name(dir, "path", at(1))?),
+                hash: cells::parsed("hash", at(2), parse_hash)
+                    .and_then(|_| cells::text("hash", at(2)))?
+                    .to_owned(),
+                nar_size: cells::size(at(3))?,
+                deriver: cells::optional_path(dir, "deriver", at(4))
+                    .and_then(|_| cells::optional_text("deriver", at(4)))?
+                    .map(str::to_owned),
+                registration_time: cells::number("registrationTime", at(5))?.cast_signed(),
+                ultimate: cells::ultimate(at(6))?,
+                signatures: cells::optional_text("sigs", at(7))?.map(str::to_owned),
+                ca: content_address(at(8))?.map(str::to_owned),
+            })
+        };
+        cells::at(label, check())
     }
 
     /// The row that a path of another store would have.
@@ -75,7 +87,7 @@ impl RawPath {
     /// # Errors
     /// [`StoreError::Row`].
     pub fn nar_hash(&self) -> Result<Hash> {
-        Hash::parse(&self.hash, Some(HashAlgorithm::Sha256)).map_err(|error| self.error(&error))
+        parse_hash(&self.hash).map_err(|error| self.error(&error))
     }
 
     fn error(&self, error: &dyn std::error::Error) -> StoreError {
@@ -83,7 +95,49 @@ impl RawPath {
     }
 }
 
+/// Reads the hash of a NAR.
+pub(super) fn parse_hash(text: &str) -> std::result::Result<Hash, HashError> {
+    Hash::parse(text, Some(HashAlgorithm::Sha256))
+}
+
+/// A content address that can be read, or nothing.
+pub(super) fn content_address(value: ValueRef<'_>) -> std::result::Result<Option<&str>, Problem> {
+    match cells::optional_text("ca", value)? {
+        None | Some("") => Ok(None),
+        Some(text) => cells::parsed("ca", value, str::parse::<ContentAddress>).map(|_| Some(text)),
+    }
+}
+
+/// The number of a row, which SQLite lets be nothing but a whole number.
+fn id_at(row: &Row<'_>, at: usize) -> PathId {
+    row.get(at).unwrap_or(0)
+}
+
+fn as_bytes(value: ValueRef<'_>) -> Option<&[u8]> {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
 impl Db {
+    /// Runs a query and hands its rows over, one at a time.
+    pub(super) fn each_row(
+        &self,
+        action: &'static str,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        mut each: impl FnMut(&Row<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let error = |source| self.error(action)(source);
+        let mut statement = self.connection.prepare_cached(sql).map_err(error)?;
+        let mut rows = statement.query(parameters).map_err(error)?;
+        while let Some(row) = rows.next().map_err(error)? {
+            each(row)?;
+        }
+        Ok(())
+    }
+
     /// Whether the path is registered.
     ///
     /// # Errors
@@ -97,91 +151,79 @@ impl Db {
     /// # Errors
     /// Those of SQLite.
     pub fn id_of(&self, path: &StorePath) -> Result<Option<PathId>> {
-        let query = || {
-            self.connection
-                .prepare_cached("select id from ValidPaths where path = ?")?
-                .query_row([self.dir.print(path)], |row| row.get(0))
-                .optional()
-        };
-        query().map_err(self.error("looking up a path"))
+        let mut found = None;
+        let sql = "select id from ValidPaths where path = ?";
+        self.each_row("looking up a path", sql, [self.dir.print(path)], |row| {
+            found = Some(id_at(row, 0));
+            Ok(())
+        })?;
+        Ok(found)
     }
 
-    /// The full path with a number.
+    /// The base name of the path with a number, and the size of its NAR, if it
+    /// is registered.
+    ///
+    /// # Errors
+    /// Those of SQLite, and [`StoreError::Damaged`].
+    pub fn name_and_size(&self, id: PathId) -> Result<Option<(String, u64)>> {
+        let mut found = None;
+        let sql = "select path, narSize from ValidPaths where id = ?";
+        self.each_row("looking up a path by its number", sql, [id], |row| {
+            let label = Label { path: as_bytes(cells::value(row, 0)), ..Label::valid_path(id) };
+            let name = cells::at(label, cells::base_name(&self.dir, "path", cells::value(row, 0)))?;
+            found = Some((name.to_owned(), cells::at(label, cells::size(cells::value(row, 1)))?));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// The full path with a number, for messages too: as it stands there.
     ///
     /// # Errors
     /// Those of SQLite; also when there is none.
     pub fn path_text(&self, id: PathId) -> Result<String> {
-        let query = || {
-            self.connection
-                .prepare_cached("select path from ValidPaths where id = ?")?
-                .query_row([id], |row| row.get(0))
-        };
-        query().map_err(self.error("looking up a path by its number"))
+        let mut found = None;
+        let sql = "select path from ValidPaths where id = ?";
+        self.each_row("looking up a path by its number", sql, [id], |row| {
+            let read = cells::text("path", cells::value(row, 0));
+            found = Some(cells::at(Label::valid_path(id), read)?.to_owned());
+            Ok(())
+        })?;
+        found.ok_or_else(|| Label::valid_path(id).damaged("it is gone, though another row leads to it"))
     }
 
-    /// The full path with a number, and the size of its NAR.
-    ///
-    /// # Errors
-    /// Those of SQLite; also when there is none.
-    pub fn path_and_size(&self, id: PathId) -> Result<(String, u64)> {
-        let query = || {
-            self.connection
-                .prepare_cached("select path, narSize from ValidPaths where id = ?")?
-                .query_row([id], |row| {
-                    Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.unwrap_or(0).cast_unsigned()))
-                })
-        };
-        query().map_err(self.error("looking up a path by its number"))
-    }
-
-    /// The size of the NAR of the path with a number; 0 when there is none.
+    /// The size of the NAR of the path with a number; 0 when there is none, or
+    /// nothing that could be a size.
     ///
     /// # Errors
     /// Those of SQLite.
     pub fn size_of(&self, id: PathId) -> Result<u64> {
-        let query = || {
-            self.connection
-                .prepare_cached("select narSize from ValidPaths where id = ?")?
-                .query_row([id], |row| row.get::<_, Option<i64>>(0))
-                .optional()
-        };
-        let size = query().map_err(self.error("looking up a size"))?;
-        Ok(size.flatten().unwrap_or(0).cast_unsigned())
-    }
-
-    /// The path with a number.
-    ///
-    /// # Errors
-    /// Those of SQLite; also when there is none.
-    pub fn path_of(&self, id: PathId) -> Result<StorePath> {
-        self.parse(&self.path_text(id)?)
-    }
-
-    /// Reads a path from the database.
-    fn parse(&self, text: &str) -> Result<StorePath> {
-        self.dir
-            .parse(text)
-            .map_err(|error| StoreError::Row { path: text.to_owned(), message: error.to_string() })
+        let mut size = 0;
+        self.each_row("looking up a size", "select narSize from ValidPaths where id = ?", [id], |row| {
+            size = cells::size(cells::value(row, 0)).unwrap_or(0);
+            Ok(())
+        })?;
+        Ok(size)
     }
 
     /// The row of a path, if it is registered.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Those of SQLite, and [`StoreError::Damaged`].
     pub fn raw_path(&self, path: &StorePath) -> Result<Option<RawPath>> {
-        let query = || {
-            self.connection
-                .prepare_cached(&format!("select {COLUMNS} from ValidPaths where path = ?"))?
-                .query_row([self.dir.print(path)], RawPath::from_row)
-                .optional()
-        };
-        query().map_err(self.error("reading a path's metadata"))
+        let mut found = None;
+        let sql = format!("select {COLUMNS} from ValidPaths where path = ?");
+        self.each_row("reading a path's metadata", &sql, [self.dir.print(path)], |row| {
+            found = Some(RawPath::from_row(&self.dir, row)?);
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// The metadata of a path, if it is registered.
     ///
     /// # Errors
-    /// Those of SQLite and [`StoreError::Row`].
+    /// Those of SQLite, and [`StoreError::Damaged`].
     pub fn path_info(&self, path: &StorePath) -> Result<Option<ValidPathInfo>> {
         let Some(raw) = self.raw_path(path)? else { return Ok(None) };
         let references = self.references(raw.id)?;
@@ -189,7 +231,7 @@ impl Db {
     }
 
     fn parse_info(&self, raw: &RawPath, references: BTreeSet<StorePath>) -> Result<ValidPathInfo> {
-        let ca = raw.ca.as_deref().filter(|ca| !ca.is_empty()).map(str::parse).transpose();
+        let ca = raw.ca.as_deref().map(str::parse).transpose();
         Ok(ValidPathInfo {
             path: self.parse(&raw.path)?,
             nar_hash: raw.nar_hash()?,
@@ -211,214 +253,275 @@ impl Db {
         })
     }
 
+    /// Reads a path from the database.
+    fn parse(&self, text: &str) -> Result<StorePath> {
+        self.dir
+            .parse(text)
+            .map_err(|error| StoreError::Row { path: text.to_owned(), message: error.to_string() })
+    }
+
     /// The paths that a path refers to.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Those of SQLite, and [`StoreError::Damaged`].
     pub fn references(&self, id: PathId) -> Result<BTreeSet<StorePath>> {
-        self.path_set("select path from Refs join ValidPaths on reference = id where referrer = ?", id)
+        let sql = "select r.rowid, r.reference, v.path from Refs r \
+                   left join ValidPaths v on r.reference = v.id where r.referrer = ?";
+        self.others("reading references", sql, "reference", id)
     }
 
     /// The valid paths that refer to a path, itself among them where it does.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Those of SQLite, and [`StoreError::Damaged`].
     pub fn referrers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>> {
-        match self.id_of(path)? {
-            Some(id) => self
-                .path_set("select path from Refs join ValidPaths on referrer = id where reference = ?", id),
-            None => Ok(BTreeSet::new()),
-        }
+        let Some(id) = self.id_of(path)? else { return Ok(BTreeSet::new()) };
+        let sql = "select r.rowid, r.referrer, v.path from Refs r \
+                   left join ValidPaths v on r.referrer = v.id where r.reference = ?";
+        self.others("reading referrers", sql, "referrer", id)
+    }
+
+    /// The paths at the other end of references from or to a path.
+    fn others(
+        &self,
+        action: &'static str,
+        sql: &str,
+        end: &'static str,
+        id: PathId,
+    ) -> Result<BTreeSet<StorePath>> {
+        let mut found = BTreeSet::new();
+        self.each_row(action, sql, [id], |row| {
+            let (other, path) = (cells::value(row, 1), cells::value(row, 2));
+            if path == ValueRef::Null {
+                let of = self.path_text(id)?;
+                let label = Label { table: "Refs", row: id_at(row, 0), path: Some(of.as_bytes()) };
+                let other = cells::shown(other);
+                return Err(label.damaged(format!("its {end} is {other}, and there is no such row")));
+            }
+            let label = Label::valid_path(cells::at(Label::valid_path(id), cells::id(end, other))?);
+            found.insert(cells::at(label, cells::path(&self.dir, "path", path))?);
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// The valid derivations that have a path as an output.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Those of SQLite, and [`StoreError::Damaged`].
     pub fn valid_derivers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>> {
-        let sql = "select v.path from DerivationOutputs d join ValidPaths v on d.drv = v.id where d.path = ?";
-        self.path_set(sql, self.dir.print(path))
-    }
-
-    fn path_set(&self, sql: &str, key: impl rusqlite::ToSql) -> Result<BTreeSet<StorePath>> {
-        let query = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let rows = statement.query_map([key], |row| row.get::<_, String>(0))?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
-        };
-        let texts = query().map_err(self.error("reading a set of paths"))?;
-        texts.iter().map(|text| self.parse(text)).collect()
+        let shown = self.dir.print(path);
+        let mut found = BTreeSet::new();
+        let sql = "select d.rowid, d.drv, v.path from DerivationOutputs d \
+                   left join ValidPaths v on d.drv = v.id where d.path = ?";
+        self.each_row("reading derivers", sql, [&shown], |row| {
+            let label =
+                Label { table: "DerivationOutputs", row: id_at(row, 0), path: Some(shown.as_bytes()) };
+            if cells::value(row, 2) == ValueRef::Null {
+                let drv = cells::shown(cells::value(row, 1));
+                return Err(label.damaged(format!("its drv is {drv}, and there is no such row")));
+            }
+            found.insert(cells::at(label, cells::path(&self.dir, "path", cells::value(row, 2)))?);
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Numbers of the paths that a path refers to, in no order.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Those of SQLite, and [`StoreError::Damaged`].
     pub fn reference_ids(&self, id: PathId, found: &mut Vec<PathId>) -> Result<()> {
-        self.ids("select reference from Refs where referrer = ?", id, found)
+        self.ids("select rowid, reference from Refs where referrer = ?", "reference", id, found)
     }
 
     /// Numbers of the paths that refer to a path, in no order.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Those of SQLite, and [`StoreError::Damaged`].
     pub fn referrer_ids(&self, id: PathId, found: &mut Vec<PathId>) -> Result<()> {
-        self.ids("select referrer from Refs where reference = ?", id, found)
+        self.ids("select rowid, referrer from Refs where reference = ?", "referrer", id, found)
     }
 
-    fn ids(&self, sql: &str, id: PathId, found: &mut Vec<PathId>) -> Result<()> {
+    fn ids(&self, sql: &str, column: &'static str, id: PathId, found: &mut Vec<PathId>) -> Result<()> {
         found.clear();
-        let mut query = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let mut rows = statement.query([id])?;
-            while let Some(row) = rows.next()? {
-                found.push(row.get(0)?);
+        self.each_row("reading references", sql, [id], |row| {
+            let read = cells::id(column, cells::value(row, 1));
+            if let Ok(id) = read {
+                found.push(id);
+                return Ok(());
             }
-            Ok(())
-        };
-        query().map_err(self.error("reading references"))
+            let of = self.path_text(id)?;
+            let table = if column == "drv" { "DerivationOutputs" } else { "Refs" };
+            let label = Label { table, row: id_at(row, 0), path: Some(of.as_bytes()) };
+            cells::at(label, read).map(drop)
+        })
     }
 
     /// The known output paths of a valid derivation, by output name.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Those of SQLite, and [`StoreError::Damaged`].
     pub fn derivation_outputs(&self, drv: &StorePath) -> Result<Vec<(String, StorePath)>> {
         let Some(id) = self.id_of(drv)? else { return Ok(Vec::new()) };
-        let query = || {
-            let mut statement = self
-                .connection
-                .prepare_cached("select id, path from DerivationOutputs where drv = ? order by id")?;
-            let rows =
-                statement.query_map([id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
-        };
-        let rows = query().map_err(self.error("reading a derivation's outputs"))?;
-        rows.into_iter().map(|(name, path)| Ok((name, self.parse(&path)?))).collect()
+        let shown = self.dir.print(drv);
+        let mut found = Vec::new();
+        let sql = "select rowid, id, path from DerivationOutputs where drv = ? order by id";
+        self.each_row("reading a derivation's outputs", sql, [id], |row| {
+            let label =
+                Label { table: "DerivationOutputs", row: id_at(row, 0), path: Some(shown.as_bytes()) };
+            let name = cells::at(label, cells::text("id", cells::value(row, 1)))?;
+            let path = cells::at(label, cells::path(&self.dir, "path", cells::value(row, 2)))?;
+            found.push((name.to_owned(), path));
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// The valid path whose hash part has the given digits.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Those of SQLite, and [`StoreError::Damaged`].
     pub fn path_from_hash_part(&self, hash_part: &str) -> Result<Option<StorePath>> {
         let prefix = format!("{}/{hash_part}", self.dir.as_str());
-        let query = || {
-            self.connection
-                .prepare_cached("select path from ValidPaths where path >= ? limit 1")?
-                .query_row([&prefix], |row| row.get::<_, String>(0))
-                .optional()
-        };
-        match query().map_err(self.error("looking up a hash part"))? {
-            Some(path) if path.starts_with(&prefix) => self.parse(&path).map(Some),
-            _ => Ok(None),
-        }
+        let mut found = None;
+        let sql = "select id, path from ValidPaths where path >= ? limit 1";
+        self.each_row("looking up a hash part", sql, [&prefix], |row| {
+            let text = cells::value(row, 1);
+            if as_bytes(text).is_some_and(|path| path.starts_with(prefix.as_bytes())) {
+                let label = Label::valid_path(id_at(row, 0));
+                found = Some(cells::at(label, cells::path(&self.dir, "path", text))?);
+            }
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Every valid path, in order, one at a time.
     ///
     /// # Errors
-    /// Those of SQLite and of `each`.
+    /// Those of SQLite and of `each`, and [`StoreError::Damaged`].
     pub fn each_path(&self, mut each: impl FnMut(RawPath) -> Result<()>) -> Result<()> {
-        let error = |source| self.error("reading all paths")(source);
-        let mut statement = self
-            .connection
-            .prepare_cached(&format!("select {COLUMNS} from ValidPaths order by path"))
-            .map_err(error)?;
-        let mut rows = statement.query([]).map_err(error)?;
-        while let Some(row) = rows.next().map_err(error)? {
-            each(RawPath::from_row(row).map_err(error)?)?;
-        }
-        Ok(())
+        let sql = format!("select {COLUMNS} from ValidPaths order by path");
+        self.each_row("reading all paths", &sql, [], |row| each(RawPath::from_row(&self.dir, row)?))
     }
 
-    /// The numbers and NAR sizes of all valid paths, in the order of their
-    /// paths; `each` gets the full path.
+    /// The numbers, base names and NAR sizes of all valid paths, in the order
+    /// of their paths.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Those of SQLite, and [`StoreError::Damaged`].
     pub fn each_id(&self, mut each: impl FnMut(PathId, &str, u64)) -> Result<()> {
-        let mut query = || {
-            let mut statement =
-                self.connection.prepare_cached("select id, path, narSize from ValidPaths order by path")?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                let size = row.get::<_, Option<i64>>(2)?.unwrap_or(0).cast_unsigned();
-                each(row.get(0)?, row.get_ref(1)?.as_str()?, size);
-            }
+        let sql = "select id, path, narSize from ValidPaths order by path";
+        self.each_row("reading all paths", sql, [], |row| {
+            let (id, path) = (id_at(row, 0), cells::value(row, 1));
+            let label = Label { path: as_bytes(path), ..Label::valid_path(id) };
+            let name = cells::at(label, cells::base_name(&self.dir, "path", path))?;
+            each(id, name, cells::at(label, cells::size(cells::value(row, 2)))?);
             Ok(())
-        };
-        query().map_err(self.error("reading all paths"))
+        })
     }
 
     /// The numbers and NAR sizes of all valid paths, in any order.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Those of SQLite, and [`StoreError::Damaged`].
     pub fn each_size(&self, mut each: impl FnMut(PathId, u64)) -> Result<()> {
-        let mut query = || {
-            let mut statement = self.connection.prepare_cached("select id, narSize from ValidPaths")?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                each(row.get(0)?, row.get::<_, Option<i64>>(1)?.unwrap_or(0).cast_unsigned());
-            }
+        self.each_row("reading sizes", "select id, narSize from ValidPaths", [], |row| {
+            let id = id_at(row, 0);
+            each(id, cells::at(Label::valid_path(id), cells::size(cells::value(row, 1)))?);
             Ok(())
-        };
-        query().map_err(self.error("reading sizes"))
+        })
     }
 
     /// As [`Db::each_id`], without the sizes, which saves reading the rows: the
     /// index of paths has all.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Those of SQLite, and [`StoreError::Damaged`].
     pub fn each_name(&self, mut each: impl FnMut(PathId, &str)) -> Result<()> {
-        let mut query = || {
-            let mut statement =
-                self.connection.prepare_cached("select id, path from ValidPaths order by path")?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                each(row.get(0)?, row.get_ref(1)?.as_str()?);
-            }
+        let sql = "select id, path from ValidPaths order by path";
+        self.each_row("reading all paths", sql, [], |row| {
+            let (id, path) = (id_at(row, 0), cells::value(row, 1));
+            let label = Label { path: as_bytes(path), ..Label::valid_path(id) };
+            each(id, cells::at(label, cells::base_name(&self.dir, "path", path))?);
             Ok(())
-        };
-        query().map_err(self.error("reading all paths"))
+        })
     }
 
     /// Every valid output of a valid derivation: the derivation, the output.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Those of SQLite, and [`StoreError::Damaged`] for any row of the table,
+    /// also of outputs that are not valid.
     pub fn each_derivation_output(&self, mut each: impl FnMut(PathId, PathId)) -> Result<()> {
-        let mut query = || {
-            let mut statement = self.connection.prepare_cached(
-                "select d.drv, v.id from DerivationOutputs d join ValidPaths v on v.path = d.path",
-            )?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                each(row.get(0)?, row.get(1)?);
+        let sql = "select d.rowid, d.drv, d.path, v.id, w.id from DerivationOutputs d \
+                   left join ValidPaths v on v.path = d.path left join ValidPaths w on w.id = d.drv";
+        self.each_row("reading the outputs of derivations", sql, [], |row| {
+            let path = cells::value(row, 2);
+            let label = Label { table: "DerivationOutputs", row: id_at(row, 0), path: as_bytes(path) };
+            let drv = cells::at(label, cells::id("drv", cells::value(row, 1)))?;
+            cells::at(label, cells::base_name(&self.dir, "path", path))?;
+            if cells::value(row, 4) == ValueRef::Null {
+                return Err(label.damaged(format!("its drv is the number {drv}, and there is no such row")));
+            }
+            if let ValueRef::Integer(output) = cells::value(row, 3) {
+                each(drv, output);
             }
             Ok(())
-        };
-        query().map_err(self.error("reading the outputs of derivations"))
+        })
     }
 
     /// Every reference, as numbers, ordered by referrer.
     ///
     /// # Errors
-    /// Those of SQLite.
-    pub fn each_reference(&self, mut each: impl FnMut(PathId, PathId)) -> Result<()> {
-        let mut query = || {
-            let mut statement = self
-                .connection
-                .prepare_cached("select referrer, reference from Refs order by referrer, reference")?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                each(row.get(0)?, row.get(1)?);
+    /// Those of SQLite and of `each`, and [`StoreError::Damaged`].
+    pub fn each_reference(&self, mut each: impl FnMut(PathId, PathId) -> Result<()>) -> Result<()> {
+        let sql = "select referrer, reference from Refs order by referrer, reference";
+        self.each_row("reading all references", sql, [], |row| {
+            match (cells::value(row, 0), cells::value(row, 1)) {
+                (ValueRef::Integer(referrer), ValueRef::Integer(reference)) => each(referrer, reference),
+                (referrer, reference) => Err(StoreError::Damaged {
+                    row: "a row of Refs".to_owned(),
+                    message: format!(
+                        "its referrer is {}, its reference is {}",
+                        cells::shown(referrer),
+                        cells::shown(reference)
+                    ),
+                }),
             }
+        })
+    }
+
+    /// As [`Db::reference_ids`], without those that are no numbers.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn readable_reference_ids(&self, id: PathId) -> Result<Vec<PathId>> {
+        let mut found = Vec::new();
+        let sql = "select reference from Refs where referrer = ? and typeof(reference) = 'integer'";
+        self.each_row("reading references", sql, [id], |row| {
+            found.push(id_at(row, 0));
             Ok(())
-        };
-        query().map_err(self.error("reading all references"))
+        })?;
+        Ok(found)
+    }
+
+    /// Checks that every reference leads from one row to another.
+    ///
+    /// # Errors
+    /// Those of SQLite, and [`StoreError::Damaged`].
+    pub fn check_references(&self) -> Result<()> {
+        let sql = "select r.rowid, r.referrer, r.reference, a.path, b.path from Refs r \
+                   left join ValidPaths a on a.id = r.referrer left join ValidPaths b on b.id = r.reference \
+                   where a.id is null or b.id is null limit 1";
+        self.each_row("checking references", sql, [], |row| {
+            let (from, to) = (cells::value(row, 3), cells::value(row, 4));
+            let label = Label { table: "Refs", row: id_at(row, 0), path: as_bytes(from).or(as_bytes(to)) };
+            let (end, at) = if from == ValueRef::Null { ("referrer", 1) } else { ("reference", 2) };
+            let value = cells::shown(cells::value(row, at));
+            Err(label.damaged(format!("its {end} is {value}, and there is no such row")))
+        })
     }
 
     /// How many valid paths there are.
@@ -426,39 +529,46 @@ impl Db {
     /// # Errors
     /// Those of SQLite.
     pub fn count(&self) -> Result<u64> {
-        let query = || {
-            self.connection
-                .query_row("select count(*) from ValidPaths", params![], |row| row.get::<_, i64>(0))
-        };
-        Ok(query().map_err(self.error("counting paths"))?.cast_unsigned())
+        let mut count = 0i64;
+        self.each_row("counting paths", "select count(*) from ValidPaths", [], |row| {
+            count = id_at(row, 0);
+            Ok(())
+        })?;
+        Ok(count.cast_unsigned())
     }
 
     /// The valid outputs of a valid derivation.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Those of SQLite, and [`StoreError::Damaged`].
     pub fn valid_output_ids(&self, drv: PathId, found: &mut Vec<PathId>) -> Result<()> {
-        let sql = "select v.id from DerivationOutputs d join ValidPaths v on d.path = v.path where d.drv = ?";
-        self.ids(sql, drv, found)
+        found.clear();
+        let sql = "select d.rowid, d.path, v.id from DerivationOutputs d \
+                   left join ValidPaths v on d.path = v.path where d.drv = ?";
+        self.each_row("reading a derivation's outputs", sql, [drv], |row| {
+            let path = cells::value(row, 1);
+            let label = Label { table: "DerivationOutputs", row: id_at(row, 0), path: as_bytes(path) };
+            cells::at(label, cells::base_name(&self.dir, "path", path))?;
+            if let ValueRef::Integer(output) = cells::value(row, 2) {
+                found.push(output);
+            }
+            Ok(())
+        })
     }
 
     /// Every valid path that has a deriver, valid or not: its number, and the
-    /// full path of the deriver.
+    /// base name of the deriver.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Those of SQLite, and [`StoreError::Damaged`].
     pub fn each_deriver(&self, mut each: impl FnMut(PathId, &str)) -> Result<()> {
-        let mut query = || {
-            let mut statement = self
-                .connection
-                .prepare_cached("select id, deriver from ValidPaths where deriver is not null")?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                each(row.get(0)?, row.get_ref(1)?.as_str()?);
-            }
+        let sql = "select id, deriver, path from ValidPaths where deriver is not null and deriver <> ''";
+        self.each_row("reading the derivers", sql, [], |row| {
+            let id = id_at(row, 0);
+            let label = Label { path: as_bytes(cells::value(row, 2)), ..Label::valid_path(id) };
+            each(id, cells::at(label, cells::base_name(&self.dir, "deriver", cells::value(row, 1)))?);
             Ok(())
-        };
-        query().map_err(self.error("reading the derivers"))
+        })
     }
 
     /// The valid paths whose deriver is valid too, by the deriver.
@@ -467,26 +577,21 @@ impl Db {
     /// Those of SQLite.
     pub fn ids_by_deriver(&self) -> Result<HashMap<PathId, Vec<PathId>>> {
         let mut found: HashMap<PathId, Vec<PathId>> = HashMap::new();
-        let mut query = || {
-            let mut statement = self.connection.prepare_cached(
-                "select d.id, v.id from ValidPaths v join ValidPaths d on d.path = v.deriver",
-            )?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                found.entry(row.get(0)?).or_default().push(row.get(1)?);
-            }
+        let sql = "select d.id, v.id from ValidPaths v join ValidPaths d on d.path = v.deriver";
+        self.each_row("reading the derivers", sql, [], |row| {
+            found.entry(id_at(row, 0)).or_default().push(id_at(row, 1));
             Ok(())
-        };
-        query().map_err(self.error("reading the derivers"))?;
+        })?;
         Ok(found)
     }
 
     /// The valid derivations that have a valid path as an output.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Those of SQLite, and [`StoreError::Damaged`].
     pub fn valid_deriver_ids(&self, output: PathId, found: &mut Vec<PathId>) -> Result<()> {
-        let sql = "select d.drv from ValidPaths v join DerivationOutputs d on d.path = v.path where v.id = ?";
-        self.ids(sql, output, found)
+        let sql = "select d.rowid, d.drv from ValidPaths v join DerivationOutputs d on d.path = v.path \
+                   where v.id = ?";
+        self.ids(sql, "drv", output, found)
     }
 }

@@ -219,12 +219,13 @@ impl<'t> Writer<'t> {
         now: i64,
         mut derivation: impl FnMut(&StorePath) -> Result<Derivation>,
     ) -> Result<()> {
-        let mut ids: HashMap<&StorePath, PathId> = HashMap::with_capacity(infos.len());
+        // The number of each path, and whether its references are to be noted.
+        let mut ids: HashMap<&StorePath, (PathId, bool)> = HashMap::with_capacity(infos.len());
         for info in infos {
             let id = match self.id_of(&info.path)? {
                 Some(id) if existing == Existing::Keep => {
                     // Its references were registered with it.
-                    ids.entry(&info.path).or_insert(-id);
+                    ids.entry(&info.path).or_insert((id, false));
                     continue;
                 }
                 Some(id) => {
@@ -239,23 +240,23 @@ impl<'t> Writer<'t> {
                     id
                 }
             };
-            ids.insert(&info.path, id);
+            ids.insert(&info.path, (id, true));
         }
         let mut references = self.references()?;
         let mut targets = Vec::new();
         for info in infos {
             let referrer = match ids.get(&info.path) {
-                Some(id) if *id > 0 => *id,
+                Some((id, true)) => *id,
                 _ => continue,
             };
             targets.clear();
             for path in &info.references {
                 let id = match ids.get(path) {
-                    Some(id) => id.abs(),
+                    Some((id, _)) => *id,
                     None => {
                         let found = self.id_of(path)?;
                         let id = found.ok_or_else(|| StoreError::Invalid(self.dir.print(path)))?;
-                        ids.insert(path, -id);
+                        ids.insert(path, (id, false));
                         id
                     }
                 };
@@ -371,6 +372,50 @@ impl TakenRow {
     /// The number of its path.
     pub fn id(&self) -> PathId {
         self.id
+    }
+}
+
+/// For mending rows that are damaged; columns and tables are names of the schema.
+impl Writer<'_> {
+    /// Sets one column of a row of ValidPaths.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn set(&self, id: PathId, column: &'static str, value: impl rusqlite::ToSql) -> Result<()> {
+        let sql = format!("update ValidPaths set {column} = ? where id = ?");
+        let query = || self.transaction.execute(&sql, params![value, id]);
+        query().map(drop).map_err(self.error("mending a row"))
+    }
+
+    /// Removes a row of a table by its number.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn remove_row(&self, table: &'static str, row: i64) -> Result<()> {
+        let sql = format!("delete from {table} where rowid = ?");
+        let query = || self.transaction.execute(&sql, [row]);
+        query().map(drop).map_err(self.error("removing a damaged row"))
+    }
+
+    /// Removes every reference to and from a path with a number, and its row.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn remove_with_references(&self, id: PathId) -> Result<()> {
+        let query = || {
+            self.transaction.execute("delete from Refs where referrer = ?1 or reference = ?1", [id])?;
+            self.transaction.execute("delete from ValidPaths where id = ?", [id])
+        };
+        query().map(drop).map_err(self.error("removing a damaged row"))
+    }
+
+    /// Removes the outputs of a derivation.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn remove_outputs(&self, drv: PathId) -> Result<()> {
+        let query = || self.transaction.execute("delete from DerivationOutputs where drv = ?", [drv]);
+        query().map(drop).map_err(self.error("removing a derivation's outputs"))
     }
 }
 

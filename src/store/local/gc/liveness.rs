@@ -53,10 +53,8 @@ impl Liveness {
         let mut more = Vec::new();
         let ranks = (keep.derivations || keep.outputs).then(|| graph.ranks());
         if let (true, Some(ranks)) = (keep.derivations, &ranks) {
-            let prefix = db.dir().as_str().len() + 1;
             db.each_deriver(|id, deriver| {
-                let deriver = deriver.as_bytes().get(prefix..).unwrap_or_default();
-                if let (Some(deriver), Some(made)) = (graph.find_name(deriver), ranks.get(id)) {
+                if let (Some(deriver), Some(made)) = (graph.find_name(deriver.as_bytes()), ranks.get(id)) {
                     more.push((made, deriver));
                 }
             })?;
@@ -181,7 +179,9 @@ pub fn keepers(db: &Db, ids: &[PathId], keep: Keep) -> Result<Graph> {
     let mut more = Vec::new();
     Graph::reach(db, ids, |id, found| {
         db.referrer_ids(id, found)?;
-        if keep.derivations && db.path_text(id)?.ends_with(".drv") {
+        let is_derivation =
+            || Result::Ok(db.name_and_size(id)?.is_some_and(|(name, _)| name.ends_with(".drv")));
+        if keep.derivations && is_derivation()? {
             let made_by = match &mut made_by {
                 Some(known) => known,
                 unknown => unknown.insert(db.ids_by_deriver()?),

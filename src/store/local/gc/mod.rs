@@ -160,7 +160,12 @@ impl LocalStore {
                 None => strays.push((*path).clone()),
             }
         }
+        // A lost reference, or a row with another name, may be what keeps it.
+        self.db().check_references()?;
         let mut liveness = liveness::Liveness::of_keepers(&self.db(), &ids, options.keep)?;
+        if !strays.is_empty() || self.any_is_gone(liveness.graph())? {
+            self.refuse_any_misnamed()?;
+        }
         collection.found.roots.keys().for_each(|root| liveness.mark(root));
         // What keeps one of the paths and is not to go keeps it as a root does.
         let others: Vec<_> = liveness

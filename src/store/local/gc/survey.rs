@@ -55,18 +55,27 @@ impl LocalStore {
     }
 
     /// The entries of the store directory that have no row, in order.
-    pub(super) fn strays(&self, graph: &Graph) -> Result<Vec<CString>> {
+    ///
+    /// # Errors
+    /// [`StoreError::Misnamed`](crate::store::StoreError::Misnamed) if one of them may have a row with a
+    /// wrong letter in it.
+    pub(in crate::store::local) fn strays(&self, graph: &Graph) -> Result<Vec<CString>> {
         let path = &self.layout().real_store_dir;
         let handle = std::fs::File::open(path).map_err(PathError::at("opening directory", path))?;
         let mut strays = Vec::new();
+        let mut present = vec![false; graph.len()];
         dir::each_entry(&handle, path, |entry| -> Result<()> {
             let name = entry.file_name();
-            if !NO_PATHS.contains(&name.to_bytes()) && graph.find_name(name.to_bytes()).is_none() {
-                strays.push(name.to_owned());
+            match graph.find_name(name.to_bytes()) {
+                Some(node) => present[node as usize] = true,
+                None if NO_PATHS.contains(&name.to_bytes()) => {}
+                None => strays.push(name.to_owned()),
             }
             Ok(())
         })?;
         strays.sort_unstable();
+        let vanished = graph.nodes().filter(|node| !present[*node as usize]);
+        self.refuse_misnamed(graph, vanished, &strays)?;
         Ok(strays)
     }
 }

@@ -1,0 +1,417 @@
+//! Mending rows of the database that are damaged.
+//!
+//! What a row should say can mostly be known again: its path by the hash of the
+//! contents, hash and size by the contents, references by the hash parts in
+//! them, the outputs of a derivation by its file. What cannot be known and is
+//! not needed is emptied. A row goes only where nothing is left that it could
+//! stand for.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::LocalStore;
+use super::db::check::{Checked, Damaged, Findings, Table};
+use super::db::read::PathId;
+use super::misnamed::is_near;
+use super::rebuild::{content_address, examine};
+use crate::model::references::Candidates;
+use crate::model::{Hash, HashAlgorithm, HashFormat, StorePath, ValidPathInfo};
+use crate::nar::dump;
+use crate::store::error::Result;
+use crate::sys::{clock, interrupt, threads};
+
+/// What came of mending a row.
+type Mended = std::result::Result<String, String>;
+
+impl LocalStore {
+    /// Tells of every row that is damaged, and with `repair` mends what can be
+    /// mended. Gives the rows that can be used, and how many are damaged by now.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError).
+    pub(super) fn verify_rows(&self, repair: bool) -> Result<(Findings, usize)> {
+        let findings = self.db().check()?;
+        for damaged in &findings.damaged {
+            let problems: Vec<&str> = damaged.problems.iter().map(|(_, text)| text.as_str()).collect();
+            self.progress().problem(&format!(
+                "the database is damaged: {}: {}",
+                damaged.label,
+                problems.join("; ")
+            ));
+        }
+        let count = findings.damaged.len();
+        if count == 0 || !repair {
+            return Ok((findings, count));
+        }
+        // A row may have several things wrong with it, of which one hides others.
+        let mut findings = findings;
+        loop {
+            let before = findings.damaged.len();
+            Mender::new(self, &findings)?.run()?;
+            findings = self.db().check()?;
+            let left = findings.damaged.len();
+            if left == 0 || left >= before {
+                return Ok((findings, left));
+            }
+        }
+    }
+
+    /// Whether a vanished row is that of an entry without a row whose name is
+    /// nearly the same; with `repair` it gets that name, if the contents are the
+    /// registered ones. `None` if there is no such entry.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError).
+    pub(super) fn verify_misnamed(
+        &self,
+        row: &Checked,
+        strays: &[StorePath],
+        repair: bool,
+    ) -> Result<Option<bool>> {
+        let near =
+            |stray: &&StorePath| is_near(stray.base_name().as_bytes(), row.path.base_name().as_bytes());
+        let Some(stray) = strays.iter().find(near) else { return Ok(None) };
+        let (shown, there) = (self.dir().print(&row.path), self.dir().print(stray));
+        self.progress().problem(&format!(
+            "the database is damaged: row {} of ValidPaths: its path '{shown}' is gone, \
+             and '{there}', which has no row, differs from it in one letter",
+            row.id
+        ));
+        if !repair {
+            return Ok(Some(false));
+        }
+        let real = self.real_path(stray);
+        match dump::hash(&real, HashAlgorithm::Sha256) {
+            Ok((hash, _)) if Some(hash) == row.hash => {}
+            Err(crate::nar::NarError::Interrupted(signal)) => return Err(signal.into()),
+            _ => {
+                self.progress().problem(&format!(
+                    "error: cannot mend row {} of ValidPaths: '{there}' has other contents",
+                    row.id
+                ));
+                return Ok(Some(false));
+            }
+        }
+        self.write(|writer| writer.set(row.id, "path", &there))?;
+        self.progress().notice(&format!("mended row {} of ValidPaths: its path is '{there}'", row.id));
+        Ok(Some(true))
+    }
+
+    /// Compares the outputs that the database has for a derivation with those
+    /// in its file; with `repair` it gets them from there. True if all is well
+    /// by now.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError).
+    pub(super) fn verify_outputs(&self, rows: &[Checked], repair: bool) -> Result<bool> {
+        let mut sound = true;
+        for row in rows.iter().filter(|row| row.path.is_derivation()) {
+            interrupt::check()?;
+            // What is wrong with the file is told by the check of the contents.
+            let Ok(drv) = self.read_derivation(&row.path) else { continue };
+            if !self.db().is_valid(&row.path)? {
+                // Collected since it was listed.
+                continue;
+            }
+            let shown = self.dir().print(&row.path);
+            let wanted: HashMap<&str, &StorePath> = drv.output_paths().collect();
+            let why = match self.db().derivation_outputs(&row.path) {
+                Err(error) if error.is_interruption() => return Err(error),
+                Err(_) => "cannot be read".to_owned(),
+                Ok(known) => {
+                    let wrong = known.iter().find(|(name, path)| {
+                        !drv.outputs.contains_key(name)
+                            || wanted.get(name.as_str()).is_some_and(|wanted| *wanted != path)
+                    });
+                    let lacking =
+                        || wanted.keys().find(|name| !known.iter().any(|(known, _)| known == *name));
+                    match wrong.map(|(name, _)| name.as_str()).or_else(|| lacking().copied()) {
+                        Some(name) => format!("are not those of its file (output '{name}')"),
+                        None => continue,
+                    }
+                }
+            };
+            self.progress().problem(&format!("the database is damaged: the outputs of '{shown}' {why}"));
+            if !repair {
+                sound = false;
+                continue;
+            }
+            self.write(|writer| {
+                writer.remove_outputs(row.id)?;
+                writer.add_derivation_outputs(row.id, &drv)
+            })?;
+            self.progress().notice(&format!("mended the outputs of '{shown}'"));
+        }
+        Ok(sound)
+    }
+}
+
+struct Mender<'m> {
+    store: &'m LocalStore,
+    findings: &'m Findings,
+    /// What has no row, with the hashes that were needed so far.
+    strays: Vec<(StorePath, Option<Hash>)>,
+}
+
+impl<'m> Mender<'m> {
+    fn new(store: &'m LocalStore, findings: &'m Findings) -> Result<Self> {
+        let registered: Vec<&StorePath> = findings.rows.iter().map(|row| &row.path).collect();
+        let strays = store.unregistered(&registered)?.into_iter().map(|path| (path, None)).collect();
+        Ok(Self { store, findings, strays })
+    }
+
+    fn run(mut self) -> Result<()> {
+        for damaged in &self.findings.damaged {
+            interrupt::check()?;
+            let mended = match damaged.table {
+                Table::ValidPaths if damaged.has("path") => self.mend_path(damaged)?,
+                Table::ValidPaths => self.mend_columns(damaged)?,
+                // Below, all together.
+                Table::Refs | Table::DerivationOutputs => continue,
+            };
+            self.tell(damaged, mended);
+        }
+        self.mend_references()?;
+        self.mend_outputs()
+    }
+
+    fn tell(&self, damaged: &Damaged, mended: Mended) {
+        match mended {
+            Ok(how) => self.store.progress().notice(&format!("mended {}: {how}", damaged.label)),
+            Err(why) => {
+                self.store.progress().problem(&format!("error: cannot mend {}: {why}", damaged.label));
+            }
+        }
+    }
+
+    /// The entry without a row that a row with an unreadable path stands for.
+    fn find_contents(&mut self, damaged: &Damaged) -> Result<Option<StorePath>> {
+        let dir = self.store.dir().as_str().to_owned();
+        let distance = |path: &StorePath| {
+            let full = format!("{dir}/{}", path.base_name());
+            let differing = full.bytes().zip(&damaged.text).filter(|(a, b)| a != *b).count();
+            differing + full.len().abs_diff(damaged.text.len())
+        };
+        self.strays.sort_by_cached_key(|(path, _)| distance(path));
+        for (path, known) in &mut self.strays {
+            interrupt::check()?;
+            let Some(wanted) = damaged.hash else {
+                // Without a hash only the name is left to go by.
+                return Ok((distance(path) == 1).then(|| path.clone()));
+            };
+            let hash = match *known {
+                Some(hash) => hash,
+                None => match dump::hash(&self.store.real_path(path), HashAlgorithm::Sha256) {
+                    Ok((hash, _)) => *known.insert(hash),
+                    Err(crate::nar::NarError::Interrupted(signal)) => return Err(signal.into()),
+                    Err(_) => continue,
+                },
+            };
+            if hash == wanted {
+                return Ok(Some(path.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn mend_path(&mut self, damaged: &Damaged) -> Result<Mended> {
+        let id = damaged.row;
+        if let Some(path) = self.find_contents(damaged)? {
+            self.strays.retain(|(stray, _)| *stray != path);
+            let shown = self.store.dir().print(&path);
+            self.store.write(|writer| writer.set(id, "path", &shown))?;
+            return Ok(Ok(format!("its path is '{shown}', by its contents")));
+        }
+        let near = |path: &StorePath| {
+            let full = self.store.dir().print(path);
+            full.len() == damaged.text.len()
+                && full.bytes().zip(&damaged.text).filter(|(a, b)| a != *b).count() <= 4
+        };
+        let could_be = self.strays.iter().find(|(path, _)| damaged.hash.is_none() || near(path));
+        if let Some((path, _)) = could_be {
+            let shown = self.store.dir().print(path);
+            return Ok(Err(format!(
+                "it may stand for '{shown}', which has no row; \
+                 if it does not, move that out of the store and try again"
+            )));
+        }
+        let mut referrers = Vec::new();
+        self.store.db().referrer_ids(id, &mut referrers).unwrap_or_default();
+        let broken: Vec<String> = self
+            .findings
+            .rows
+            .iter()
+            .filter(|row| row.id != id && referrers.contains(&row.id))
+            .map(|row| self.store.dir().print(&row.path))
+            .collect();
+        self.store.write(|writer| writer.remove_with_references(id))?;
+        for path in &broken {
+            self.store.progress().problem(&format!(
+                "path '{path}' referred to {}, whose contents are gone; it may not work any more",
+                damaged.label
+            ));
+        }
+        Ok(Ok("removed, because nothing is there that it could stand for".to_owned()))
+    }
+
+    fn mend_columns(&self, damaged: &Damaged) -> Result<Mended> {
+        let id = damaged.row;
+        let Some(row) = self.findings.rows.iter().find(|row| row.id == id) else {
+            return Ok(Err("its path cannot be read".to_owned()));
+        };
+        let store = self.store;
+        let mut info = ValidPathInfo::new(row.path.clone(), row.hash.unwrap_or(Hash::sha256(b"")), row.size);
+        let mut how = Vec::new();
+        if ["hash", "narSize", "ca"].iter().any(|column| damaged.has(column)) {
+            let examined = match examine(&store.real_path(&row.path), &Candidates::new([])) {
+                Ok(examined) => examined,
+                Err(error) if error.is_interruption() => return Err(error),
+                Err(error) => return Ok(Err(error.to_string())),
+            };
+            info.references = self.known_references(id)?;
+            info.nar_hash = examined.hash;
+            info.nar_size = examined.size;
+            info.ca = content_address(store.dir(), &info, examined.flat);
+            if damaged.has("hash") {
+                how.push(format!("the hash is now that of the contents, {}", info.nar_hash));
+            } else if row.hash != Some(examined.hash) {
+                return Ok(Err("its contents are not those that were registered".to_owned()));
+            }
+        }
+        let deriver = match damaged.has("deriver") {
+            true => store.db().valid_derivers(&row.path).unwrap_or_default().pop_first(),
+            false => None,
+        };
+        store.write(|writer| {
+            for (column, _) in &damaged.problems {
+                match *column {
+                    "hash" => writer.set(id, column, info.nar_hash.prefixed(HashFormat::Base16))?,
+                    "narSize" => writer.set(id, column, info.nar_size.cast_signed())?,
+                    "ca" => writer.set(id, column, info.ca.map(|ca| ca.to_string()))?,
+                    "deriver" => {
+                        writer.set(id, column, deriver.as_ref().map(|path| store.dir().print(path)))?
+                    }
+                    "registrationTime" => writer.set(id, column, clock::now())?,
+                    column => writer.set(id, column, None::<i64>)?,
+                }
+            }
+            Ok(())
+        })?;
+        let columns = damaged.problems.iter().map(|(column, _)| *column).filter(|column| *column != "hash");
+        how.extend(columns.map(|column| match column {
+            "narSize" => format!("narSize is {}", info.nar_size),
+            "ca" => format!("ca is {}", info.ca.map_or("empty".to_owned(), |ca| ca.to_string())),
+            "deriver" => format!(
+                "deriver is {}",
+                deriver.as_ref().map_or("empty".to_owned(), |path| store.dir().print(path))
+            ),
+            "registrationTime" => "registrationTime is now".to_owned(),
+            column => format!("{column} is empty"),
+        }));
+        Ok(Ok(how.join("; ")))
+    }
+
+    /// Paths that a row refers to, as far as they are there.
+    fn known_references(&self, id: PathId) -> Result<BTreeSet<StorePath>> {
+        let ids: HashSet<PathId> = self.store.db().readable_reference_ids(id)?.into_iter().collect();
+        let rows = self.findings.rows.iter();
+        Ok(rows.filter(|row| ids.contains(&row.id)).map(|row| row.path.clone()).collect())
+    }
+
+    /// Removes references that lead nowhere, and adds those that are lost with
+    /// them, in one transaction.
+    fn mend_references(&self) -> Result<()> {
+        let damaged: Vec<&Damaged> =
+            self.findings.damaged.iter().filter(|damaged| damaged.table == Table::Refs).collect();
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        // Of these the references are looked for again; of all where it is not
+        // known whose reference was lost.
+        let referrers: HashSet<PathId> = damaged.iter().filter_map(|damaged| damaged.ends.0).collect();
+        let everywhere = damaged.iter().any(|damaged| damaged.ends.0.is_none());
+        let targets: HashSet<PathId> =
+            damaged.iter().filter(|damaged| damaged.ends.0.is_none()).filter_map(|d| d.ends.1).collect();
+        let rows: Vec<&Checked> =
+            self.findings.rows.iter().filter(|row| everywhere || referrers.contains(&row.id)).collect();
+        self.store.progress().notice("looking for the references that were lost...");
+        let mut lost = Vec::new();
+        for (row, references) in self.scan(&rows)? {
+            let known = self.known_references(row.id)?;
+            let fresh: BTreeSet<&StorePath> = references.difference(&known).collect();
+            if fresh.is_empty() || self.is_complete(row, &known)? {
+                continue;
+            }
+            let ids = self.findings.rows.iter().filter(|other| fresh.contains(&other.path)).map(|r| r.id);
+            let wanted =
+                ids.filter(|id| referrers.contains(&row.id) || targets.is_empty() || targets.contains(id));
+            lost.extend(wanted.map(|id| (row.id, id)));
+        }
+        self.store.write(|writer| {
+            for damaged in &damaged {
+                writer.remove_row("Refs", damaged.row)?;
+            }
+            let mut references = writer.references()?;
+            lost.iter().try_for_each(|(from, to)| references.add(*from, *to))
+        })?;
+        for damaged in &damaged {
+            self.tell(damaged, Ok(format!("removed; {} references were found again", lost.len())));
+        }
+        Ok(())
+    }
+
+    /// Whether a path is known to have no other references than these: its name
+    /// is made of them.
+    fn is_complete(&self, row: &Checked, references: &BTreeSet<StorePath>) -> Result<bool> {
+        let raw = match self.store.db().raw_path(&row.path) {
+            Ok(Some(raw)) => raw,
+            Err(error) if error.is_interruption() => return Err(error),
+            _ => return Ok(false),
+        };
+        let mut info = ValidPathInfo::new(row.path.clone(), raw.nar_hash()?, raw.nar_size);
+        info.references = references.clone();
+        info.ca = raw.ca.as_deref().and_then(|ca| ca.parse().ok());
+        Ok(info.is_content_addressed(self.store.dir()))
+    }
+
+    /// The valid paths whose hash parts stand in each of these.
+    fn scan<'r>(&self, rows: &[&'r Checked]) -> Result<Vec<(&'r Checked, BTreeSet<StorePath>)>> {
+        let candidates = Candidates::new(self.findings.rows.iter().map(|row| row.path.clone()));
+        let layout = self.store.layout();
+        let next = AtomicUsize::new(0);
+        let found = Mutex::new(Vec::new());
+        threads::on_all_cores(rows.len(), || -> Result<()> {
+            while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
+                interrupt::check()?;
+                match examine(&layout.real_path(&row.path), &candidates) {
+                    Ok(examined) => {
+                        found.lock().unwrap_or_else(PoisonError::into_inner).push((*row, examined.references))
+                    }
+                    Err(error) if error.is_interruption() => return Err(error),
+                    // Told of by the checks that follow.
+                    Err(_) => {}
+                }
+            }
+            Ok(())
+        })?;
+        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Removes outputs that cannot be read, and adds those that the files of
+    /// derivations have.
+    fn mend_outputs(&self) -> Result<()> {
+        let all = self.findings.damaged.iter();
+        let damaged: Vec<&Damaged> = all.filter(|d| d.table == Table::DerivationOutputs).collect();
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        self.store.write(|writer| {
+            damaged.iter().try_for_each(|damaged| writer.remove_row("DerivationOutputs", damaged.row))
+        })?;
+        for damaged in &damaged {
+            self.tell(damaged, Ok("removed; outputs are read from the derivations".to_owned()));
+        }
+        self.store.verify_outputs(&self.findings.rows, true).map(drop)
+    }
+}

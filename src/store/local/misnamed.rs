@@ -1,0 +1,89 @@
+//! Rows whose path is nearly that of something in the store directory that has
+//! no row: a letter of them is wrong. A collection would take the contents for
+//! rubbish.
+
+use std::ffi::CString;
+
+use super::LocalStore;
+use super::db::graph::{Graph, Node};
+use crate::model::StorePath;
+use crate::store::error::{Result, StoreError};
+use crate::sys::dir;
+
+/// Whether two names differ in one letter.
+pub(super) fn is_near(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).filter(|(a, b)| a != b).take(2).count() == 1
+}
+
+impl LocalStore {
+    /// Refuses to go on if one of the rows that stand for nothing may be that of
+    /// one of the `strays`, which have none.
+    ///
+    /// # Errors
+    /// [`StoreError::Misnamed`].
+    pub(super) fn refuse_misnamed(
+        &self,
+        graph: &Graph,
+        vanished: impl IntoIterator<Item = Node>,
+        strays: &[CString],
+    ) -> Result<()> {
+        for node in vanished {
+            let row = graph.base_name(node);
+            if let Some(stray) = strays.iter().find(|stray| is_near(stray.to_bytes(), row.as_bytes())) {
+                let dir = self.dir().as_str();
+                return Err(StoreError::Misnamed {
+                    present: format!("{dir}/{}", stray.to_string_lossy()),
+                    row: format!("{dir}/{row}"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`LocalStore::refuse_misnamed`], of the whole store.
+    ///
+    /// # Errors
+    /// Those of the database and the file system, too.
+    pub(super) fn refuse_any_misnamed(&self) -> Result<()> {
+        let graph = Graph::load_names(&self.db())?;
+        // It looks by itself.
+        self.strays(&graph).map(drop)
+    }
+
+    /// Whether something is not on disk that has a row.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(super) fn any_is_gone(&self, graph: &Graph) -> Result<bool> {
+        for node in graph.nodes() {
+            crate::sys::interrupt::check()?;
+            if std::fs::symlink_metadata(self.real_path(&graph.path(node)?)).is_err() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The entries of the store directory that could be paths and are not among
+    /// these, which are sorted; lock files apart.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) fn unregistered(&self, registered: &[&StorePath]) -> Result<Vec<StorePath>> {
+        let path = &self.layout().real_store_dir;
+        let handle = dir::open_dir(path)?;
+        let mut found = Vec::new();
+        dir::each_entry(&handle, path, |entry| -> Result<()> {
+            let name = entry.file_name().to_str().map(StorePath::from_base_name);
+            if let Ok(Ok(path)) = name
+                && !path.base_name().ends_with(".lock")
+                && registered.binary_search(&&path).is_err()
+            {
+                found.push(path);
+            }
+            Ok(())
+        })?;
+        found.sort_unstable();
+        Ok(found)
+    }
+}

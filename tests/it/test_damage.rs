@@ -1,0 +1,293 @@
+//! Damage in the database: it is told of by name, nothing is lost by it, and a
+//! check mends it. `tests/tools/damage` tries every kind on every cell.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+use crate::common::{Outcome, Side, World};
+use crate::data;
+
+/// Works on the database as a bad disk would.
+fn alter<T>(world: &World, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> T {
+    let database = Connection::open(world.path("var/db/db.sqlite")).unwrap();
+    database.pragma_update(None, "foreign_keys", false).unwrap();
+    work(&database).unwrap()
+}
+
+fn set(world: &World, path: &str, column: &str, value: Value) {
+    let sql = format!("update ValidPaths set {column} = ? where path = ?");
+    assert_eq!(alter(world, |database| database.execute(&sql, rusqlite::params![value, path])), 1);
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+#[track_caller]
+fn names(outcome: &Outcome, what: &str) {
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(outcome.stderr.contains("the database is damaged: "), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains(what), "{}", outcome.stderr);
+}
+
+/// A check tells of the damage, and then mends it.
+#[track_caller]
+fn is_mended(world: &World, what: &str) {
+    names(&world.nix_store(&["--verify"]), what);
+    let mended = world.nix_store(&["--verify", "--repair"]);
+    assert_eq!(mended.status, 0, "{}", mended.stderr);
+    assert!(mended.stderr.contains("\nmended "), "{}", mended.stderr);
+    data::assert_sound(world);
+}
+
+fn root(world: &World, path: &str) {
+    std::fs::create_dir_all(world.path("var/gcroots")).unwrap();
+    std::os::unix::fs::symlink(path, world.path("var/gcroots/kept")).unwrap();
+}
+
+fn dump(world: &World) -> String {
+    world.nix_store(&["--dump-db"]).ok().text().to_owned()
+}
+
+#[test]
+fn a_damaged_cell_is_named_and_mended() {
+    let world = World::new();
+    let paths = data::sample(&world);
+    let path = paths[2].clone();
+    let before = dump(&world);
+    for (column, value) in [
+        ("hash", text("sha256:12")),
+        ("hash", Value::Blob(vec![0, 255])),
+        ("narSize", text("big")),
+        ("narSize", Value::Integer(-5)),
+        ("registrationTime", text("today")),
+        ("registrationTime", Value::Integer(-1)),
+        ("deriver", text("/elsewhere/x.drv")),
+        ("deriver", Value::Blob(vec![1])),
+        ("ultimate", Value::Integer(7)),
+        ("sigs", Value::Blob(vec![1])),
+        ("ca", text("fixed:nothing")),
+    ] {
+        set(&world, &path, column, value.clone());
+        for args in
+            [&["-q", "--hash", &path][..], &["-q", "--deriver", &path], &["--dump-db"], &["--export", &path]]
+        {
+            names(&world.nix_store(args), &path);
+        }
+        names(&world.nival("nix", &["path-info", "--json", &path]), &path);
+        // Others are not concerned.
+        world.nix_store(&["-q", "--hash", &paths[3]]).ok();
+        is_mended(&world, column);
+        assert_eq!(dump(&world), before, "{column} {value:?}");
+    }
+}
+
+#[test]
+fn nothing_is_deleted_while_a_path_cannot_be_read() {
+    let world = World::new();
+    let paths = data::sample(&world);
+    root(&world, &paths[5]);
+    let before = dump(&world);
+    let files = data::metadata(&world.store());
+    let path = &paths[2];
+    for damaged in [
+        text(&path.replace("/store/", "/stose/")),
+        text(&path[..path.len() - 12]),
+        Value::Blob(path.clone().into_bytes()),
+        text("x"),
+    ] {
+        set(&world, path, "path", damaged.clone());
+        for args in [&["--gc"][..], &["--gc", "--print-dead"], &["--dump-db"], &["-qR", &paths[5]]] {
+            names(&world.nix_store(args), " of ValidPaths");
+        }
+        // It refers to this one.
+        let deleted = world.nix_store(&["--delete", &paths[0]]);
+        assert_eq!(deleted.status, 1, "{deleted:?}");
+        assert_eq!(data::metadata(&world.store()), files);
+        is_mended(&world, "its path is ");
+        assert_eq!(dump(&world), before, "{damaged:?}");
+    }
+    // With nothing left that it could stand for the row goes.
+    set(&world, &paths[5], "path", text("/elsewhere/y"));
+    std::fs::remove_file(&paths[5]).unwrap();
+    is_mended(&world, "'/elsewhere/y'");
+    assert_eq!(world.nix_store(&["--check-validity", &paths[5]]).status, 1);
+}
+
+#[test]
+fn a_row_with_a_wrong_letter_keeps_its_contents() {
+    let world = World::new();
+    let paths = data::sample(&world);
+    root(&world, &paths[5]);
+    let before = dump(&world);
+    let files = data::metadata(&world.store());
+    for path in paths.iter().filter(|path| path.contains("-sample-")) {
+        let wrong = path.replace("-sample-", "-sampme-");
+        set(&world, path, "path", text(&wrong));
+        for args in [&["--gc"][..], &["--delete", &paths[0]], &["--delete", path]] {
+            let outcome = world.nix_store(args);
+            assert_eq!(outcome.status, 1, "{args:?} {outcome:?}");
+            assert!(
+                outcome.stderr.contains(&format!("'{path}' has no row in the database")),
+                "{args:?} {outcome:?}"
+            );
+            assert_eq!(data::metadata(&world.store()), files);
+        }
+        is_mended(&world, &wrong);
+        assert_eq!(dump(&world), before);
+    }
+    world.nix_store(&["--gc"]).ok();
+    world.nix_store(&["--check-validity", &paths[5]]).ok();
+}
+
+#[test]
+fn a_reference_that_leads_nowhere_is_found_again() {
+    let world = World::new();
+    let paths = data::sample(&world);
+    root(&world, &paths[5]);
+    let before = dump(&world);
+    let files = data::metadata(&world.store());
+    let row = |of: &str| {
+        let sql = "select id from ValidPaths where path = ?";
+        alter(&world, |database| database.query_row(sql, [of], |row| row.get::<_, i64>(0)))
+    };
+    let (from, to) = (row(&paths[3]), row(&paths[2]));
+    for (column, value) in [
+        ("reference", Value::Integer(9999)),
+        ("reference", text("x")),
+        ("referrer", Value::Integer(9999)),
+        ("referrer", Value::Integer(-1)),
+        ("referrer", Value::Blob(vec![])),
+    ] {
+        let sql = format!("update Refs set {column} = ? where referrer = ? and reference = ?");
+        let args = rusqlite::params![value, from, to];
+        assert_eq!(alter(&world, |database| database.execute(&sql, args)), 1);
+        if column == "reference" {
+            names(&world.nix_store(&["-q", "--references", &paths[3]]), &paths[3]);
+            names(&world.nix_store(&["-qR", &paths[3]]), &paths[3]);
+        }
+        for args in [&["--gc"][..], &["--delete", &paths[2]], &["--dump-db"]] {
+            names(&world.nix_store(args), "");
+            assert_eq!(data::metadata(&world.store()), files);
+        }
+        is_mended(&world, "there is no such row");
+        assert_eq!(dump(&world), before, "{column} {value:?}");
+    }
+}
+
+#[test]
+fn outputs_of_derivations_come_from_their_files() {
+    let Some(world) = World::with_reference() else { return };
+    let nix = r#"derivation { name = "a"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo > $out" ]; }"#;
+    let out = world.run(Side::Reference, "nix-build", &["--no-out-link", "-E", nix]).line();
+    let drv = world.nix_store(&["-qd", &out]).line();
+    root(&world, &out);
+    for change in [
+        "update DerivationOutputs set path = '/elsewhere/x'",
+        "update DerivationOutputs set path = x'01'",
+        "update DerivationOutputs set drv = 77",
+        "update DerivationOutputs set id = x'ff'",
+    ] {
+        alter(&world, |database| database.execute(change, []));
+        let kept = world.nix_store(&["--gc", "--option", "keep-outputs", "true"]);
+        if !change.contains(" id ") {
+            names(&kept, "DerivationOutputs");
+        }
+        is_mended(&world, "DerivationOutputs");
+        assert_eq!(world.nix_store(&["-q", "--outputs", &drv]).line(), out);
+    }
+    // What can be read, but is not what the file says.
+    alter(&world, |database| database.execute("delete from DerivationOutputs", []));
+    let checked = world.nix_store(&["--verify", "--check-contents"]);
+    names(&checked, &format!("the outputs of '{drv}' are not those of its file (output 'out')"));
+    world.nix_store(&["--verify", "--check-contents", "--repair"]).ok();
+    assert_eq!(world.nix_store(&["-q", "--outputs", &drv]).line(), out);
+}
+
+#[test]
+fn sizes_and_hashes_that_nobody_recorded_are_filled_in() {
+    let Some(world) = World::with_reference() else { return };
+    let paths = data::sample(&world);
+    let before = dump(&world);
+    let mut told = Vec::new();
+    for side in [Side::Reference, Side::Nival] {
+        set(&world, &paths[0], "narSize", Value::Integer(0));
+        set(&world, &paths[1], "hash", text(&format!("sha256:{:064}", 0)));
+        let checked = world.run(side, "nix-store", &["--verify", "--check-contents"]);
+        assert_eq!(checked.status, 0, "{checked:?}");
+        assert_eq!(dump(&world), before);
+        let mut lines: Vec<String> = checked.stderr.lines().map(str::to_owned).collect();
+        lines.retain(|line| line.starts_with("updating") || line.starts_with("fixing"));
+        lines.sort_unstable();
+        assert_eq!(lines.len(), 2);
+        told.push(lines);
+    }
+    assert_eq!(told[0], told[1]);
+    // A size that is wrong, and a hash with one wrong digit.
+    set(&world, &paths[0], "narSize", Value::Integer(5));
+    alter(&world, |database| {
+        database.execute(
+            "update ValidPaths set hash = substr(hash, 1, 70) || case substr(hash, 71) when '0' then '1' else '0' end \
+             where path = ?",
+            [&paths[1]],
+        )
+    });
+    let checked = world.nix_store(&["--verify", "--check-contents"]);
+    names(&checked, &paths[1]);
+    assert!(
+        checked.stderr.contains(&format!("path '{}' was registered with size 5", paths[0])),
+        "{checked:?}"
+    );
+    world.nix_store(&["--verify", "--check-contents", "--repair"]).ok();
+    assert_eq!(dump(&world), before);
+}
+
+#[test]
+fn each_path_that_is_checked_is_told_on_request() {
+    let Some(world) = World::with_reference() else { return };
+    data::sample(&world);
+    let told = |side| {
+        let checked = world.run(side, "nix-store", &["--verify", "--check-contents", "-v"]);
+        let mut lines: Vec<String> = checked.ok().stderr.lines().map(str::to_owned).collect();
+        lines.retain(|line| line.starts_with("checking contents of "));
+        lines.sort_unstable();
+        lines
+    };
+    assert_eq!(told(Side::Nival), told(Side::Reference));
+    assert_eq!(told(Side::Nival).len(), 6);
+}
+
+#[test]
+fn a_lost_database_is_named_with_what_helps() {
+    let world = World::new();
+    let paths = data::sample(&world);
+    let file = world.path("var/db/db.sqlite");
+    let shown = file.display();
+    let remove = |suffix: &str| {
+        let _ = std::fs::remove_file(world.path(format!("var/db/db.sqlite{suffix}")));
+    };
+    for suffix in ["", "-wal", "-shm"] {
+        remove(suffix);
+    }
+    let gone = world.nix_store(&["-q", "--hash", &paths[0]]);
+    gone.fails(&format!("error: the database '{shown}' is gone"));
+    assert!(gone.stderr.contains("'nix-store --rebuild-db'"), "{}", gone.stderr);
+    std::fs::write(&file, "").unwrap();
+    world.nix_store(&["--gc"]).fails(&format!("error: the database '{shown}' is empty"));
+    std::fs::write(&file, vec![7; 100_000]).unwrap();
+    let garbage = world.nix_store(&["--gc"]);
+    garbage.fails(&format!("error: the database '{shown}' cannot be used: file is not a database"));
+    assert!(garbage.stderr.contains("once it has been moved away"), "{}", garbage.stderr);
+    assert!(paths.iter().all(|path| Path::new(path).exists()));
+    for suffix in ["", "-wal", "-shm"] {
+        remove(suffix);
+    }
+    world.nix_store(&["--rebuild-db"]).ok();
+    world.nix_store(&["-q", "--hash", &paths[0]]).ok();
+    // Older ones than Nix 2 has are not for Nix 2.
+    std::fs::write(world.path("var/db/schema"), "5").unwrap();
+    let old = world.nix_store(&["--verify"]);
+    assert!(old.stderr.contains("schema version 5") && old.stderr.contains("Nix 1.11"), "{}", old.stderr);
+}
