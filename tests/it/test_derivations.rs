@@ -241,6 +241,34 @@ fn what_was_registered_unchecked_is_not_made_and_is_found() {
     world.nix_store(&["--verify"]).ok();
 }
 
+/// Whoever may register paths does not register such derivations either.
+#[test]
+fn nothing_is_registered_that_does_not_follow() {
+    for side in [Side::Nival, Side::Reference] {
+        let Some(world) = World::with_reference() else { return };
+        world.nix_store(&["--init"]).ok();
+        let evil = chosen(&world);
+        let wrong = derivation(&output("out", &evil, "", ""), &[], &[], &[("out", &evil)]);
+        let open = derivation(&output("out", "", "r:sha256", ""), &[], &[], &[]);
+        for (text, message) in [(wrong, "has incorrect output"), (open, "ca-derivations")] {
+            let path = format!("{}/{}-x.drv", world.text("store"), crate::data::hash_part(1));
+            std::fs::write(&path, text).unwrap();
+            let hash = "0".repeat(52);
+            let inputs = [
+                ("--register-validity", format!("{path}\n\n0\n")),
+                ("--load-db", format!("{path}\nsha256:{hash}\n9\n\n0\n")),
+            ];
+            for (operation, input) in inputs {
+                let refused = world.run_with_input(side, "nix-store", &[operation], input.as_bytes());
+                assert_eq!(refused.status, 1, "{operation}");
+                assert!(refused.stderr.replace("\u{1b}[0m", "").contains(message), "{}", refused.stderr);
+                assert_eq!(world.nix_store(&["--check-validity", &path]).status, 1);
+            }
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        }
+    }
+}
+
 /// What a stranger may make: an environment of what is among its inputs, and
 /// under the path that follows.
 fn makes_only_what_follows(peer: &mut Peer, world: &World) {

@@ -33,9 +33,15 @@ pub(super) struct Input {
 impl LocalStore {
     /// Checks a derivation that lies in its place and is to be registered.
     pub(super) fn check_derivation(&self, path: &StorePath) -> Result<()> {
+        self.checked_derivation(path).map(drop)
+    }
+
+    /// Reads a derivation that lies in its place and is to be registered.
+    pub(super) fn checked_derivation(&self, path: &StorePath) -> Result<Derivation> {
         let drv = self.read_derivation(path)?;
         self.check_features(&drv)?;
-        self.check_outputs(path, &drv)
+        self.check_outputs(path, &drv)?;
+        Ok(drv)
     }
 
     /// Checks that every output path of a derivation follows from its inputs or

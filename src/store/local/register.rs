@@ -134,7 +134,7 @@ impl LocalStore {
         } else {
             let infos = self.to_infos(&entries)?;
             self.write(|writer| {
-                writer.register(&infos, options.existing, now(), |path| self.read_derivation(path))
+                writer.register(&infos, options.existing, now(), |path| self.checked_derivation(path))
             })
         }
     }
@@ -250,7 +250,7 @@ impl LocalStore {
                     fresh[entry.path as usize] = true;
                     let id = writer.insert(&self.to_info(entries, entry, &[])?, now)?;
                     if path.is_derivation() {
-                        writer.add_derivation_outputs(id, &self.read_derivation(path)?)?;
+                        writer.add_derivation_outputs(id, &self.checked_derivation(path)?)?;
                     }
                     id
                 }
