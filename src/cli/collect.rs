@@ -74,6 +74,7 @@ pub fn dry_run(context: &Context, without: &HashSet<PathBuf>) -> anyhow::Result<
     let store = match store.kind() {
         Kind::Local(store) => store,
         Kind::Daemon(daemon) => return dry_run_by(context, daemon, without),
+        Kind::Elsewhere => anyhow::bail!("Garbage collection not supported by store '{}'", store.uri()),
     };
     let survey = store.survey(context.keep(), without)?;
     let dir = store.dir().as_str();

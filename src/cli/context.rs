@@ -12,6 +12,7 @@ use nival::settings::{self, Environment, Machine, Settings};
 use nival::store::local::LocalOptions;
 use nival::store::local::gc::liveness::Keep;
 use nival::store::managed::Kind;
+use nival::store::open::Unmade;
 use nival::store::uri::{self, StoreKind, StoreUri, Surroundings};
 use nival::store::{LocalStore, ManagedStore, Store, StoreError, open};
 
@@ -86,8 +87,20 @@ impl Context {
     /// # Errors
     /// [`StoreError`], or a usage error for a URI that cannot be read.
     pub fn open_store(&self) -> anyhow::Result<Box<dyn ManagedStore>> {
-        let uri = StoreUri::parse(self.settings.store_uri(), &self.current_dir)
-            .map_err(|error| Usage(error.to_string()))?;
+        open::require_cache(&self.parse_uri(self.settings.store_uri())?)?;
+        self.open_store_to_add()
+    }
+
+    fn parse_uri(&self, text: &str) -> anyhow::Result<StoreUri> {
+        Ok(StoreUri::parse(text, &self.current_dir).map_err(|error| Usage(error.to_string()))?)
+    }
+
+    /// As [`Context::open_store`]; a cache that is not there is made.
+    ///
+    /// # Errors
+    /// See [`Context::open_store`].
+    pub fn open_store_to_add(&self) -> anyhow::Result<Box<dyn ManagedStore>> {
+        let uri = self.parse_uri(self.settings.store_uri())?;
         let (store, warnings) = open::open_managed(&uri, &self.surroundings(), self.progress())?;
         warnings.iter().for_each(|warning| self.ui.warn(warning));
         if matches!(store.kind(), Kind::Local(_)) {
@@ -109,8 +122,7 @@ impl Context {
     /// # Errors
     /// See [`Context::open_store`].
     pub fn open_managed_to_collect(&self) -> anyhow::Result<Box<dyn ManagedStore>> {
-        let uri = StoreUri::parse(self.settings.store_uri(), &self.current_dir)
-            .map_err(|error| Usage(error.to_string()))?;
+        let uri = self.parse_uri(self.settings.store_uri())?;
         match open::is_far(&uri, &self.surroundings())? {
             true => self.open_store(),
             false => Ok(Box::new(self.open_store_to_collect()?)),
@@ -259,13 +271,31 @@ impl Context {
         make_link(&expressions.join("channels_root"), &root_profiles.join("channels"))
     }
 
-    /// Opens a store of any kind.
+    /// Opens a store of any kind; a cache has to be there.
     ///
     /// # Errors
     /// A usage error for a URI that cannot be read, and those of the store.
     pub fn open_any(&self, uri: &str) -> anyhow::Result<Box<dyn Store>> {
-        let uri = StoreUri::parse(uri, &self.current_dir).map_err(|error| Usage(error.to_string()))?;
+        let uri = self.parse_uri(uri)?;
+        open::require_cache(&uri)?;
         self.open_with(&uri, &self.surroundings())
+    }
+
+    /// Opens a store of any kind; what is not there is made.
+    ///
+    /// # Errors
+    /// See [`Context::open_any`].
+    pub fn open_to_write(&self, uri: &str) -> anyhow::Result<Box<dyn Store>> {
+        self.open_with(&self.parse_uri(uri)?, &self.surroundings())
+    }
+
+    /// What stands for a store that would have to be made, until it is known
+    /// that something can be put into it.
+    ///
+    /// # Errors
+    /// See [`Context::open_any`].
+    pub fn unmade(&self, uri: &str) -> anyhow::Result<Option<Unmade>> {
+        Ok(open::unmade(&self.parse_uri(uri)?, &self.surroundings())?)
     }
 
     fn open_with(&self, uri: &StoreUri, around: &Surroundings<'_>) -> anyhow::Result<Box<dyn Store>> {
@@ -329,6 +359,7 @@ impl Context {
     fn open_substituter(&self, uri: &str) -> anyhow::Result<Box<dyn Store>> {
         let parsed = StoreUri::parse(uri, &self.current_dir)?;
         if !matches!(parsed.kind, StoreKind::Local(_)) {
+            open::require_cache(&parsed)?;
             let around = Surroundings { patient: false, ..self.surroundings() };
             return self.open_with(&parsed, &around);
         }
@@ -339,7 +370,7 @@ impl Context {
     }
 
     fn store_options(&self, uri: &str) -> anyhow::Result<LocalOptions> {
-        let uri = StoreUri::parse(uri, &self.current_dir).map_err(|error| Usage(error.to_string()))?;
+        let uri = self.parse_uri(uri)?;
         let (options, warnings) = uri::local_options(&uri, &self.surroundings())?;
         for warning in warnings {
             self.ui.warn(&warning);

@@ -161,7 +161,7 @@ pub fn among(store: &dyn ManagedStore, paths: &[StorePath]) -> Result<Graph> {
 pub fn all(store: &dyn ManagedStore) -> Result<Graph> {
     match store.kind() {
         Kind::Local(store) => Graph::load(&store.db()),
-        Kind::Daemon(_) => far::among(store, &store.all()?),
+        Kind::Daemon(_) | Kind::Elsewhere => far::among(store, &store.all()?),
     }
 }
 

@@ -82,8 +82,5 @@ fn add(store: &dyn ManagedStore, item: &Item, archive: &std::fs::File) -> Result
     if store.is_valid(&item.info.path)? {
         return Ok(());
     }
-    let mut receiver = store.receiver(std::slice::from_ref(item), false)?;
-    let taken = receiver.taker.take(item, &mut |sink| reader::read(&mut Input::new(archive), sink))?;
-    receiver.registrar.register(taken)?;
-    receiver.registrar.finish()
+    crate::store::elsewhere::take(store, item, archive)
 }

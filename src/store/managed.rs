@@ -1,5 +1,6 @@
 //! A store with everything that belongs to one: questions about any path, roots,
-//! collection. It is the local one, or one that a daemon works on for us.
+//! collection. It is the local one, one that a daemon works on for us, or, with
+//! less of it, any other (see [`super::elsewhere`]).
 
 use std::collections::BTreeSet;
 use std::io;
@@ -24,6 +25,8 @@ pub enum Kind<'s> {
     Local(&'s LocalStore),
     /// Worked on by a daemon.
     Daemon(&'s DaemonStore),
+    /// Used like one, without a database behind it.
+    Elsewhere,
 }
 
 /// See the module.

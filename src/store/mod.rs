@@ -2,6 +2,8 @@
 
 pub mod binary_cache;
 pub mod compression;
+pub mod elsewhere;
+pub mod empty;
 pub mod error;
 pub mod local;
 pub mod managed;

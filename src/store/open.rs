@@ -9,14 +9,16 @@ use super::binary_cache::disk_cache::Lifetimes;
 use super::binary_cache::http::client::HttpSettings;
 use super::binary_cache::http::proxy::Proxies;
 use super::binary_cache::s3::{self, Addressing, S3Options};
-use super::binary_cache::{BinaryCache, CacheOptions};
+use super::binary_cache::{BinaryCache, CACHE_INFO, CacheOptions};
 use super::compression::Compression;
+use super::elsewhere::Elsewhere;
+use super::empty::EmptyStore;
 use super::error::{Result, StoreError};
-use super::local::LocalStore;
+use super::local::{LocalOptions, LocalStore};
 use super::managed::ManagedStore;
 use super::remote::open as remote;
 use super::transfer::Store;
-use super::uri::{self, StoreKind, StoreUri, Surroundings};
+use super::uri::{self, Places, StoreKind, StoreUri, Surroundings};
 use crate::model::StoreDir;
 use crate::model::signature::SecretKey;
 use crate::progress::Progress;
@@ -31,18 +33,85 @@ pub fn open(
     around: &Surroundings<'_>,
     progress: Arc<dyn Progress>,
 ) -> Result<(Box<dyn Store>, Vec<String>)> {
-    let uri = &uri::resolve(uri, around)?;
-    let (scheme, rest) = match &uri.kind {
-        StoreKind::Other(scheme, rest) if scheme != "ssh-ng" => (scheme, rest),
-        _ => {
-            let (store, warnings) = open_managed(uri, around, progress)?;
-            return Ok((store, warnings));
+    let (store, warnings) = open_managed(uri, around, progress)?;
+    Ok((store, warnings))
+}
+
+/// Whether the store that `uri` names is worked on by another program, or is no
+/// more than files elsewhere.
+///
+/// # Errors
+/// [`StoreError::Uri`].
+pub fn is_far(uri: &StoreUri, around: &Surroundings<'_>) -> Result<bool> {
+    Ok(matches!(uri::resolve(uri, around)?.kind, StoreKind::Daemon(_) | StoreKind::Other(..)))
+}
+
+/// Refuses a store that is not there, where something is to be read from it:
+/// opening it would make it.
+///
+/// # Errors
+/// [`StoreError::Uri`].
+pub fn require_cache(uri: &StoreUri) -> Result<()> {
+    let StoreKind::Other(scheme, rest) = &uri.kind else { return Ok(()) };
+    if scheme == "file" {
+        let root = uri::cache_directory(rest)?;
+        if !root.is_dir() {
+            return Err(StoreError::Uri(format!(
+                "'{}' is not a binary cache: there is no such directory",
+                uri::of_cache(&root)
+            )));
         }
-    };
-    match scheme.as_str() {
+    }
+    Ok(())
+}
+
+/// As [`open`], with everything that belongs to a store, as far as it can be had
+/// from this one.
+///
+/// # Errors
+/// See [`open`].
+pub fn open_managed(
+    uri: &StoreUri,
+    around: &Surroundings<'_>,
+    progress: Arc<dyn Progress>,
+) -> Result<(Box<dyn ManagedStore>, Vec<String>)> {
+    let uri = &uri::resolve(uri, around)?;
+    match &uri.kind {
+        StoreKind::Daemon(_) => {
+            let (store, warnings) = remote::daemon(uri, around, progress)?;
+            Ok((Box::new(store), warnings))
+        }
+        StoreKind::Other(scheme, rest) if scheme == "ssh-ng" => {
+            let (store, warnings) = remote::ssh_ng(uri, rest, around, progress)?;
+            Ok((Box::new(store), warnings))
+        }
+        StoreKind::Other(scheme, rest) => {
+            let (store, warnings) = open_elsewhere(uri, (scheme, rest), around, Arc::clone(&progress))?;
+            let layout = Places::new(around, None)?.layout()?;
+            Ok((Box::new(Elsewhere::new(store, layout, progress)), warnings))
+        }
+        StoreKind::Auto | StoreKind::Local(_) => {
+            let (options, mut warnings) = uri::local_options(uri, around)?;
+            warnings.extend(unmade_root(uri, &options).map(|root| making(&root)));
+            Ok((Box::new(LocalStore::open(options, progress)?), warnings))
+        }
+    }
+}
+
+/// Opens a store that has no database behind it.
+fn open_elsewhere(
+    uri: &StoreUri,
+    (scheme, rest): (&str, &str),
+    around: &Surroundings<'_>,
+    progress: Arc<dyn Progress>,
+) -> Result<(Box<dyn Store>, Vec<String>)> {
+    if matches!(scheme, "http" | "https" | "s3") && (rest.is_empty() || rest.starts_with('/')) {
+        return Err(StoreError::Uri(format!("`{scheme}` Store requires a non-empty authority in Store URL")));
+    }
+    match scheme {
         "file" => {
-            let root = uri::path_in(rest, Path::new("/"));
-            let shown = format!("file://{}", root.display());
+            let root = uri::cache_directory(rest)?;
+            let shown = uri::of_cache(&root);
             let (dir, options, warnings) = cache_options(uri, around, &[])?;
             let cache = BinaryCache::open_directory(root, shown, dir, options, progress)?;
             Ok((Box::new(cache), warnings))
@@ -71,48 +140,84 @@ pub fn open(
             let (store, warnings) = remote::ssh(uri, rest, around, progress)?;
             Ok((Box::new(store), warnings))
         }
+        "dummy" => open_dummy(uri, around),
         _ => Err(uri::unopenable(scheme)),
     }
 }
 
-/// Whether the store that `uri` names is worked on by another program.
+/// The store that has nothing.
+fn open_dummy(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Box<dyn Store>, Vec<String>)> {
+    let mut places = Places::new(around, None)?;
+    let mut warnings = Vec::new();
+    for (name, value) in &uri.parameters {
+        match name.as_str() {
+            "store" => drop(places.parameter(name, value)?),
+            "read-only" if uri::boolean(name, value)? => {}
+            "read-only" => {
+                return Err(StoreError::Uri(
+                    "'dummy://' stores that can be written to are not available in this version of Nival"
+                        .to_owned(),
+                ));
+            }
+            _ if uri::of_all_stores(name) => {}
+            _ => warnings.push(format!("unknown setting '{name}'")),
+        }
+    }
+    let dir = places.layout()?.store_dir;
+    Ok((Box::new(EmptyStore::new("dummy://".to_owned(), dir)), warnings))
+}
+
+/// A store that would have to be made.
+pub struct Unmade {
+    /// What stands for it until it is made: it is empty.
+    pub stand_in: EmptyStore,
+    /// What is put into it must be signed.
+    pub require_sigs: bool,
+}
+
+/// Whether the store that `uri` names would have to be made first: a cache in a
+/// directory, or a chroot store.
 ///
 /// # Errors
 /// [`StoreError::Uri`].
-pub fn is_far(uri: &StoreUri, around: &Surroundings<'_>) -> Result<bool> {
-    Ok(match uri::resolve(uri, around)?.kind {
-        StoreKind::Daemon(_) => true,
-        StoreKind::Other(scheme, _) => scheme == "ssh-ng",
-        StoreKind::Auto | StoreKind::Local(_) => false,
-    })
-}
-
-/// Opens the store that `uri` names, which must be one with a database behind
-/// it: the local one, or one that a daemon works on.
-///
-/// # Errors
-/// [`StoreError::Uri`] for what cannot be opened or is of another kind, and
-/// those of the store.
-pub fn open_managed(
-    uri: &StoreUri,
-    around: &Surroundings<'_>,
-    progress: Arc<dyn Progress>,
-) -> Result<(Box<dyn ManagedStore>, Vec<String>)> {
+pub fn unmade(uri: &StoreUri, around: &Surroundings<'_>) -> Result<Option<Unmade>> {
     let uri = &uri::resolve(uri, around)?;
     match &uri.kind {
-        StoreKind::Daemon(_) => {
-            let (store, warnings) = remote::daemon(uri, around, progress)?;
-            Ok((Box::new(store), warnings))
+        StoreKind::Other(scheme, rest) if scheme == "file" => {
+            let root = uri::cache_directory(rest)?;
+            if root.join(CACHE_INFO).exists() {
+                return Ok(None);
+            }
+            let (dir, ..) = cache_options(uri, around, &[])?;
+            let stand_in = EmptyStore::new(uri::of_cache(&root), dir);
+            Ok(Some(Unmade { stand_in, require_sigs: false }))
         }
-        StoreKind::Other(scheme, rest) if scheme == "ssh-ng" => {
-            let (store, warnings) = remote::ssh_ng(uri, rest, around, progress)?;
-            Ok((Box::new(store), warnings))
+        StoreKind::Auto | StoreKind::Local(_)
+            if matches!(uri.kind, StoreKind::Local(Some(_))) || uri.parameters.contains_key("root") =>
+        {
+            let (options, _) = uri::local_options(uri, around)?;
+            if options.read_only || options.layout.db_dir().join("db.sqlite").exists() {
+                return Ok(None);
+            }
+            let stand_in = EmptyStore::new("local".to_owned(), options.layout.store_dir);
+            Ok(Some(Unmade { stand_in, require_sigs: options.require_sigs }))
         }
-        _ => {
-            let (options, warnings) = uri::local_options(uri, around)?;
-            Ok((Box::new(LocalStore::open(options, progress)?), warnings))
-        }
+        _ => Ok(None),
     }
+}
+
+/// The directory of a chroot store, if there is none there and it is named
+/// without saying that it is one: a slip of the pen may have been meant for
+/// something else.
+fn unmade_root(uri: &StoreUri, options: &LocalOptions) -> Option<PathBuf> {
+    let StoreKind::Local(Some(root)) = &uri.kind else { return None };
+    let root = uri::absolute_path(root).ok()?;
+    (!options.read_only && !root.exists()).then_some(root)
+}
+
+fn making(root: &Path) -> String {
+    let (shown, cache) = (root.display(), uri::of_cache(root));
+    format!("making a new chroot store in '{shown}' (a binary cache there would be '{cache}')")
 }
 
 /// The parameters that all caches have; `others` are those of one kind.

@@ -17,6 +17,7 @@ use super::binary_cache::BinaryCache;
 use super::error::{Result, StoreError};
 use super::local::LocalStore;
 use super::local::batch::Incoming;
+use super::managed::ManagedStore;
 use crate::model::{NarFile, NarInfo, StoreDir, StorePath, ValidPathInfo};
 use crate::nar::{NarError, Sink};
 
@@ -226,9 +227,9 @@ pub trait Store {
         None
     }
 
-    /// The store with a database behind it, if this is one: it knows outputs of
-    /// derivations.
-    fn managed(&self) -> Option<&dyn crate::store::ManagedStore> {
+    /// The same store with everything that belongs to one, as far as it can be
+    /// had.
+    fn managed(&self) -> Option<&dyn ManagedStore> {
         None
     }
 

@@ -1,12 +1,14 @@
 //! Texts that name a store, and what they open.
 //!
 //! ```text
-//! uri    = "" | "auto" | "local" | "daemon" | path | SCHEME "://" [AUTHORITY] [path]
+//! uri    = "" | "auto" | "local" | "daemon" | SCHEME ":" ["//"] place | path
 //!          followed by ["?" NAME "=" VALUE { "&" NAME "=" VALUE }]
-//! path   = anything with a slash in it: a chroot store below that directory
+//! place  = an absolute path (local, unix, file), HOST, BUCKET, HOST "/" PATH
+//! path   = anything else with a slash in it: a chroot store below that directory
 //! ```
 //!
-//! Values are percent-encoded.
+//! `SCHEME:/x` is `SCHEME:///x`. Places and values are percent-encoded, a path
+//! is taken as it is.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,11 +37,12 @@ pub struct StoreUri {
 pub enum StoreKind {
     /// The local store or the daemon's, whichever the user can use.
     Auto,
-    /// The local store, or the one below a directory (a chroot store).
+    /// The local store, or the one below a directory (a chroot store), which
+    /// must be absolute to be opened.
     Local(Option<PathBuf>),
-    /// The daemon, at its socket or the usual one.
+    /// The daemon, at its socket (likewise) or the usual one.
     Daemon(Option<PathBuf>),
-    /// Anything else: scheme, and what follows the two slashes.
+    /// Anything else: scheme, and what follows the slashes that all URIs have.
     Other(String, String),
 }
 
@@ -60,20 +63,32 @@ impl StoreUri {
             "" | "auto" => StoreKind::Auto,
             "local" => StoreKind::Local(None),
             "daemon" => StoreKind::Daemon(None),
-            _ => match base.split_once("://") {
-                Some(("local", "")) => StoreKind::Local(None),
-                Some(("local", path)) => StoreKind::Local(Some(path_in(path, current_dir))),
-                Some(("unix", "")) => StoreKind::Daemon(None),
-                Some(("unix", path)) => StoreKind::Daemon(Some(path_in(path, current_dir))),
-                Some((scheme, rest)) if is_scheme(scheme) => {
-                    StoreKind::Other(scheme.to_owned(), rest.to_owned())
-                }
-                None if base.contains('/') => StoreKind::Local(Some(path_in(base, current_dir))),
-                _ => return Err(StoreError::Uri(format!("Cannot parse Nix store '{}'", shown(text)))),
+            _ => match base.split_once(':') {
+                Some((scheme, rest)) if is_scheme(scheme) => of_scheme(scheme, rest, text)?,
+                _ if base.contains("://") => return Err(unparsable(text)),
+                _ if base.contains('/') => StoreKind::Local(Some(path_in(base, current_dir))),
+                _ => return Err(unparsable(text)),
             },
         };
         Ok(Self { kind, parameters })
     }
+}
+
+fn of_scheme(scheme: &str, rest: &str, text: &str) -> Result<StoreKind> {
+    let place = rest.strip_prefix("//").unwrap_or(rest);
+    let path = || Some(PathBuf::from(percent_decode(place))).filter(|path| !path.as_os_str().is_empty());
+    Ok(match scheme {
+        "local" => StoreKind::Local(path()),
+        "unix" => StoreKind::Daemon(path()),
+        // Two slashes where three are meant, and variables that are empty.
+        "file" if rest.starts_with("//") && !place.starts_with('/') => return Err(unparsable(text)),
+        "file" if place.is_empty() => return Err(unparsable(text)),
+        _ => StoreKind::Other(scheme.to_owned(), place.to_owned()),
+    })
+}
+
+fn unparsable(text: &str) -> StoreError {
+    StoreError::Uri(format!("Cannot parse Nix store '{}'", shown(text)))
 }
 
 impl std::fmt::Display for StoreUri {
@@ -83,9 +98,13 @@ impl std::fmt::Display for StoreUri {
         match &self.kind {
             StoreKind::Auto => f.write_str("auto")?,
             StoreKind::Local(None) => f.write_str(if bare { "local" } else { "local://" })?,
-            StoreKind::Local(Some(root)) => write!(f, "local://{}", percent_encode(&root.to_string_lossy()))?,
+            StoreKind::Local(Some(root)) => write!(f, "local://{}", encode_path(root))?,
             StoreKind::Daemon(None) => f.write_str(if bare { "daemon" } else { "unix://" })?,
-            StoreKind::Daemon(Some(path)) => write!(f, "unix://{}", percent_encode(&path.to_string_lossy()))?,
+            StoreKind::Daemon(Some(path)) => write!(f, "unix://{}", encode_path(path))?,
+            // Which is no path, and with two slashes would be no URI.
+            StoreKind::Other(scheme, rest) if scheme == "file" && !rest.starts_with('/') => {
+                write!(f, "{scheme}:{rest}")?;
+            }
             StoreKind::Other(scheme, rest) => write!(f, "{scheme}://{rest}")?,
         }
         for (i, (name, value)) in self.parameters.iter().enumerate() {
@@ -129,8 +148,18 @@ pub fn shown(text: &str) -> String {
     out + rest
 }
 
+/// What stands in a parameter.
 fn percent_encode(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/:@!$'()*,;".contains(&b);
+    encode(text, b"-._~/:@!$'()*,;")
+}
+
+/// What stands for a directory: as the reference shows it.
+fn encode_path(path: &Path) -> String {
+    encode(&path.to_string_lossy(), b"-._~/:@")
+}
+
+fn encode(text: &str, plain: &[u8]) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || plain.contains(&b);
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
@@ -139,9 +168,14 @@ fn is_scheme(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
-pub(super) fn path_in(text: &str, current_dir: &Path) -> PathBuf {
-    let path = current_dir.join(percent_decode(text));
+fn path_in(text: &str, current_dir: &Path) -> PathBuf {
+    let path = current_dir.join(text);
     lexically_normal(&path).unwrap_or(path)
+}
+
+/// The directory that the rest of a `file:` URI names.
+pub(super) fn cache_directory(rest: &str) -> Result<PathBuf> {
+    absolute(&percent_decode(rest))
 }
 
 fn percent_decode(text: &str) -> String {
@@ -162,6 +196,11 @@ fn percent_decode(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The URI of a cache in a directory.
+pub(super) fn of_cache(root: &Path) -> String {
+    format!("file://{}", encode_path(root))
 }
 
 /// What opening a store needs to know of its surroundings.
@@ -187,7 +226,7 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
     let mut warnings = Vec::new();
     let root = match &uri.kind {
         StoreKind::Auto => choose(around, &mut warnings)?,
-        StoreKind::Local(root) => root.clone(),
+        StoreKind::Local(root) => root.as_deref().map(absolute_path).transpose()?,
         StoreKind::Daemon(_) => return Err(behind("daemon", "")),
         StoreKind::Other(scheme, rest) => return Err(not_local(scheme, rest)),
     };
@@ -300,7 +339,14 @@ fn not_local(scheme: &str, rest: &str) -> StoreError {
             "this operation works on a local store, and '{}' is a binary cache",
             shown(&format!("{scheme}://{rest}"))
         )),
-        "ssh" | "ssh-ng" => behind(scheme, rest),
+        "ssh" => StoreError::Uri(format!(
+            "this operation works on a local store, and '{}' is on another machine",
+            shown(&format!("{scheme}://{rest}"))
+        )),
+        "ssh-ng" => behind(scheme, rest),
+        "dummy" => {
+            StoreError::Uri(format!("this operation works on a local store, and '{scheme}://' has nothing"))
+        }
         _ => unopenable(scheme),
     }
 }
@@ -318,7 +364,7 @@ fn behind(scheme: &str, rest: &str) -> StoreError {
 /// The error for a kind of store that cannot be opened, or not yet.
 pub(super) fn unopenable(scheme: &str) -> StoreError {
     StoreError::Uri(match scheme {
-        "dummy" | "mounted-ssh-ng" => {
+        "mounted-ssh-ng" => {
             format!("stores with scheme '{scheme}' cannot be opened by this version of Nival yet")
         }
         _ => format!("don't know how to open Nix store with scheme '{scheme}'"),
@@ -396,8 +442,12 @@ fn data_dir(around: &Surroundings<'_>) -> Option<PathBuf> {
 }
 
 pub(super) fn absolute(text: &str) -> Result<PathBuf> {
-    lexically_normal(Path::new(text))
-        .ok_or_else(|| StoreError::Uri(format!("not an absolute path: \"{text}\"")))
+    absolute_path(Path::new(text))
+}
+
+pub(super) fn absolute_path(path: &Path) -> Result<PathBuf> {
+    lexically_normal(path)
+        .ok_or_else(|| StoreError::Uri(format!("not an absolute path: \"{}\"", path.display())))
 }
 
 pub(super) fn boolean(name: &str, value: &str) -> Result<bool> {
@@ -420,25 +470,58 @@ mod tests {
     #[test]
     fn kinds() {
         let root = |path: &str| StoreKind::Local(Some(PathBuf::from(path)));
-        for (text, kind) in [
-            ("", StoreKind::Auto),
-            ("auto", StoreKind::Auto),
-            ("local", StoreKind::Local(None)),
-            ("local://", StoreKind::Local(None)),
-            ("local:///a", root("/a")),
-            ("/a/b", root("/a/b")),
-            ("./a", root("/here/a")),
-            ("a/../b", root("/here/b")),
-            ("daemon", StoreKind::Daemon(None)),
-            ("unix:///s", StoreKind::Daemon(Some("/s".into()))),
-            ("s3://bucket", StoreKind::Other("s3".into(), "bucket".into())),
+        let other = |scheme: &str, rest: &str| StoreKind::Other(scheme.into(), rest.into());
+        let socket = |path: &str| StoreKind::Daemon(Some(PathBuf::from(path)));
+        // Each with the form in which the configuration shows it.
+        for (text, kind, shown) in [
+            ("", StoreKind::Auto, "auto"),
+            ("auto", StoreKind::Auto, "auto"),
+            ("local", StoreKind::Local(None), "local"),
+            ("local:", StoreKind::Local(None), "local"),
+            ("local://", StoreKind::Local(None), "local"),
+            ("local:///a", root("/a"), "local:///a"),
+            ("local:/a", root("/a"), "local:///a"),
+            ("local:/a%20b", root("/a b"), "local:///a%20b"),
+            ("local:rel", root("rel"), "local://rel"),
+            ("local://rel", root("rel"), "local://rel"),
+            ("/a/b", root("/a/b"), "local:///a/b"),
+            ("/a%20b", root("/a%20b"), "local:///a%2520b"),
+            ("/a:b", root("/a:b"), "local:///a:b"),
+            ("/a=b,c+d!", root("/a=b,c+d!"), "local:///a%3Db%2Cc%2Bd%21"),
+            ("./a", root("/here/a"), "local:///here/a"),
+            ("./a:b", root("/here/a:b"), "local:///here/a:b"),
+            ("a/b:c", root("/here/a/b:c"), "local:///here/a/b:c"),
+            ("1a:/b", root("/here/1a:/b"), "local:///here/1a:/b"),
+            ("s3//x", root("/here/s3/x"), "local:///here/s3/x"),
+            ("a/../b", root("/here/b"), "local:///here/b"),
+            ("daemon", StoreKind::Daemon(None), "daemon"),
+            ("unix:", StoreKind::Daemon(None), "daemon"),
+            ("unix:///s", socket("/s"), "unix:///s"),
+            ("unix:/s", socket("/s"), "unix:///s"),
+            ("unix:rel", socket("rel"), "unix://rel"),
+            ("file:/c", other("file", "/c"), "file:///c"),
+            ("file:///c/", other("file", "/c/"), "file:///c/"),
+            ("file:rel", other("file", "rel"), "file:rel"),
+            ("http:/h/x", other("http", "/h/x"), "http:///h/x"),
+            ("http:h", other("http", "h"), "http://h"),
+            ("s3://bucket", other("s3", "bucket"), "s3://bucket"),
+            ("s3:bucket", other("s3", "bucket"), "s3://bucket"),
+            ("ssh:host", other("ssh", "host"), "ssh://host"),
+            ("ssh-ng:host", other("ssh-ng", "host"), "ssh-ng://host"),
+            ("daemon:", other("daemon", ""), "daemon://"),
+            ("nosuch:/abs", other("nosuch", "/abs"), "nosuch:///abs"),
+            ("a:b", other("a", "b"), "a://b"),
         ] {
             assert_eq!(parse(text).kind, kind, "{text}");
+            assert_eq!(parse(text).to_string(), shown, "{text}");
+            assert_eq!(parse(&parse(text).to_string()).kind, kind, "{text}");
         }
-        assert_eq!(
-            StoreUri::parse("bogus", Path::new("/")).unwrap_err().to_string(),
-            "Cannot parse Nix store 'bogus'"
-        );
+        for text in ["bogus", "./a://b", "file://some/dir", "file://localhost/c", "file:", "file://"] {
+            assert_eq!(
+                StoreUri::parse(text, Path::new("/")).unwrap_err().to_string(),
+                format!("Cannot parse Nix store '{text}'")
+            );
+        }
     }
 
     #[test]

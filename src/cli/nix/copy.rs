@@ -12,10 +12,11 @@ use nival::store::{ManagedStore, Store};
 
 use super::elsewhere::Between;
 use super::installable::{Wanted, outputs_of};
-use super::selection::Selection;
+use super::selection::{self, Selection};
 use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
+use crate::cli::error::usage;
 
 /// `nix copy`.
 #[derive(Default)]
@@ -52,69 +53,108 @@ impl Command for Copy {
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let (source, destination) = self.between.open(context)?;
-        let roots = self.roots(context, &*source, arguments)?;
-        let trust = match destination.local().filter(|_| !self.no_check_sigs) {
-            Some(local) => context.trust_for(local)?,
-            None => None,
+        let source = self.between.open_source(context)?;
+        // What is not there is made once there is something to put into it.
+        let to = self.between.destination(context);
+        let unmade = context.unmade(to)?;
+        let mut destination = if unmade.is_none() { Some(context.open_to_write(to)?) } else { None };
+        let results = self.results(context, &*source, arguments)?;
+        let mut roots: Vec<StorePath> = results.iter().flatten().map(|(_, path)| path.clone()).collect();
+        if !self.selection.all {
+            roots.sort_unstable();
+            roots.dedup();
+        }
+        let local = destination.as_ref().and_then(|store| store.local());
+        let trust = match (local, &unmade) {
+            _ if self.no_check_sigs => None,
+            (Some(local), _) => context.trust_for(local)?,
+            (None, Some(unmade)) if unmade.require_sigs => Some(context.trust()?),
+            (None, _) => None,
         };
-        let options = CopyOptions {
+        let mut options = CopyOptions {
             only_named: self.only_named,
             trust,
             check_signatures: !self.no_check_sigs,
             fetch: self.fetch,
         };
-        let plan = copy::plan(&*source, &*destination, &roots, &options)?;
+        let planned: &dyn Store = match (&destination, &unmade) {
+            (Some(store), _) => &**store,
+            (None, Some(unmade)) => &unmade.stand_in,
+            (None, None) => return Ok(()),
+        };
+        let plan = copy::plan(&*source, planned, &roots, &options)?;
+        if destination.is_none() {
+            copy::check(&*source, planned, &plan, &options)?;
+            options.trust = None;
+            destination = Some(context.open_to_write(to)?);
+        }
+        let Some(destination) = destination else { return Ok(()) };
         copy::copy(&*source, &*destination, plan, &options, &*context.ui)?;
-        self.link(context, &*destination, &roots)
+        self.link(context, &*destination, &results)
     }
 }
 
+/// What an argument stands for: paths, and the names of the outputs that they
+/// are.
+type Results = Vec<(String, StorePath)>;
+
+fn out(path: StorePath) -> Results {
+    vec![("out".to_owned(), path)]
+}
+
 impl Copy {
-    /// The paths that the arguments stand for.
-    fn roots(
+    /// What each of the arguments stands for.
+    fn results(
         &self,
         context: &Context,
         source: &dyn Store,
         arguments: &[OsString],
-    ) -> anyhow::Result<Vec<StorePath>> {
+    ) -> anyhow::Result<Vec<Results>> {
         if self.selection.all {
             self.selection.expect_nothing_else(arguments)?;
-            return Ok(source.all()?);
+            return Ok(source.all()?.into_iter().map(out).collect());
         }
-        if let Some(local) = source.local() {
-            let selected = self.selection.resolve_or_fetch(context, local, arguments)?;
-            if let Some(path) = selected.invalid.first() {
-                anyhow::bail!(no_substituter(source, path));
-            }
-            let roots: Vec<StorePath> = selected.valid;
-            // Nothing of it is to be collected on the way. What was before this
-            // is found when the closure is looked up.
-            if !local.is_read_only() {
-                local.add_temp_roots(&roots.iter().collect::<Vec<_>>())?;
-            }
-            return Ok(roots);
+        let wanted = self.selection.wanted(context, source.dir(), arguments)?;
+        let Some(store) = source.managed().filter(|store| store.is_here()) else {
+            return self.results_elsewhere(context, source, wanted);
+        };
+        let selected = self.selection.resolve_or_fetch(context, store, &wanted)?;
+        if let Some(path) = selected.invalid.first() {
+            anyhow::bail!(no_substituter(source, path));
         }
-        let mut roots = Vec::new();
-        let mut local = None;
-        for wanted in self.selection.wanted(context, source.dir(), arguments)? {
-            match wanted {
-                Wanted::Path(path) if self.selection.derivation => {
-                    roots.push(deriver(source, &path)?);
-                }
-                Wanted::Path(path) => roots.push(path),
-                Wanted::Outputs(drv, outputs) => {
-                    // What is built from it is known where it lies itself.
-                    if local.is_none() {
-                        local = Some(context.open_store()?);
-                    }
-                    let local: Option<&Box<dyn ManagedStore>> = local.as_ref();
-                    roots.extend(
-                        local.map_or(Ok(Vec::new()), |local| local_outputs(&**local, &drv, &outputs))?,
-                    );
-                }
-            }
+        // Nothing of it is to be collected on the way. What was before this
+        // is found when the closure is looked up.
+        if !store.is_read_only() {
+            store.add_temp_roots(&selected.valid.iter().collect::<Vec<_>>())?;
         }
+        let results = wanted.iter().map(|wanted| match wanted {
+            _ if self.selection.derivation => Ok(out(selection::deriver(store, wanted.path())?)),
+            Wanted::Path(path) => Ok(out(path.clone())),
+            Wanted::Outputs(drv, outputs) => known_outputs(store, drv, outputs),
+        });
+        results.collect()
+    }
+
+    /// Likewise where the source's files are not on this machine.
+    fn results_elsewhere(
+        &self,
+        context: &Context,
+        source: &dyn Store,
+        wanted: Vec<Wanted>,
+    ) -> anyhow::Result<Vec<Results>> {
+        let mut results = Vec::new();
+        for wanted in wanted {
+            results.push(match wanted {
+                Wanted::Path(path) if self.selection.derivation => out(deriver(source, &path)?),
+                Wanted::Path(path) => out(path),
+                Wanted::Outputs(drv, outputs) => match source.managed() {
+                    Some(store) if store.is_valid(&drv)? => known_outputs(store, &drv, &outputs)?,
+                    // What is built from it may be known where it lies itself.
+                    _ => known_outputs(&*context.open_store()?, &drv, &outputs)?,
+                },
+            });
+        }
+        let mut roots: Vec<StorePath> = results.iter().flatten().map(|(_, path)| path.clone()).collect();
         roots.sort_unstable();
         roots.dedup();
         let known = source.items(&roots)?;
@@ -127,31 +167,41 @@ impl Copy {
             }
             anyhow::bail!(no_substituter(source, first));
         }
-        Ok(roots)
+        Ok(results)
     }
 
     /// Makes what was copied a root, if asked to.
-    fn link(&self, context: &Context, destination: &dyn Store, roots: &[StorePath]) -> anyhow::Result<()> {
+    fn link(&self, context: &Context, destination: &dyn Store, results: &[Results]) -> anyhow::Result<()> {
         if self.profile.is_none() && self.out_link.is_none() {
             return Ok(());
         }
-        let Some(local) = destination.local() else {
+        let Some(store) = destination.managed().filter(|store| store.is_here()) else {
             let flag = if self.out_link.is_some() { "--out-link" } else { "--profile" };
             anyhow::bail!("'{flag}' is not supported for this Nix store");
         };
+        // The original has as many results of an argument as times it is named,
+        // each time.
+        let times = |result: &Results| results.iter().filter(|other| *other == result).count();
+        let all = results.iter().flat_map(|result| std::iter::repeat_n(result, times(result)));
+        let all: Vec<&Results> = all.collect();
         if let Some(link) = &self.out_link {
-            for (number, path) in roots.iter().enumerate() {
-                local.add_indirect_root(&numbered(&context.absolute(Path::new(link)), number), path)?;
+            let link = context.absolute(Path::new(link));
+            for (number, result) in all.iter().enumerate() {
+                for (output, path) in *result {
+                    store.add_indirect_root(&numbered(&link, number, output), path)?;
+                }
             }
         }
         if let Some(profile) = &self.profile {
-            let [path] = roots else {
-                anyhow::bail!(
+            let paths: Vec<&StorePath> =
+                all.iter().flat_map(|result| *result).map(|(_, path)| path).collect();
+            let [path] = paths[..] else {
+                return usage(format!(
                     "'--profile' requires that the arguments produce a single store path, but there are {}",
-                    roots.len()
-                );
+                    paths.len()
+                ));
             };
-            set_profile(local, &context.absolute(Path::new(profile)), path)?;
+            set_profile(store, &context.absolute(Path::new(profile)), path)?;
         }
         Ok(())
     }
@@ -164,13 +214,15 @@ fn set_profile(local: &dyn ManagedStore, link: &Path, path: &StorePath) -> anyho
     Ok(profile.switch(generation)?)
 }
 
-/// `L`, `L-1`, `L-2`, …
-fn numbered(link: &Path, number: usize) -> PathBuf {
-    if number == 0 {
-        return link.to_owned();
-    }
+/// `L`, `L-1`, `L-2-dev`, …
+fn numbered(link: &Path, number: usize, output: &str) -> PathBuf {
     let mut name = link.as_os_str().to_owned();
-    name.push(format!("-{number}"));
+    if number > 0 {
+        name.push(format!("-{number}"));
+    }
+    if output != "out" {
+        name.push(format!("-{output}"));
+    }
     name.into()
 }
 
@@ -187,25 +239,20 @@ fn deriver(source: &dyn Store, path: &StorePath) -> anyhow::Result<StorePath> {
     deriver.ok_or_else(|| anyhow::anyhow!("'{}' does not have a known deriver", source.dir().display(path)))
 }
 
-/// The outputs of a derivation that lies in the local store.
-fn local_outputs(
-    local: &dyn ManagedStore,
-    drv: &StorePath,
-    outputs: &Outputs,
-) -> anyhow::Result<Vec<StorePath>> {
-    if !local.is_valid(drv)? {
-        return Err(local.invalid(drv).into());
+/// The outputs of a derivation, all of which have to be known.
+fn known_outputs(store: &dyn ManagedStore, drv: &StorePath, outputs: &Outputs) -> anyhow::Result<Results> {
+    if !store.is_valid(drv)? {
+        return Err(store.invalid(drv).into());
     }
-    let derivation = local.read_derivation(drv)?;
-    outputs_of(local, outputs, drv, &derivation)?
+    let derivation = store.read_derivation(drv)?;
+    outputs_of(store, outputs, drv, &derivation)?
         .into_iter()
-        .map(|(name, path)| {
-            path.ok_or_else(|| {
-                anyhow::anyhow!(
-                    "the path of output '{name}' of '{}' is known once it is built",
-                    local.dir().display(drv)
-                )
-            })
+        .map(|(name, path)| match path {
+            Some(path) => Ok((name, path)),
+            None => anyhow::bail!(
+                "the path of output '{name}' of '{}' is known once it is built",
+                store.dir().display(drv)
+            ),
         })
         .collect()
 }

@@ -34,7 +34,7 @@ impl Command for Add {
 
     fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
         let value = read()?;
-        let store = &*context.open_store()?;
+        let store = &*context.open_store_to_add()?;
         let dir = store.dir();
         let (name, derivation) = Reader { context, dir }.derivation(&value)?;
         let name = format!("{name}.drv");

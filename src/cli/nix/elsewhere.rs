@@ -5,13 +5,13 @@ use std::ffi::OsString;
 
 use nival::model::StorePath;
 use nival::ops::copy;
-use nival::ops::realise::Outputs;
 use nival::progress::Progress as _;
 use nival::store::transfer::Item;
 use nival::store::{Store, StoreError};
 
 use super::installable::Wanted;
-use super::selection::Selection;
+use super::plan::Plan;
+use super::selection::{Selection, look_up};
 use super::words::Words;
 use crate::cli::context::Context;
 use crate::cli::error::usage;
@@ -48,14 +48,25 @@ impl Between {
         }
     }
 
+    /// Opens the store that something is copied from.
+    ///
+    /// # Errors
+    /// Those of opening.
+    pub fn open_source(&self, context: &Context) -> anyhow::Result<Box<dyn Store>> {
+        context.open_any(self.from.as_deref().unwrap_or(context.settings.store_uri()))
+    }
+
+    /// The URI of the store that something is copied to.
+    pub fn destination<'b>(&'b self, context: &'b Context) -> &'b str {
+        self.to.as_deref().unwrap_or(context.settings.store_uri())
+    }
+
     /// Opens both; the one that was not named is that of the settings.
     ///
     /// # Errors
     /// Those of opening.
     pub fn open(&self, context: &Context) -> anyhow::Result<(Box<dyn Store>, Box<dyn Store>)> {
-        let open =
-            |uri: &Option<String>| context.open_any(uri.as_deref().unwrap_or(context.settings.store_uri()));
-        Ok((open(&self.from)?, open(&self.to)?))
+        Ok((self.open_source(context)?, context.open_to_write(self.destination(context))?))
     }
 }
 
@@ -85,6 +96,7 @@ pub fn select(
         return Ok(Found { items, invalid: BTreeSet::new() });
     }
     let mut paths = BTreeSet::new();
+    let (mut outputs, mut plan) = (BTreeMap::new(), Plan::default());
     for wanted in selection.wanted(context, store.dir(), arguments)? {
         match wanted {
             Wanted::Path(path) if selection.derivation => {
@@ -96,15 +108,30 @@ pub fn select(
                 })?);
             }
             Wanted::Path(path) => drop(paths.insert(path)),
-            Wanted::Outputs(drv, outputs) => paths.extend(outputs_in(store, &drv, &outputs)?),
+            Wanted::Outputs(..) => match store.managed() {
+                Some(managed) => look_up(managed, &wanted, &mut outputs, &mut plan)?,
+                None => anyhow::bail!(
+                    "what '{}' stands for cannot be asked of '{}'",
+                    wanted.shown(store.dir()),
+                    store.uri()
+                ),
+            },
         }
     }
+    let named = paths.clone();
+    paths.extend(outputs.into_keys());
     let paths: Vec<StorePath> = paths.into_iter().collect();
     let known = store.items(&paths)?;
     let is_missing = |(_, item): &(&StorePath, &Option<Item>)| item.is_none();
     let invalid: BTreeSet<StorePath> =
         paths.iter().zip(&known).filter(is_missing).map(|(path, _)| path.clone()).collect();
-    tell_unknown(context, store, &invalid);
+    match store.managed() {
+        Some(managed) => {
+            named.intersection(&invalid).for_each(|path| plan.add_unknown(path));
+            plan.tell(context, managed);
+        }
+        None => tell_unknown(context, store, &invalid),
+    }
     let items: Vec<Item> = match selection.recursive {
         false => known.into_iter().flatten().collect(),
         true => {
@@ -115,25 +142,6 @@ pub fn select(
         }
     };
     Ok(Found { items: depth_first(items), invalid })
-}
-
-/// The paths of outputs, where the store can read derivations.
-fn outputs_in(store: &dyn Store, drv: &StorePath, outputs: &Outputs) -> anyhow::Result<Vec<StorePath>> {
-    let shown = store.dir().display(drv);
-    let Some(managed) = store.managed() else {
-        anyhow::bail!("outputs of '{shown}' are not known in '{}', which cannot tell them", store.uri());
-    };
-    let derivation = managed.read_derivation(drv)?;
-    if let Some(name) = outputs.missing(&derivation) {
-        anyhow::bail!("derivation '{shown}' does not have output '{name}'");
-    }
-    let known = outputs.of(managed, drv, &derivation)?;
-    let path = |(name, path): (String, Option<StorePath>)| {
-        path.ok_or_else(|| {
-            anyhow::anyhow!("the path of output '{name}' of '{shown}' is known once it is built")
-        })
-    };
-    known.into_iter().map(path).collect()
 }
 
 /// Paths so that what one refers to comes before it: depth first, from each in

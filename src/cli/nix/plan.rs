@@ -123,6 +123,7 @@ impl Plan {
                 self.set_missing(store.dir(), &missing);
                 Ok(Obtainable::By { some: !missing.fetch.is_empty(), requests })
             }
+            Kind::Elsewhere => Ok(Obtainable::By { some: false, requests: Vec::new() }),
         }
     }
 

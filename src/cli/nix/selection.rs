@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::Path;
 
 use nival::model::{StoreDir, StorePath};
 use nival::ops::query;
@@ -120,6 +121,10 @@ impl Selection {
         arguments: &[OsString],
     ) -> anyhow::Result<Vec<Wanted>> {
         let texts = self.texts(arguments)?;
+        let names_nothing = arguments.is_empty() && !self.stdin && self.language.is_none();
+        if names_nothing && !in_flake(&context.current_dir) {
+            return usage("no paths are given, and there is no flake in this directory or above it");
+        }
         if let Some(flag) = self.language {
             anyhow::bail!("'{flag}' needs the Nix language, which is not available in this version of Nival");
         }
@@ -157,7 +162,8 @@ impl Selection {
         store: &dyn ManagedStore,
         arguments: &[OsString],
     ) -> anyhow::Result<Selected> {
-        let (selected, plan) = self.look_up(context, store, arguments)?;
+        let wanted = self.wanted(context, store.dir(), arguments)?;
+        let (selected, plan) = self.look_up(store, &wanted)?;
         plan.tell(context, store);
         selected
     }
@@ -171,9 +177,9 @@ impl Selection {
         &self,
         context: &Context,
         store: &dyn ManagedStore,
-        arguments: &[OsString],
+        wanted: &[Wanted],
     ) -> anyhow::Result<Selected> {
-        let (selected, mut plan) = self.look_up(context, store, arguments)?;
+        let (selected, mut plan) = self.look_up(store, wanted)?;
         let unknown: Vec<StorePath> = plan.unknown().cloned().collect();
         if unknown.is_empty() {
             plan.tell(context, store);
@@ -184,27 +190,26 @@ impl Selection {
         if !obtainable.obtain(context, store, &unknown)? {
             return selected;
         }
-        self.look_up(context, store, arguments)?.0
+        self.look_up(store, wanted)?.0
     }
 
     /// What the arguments stand for, and what is missing of it.
     fn look_up(
         &self,
-        context: &Context,
         store: &dyn ManagedStore,
-        arguments: &[OsString],
+        wanted: &[Wanted],
     ) -> anyhow::Result<(anyhow::Result<Selected>, Plan)> {
         let mut paths = BTreeMap::new();
         let mut plan = Plan::default();
         let mut failure = None;
-        for wanted in self.wanted(context, store.dir(), arguments)? {
+        for wanted in wanted {
             if self.derivation {
                 let drv = deriver(store, wanted.path())?;
                 let valid = store.is_valid(&drv)?;
                 paths.insert(drv, valid);
                 continue;
             }
-            if let Err(error) = look_up(store, &wanted, &mut paths, &mut plan) {
+            if let Err(error) = look_up(store, wanted, &mut paths, &mut plan) {
                 failure = failure.or(Some(error));
             }
         }
@@ -265,7 +270,17 @@ impl Selected {
     }
 }
 
-fn look_up(
+/// Whether a directory lies in a flake.
+fn in_flake(dir: &Path) -> bool {
+    dir.ancestors().any(|dir| dir.join("flake.nix").exists())
+}
+
+/// Finds the paths that an argument stands for, and whether they are valid; what
+/// is missing is noted in the plan.
+///
+/// # Errors
+/// A derivation that is not valid or has no such output, and those of the store.
+pub fn look_up(
     store: &dyn ManagedStore,
     wanted: &Wanted,
     paths: &mut BTreeMap<StorePath, bool>,

@@ -6,7 +6,7 @@ use nival::model::store_path::HASH_LEN;
 use nival::nar::hashing::HashedOutput;
 use nival::nar::writer::{FileOutput, NarWriter};
 use nival::store::error::check_nar;
-use nival::store::uri::{StoreKind, StoreUri, shown};
+use nival::store::uri::{self, StoreKind, StoreUri, shown};
 use nival::store::{Store, StoreError};
 
 use super::elsewhere::select;
@@ -21,7 +21,8 @@ use crate::cli::ui::{Out, stdout_file};
 
 /// The URL of the store in use, for the user.
 pub fn url(context: &Context) -> String {
-    match StoreUri::parse(context.settings.store_uri(), &context.current_dir) {
+    let parsed = StoreUri::parse(context.settings.store_uri(), &context.current_dir);
+    match parsed.and_then(|uri| uri::resolve(&uri, &context.surroundings())) {
         // Which directory a local store lies in is not told, unless a
         // parameter says it.
         Ok(StoreUri { kind: StoreKind::Auto | StoreKind::Local(_), parameters }) => {
@@ -43,10 +44,10 @@ impl Command for Info {
 
     fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
         let url = url(context);
+        let store = context.open_any(context.settings.store_uri())?;
         if !self.0.json {
             context.ui.hint(&format!("Store URL: {url}"));
         }
-        let store = context.open_any(context.settings.store_uri())?;
         let mut about = store.about()?;
         if store.local().is_some() {
             about.version = Some(crate::cli::NIX_VERSION.to_owned());

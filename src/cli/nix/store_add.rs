@@ -81,7 +81,7 @@ impl Command for Add {
             None => last_part(word.as_bytes()),
         };
         check_name(&name).map_err(|reason| StoreError::Name { path: name.clone(), reason })?;
-        let store = &*context.open_store()?;
+        let store = &*context.open_store_to_add()?;
         let added = if self.dry_run {
             compute_path(store.dir(), &path, &name, self.method, self.algorithm)
         } else {

@@ -54,7 +54,10 @@ impl Command for WhyDepends {
         let one = |word: &OsString, fetch: bool| -> anyhow::Result<(StorePath, bool)> {
             let words = std::slice::from_ref(word);
             let selected = match fetch {
-                true => self.selection.resolve_or_fetch(context, store, words)?,
+                true => {
+                    let wanted = self.selection.wanted(context, store.dir(), words)?;
+                    self.selection.resolve_or_fetch(context, store, &wanted)?
+                }
                 false => self.selection.resolve(context, store, words)?,
             };
             match (&selected.valid[..], &selected.invalid[..]) {

@@ -19,7 +19,7 @@ use nival::progress::Unit;
 /// Adds files and trees and prints their paths.
 pub fn add(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
-    let store = &*call.context.open_store()?;
+    let store = &*call.context.open_store_to_add()?;
     add_all(&call, store, &call.arguments, ContentAddressMethod::NixArchive, HashAlgorithm::Sha256)
 }
 
@@ -32,7 +32,7 @@ pub fn add_fixed(mut call: Call) -> anyhow::Result<()> {
     };
     let algorithm: HashAlgorithm = text(algorithm)?.parse()?;
     call.context.allow_algorithm(algorithm)?;
-    let store = &*call.context.open_store()?;
+    let store = &*call.context.open_store_to_add()?;
     add_all(&call, store, paths, method, algorithm)
 }
 
@@ -55,7 +55,7 @@ fn add_all(
     // Here several become valid together; a daemon takes one after the other.
     let mut adder = match store.kind() {
         Kind::Local(local) => Some(local.adder()),
-        Kind::Daemon(_) => None,
+        Kind::Daemon(_) | Kind::Elsewhere => None,
     };
     let mut paths = Vec::with_capacity(sources.len());
     let added = sources.iter().try_for_each(|source| {

@@ -126,6 +126,7 @@ fn print_paths(call: &Call, alive: bool) -> anyhow::Result<()> {
             daemon.survey(alive)?.into_iter().try_for_each(|path| out.line(path))?;
             return out.finish();
         }
+        Kind::Elsewhere => anyhow::bail!("Garbage collection not supported by store '{}'", store.uri()),
     };
     let survey = store.survey(call.context.keep(), &HashSet::new())?;
     let dir = store.dir().as_str();

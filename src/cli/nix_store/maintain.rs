@@ -9,7 +9,7 @@ use nival::store::local::verify::{Damage, Expected};
 use nival::store::managed::Kind;
 use nival::store::{ManagedStore, Store, StoreError};
 
-use super::Call;
+use super::{Call, far};
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, usage};
 use crate::cli::ui::Out;
@@ -103,10 +103,13 @@ fn require_files(store: &dyn ManagedStore) -> anyhow::Result<()> {
 pub fn verify_path(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
     let store = &*call.context.open_store()?;
-    require_files(store)?;
+    let paths = call.store_paths(store)?;
+    if !store.is_here() {
+        return far::verify_paths(&call.context, store, &paths);
+    }
     let mut status = 0;
     let mut work = Vec::new();
-    for path in call.store_paths(store)? {
+    for path in paths {
         let info = store.path_info(&path)?;
         work.push(Expected { path, hash: info.nar_hash, size: info.nar_size });
     }

@@ -1,6 +1,7 @@
 //! `nix-store`: one operation, its flags and its arguments, in any order.
 
 mod add;
+mod far;
 mod gc;
 mod key;
 pub mod maintain;

@@ -134,6 +134,11 @@ fn fetch<'r>(
     let local = match store.kind() {
         Kind::Local(local) => local,
         Kind::Daemon(daemon) => return fetch_by(context, daemon, requests, ignore_unknown, dry_run),
+        Kind::Elsewhere => {
+            let (resolved, plan) = resolve_all(store, requests, ignore_unknown, &Fetch::default())?;
+            plan.tell(context, store);
+            return Ok(resolved);
+        }
     };
     let substituters = context.substituters();
     let trust = context.trust_for(local)?;
@@ -233,7 +238,9 @@ pub fn realise(mut call: Call) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut out = Out::new();
-    let mut warned = call.add_root.is_some() || call.no_gc_warning;
+    // Where no roots can be made, none are missed, and none are made.
+    let with_roots = store.is_here();
+    let mut warned = call.add_root.is_some() || call.no_gc_warning || !with_roots;
     for (number, (_, argument)) in resolved.iter().enumerate() {
         let mut lines = Vec::new();
         for (name, path) in &argument.outputs {
@@ -242,7 +249,7 @@ pub fn realise(mut call: Call) -> anyhow::Result<()> {
                     "you did not specify '--add-root'; the result might be removed by the garbage collector",
                 );
             }
-            match &call.add_root {
+            match call.add_root.as_ref().filter(|_| with_roots) {
                 None => lines.push(store.dir().print(path)),
                 Some(root) => {
                     let link = root_link(&call, root, number, name);

@@ -55,7 +55,7 @@ pub fn export(call: Call) -> anyhow::Result<()> {
 pub fn import(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
     call.no_arguments()?;
-    let store = &*call.context.open_store()?;
+    let store = &*call.context.open_store_to_add()?;
     let ui = &call.context.ui;
     ui.begin("importing", None, Unit::Bytes);
     let imported = transfer::import(store, stdin());

@@ -34,7 +34,7 @@ pub fn dump_db(call: Call) -> anyhow::Result<()> {
             lines(result)?;
         }
         Kind::Local(store) => lines(store.dump_paths(&named, &mut out))?,
-        Kind::Daemon(_) => {
+        Kind::Daemon(_) | Kind::Elsewhere => {
             let paths = if call.arguments.is_empty() { store.all()? } else { named };
             for chunk in paths.chunks(CHUNK) {
                 for (path, item) in chunk.iter().zip(store.items(chunk)?) {

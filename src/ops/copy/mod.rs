@@ -81,6 +81,20 @@ pub fn plan(
     plan::plan(source, destination, roots, options)
 }
 
+/// Whether the destination may have what was planned; part of [`copy`].
+///
+/// # Errors
+/// [`StoreError::Untrusted`], or a reference to what it would lack.
+pub fn check(source: &dyn Store, destination: &dyn Store, plan: &Plan, options: &CopyOptions) -> Result<()> {
+    if let Some(trust) = &options.trust {
+        trust.check(destination, &source.uri(), &plan.items)?;
+    }
+    if options.only_named {
+        check_references(destination, &plan.items)?;
+    }
+    Ok(())
+}
+
 /// Copies what was planned.
 ///
 /// # Errors
@@ -95,12 +109,7 @@ pub fn copy(
     let text = format!("copying {} paths", plan.items.len());
     let ways = vec![way(source, destination)];
     let watch = Watch::new(progress, &text, source.dir().clone(), &plan.items, ways, |_| 0);
-    if let Some(trust) = &options.trust {
-        trust.check(destination, &source.uri(), &plan.items)?;
-    }
-    if options.only_named {
-        check_references(destination, &plan.items)?;
-    }
+    check(source, destination, &plan, options)?;
     let total = plan.items.iter().map(|item| item.info.nar_size).fold(0, u64::saturating_add);
     if !plan.items.is_empty() {
         warn_of_room(destination, total, progress);
@@ -171,10 +180,12 @@ fn warn_of_room(destination: &dyn Store, total: u64, progress: &dyn Progress) {
 /// The way of all paths.
 fn way(source: &dyn Store, destination: &dyn Store) -> Way {
     let (from, to) = (source.uri(), destination.uri());
-    let shown = match (source.local(), destination.local()) {
-        (Some(_), _) => format!("to '{to}'"),
-        (None, Some(_)) => format!("from '{from}'"),
-        (None, None) => format!("from '{from}' to '{to}'"),
+    // Which store of this machine it is goes without saying.
+    let is_here = |store: &dyn Store, uri: &str| store.local().is_some() || uri == "daemon";
+    let shown = match (is_here(source, &from), is_here(destination, &to)) {
+        (true, _) => format!("to '{to}'"),
+        (false, true) => format!("from '{from}'"),
+        (false, false) => format!("from '{from}' to '{to}'"),
     };
     Way { from, to, shown }
 }

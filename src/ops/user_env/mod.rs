@@ -167,6 +167,10 @@ pub fn build(store: &dyn ManagedStore, elements: &[Element]) -> Result<StorePath
     let store = match store.kind() {
         Kind::Local(local) => local,
         Kind::Daemon(daemon) => return build_by(daemon, elements, &text, references),
+        Kind::Elsewhere => {
+            let what = format!("operation 'buildPaths' is not supported by store '{}'", store.uri());
+            return Err(StoreError::Uri(what).into());
+        }
     };
     // One sync and one transaction for all three.
     let mut adder = store.adder();

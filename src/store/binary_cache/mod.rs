@@ -43,7 +43,7 @@ use stage::{Stage, Staged};
 use transport::{Presence, Transport};
 
 use super::error::{Result, StoreError};
-use super::transfer::{Item, NarSource, Receiver, Registrar, Store, Taken};
+use super::transfer::{About, Item, NarSource, Receiver, Registrar, Store, Taken};
 use crate::model::{NarInfo, StoreDir, StorePath, nar_info};
 use crate::nar::NarError;
 use crate::progress::{Activity, ActivityId, ActivityKind, Progress};
@@ -300,6 +300,14 @@ impl BinaryCache {
         Ok(info)
     }
 
+    /// The path with a hash part.
+    ///
+    /// # Errors
+    /// [`CacheError`].
+    pub fn path_from_hash_part(&self, hash_part: &str) -> Result<Option<StorePath>> {
+        Ok(self.narinfo(hash_part)?.map(|found| found.info.path))
+    }
+
     fn fetch_narinfo(&self, hash_part: &str) -> std::result::Result<Option<NarInfo>, CacheError> {
         let file = format!("{hash_part}.narinfo");
         let Some(text) = self.read_file(&file, nar_info::MAX_LEN)? else { return Ok(None) };
@@ -510,6 +518,11 @@ impl Store for BinaryCache {
         std::io::copy(log, &mut stage).map_err(|source| CacheError::Read { url: self.url(&name), source })?;
         let log = stage.finish().map_err(|source| CacheError::Read { url: self.url(&name), source })?;
         Ok(self.transport.put(&name, LOG_TYPE, log)?)
+    }
+
+    fn about(&self) -> Result<About> {
+        // A server does not say.
+        Ok(About { version: None, trusted: (!self.transport.is_remote()).then_some(true) })
     }
 
     fn cache(&self) -> Option<&BinaryCache> {

@@ -148,7 +148,7 @@ pub fn compute_path(
 /// Lets what `fill` tells of through to `sink` and gives the hash of its content
 /// address; `None` where that is the hash of the archive, which `sink` makes.
 /// With `plain` a file hashed by itself must not be executable.
-pub(super) fn hash_contents(
+pub(in crate::store) fn hash_contents(
     (method, algorithm): (ContentAddressMethod, HashAlgorithm),
     plain: bool,
     sink: &mut dyn Sink,

@@ -30,7 +30,10 @@ pub fn daemon(
         }
     }
     let (shown, socket) = match &uri.kind {
-        StoreKind::Daemon(Some(path)) => (format!("unix://{}", path.display()), path.clone()),
+        StoreKind::Daemon(Some(path)) => {
+            let path = uri::absolute_path(path)?;
+            (format!("unix://{}", path.display()), path)
+        }
         _ => ("daemon".to_owned(), uri::daemon_socket(around)?),
     };
     let endpoint = Endpoint::Socket(socket);
@@ -91,6 +94,9 @@ fn target(
     around: &Surroundings<'_>,
     program: &[&str],
 ) -> Result<(Ssh, Places, Vec<String>)> {
+    if authority.trim_end_matches('/').contains('/') {
+        return Err(StoreError::Uri(format!("invalid URL authority: '{authority}': leftover")));
+    }
     let (user, host, port) = ssh::parse_authority(authority.trim_end_matches('/'))?;
     let mut places = Places::new(around, None)?;
     let mut warnings = Vec::new();

@@ -1,0 +1,88 @@
+//! A store that has nothing and takes nothing: `dummy://`, and what stands for
+//! a store that is not made yet.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use super::error::{Result, StoreError};
+use super::transfer::{Item, NarSource, Receiver, Store};
+use crate::model::{StoreDir, StorePath};
+
+/// See the module.
+pub struct EmptyStore {
+    uri: String,
+    dir: StoreDir,
+}
+
+impl EmptyStore {
+    /// An empty store with this name in messages.
+    pub fn new(uri: String, dir: StoreDir) -> Self {
+        Self { uri, dir }
+    }
+
+    fn unsupported(&self, operation: &str) -> StoreError {
+        StoreError::Uri(format!("operation '{operation}' is not supported by store '{}'", self.uri))
+    }
+}
+
+impl Store for EmptyStore {
+    fn uri(&self) -> String {
+        self.uri.clone()
+    }
+
+    fn dir(&self) -> &StoreDir {
+        &self.dir
+    }
+
+    fn items(&self, paths: &[StorePath]) -> Result<Vec<Option<Item>>> {
+        Ok(paths.iter().map(|_| None).collect())
+    }
+
+    fn valid(&self, _paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
+        Ok(BTreeSet::new())
+    }
+
+    fn all(&self) -> Result<Vec<StorePath>> {
+        Err(self.unsupported("queryAllValidPaths"))
+    }
+
+    fn source(&self, items: &[Item]) -> Result<Box<dyn NarSource + '_>> {
+        match items.first() {
+            Some(item) => Err(StoreError::Invalid(self.dir.print(&item.info.path))),
+            None => Ok(Box::new(Nothing)),
+        }
+    }
+
+    fn parallel(&self) -> usize {
+        1
+    }
+
+    fn receiver(&self, _items: &[Item], _check_signatures: bool) -> Result<Receiver<'_>> {
+        Err(self.unsupported("addToStore"))
+    }
+
+    fn add_signatures(&self, signed: &[Item]) -> Result<()> {
+        if signed.is_empty() { Ok(()) } else { Err(self.unsupported("addSignatures")) }
+    }
+
+    fn log(&self, _path: &StorePath) -> Result<Option<Box<dyn Read + '_>>> {
+        Ok(None)
+    }
+
+    fn add_log(&self, _drv: &StorePath, _log: &mut dyn Read) -> Result<()> {
+        Err(self.unsupported("addBuildLog"))
+    }
+
+    fn takes_closures(&self) -> bool {
+        true
+    }
+}
+
+/// Reads nothing.
+struct Nothing;
+
+impl NarSource for Nothing {
+    fn read(&self, item: &Item, _sink: &mut dyn crate::nar::Sink) -> Result<()> {
+        Err(StoreError::Invalid(item.info.path.base_name().to_owned()))
+    }
+}
