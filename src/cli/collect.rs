@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use nival::model::StorePath;
 use nival::progress::{Progress as _, size_text};
-use nival::store::ManagedStore;
 use nival::store::local::gc::{GcOptions, GcReport, WhyAlive};
 use nival::store::local::roots::Holder;
 use nival::store::managed::Kind;
 use nival::store::remote::daemon::DaemonStore;
+use nival::store::{ManagedStore, StoreError};
 use serde_json::{Value, json};
 
 use super::context::Context;
@@ -27,10 +27,10 @@ pub fn collect(context: &Context, max_freed: Option<u64>, max_links: Option<u64>
     finish(&report, result)
 }
 
-/// The last line, also after a failure when something was done till then; then
-/// the failure, if there was one.
-fn finish(report: &GcReport, result: nival::store::error::Result<()>) -> anyhow::Result<()> {
-    if result.is_ok() || report.deleted > 0 {
+/// The last line, unless nothing could even begin; then the failure, if there
+/// was one.
+fn finish(report: &GcReport, result: Result<(), StoreError>) -> anyhow::Result<()> {
+    if !matches!(result, Err(StoreError::ReadOnly(_))) || report.deleted > 0 {
         let freed = size_text(i64::try_from(report.freed).unwrap_or(i64::MAX));
         let mut out = Out::new();
         out.line(format_args!("{} store paths deleted, {freed} freed", report.deleted))?;

@@ -144,6 +144,8 @@ struct Shared {
     /// What to do with the requests for names that contain a word, in turn;
     /// then they are served.
     script: Mutex<Vec<(String, Act)>>,
+    /// Which requests are answered late, and how late.
+    held: Mutex<Option<(String, Duration)>>,
     /// `METHOD NAME RANGE`
     seen: Mutex<Vec<String>>,
     ended: AtomicBool,
@@ -163,6 +165,7 @@ impl Faulty {
             files,
             script: Mutex::default(),
             seen: Mutex::default(),
+            held: Mutex::default(),
             ended: AtomicBool::new(false),
         });
         let server = Arc::clone(&shared);
@@ -194,6 +197,11 @@ impl Faulty {
     pub fn script(&self, word: &str, acts: &[Act]) {
         *self.shared.script.lock().unwrap() = acts.iter().map(|act| (word.to_owned(), *act)).collect();
         self.shared.seen.lock().unwrap().clear();
+    }
+
+    /// Answers requests for names that contain `word` this much later than others.
+    pub fn hold(&self, word: &str, time: Duration) {
+        *self.shared.held.lock().unwrap() = Some((word.to_owned(), time));
     }
 
     /// The requests since the script was set.
@@ -277,6 +285,10 @@ impl Shared {
         name: &str,
         range: Option<usize>,
     ) -> std::io::Result<bool> {
+        let held = self.held.lock().unwrap().clone();
+        if let Some((_, time)) = held.filter(|(word, _)| name.contains(word.as_str())) {
+            std::thread::sleep(time);
+        }
         let act = self.act(name);
         if let Act::Status(status, headers) = act {
             write!(out, "HTTP/1.1 {status} x\r\n{headers}Content-Length: 4\r\n\r\n")?;
