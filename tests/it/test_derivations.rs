@@ -119,6 +119,11 @@ fn said_to_all(world: &World, side: Side) -> Vec<String> {
         let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let _ = add(&mut peer, name, derivation(&outputs, &[], &[], &env), &[]);
     }
+    for algorithm in ["git:sha1", "r:blake3"] {
+        let hash = if algorithm == "git:sha1" { &HASH[..40] } else { HASH };
+        let text = derivation(&output("out", &evil, algorithm, hash), &[], &[], &[("out", &evil)]);
+        let _ = add(&mut peer, "other", text, &[]);
+    }
     let _ = add(&mut peer, "env", of_fixed("env", &evil), &[]);
     let input = add(&mut peer, "fixed", of_fixed("fixed", &fixed_path(world, "fixed")), &[]).unwrap();
     let wrong = add(&mut peer, "user", on(&input), &[&input]).unwrap_err();

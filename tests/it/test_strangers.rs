@@ -165,6 +165,18 @@ fn signatures_of_strangers_are_short_and_few() {
 }
 
 #[test]
+fn contents_are_addressed_in_ways_that_are_enabled() {
+    let world = open_world();
+    let mut peer = Peer::over_stdio(&world, Side::Nival);
+    let tree = node(Words::default().text("nix-archive-1"), &Node::Directory(vec![])).0;
+    for (kind, feature) in [("fixed:git:sha1", "git-hashing"), ("fixed:r:blake3", "blake3-hashes")] {
+        let error = peer.add("x", kind, &tree, &[]).unwrap_err();
+        assert!(error.contains(&format!("feature '{feature}' is disabled")), "{error}");
+    }
+    peer.add("x", "fixed:r:sha1", &tree, &[]).unwrap();
+}
+
+#[test]
 fn roots_of_strangers_are_no_escape_sequences() {
     let world = open_world();
     let mut peer = Peer::over_stdio(&world, Side::Nival);

@@ -63,6 +63,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         self.warn_of_repair(repair);
         let info = self.framed(|store, frames| {
             let kind = kind_of(&method)?;
+            store.check_addressing(kind.0, kind.1)?;
             let mut adder = store.adder();
             let path = if kind.0.takes_trees() {
                 let mut input = Input::new(frames);
@@ -92,6 +93,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
             (true, true) => (ContentAddressMethod::NixArchive, algorithm),
             (true, false) => (ContentAddressMethod::Flat, algorithm),
         };
+        self.store.check_addressing(kind.0, kind.1)?;
         self.begin();
         // After a failure nobody knows where in the archive one is.
         self.reading = true;
@@ -226,6 +228,9 @@ pub(super) fn add<R: Read>(
         return Ok(reader::read(input, &mut Discard)?);
     }
     info.ultimate = false;
+    if let Some(ca) = &info.ca {
+        store.check_addressing(ca.method, ca.hash.algorithm())?;
+    }
     let item = Item { info, file: None };
     if let Some(trust) = trust {
         // Who has to show signatures is a stranger, whose words are kept.

@@ -12,12 +12,14 @@ use super::db::check::Checked;
 use crate::model::derivation::aterm::AtermError;
 use crate::model::derivation::modulo::{self, Modulo, OutputError};
 use crate::model::derivation::{DerivationOutput, OutputNames};
-use crate::model::{ContentAddressMethod, Derivation, StorePath};
+use crate::model::{ContentAddressMethod, Derivation, HashAlgorithm, StorePath};
 use crate::store::error::{Result, StoreError};
 use crate::sys::interrupt;
 
-/// Experimental features without which some kinds of outputs are refused.
-pub const FEATURES: [&str; 3] = ["ca-derivations", "impure-derivations", "dynamic-derivations"];
+/// Experimental features without which some kinds of outputs, and of addresses of
+/// contents, are refused.
+pub const FEATURES: [&str; 5] =
+    ["ca-derivations", "impure-derivations", "dynamic-derivations", "git-hashing", "blake3-hashes"];
 
 /// Derivations whose hashes are remembered.
 const MAX_KNOWN: usize = 100_000;
@@ -70,27 +72,50 @@ impl LocalStore {
     /// # Errors
     /// The feature.
     pub fn check_features(&self, drv: &Derivation) -> Result<()> {
-        let needed = |output: &DerivationOutput| match output {
-            DerivationOutput::Fixed { ca, .. } if ca.method == ContentAddressMethod::Text => {
-                Some(FEATURES[2])
+        for output in drv.outputs.values() {
+            let (method, algorithm, kind) = match output {
+                DerivationOutput::Fixed { ca, .. } => (ca.method, ca.hash.algorithm(), None),
+                DerivationOutput::Floating(method, algorithm) => {
+                    (*method, *algorithm, Some("ca-derivations"))
+                }
+                DerivationOutput::Impure(method, algorithm) => {
+                    (*method, *algorithm, Some("impure-derivations"))
+                }
+                DerivationOutput::InputAddressed(_) | DerivationOutput::Deferred => continue,
+            };
+            if method == ContentAddressMethod::Text {
+                self.require_feature("dynamic-derivations", " (text-hashed derivation output)")?;
             }
-            DerivationOutput::Floating(ContentAddressMethod::Text, _)
-            | DerivationOutput::Impure(ContentAddressMethod::Text, _) => Some(FEATURES[2]),
-            DerivationOutput::Floating(..) => Some(FEATURES[0]),
-            DerivationOutput::Impure(..) => Some(FEATURES[1]),
-            _ => None,
-        };
-        let enabled = &self.options.features;
-        match drv.outputs.values().filter_map(needed).find(|feature| !enabled.contains(feature)) {
-            None => Ok(()),
-            Some(feature) => {
-                let kind = if feature == FEATURES[2] { " (text-hashed derivation output)" } else { "" };
-                Err(StoreError::Input(format!(
-                    "experimental Nix feature '{feature}' is disabled{kind}; add \
-                     '--extra-experimental-features {feature}' to enable it"
-                )))
+            self.check_addressing(method, algorithm)?;
+            if let Some(feature) = kind {
+                self.require_feature(feature, "")?;
             }
         }
+        Ok(())
+    }
+
+    /// Refuses ways to address contents that are not enabled.
+    ///
+    /// # Errors
+    /// The feature.
+    pub fn check_addressing(&self, method: ContentAddressMethod, algorithm: HashAlgorithm) -> Result<()> {
+        if method == ContentAddressMethod::Git {
+            self.require_feature("git-hashing", "")?;
+        }
+        if algorithm == HashAlgorithm::Blake3 {
+            self.require_feature("blake3-hashes", "")?;
+        }
+        Ok(())
+    }
+
+    fn require_feature(&self, feature: &str, what: &str) -> Result<()> {
+        if self.options.features.contains(&feature) {
+            return Ok(());
+        }
+        Err(StoreError::Input(format!(
+            "experimental Nix feature '{feature}' is disabled{what}; add \
+             '--extra-experimental-features {feature}' to enable it"
+        )))
     }
 
     fn known_hash(&self, input: &StorePath, known: &HashMap<StorePath, Input>) -> Result<Modulo> {
