@@ -18,6 +18,18 @@ pub struct Args {
     program: String,
 }
 
+/// Refuses an argument without a character, which would mean the directory that
+/// one stands in: mostly it is a variable that is not set.
+///
+/// # Errors
+/// When there is one.
+pub fn refuse_empty(arguments: &[OsString]) -> anyhow::Result<()> {
+    match arguments.iter().any(|argument| argument.is_empty()) {
+        true => anyhow::bail!("name must not be empty: an argument is the empty text"),
+        false => Ok(()),
+    }
+}
+
 /// One word and what it is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Word {
@@ -129,6 +141,13 @@ impl Context {
     /// # Errors
     /// A missing or bad value.
     pub fn common_flag(&mut self, flag: &str, args: &mut Args) -> anyhow::Result<bool> {
+        let known = self.common_flag_only(flag, args)?;
+        // Archives are made and unpacked far below.
+        nival::nar::case_hack::enable(self.settings.use_case_hack());
+        Ok(known)
+    }
+
+    fn common_flag_only(&mut self, flag: &str, args: &mut Args) -> anyhow::Result<bool> {
         match flag {
             "-v" | "--verbose" => self.ui.change_verbosity(1),
             "--quiet" => self.ui.change_verbosity(-1),

@@ -62,6 +62,7 @@ impl Context {
             gated: Vec::new(),
         };
         context.tell_warnings();
+        nival::nar::case_hack::enable(context.settings.use_case_hack());
         Ok(context)
     }
 

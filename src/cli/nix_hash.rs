@@ -70,6 +70,7 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
     if context.help_wanted {
         return help();
     }
+    super::args::refuse_empty(&request.arguments)?;
     let mut out = Out::new();
     for argument in &request.arguments {
         out.line(if request.convert {

@@ -406,10 +406,11 @@ pub fn stdout_file() -> &'static std::fs::File {
     use std::os::fd::AsFd as _;
     static FILE: std::sync::OnceLock<std::fs::File> = std::sync::OnceLock::new();
     FILE.get_or_init(|| {
+        let closed = nival::sys::closed::stdout_was_closed();
         let file: std::fs::File = match io::stdout().as_fd().try_clone_to_owned() {
-            Ok(fd) => fd.into(),
+            Ok(fd) if !closed => fd.into(),
             // Standard output is closed: every write is to fail.
-            Err(_) => std::fs::File::open("/dev/null").unwrap_or_else(|_| std::process::abort()),
+            _ => std::fs::File::open("/dev/null").unwrap_or_else(|_| std::process::abort()),
         };
         if file.metadata().is_ok_and(|meta| !meta.is_file()) {
             // A reader that takes nothing would keep us from seeing a signal.

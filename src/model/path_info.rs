@@ -64,10 +64,12 @@ impl ValidPathInfo {
     }
 }
 
-/// Whether the hash in a content address can be made from the contents as they
-/// are: not for a path that contains its own name.
+/// Whether the hash in a content address can be made from the contents: of a path
+/// that contains its own name only that of the archive, with the name blanked out.
 pub fn is_verifiable(info: &ValidPathInfo) -> bool {
-    info.ca.is_some() && !info.references.contains(&info.path)
+    info.ca.as_ref().is_some_and(|ca| {
+        ca.method == ContentAddressMethod::NixArchive || !info.references.contains(&info.path)
+    })
 }
 
 #[cfg(test)]

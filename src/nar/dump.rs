@@ -1,6 +1,6 @@
 //! Tree → calls of a sink, in one pass over directory handles.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::hashing::HashPipe;
 use super::writer::NarWriter;
-use super::{Contents, MAX_DEPTH, NarError, Sink};
+use super::{Contents, MAX_DEPTH, NarError, Sink, case_hack};
 use crate::model::{Hash, HashAlgorithm};
 use crate::sys::dir::{DIRECTORY, DirStack, Names, open_parent};
 use crate::sys::{PathError, interrupt};
@@ -100,7 +100,12 @@ impl<S: Sink + ?Sized> Walk<'_, S> {
     ) -> Result<(std::os::fd::OwnedFd, Names), NarError> {
         let handle = rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())
             .map_err(|e| self.error("cannot read directory", e))?;
-        let names = Names::read(handle.as_fd()).map_err(|e| self.error("cannot read directory", e))?;
+        let mut names = Names::read(handle.as_fd()).map_err(|e| self.error("cannot read directory", e))?;
+        if case_hack::is_enabled()
+            && let Some(twice) = names.sort_by_key(case_hack::plain)
+        {
+            return Err(case_hack::collision(&twice));
+        }
         self.sink.enter_directory()?;
         Ok((handle, names))
     }
@@ -121,7 +126,12 @@ impl<S: Sink + ?Sized> Walk<'_, S> {
             };
             self.path.push(b'/');
             self.path.extend_from_slice(entry.to_bytes());
-            self.sink.entry(entry)?;
+            match case_hack::is_enabled().then(|| case_hack::plain(entry.to_bytes())) {
+                Some(plain) if plain != entry.to_bytes() => {
+                    self.sink.entry(&CString::new(plain).unwrap_or_default())?;
+                }
+                _ => self.sink.entry(entry)?,
+            }
             if file_type == FileType::Directory {
                 if stack.depth() >= MAX_DEPTH {
                     return Err(NarError::TooDeep);

@@ -29,11 +29,13 @@
 //! ```
 
 pub mod canonical;
+pub mod case_hack;
 pub mod dump;
 pub mod git;
 pub mod hashing;
 pub mod input;
 pub mod listing;
+pub mod modulo;
 pub mod reader;
 pub mod restore;
 pub mod writer;
@@ -95,6 +97,9 @@ pub enum NarError {
     /// The tree to be made is there already.
     #[error("path '{}' already exists", .0.display())]
     Exists(PathBuf),
+    /// The tree to be made is there already, as a command names it.
+    #[error("{0}")]
+    Occupied(String),
     /// A file operation.
     #[error(transparent)]
     Path(#[from] PathError),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::{Contents, NarError, Sink};
+use super::{Contents, NarError, Sink, case_hack};
 use crate::sys::dir::{DIRECTORY, DirStack};
 use crate::sys::{PathError, interrupt, writeback};
 
@@ -42,6 +42,8 @@ pub struct Restorer {
     /// Where one stands, for messages: the path and, for each directory, its length.
     path: Vec<u8>,
     lengths: Vec<usize>,
+    /// The names of each directory that is open, where they may have to change.
+    names: Vec<case_hack::Names>,
     metadata: Metadata,
     /// Whether files are sent to disk while more is written, because they will
     /// be synced.
@@ -74,6 +76,7 @@ impl Restorer {
             name,
             path: shown.as_os_str().as_bytes().to_vec(),
             lengths: Vec::new(),
+            names: Vec::new(),
             metadata,
             writeback: false,
             ahead: writeback::Ahead::default(),
@@ -193,6 +196,9 @@ impl Sink for Restorer {
         let handle = rustix::fs::openat(self.at(), &*self.name, DIRECTORY, Mode::empty())
             .map_err(|e| self.error("opening directory", e))?;
         self.lengths.push(self.path.len());
+        if case_hack::is_enabled() {
+            self.names.push(case_hack::Names::default());
+        }
         match &mut self.stack {
             Some(stack) => {
                 let entered = stack.enter(handle);
@@ -207,9 +213,12 @@ impl Sink for Restorer {
 
     fn entry(&mut self, name: &CStr) -> Result<(), NarError> {
         self.path.truncate(self.lengths.last().copied().unwrap_or(self.path.len()));
+        self.name = match self.names.last_mut() {
+            Some(names) => names.next(name)?,
+            None => name.to_owned(),
+        };
         self.path.push(b'/');
-        self.path.extend_from_slice(name.to_bytes());
-        self.name = name.to_owned();
+        self.path.extend_from_slice(self.name.to_bytes());
         Ok(())
     }
 
@@ -217,6 +226,7 @@ impl Sink for Restorer {
         if let Some(len) = self.lengths.pop() {
             self.path.truncate(len);
         }
+        self.names.pop();
         let Some(stack) = &mut self.stack else { return Ok(()) };
         let left = stack.leave();
         let at_root = stack.depth() == 0;
@@ -287,14 +297,20 @@ pub fn make_canonical(parent: BorrowedFd<'_>, name: &CStr, shown: &Path) -> Resu
 /// complete, so that a bad archive leaves nothing behind.
 ///
 /// # Errors
-/// [`NarError`].
+/// [`NarError`]; [`NarError::Occupied`] where something is there, which is told
+/// by the name that was given for the path.
 pub fn restore_file<R: std::io::Read>(
     input: &mut super::input::Input<R>,
     path: &Path,
+    given: &Path,
 ) -> Result<(), NarError> {
     let (parent, name) = crate::sys::dir::open_parent(path)?;
     if rustix::fs::statat(&parent, &*name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
-        return Err(NarError::Exists(path.to_owned()));
+        let mut first = FirstNode { given, over_directory: path.is_dir() };
+        return match super::reader::read(input, &mut first) {
+            Err(error) => Err(error),
+            Ok(()) => Err(NarError::Exists(path.to_owned())),
+        };
     }
     let beside = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
@@ -311,6 +327,47 @@ pub fn restore_file<R: std::io::Read>(
     result?;
     removed?;
     Ok(())
+}
+
+/// Fails at the first node, in the words for one that cannot be made where it
+/// should be.
+struct FirstNode<'p> {
+    given: &'p Path,
+    /// A directory is there, or a link to one.
+    over_directory: bool,
+}
+
+impl FirstNode<'_> {
+    fn fail(&self, text: String) -> Result<(), NarError> {
+        Err(NarError::Occupied(text))
+    }
+}
+
+impl Sink for FirstNode<'_> {
+    fn enter_directory(&mut self) -> Result<(), NarError> {
+        let given = self.given.display();
+        self.fail(match self.over_directory {
+            true => format!("path '{given}' already exists"),
+            false => format!("filesystem error: cannot create directory: File exists [{given}]"),
+        })
+    }
+
+    fn entry(&mut self, _name: &CStr) -> Result<(), NarError> {
+        Ok(())
+    }
+
+    fn leave_directory(&mut self) -> Result<(), NarError> {
+        Ok(())
+    }
+
+    fn regular(&mut self, _executable: bool, _contents: &mut dyn Contents) -> Result<(), NarError> {
+        self.fail(format!("creating file \"{}\": File exists", self.given.display()))
+    }
+
+    fn symlink(&mut self, target: &CStr) -> Result<(), NarError> {
+        let (given, target) = (self.given.display(), target.to_string_lossy());
+        self.fail(format!("creating symlink \"{given}\" -> \"{target}\": File exists"))
+    }
 }
 
 fn restore_within<R: std::io::Read>(

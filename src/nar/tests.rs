@@ -67,7 +67,7 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         make(&tree, &dir.path().join("a"));
         let bytes = archive(&dir.path().join("a"));
-        restore::restore_file(&mut Input::new(&*bytes), &dir.path().join("b")).unwrap();
+        restore::restore_file(&mut Input::new(&*bytes), &dir.path().join("b"), Path::new("x")).unwrap();
         prop_assert_eq!(&archive(&dir.path().join("b")), &bytes);
         prop_assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     }
@@ -79,7 +79,7 @@ proptest! {
         let mut bytes = archive(&dir.path().join("a"));
         let at = at.index(bytes.len());
         if cut { bytes.truncate(at) } else { bytes[at] ^= 1 << bit }
-        let restored = restore::restore_file(&mut Input::new(&*bytes), &dir.path().join("b"));
+        let restored = restore::restore_file(&mut Input::new(&*bytes), &dir.path().join("b"), Path::new("x"));
         if restored.is_ok() {
             // The change was to something that stands for itself.
             prop_assert_eq!(archive(&dir.path().join("b")), bytes);
@@ -165,7 +165,7 @@ fn huge_lengths_cost_nothing() {
         bytes.extend(b"only this");
         assert_eq!(message(&bytes), "unexpected end-of-file");
         let dir = tempfile::tempdir().unwrap();
-        let result = restore::restore_file(&mut Input::new(&*bytes), &dir.path().join("x"));
+        let result = restore::restore_file(&mut Input::new(&*bytes), &dir.path().join("x"), Path::new("x"));
         assert!(matches!(result, Err(NarError::Eof)));
         let mut name = tokens(&[b"nix-archive-1"]);
         name.extend(len.to_le_bytes());
@@ -190,7 +190,7 @@ fn a_million_nested_directories_are_refused() {
     let bytes = nested(1_000_000);
     assert!(matches!(check(&bytes), Err(NarError::TooDeep)));
     let dir = tempfile::tempdir().unwrap();
-    let result = restore::restore_file(&mut Input::new(&*bytes), &dir.path().join("x"));
+    let result = restore::restore_file(&mut Input::new(&*bytes), &dir.path().join("x"), Path::new("x"));
     assert!(matches!(result, Err(NarError::TooDeep)));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
@@ -200,7 +200,7 @@ fn trees_deeper_than_any_path() {
     let bytes = nested(3000);
     let dir = tempfile::tempdir().unwrap();
     let tree = dir.path().join("x");
-    restore::restore_file(&mut Input::new(&*bytes), &tree).unwrap();
+    restore::restore_file(&mut Input::new(&*bytes), &tree, &tree).unwrap();
     assert_eq!(archive(&tree), bytes);
     crate::sys::remove::remove(&tree).unwrap();
     assert!(!tree.exists());

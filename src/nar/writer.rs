@@ -74,6 +74,11 @@ impl<O: Output> NarWriter<O> {
         tokens.iter().try_for_each(|token| self.token(token.as_bytes()))
     }
 
+    /// What it writes to, for the contents of a file.
+    pub(super) fn output_mut(&mut self) -> &mut O {
+        &mut self.output
+    }
+
     /// The head of a file of `len` bytes, up to its contents.
     ///
     /// # Errors

@@ -22,8 +22,17 @@ pub fn outputs(store: &dyn ManagedStore, path: &StorePath) -> Result<Vec<StorePa
         return Ok(vec![path.clone()]);
     }
     require_derivation(store, path)?;
-    let mut paths: Vec<StorePath> =
-        store.derivation_outputs(path)?.into_iter().map(|(_, path)| path).collect();
+    let known = store.derivation_outputs(path)?;
+    if known.is_empty()
+        && let Ok(drv) = store.read_derivation(path)
+        && drv.outputs.values().any(|output| output.path().is_none())
+    {
+        return Err(StoreError::Input(
+            "Cannot use output path of floating content-addressing derivation until we know what it is (e.g. by building it)"
+                .to_owned(),
+        ));
+    }
+    let mut paths: Vec<StorePath> = known.into_iter().map(|(_, path)| path).collect();
     paths.sort();
     Ok(paths)
 }

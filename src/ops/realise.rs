@@ -152,7 +152,7 @@ impl Means<'_> {
         if keep {
             self.store.add_temp_roots(&[&request.path])?;
         }
-        if !self.store.db().is_valid(&request.path)? {
+        if !self.store.is_there(&request.path)? {
             return Ok(None);
         }
         let drv = self.store.read_derivation(&request.path)?;
@@ -179,7 +179,7 @@ impl Means<'_> {
         self.store.add_temp_roots(&paths.iter().collect::<Vec<_>>())?;
         let mut invalid = Vec::new();
         for path in paths {
-            if !self.store.db().is_valid(path)? {
+            if !self.store.is_there(path)? {
                 invalid.push(path.clone());
             }
         }

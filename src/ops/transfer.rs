@@ -79,7 +79,7 @@ pub fn import(store: &dyn ManagedStore, stream: impl Read) -> Result<Vec<StorePa
 }
 
 fn add(store: &dyn ManagedStore, item: &Item, archive: &std::fs::File) -> Result<()> {
-    if store.is_valid(&item.info.path)? {
+    if store.is_there(&item.info.path)? {
         return Ok(());
     }
     crate::store::elsewhere::take(store, item, archive)

@@ -54,6 +54,15 @@ pub trait ManagedStore: Store {
     /// [`StoreError`].
     fn is_valid(&self, path: &StorePath) -> Result<bool>;
 
+    /// Whether a path is valid and was not deleted behind the back of the store,
+    /// as far as that can be seen.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn is_there(&self, path: &StorePath) -> Result<bool> {
+        self.is_valid(path)
+    }
+
     /// The metadata of a valid path.
     ///
     /// # Errors
@@ -232,6 +241,10 @@ impl ManagedStore for LocalStore {
 
     fn is_valid(&self, path: &StorePath) -> Result<bool> {
         self.db().is_valid(path)
+    }
+
+    fn is_there(&self, path: &StorePath) -> Result<bool> {
+        LocalStore::is_there(self, path)
     }
 
     fn referrers(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {

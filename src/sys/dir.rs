@@ -80,6 +80,16 @@ impl Names {
         Ok(names)
     }
 
+    /// Puts them in the order of what `key` makes of them; gives what it makes of
+    /// two of them, if that happens.
+    pub fn sort_by_key(&mut self, key: fn(&[u8]) -> &[u8]) -> Option<Vec<u8>> {
+        let bytes = &self.bytes;
+        let key = |at: usize| key(name_at(bytes, at).to_bytes());
+        self.index.sort_by(|a, b| key(a.0).cmp(key(b.0)));
+        let twice = self.index.windows(2).find(|pair| key(pair[0].0) == key(pair[1].0))?;
+        Some(key(twice[0].0).to_vec())
+    }
+
     /// The next name in order.
     pub fn take_next(&mut self) -> Option<(&CStr, FileType)> {
         self.take_next_with_inode().map(|(name, file_type, _)| (name, file_type))

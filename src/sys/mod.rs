@@ -3,6 +3,7 @@
 
 pub mod atomic;
 pub mod clock;
+pub mod closed;
 pub mod dir;
 pub mod interrupt;
 pub mod lock;

@@ -14,6 +14,7 @@ mod peer;
 mod remotes;
 mod servers;
 
+mod test_adding;
 mod test_architecture;
 mod test_cache_faults;
 mod test_caches;

@@ -31,9 +31,10 @@ impl Command for GenerateSecret {
     }
 
     fn run(&self, _context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
+        let name = self.name.as_deref().unwrap_or_default();
+        crate::cli::nix_store::check_key_name(name)?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
-        let name = self.name.as_deref().unwrap_or_default();
         let mut out = Out::new();
         out.raw(SecretKey::from_seed(name, &seed).print().as_bytes())?;
         out.finish()

@@ -41,7 +41,7 @@ use nival::progress::Progress as _;
 use nival::settings::Origin;
 use nival::sys::{PathError, interrupt};
 
-use super::args::Args;
+use super::args::{Args, refuse_empty};
 use super::context::Context;
 use super::error::{BrokenPipe, Exit, usage};
 use super::nix_daemon;
@@ -268,6 +268,9 @@ pub fn run(mut context: Context, args: Args) -> anyhow::Result<()> {
     context.settings.require_feature(Some("nix-command"))?;
     match request {
         Request::Group(group) => usage(table::needs_subcommand(group)),
+        Request::Command(_, _, arguments) if arguments.iter().any(|argument| argument.is_empty()) => {
+            refuse_empty(&arguments)
+        }
         Request::Command(_, command, arguments) => match command.run(&context, &arguments) {
             // Nobody reads the rest, which is a failure of `nix`.
             Err(error) if error.is::<BrokenPipe>() => Err(BrokenPipe { status: 1 }.into()),

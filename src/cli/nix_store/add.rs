@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use nival::model::content_address::ContentReferences;
 use nival::model::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir};
-use nival::store::ManagedStore;
+use nival::nar::NarError;
 use nival::store::local::add::Adder;
 use nival::store::managed::Kind;
+use nival::store::{ManagedStore, StoreError};
 
 use super::Call;
 use crate::cli::args::text;
@@ -60,10 +61,17 @@ fn add_all(
     let mut paths = Vec::with_capacity(sources.len());
     let added = sources.iter().try_for_each(|source| {
         let (source, name) = named(&call.context, Path::new(source.as_ref()))?;
-        paths.push(match &mut adder {
-            Some(adder) => adder.add(&source, &name, method, algorithm)?,
-            None => store.add_source(&source, &name, (method, algorithm))?,
-        });
+        let added = match &mut adder {
+            Some(adder) => adder.add(&source, &name, method, algorithm),
+            None => store.add_source(&source, &name, (method, algorithm)),
+        };
+        paths.push(added.map_err(|error| match error {
+            // What is wrong with the file does not say which.
+            StoreError::Nar(NarError::Sink(why)) => {
+                anyhow::anyhow!("cannot add '{}': {why}", source.display())
+            }
+            error => error.into(),
+        })?);
         anyhow::Ok(())
     });
     // What comes before a failure is added, and is said to be; but who

@@ -16,9 +16,17 @@ pub fn generate(call: Call) -> anyhow::Result<()> {
     let [name, secret_file, public_file] = &call.arguments[..] else {
         return usage("three arguments expected");
     };
-    let key = generate_key(&text(name)?)?;
+    let name = text(name)?;
+    check_key_name(&name)?;
+    let secret = call.context.absolute(Path::new(secret_file));
+    anyhow::ensure!(
+        std::fs::metadata(&secret).map_or(true, |meta| !meta.is_file() || meta.len() == 0),
+        "\"{}\" is there already, and a secret key that is overwritten is lost; move it away first",
+        secret.display()
+    );
+    let key = generate_key(&name)?;
     write_key(&call.context.absolute(Path::new(public_file)), &key.public().print(), 0o644)?;
-    write_key(&call.context.absolute(Path::new(secret_file)), &key.print(), 0o600)
+    write_key(&secret, &key.print(), 0o600)
 }
 
 /// Replaces a regular file; anything else that is there (a device, a pipe) is
@@ -30,6 +38,17 @@ fn write_key(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
         }
         _ => Ok(replace_file(path, text.as_bytes(), mode)?),
     }
+}
+
+/// Refuses names of keys that cannot be told from the key when it is read.
+///
+/// # Errors
+/// For an empty name, and for one with a colon or a blank in it.
+pub fn check_key_name(name: &str) -> anyhow::Result<()> {
+    let odd = |c: char| c == ':' || c.is_whitespace() || c.is_control();
+    anyhow::ensure!(!name.is_empty(), "the name of a key must not be empty");
+    anyhow::ensure!(!name.contains(odd), "the name of a key, '{name}', must not contain ':' or blanks");
+    Ok(())
 }
 
 /// A new secret key.

@@ -168,7 +168,8 @@ pub fn print_env(call: Call) -> anyhow::Result<()> {
     nival::ops::query::require_derivation(store, &path)?;
     let drv = store.read_derivation(&path)?;
     let mut out = Out::new();
-    for (name, value) in &drv.env {
+    // Structured attributes are in a file, not in the environment.
+    for (name, value) in drv.env.iter().filter(|(name, _)| *name != b"__json") {
         out.raw(b"export ")?;
         out.raw(name)?;
         out.raw(b"; ")?;

@@ -18,6 +18,8 @@ use std::path::Path;
 use nival::model::{StoreDir, StorePath};
 use nival::store::ManagedStore;
 
+pub use key::check_key_name;
+
 use super::args::{Args, Word};
 use super::context::{Context, not_in_store};
 use super::error::usage;
@@ -133,6 +135,7 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
         let text = super::ui::read_stdin()?;
         arguments.extend(text.split_ascii_whitespace().map(OsString::from));
     }
+    super::args::refuse_empty(&arguments)?;
     let Some(run) = run else {
         anyhow::bail!("'nix-store {name}' is not available in this version of Nival");
     };
@@ -205,7 +208,7 @@ pub fn store_path_in(
     /// Symlinks followed at most, as the system does.
     const MAX_LINKS: usize = 40;
     let mut path = context.absolute(argument.as_ref());
-    for _ in 0..MAX_LINKS {
+    for links in 1..=MAX_LINKS {
         let inside = path
             .to_str()
             .filter(|text| text.strip_prefix(dir.as_str()).is_some_and(|rest| rest.starts_with('/')));
@@ -216,6 +219,10 @@ pub fn store_path_in(
         let Ok(target) = std::fs::read_link(&path) else { break };
         let base = path.parent().unwrap_or(Path::new("/")).to_owned();
         path = context.absolute(&base.join(target));
+        if links == MAX_LINKS {
+            let argument = context.absolute(argument.as_ref());
+            anyhow::bail!("too many levels of symbolic links at \"{}\"", argument.display());
+        }
     }
     Err(not_in_store(&path).into())
 }

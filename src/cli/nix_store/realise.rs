@@ -55,7 +55,7 @@ impl Request {
     fn resolve(&self, store: &dyn ManagedStore, plan: &mut Plan, fetch: &Fetch) -> anyhow::Result<Resolved> {
         let dir = store.dir();
         store.add_temp_roots(&[&self.path])?;
-        let valid = store.is_valid(&self.path)?;
+        let valid = store.is_there(&self.path)?;
         if !valid {
             plan.add_unknown(&self.path);
             return Ok(Resolved::default());
@@ -74,12 +74,12 @@ impl Request {
                 continue;
             };
             store.add_temp_roots(&[&path])?;
-            resolved.complete &= store.is_valid(&path)?;
+            resolved.complete &= store.is_there(&path)?;
             resolved.outputs.push((name, path));
         }
         let mut comes = true;
         for (_, path) in &resolved.outputs {
-            comes &= fetch.has(path) || store.is_valid(path)?;
+            comes &= fetch.has(path) || store.is_there(path)?;
         }
         if !comes || resolved.outputs.is_empty() {
             plan.add_outputs(store, &self.path, &self.outputs)?;
@@ -102,7 +102,7 @@ fn resolve_all<'r>(
     let mut plan = Plan::default();
     let mut resolved = Vec::new();
     for request in requests {
-        if ignore_unknown && !request.path.is_derivation() && !store.is_valid(&request.path)? {
+        if ignore_unknown && !request.path.is_derivation() && !store.is_there(&request.path)? {
             continue;
         }
         resolved.push((request, request.resolve(store, &mut plan, fetch)?));
@@ -114,7 +114,7 @@ fn resolve_all<'r>(
 fn missing(store: &dyn ManagedStore, plan: &Plan, all: &All<'_>) -> anyhow::Result<Vec<StorePath>> {
     let mut missing: BTreeSet<StorePath> = plan.unknown().cloned().collect();
     for (_, path) in all.iter().flat_map(|(_, resolved)| &resolved.outputs) {
-        if !store.is_valid(path)? {
+        if !store.is_there(path)? {
             missing.insert(path.clone());
         }
     }
@@ -282,7 +282,7 @@ fn refuse_missing(store: &dyn ManagedStore, all: &All<'_>) -> anyhow::Result<()>
     let dir = store.dir();
     for (request, resolved) in all {
         let shown = dir.display(&request.path);
-        if !store.is_valid(&request.path)? {
+        if !store.is_there(&request.path)? {
             if request.path.is_derivation() {
                 anyhow::bail!("failed to obtain derivation of '{shown}'");
             }

@@ -29,8 +29,8 @@ pub fn restore(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
     let [path] = &call.arguments[..] else { return usage("only one argument allowed") };
     // Of `dir/` the tree is `dir`.
-    let path = call.context.absolute(Path::new(path));
-    Ok(unpack::restore_file(&mut Input::new(stdin()), &path)?)
+    let given = Path::new(path);
+    Ok(unpack::restore_file(&mut Input::new(stdin()), &call.context.absolute(given), given)?)
 }
 
 /// Writes paths as a stream that `--import` takes.

@@ -62,7 +62,7 @@ pub fn load_db(call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
     call.no_arguments()?;
     let store = call.context.open_local_store()?;
-    let options = RegisterOptions { hash_given: true, existing: Existing::Keep };
+    let options = RegisterOptions { hash_given: true, canonicalise: false, existing: Existing::Keep };
     Ok(store.register_validity(BufReader::with_capacity(BUFFER, stdin()), options)?)
 }
 
@@ -73,7 +73,7 @@ pub fn register_validity(mut call: Call) -> anyhow::Result<()> {
     call.no_flags()?;
     call.no_arguments()?;
     let store = call.context.open_local_store()?;
-    let options = RegisterOptions { hash_given, existing };
+    let options = RegisterOptions { hash_given, canonicalise: true, existing };
     Ok(store.register_validity(BufReader::with_capacity(BUFFER, stdin()), options)?)
 }
 

@@ -224,7 +224,7 @@ pub(super) fn add<R: Read>(
 ) -> Result<()> {
     // With a root first, no collection comes in between.
     store.add_temp_roots(&[&info.path])?;
-    if store.db().is_valid(&info.path)? {
+    if store.is_there(&info.path)? {
         return Ok(reader::read(input, &mut Discard)?);
     }
     info.ultimate = false;

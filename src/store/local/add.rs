@@ -12,7 +12,9 @@ use crate::model::{
     ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, Hasher, StorePath, ValidPathInfo,
 };
 use crate::nar::git::GitHasher;
+use crate::nar::hashing::HashPipe;
 use crate::nar::hashing::HashedContents;
+use crate::nar::writer::NarWriter;
 use crate::nar::{Contents, NarError, Sink, dump};
 use crate::store::error::{Result, StoreError};
 
@@ -59,6 +61,9 @@ impl Adder<'_> {
         // A bad name costs no reading.
         crate::model::store_path::check_name(name)
             .map_err(|reason| StoreError::Name { path: name.to_owned(), reason })?;
+        if self.store.is_read_only() {
+            return self.find_content(name, (method, algorithm), references, fill);
+        }
         let archive = method == ContentAddressMethod::NixArchive;
         let hashes = Hashes::new(archive.then_some(algorithm), self.store.watcher());
         let (ingested, incoming, own) =
@@ -73,6 +78,25 @@ impl Adder<'_> {
         self.store.warn_of_depth(&path, ingested.depth);
         self.batch.add(incoming, info)?;
         Ok(path)
+    }
+
+    /// The path that content has, if it is there already: nothing can be added.
+    fn find_content(
+        &self,
+        name: &str,
+        (method, algorithm): (ContentAddressMethod, HashAlgorithm),
+        references: BTreeSet<StorePath>,
+        fill: impl FnOnce(&mut dyn Sink) -> std::result::Result<(), NarError>,
+    ) -> Result<StorePath> {
+        let mut writer = NarWriter::new(HashPipe::new(algorithm))?;
+        let own = hash_contents((method, algorithm), false, &mut writer, fill)?;
+        let hash = own.unwrap_or_else(|| writer.into_output().finish().0);
+        let wanted = ContentReferences { others: references, itself: false };
+        let path = self.store.dir().content_path(name, &ContentAddress { method, hash }, &wanted)?;
+        match self.store.db().is_valid(&path)? {
+            true => Ok(path),
+            false => self.store.require_writable().map(|()| path),
+        }
     }
 
     /// Adds a tree, as `fill` tells of it, as the output of a derivation that

@@ -281,18 +281,32 @@ struct Placing<'s> {
     store: &'s LocalStore,
     waiting: Vec<(Incoming, StorePath)>,
     infos: Vec<ValidPathInfo>,
+    /// What is valid, but was gone.
+    again: Vec<StorePath>,
     locks: Vec<PathLock>,
 }
 
 impl<'s> Placing<'s> {
     fn new(store: &'s LocalStore) -> Self {
-        Self { store, waiting: Vec::new(), infos: Vec::new(), locks: Vec::new() }
+        Self { store, waiting: Vec::new(), infos: Vec::new(), again: Vec::new(), locks: Vec::new() }
     }
 
     /// Takes a path over, unless it has become valid before its lock was had.
     fn push(&mut self, lock: PathLock, incoming: Incoming, info: ValidPathInfo) -> Result<()> {
-        if self.store.db().is_valid(&info.path)? {
-            return Ok(());
+        let known = self.store.db().raw_path(&info.path)?;
+        if let Some(known) = known {
+            if !self.store.is_gone(&info.path) {
+                return Ok(());
+            }
+            let shown = self.store.dir().print(&info.path);
+            self.store.progress().warn(&format!("path '{shown}' was gone, and is put there again"));
+            if known.nar_hash()? == info.nar_hash {
+                // Its row says more than whoever adds it knows.
+                self.again.push(info.path.clone());
+                self.waiting.push((incoming, info.path));
+                self.locks.push(lock);
+                return Ok(());
+            }
         }
         self.waiting.push((incoming, info.path.clone()));
         self.infos.push(info);
@@ -301,7 +315,7 @@ impl<'s> Placing<'s> {
     }
 
     fn finish(mut self) -> Result<()> {
-        if self.infos.is_empty() {
+        if self.waiting.is_empty() {
             return Ok(());
         }
         let store = self.store;
@@ -309,7 +323,7 @@ impl<'s> Placing<'s> {
         for info in self.infos.iter().filter(|info| info.path.is_derivation()) {
             store.check_derivation(&info.path)?;
         }
-        let paths: Vec<&StorePath> = self.infos.iter().map(|info| &info.path).collect();
+        let paths: Vec<&StorePath> = self.infos.iter().map(|info| &info.path).chain(&self.again).collect();
         interrupt::check()?;
         if store.options.auto_optimise {
             store.optimise_new(&paths)?;

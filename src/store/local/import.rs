@@ -52,7 +52,6 @@ impl LocalStore {
     /// # Errors
     /// [`StoreError`].
     pub fn import_from<R: Read>(&self, input: &mut Input<R>) -> Result<Vec<StorePath>> {
-        self.require_writable()?;
         let mut batch = self.batch();
         let mut imported = Vec::new();
         loop {
@@ -76,6 +75,15 @@ impl LocalStore {
     fn import_item<R: Read>(&self, input: &mut Input<R>, batch: &mut Batch<'_>) -> Result<Option<StorePath>> {
         if !read_head(input)? {
             return Ok(None);
+        }
+        if self.is_read_only() {
+            // What is there already needs nothing to be written.
+            reader::read(input, &mut crate::nar::Discard)?;
+            let tail = read_tail(input, self.dir())?;
+            return match self.db().is_valid(&tail.path)? {
+                true => Ok(Some(tail.path)),
+                false => self.require_writable().map(|()| None),
+            };
         }
         let (ingested, incoming, ()) =
             self.take_in(Hashes::new(None, self.watcher()), |sink| Ok(reader::read(input, sink)?))?;

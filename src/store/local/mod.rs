@@ -137,7 +137,8 @@ impl LocalStore {
         }
         db::watch(&options.layout.db_dir(), &progress);
         if options.read_only {
-            let reason = "it was opened with read-only=true".to_owned();
+            let reason =
+                "it was opened with read-only=true (attempt to write a readonly database)".to_owned();
             return Self::open_read_only(options, progress, reason, Access::Untouched);
         }
         match Self::open_read_write(options.clone(), Arc::clone(&progress)) {
@@ -287,13 +288,31 @@ impl LocalStore {
     /// # Errors
     /// See [`TempRoots::add`].
     pub fn add_temp_roots(&self, paths: &[&StorePath]) -> Result<()> {
-        self.require_writable()?;
+        if self.is_read_only() {
+            // Whoever only reads cannot keep anything.
+            return Ok(());
+        }
         self.temp_roots.add(paths)
     }
 
     /// Lets no more than so many paths be protected.
     pub fn limit_temp_roots(&self, most: usize) {
         self.temp_roots.limit(most);
+    }
+
+    /// Whether nothing lies where a path should.
+    pub fn is_gone(&self, path: &StorePath) -> bool {
+        let found = std::fs::symlink_metadata(self.real_path(path));
+        matches!(found, Err(error) if error.kind() == std::io::ErrorKind::NotFound)
+    }
+
+    /// Whether a path is valid and there: somebody may have deleted it behind
+    /// the back of the store, and then it has to come again.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn is_there(&self, path: &StorePath) -> Result<bool> {
+        Ok(self.db().is_valid(path)? && !self.is_gone(path))
     }
 
     /// The metadata of a valid path.

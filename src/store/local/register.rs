@@ -27,9 +27,10 @@ const MAX_LINE: usize = 8192;
 /// What [`LocalStore::register_validity`] does besides reading.
 #[derive(Debug, Clone, Copy)]
 pub struct RegisterOptions {
-    /// The text has hashes and sizes; otherwise they are computed, and the
-    /// paths are given canonical metadata.
+    /// The text has hashes and sizes; otherwise they are computed.
     pub hash_given: bool,
+    /// The paths have to be there, and are given canonical metadata.
+    pub canonicalise: bool,
     /// What happens to paths that are valid already.
     pub existing: Existing,
 }
@@ -124,10 +125,13 @@ impl LocalStore {
     /// # Errors
     /// [`StoreError`]; nothing is then registered.
     pub fn register_validity(&self, input: impl BufRead, options: RegisterOptions) -> Result<()> {
-        self.require_writable()?;
         let mut entries = self.parse_entries(input, options.hash_given)?;
-        if !options.hash_given {
-            self.hash_entries(&mut entries, options.existing)?;
+        if entries.entries.is_empty() {
+            return Ok(());
+        }
+        self.require_writable()?;
+        if options.canonicalise {
+            self.prepare_entries(&mut entries, options)?;
         }
         if options.existing == Existing::Keep {
             self.load(entries)
@@ -176,12 +180,13 @@ impl LocalStore {
         }
     }
 
-    /// Gives the trees canonical metadata and computes their hashes.
-    fn hash_entries(&self, entries: &mut Entries, existing: Existing) -> Result<()> {
+    /// Gives the trees canonical metadata and computes their hashes, unless they
+    /// were given.
+    fn prepare_entries(&self, entries: &mut Entries, options: RegisterOptions) -> Result<()> {
         for entry in &mut entries.entries {
             interrupt::check()?;
             let path = &entries.paths[entry.path as usize];
-            if existing == Existing::Keep && self.db().is_valid(path)? {
+            if options.existing == Existing::Keep && self.db().is_valid(path)? {
                 continue;
             }
             let real = self.real_path(path);
@@ -189,6 +194,9 @@ impl LocalStore {
                 return Err(PathError::new("getting status of", real, error).into());
             }
             canonical::canonicalise(&real, &self.options.ignored_xattrs)?;
+            if options.hash_given {
+                continue;
+            }
             let (hash, size) = dump::hash(&real, HashAlgorithm::Sha256)?;
             entry.nar_hash.copy_from_slice(hash.as_bytes());
             entry.nar_size = size;

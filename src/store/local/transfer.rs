@@ -10,6 +10,7 @@ use super::ingest::Hashes;
 use super::{Layout, LocalStore};
 use crate::model::path_info::is_verifiable;
 use crate::model::{ContentAddressMethod, StoreDir, StorePath};
+use crate::nar::modulo::ModuloHasher;
 use crate::nar::{Sink, dump};
 use crate::progress::Progress;
 use crate::store::error::{Result, StoreError, check_nar};
@@ -31,7 +32,8 @@ impl LocalStore {
         db.snapshot(|| {
             let mut valid = BTreeSet::new();
             for path in paths {
-                if db.is_valid(path)? {
+                // What is gone from the disk is copied again.
+                if db.is_valid(path)? && !self.is_gone(path) {
                     valid.insert(path.clone());
                 }
             }
@@ -142,6 +144,12 @@ impl NarTaker for Taker {
             false => Hashes::new(algorithm.filter(|_| archive), Arc::clone(&self.watcher)),
         };
         let (ingested, mut incoming, own) = self.intake.take_in(hashes, |sink| match algorithm {
+            // Its own name in it is blanked out.
+            Some(algorithm) if archive && info.references.contains(&info.path) => {
+                let mut modulo = ModuloHasher::new(sink, info.path.hash_part(), algorithm)?;
+                fill(&mut modulo)?;
+                Ok(Some(modulo.finish()))
+            }
             Some(algorithm) => Ok(hash_contents((method, algorithm), true, sink, |sink| fill(sink))?),
             None => Ok(fill(sink).map(|()| None)?),
         })?;

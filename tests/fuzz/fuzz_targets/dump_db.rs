@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn register(store: &LocalStore, text: &[u8], existing: Existing) -> Result<()> {
-    store.register_validity(text, RegisterOptions { hash_given: true, existing })
+    store.register_validity(text, RegisterOptions { hash_given: true, canonicalise: false, existing })
 }
 
 fn dump(store: &LocalStore) -> Vec<u8> {

@@ -49,7 +49,7 @@ fn message<T, E: std::fmt::Display>(result: &Result<T, E>) -> Option<String> {
 /// Restores `data` in `dir`, which must leave nothing unless it is an `archive`.
 fn through_file_system(data: &[u8], archive: Option<&[u8]>, dir: &Path) {
     let path = dir.join("x");
-    let restored = restore::restore_file(&mut Input::new(data), &path);
+    let restored = restore::restore_file(&mut Input::new(data), &path, &path);
     let Some(archive) = archive else {
         assert!(restored.is_err());
         assert_eq!(std::fs::read_dir(dir).expect("a directory").count(), 0, "a bad archive left something");
