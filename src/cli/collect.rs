@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nival::model::StorePath;
 use nival::progress::{Progress as _, size_text};
+use nival::settings::flags::{FlagError, parse_unit_number};
 use nival::store::local::gc::{GcOptions, GcReport, WhyAlive};
 use nival::store::local::roots::Holder;
 use nival::store::managed::Kind;
@@ -13,8 +14,26 @@ use nival::store::{ManagedStore, StoreError};
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::error::Exit;
+use super::error::{Exit, Usage};
 use super::ui::Out;
+
+/// Reads how many bytes are to come free; none for less than nothing, which a
+/// script may have worked out.
+///
+/// # Errors
+/// A usage error.
+pub fn parse_limit(text: &str) -> anyhow::Result<u64> {
+    let number = |text: &str| {
+        parse_unit_number(text).map_err(|error| match error {
+            FlagError::Unit(_) => Usage(format!("{error}, expected K, M, G or T, as in 10G")),
+            _ => Usage(error.to_string()),
+        })
+    };
+    match text.strip_prefix('-') {
+        Some(less) => Ok(number(less).map(|_| 0)?),
+        None => Ok(number(text)?),
+    }
+}
 
 /// Deletes everything that is dead and says how much it was.
 pub fn collect(context: &Context, max_freed: Option<u64>, max_links: Option<u64>) -> anyhow::Result<()> {
@@ -70,7 +89,7 @@ fn tell_alive(context: &Context, store: &dyn ManagedStore, report: &GcReport) {
 /// Says what would be deleted if the links of `without` were no roots, and
 /// what that would free.
 pub fn dry_run(context: &Context, without: &HashSet<PathBuf>) -> anyhow::Result<()> {
-    let store = context.open_managed_to_collect()?;
+    let store = context.open_store()?;
     let store = match store.kind() {
         Kind::Local(store) => store,
         Kind::Daemon(daemon) => return dry_run_by(context, daemon, without),
@@ -82,14 +101,12 @@ pub fn dry_run(context: &Context, without: &HashSet<PathBuf>) -> anyhow::Result<
         context.ui.notice(&format!("would delete '{dir}/{name}'"));
         Ok(())
     })?;
-    let bytes = store.reclaimable(&survey)?;
     let mut out = Out::new();
-    out.line(format_args!(
-        "{} store paths would be deleted, {} would be freed",
-        survey.dead_count(),
-        size_text(i64::try_from(bytes).unwrap_or(i64::MAX))
-    ))?;
-    out.finish()
+    out.line(format_args!("{} store paths would be deleted", survey.dead_count()))?;
+    out.finish()?;
+    let bytes = store.reclaimable(&survey)?;
+    context.ui.notice(&format!("{} would be freed", size_text(i64::try_from(bytes).unwrap_or(i64::MAX))));
+    Ok(())
 }
 
 /// A daemon says what is dead now, and not how much that is.

@@ -233,6 +233,7 @@ const MAX_LINKS: Flag =
 const REPAIR: Flag = switch(&["--repair"], "Repair what is damaged, from substituters");
 const RECURSIVE: Flag = switch(&["--recursive"], "Hash the archive, also of directories");
 const JSON: Flag = switch(&["--json"], "Print JSON");
+const FORCE: Flag = switch(&["--force"], "Also to one that leads to nothing");
 const PREBUILT: Flag = switch(&["--prebuilt-only", "-b"], "Only what need not be built");
 /// Of evaluation, which is not offered.
 const ATTR: Flag = passed(&["--attr", "-A"], 0);
@@ -356,14 +357,14 @@ pub const OPERATIONS: &[Operation] = &[
         switch(&["--system"], "Show for which system packages are"),
         switch(&["--xml"], "Print XML"),
     ]),
-    operation(ENV, &["--rollback"], "Go back to the generation before", &[]),
+    operation(ENV, &["--rollback"], "Go back to the generation before", &[FORCE]),
     operation(ENV, &["--set"], "Make the profile one package", &[
         ATTR,
         EXPRESSION,
         FROM_PROFILE,
     ]),
     operation(ENV, &["--set-flag"], "Note something with installed packages: NAME VALUE PACKAGES", &[]),
-    operation(ENV, &["--switch-generation", "-G"], "Go to a generation", &[]),
+    operation(ENV, &["--switch-generation", "-G"], "Go to a generation", &[FORCE]),
     operation(ENV, &["--switch-profile", "-S"], "Use another profile", &[]),
     operation(ENV, &["--uninstall", "-e"], "Remove packages", &[]),
     operation(ENV, &["--upgrade", "-u"], "Replace packages by newer ones", &[
@@ -408,7 +409,7 @@ pub const OPERATIONS: &[Operation] = &[
     ]),
     operation("nix-collect-garbage", &[], "", &[
         switch(&["--delete-old", "-d"], "First delete all generations but the current ones"),
-        takes(&["--delete-older-than"], Value::Free, "First delete older generations, as in 30d"),
+        takes(&["--delete-older-than"], Value::Free, "First delete older generations, as in 30d, or all but the last, as in +5"),
         switch(&["--dry-run"], "Only say what would be deleted, and how much that frees"),
         MAX_FREED,
     ]),

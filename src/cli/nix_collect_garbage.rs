@@ -1,16 +1,19 @@
 //! `nix-collect-garbage`: old generations of all profiles, then garbage.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use nival::ops::profile::{Doomed, parse_days, profiles_below};
+use nival::ops::profile::{Doomed, Profile, ProfileError, each_profile_below, parse_age};
 use nival::progress::Progress as _;
-use nival::settings::flags::parse_unit_number;
+use nival::sys::lock::LockError;
 
 use super::args::{Args, Word};
 use super::collect;
 use super::context::Context;
-use super::error::{Usage, usage};
+use super::error::{Exit, Usage, usage};
 use super::ui::Out;
 
 /// What the words ask for.
@@ -41,13 +44,12 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
         match flag.as_str() {
             "-d" | "--delete-old" => request.doomed = Some(Doomed::Old),
             "--delete-older-than" => {
-                let age = parse_days(&value(&mut args)?).map_err(|error| Usage(error.to_string()))?;
-                request.doomed = Some(Doomed::OlderThan(age));
+                let age = parse_age(&value(&mut args)?).map_err(|error| Usage(error.to_string()))?;
+                request.doomed = Some(age);
             }
             "--dry-run" => request.dry_run = true,
             "--max-freed" => {
-                let number = parse_unit_number(&value(&mut args)?);
-                request.max_freed = Some(number.map_err(|error| Usage(error.to_string()))?);
+                request.max_freed = Some(collect::parse_limit(&value(&mut args)?)?);
             }
             _ if context.common_flag(&flag, &mut args)? => {}
             _ => return usage(format!("unrecognised flag '{flag}'")),
@@ -59,41 +61,93 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
     if request.dry_run && request.max_freed.is_some() {
         return usage("options --max-freed and --dry-run cannot be combined");
     }
-    let gone = match &request.doomed {
-        Some(doomed) => delete_generations(&context, doomed, request.dry_run)?,
-        None => HashSet::new(),
-    };
-    if request.dry_run {
-        return collect::dry_run(&context, &gone);
+    let mut old = Old::default();
+    if let Some(doomed) = &request.doomed {
+        old.delete(&context, doomed, request.dry_run)?;
     }
-    collect::collect(&context, request.max_freed, None)
+    if request.dry_run {
+        collect::dry_run(&context, &old.gone)?;
+    } else {
+        collect::collect(&context, request.max_freed, None)?;
+    }
+    if old.failed { Err(Exit(1).into()) } else { Ok(()) }
 }
 
-/// Deletes generations of every profile; gives their links if that is only to
-/// be told.
-fn delete_generations(context: &Context, doomed: &Doomed, dry_run: bool) -> anyhow::Result<HashSet<PathBuf>> {
-    let options = context.local_options()?;
-    let state = options.layout.state_dir.join("profiles");
-    let mut seen = HashSet::new();
-    let mut gone = HashSet::new();
-    for dir in context.profiles_dir().into_iter().chain([state]) {
-        for profile in profiles_below(&dir)? {
-            if !seen.insert(profile.link().to_owned()) {
-                continue;
-            }
-            context.ui.notice(&format!("removing old generations of profile {}", profile.link().display()));
-            let numbers = match profile.delete_generations(doomed, dry_run, &*context.ui) {
-                Ok(numbers) => numbers,
-                Err(error) if error.is_denied() => {
-                    context.ui.warn(&format!("its generations stay: {error}"));
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
-            gone.extend(numbers.into_iter().map(|number| profile.generation_link(number)));
+/// How long to wait for whoever holds the lock of a profile that is somebody
+/// else's.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Old generations.
+#[derive(Default)]
+struct Old {
+    /// Their links.
+    gone: HashSet<PathBuf>,
+    /// Profiles that were looked at, by their directories and names.
+    seen: HashSet<((u64, u64), OsString)>,
+    /// One of our own, or of the machine's, could not be changed.
+    failed: bool,
+}
+
+impl Old {
+    /// Deletes generations of every profile, or only says which.
+    fn delete(&mut self, context: &Context, doomed: &Doomed, dry_run: bool) -> anyhow::Result<()> {
+        for dir in directories(context)? {
+            let ui = Arc::clone(&context.ui);
+            each_profile_below(&dir, &*ui, &mut |profile| self.profile(context, profile, doomed, dry_run))?;
         }
+        Ok(())
     }
-    Ok(gone)
+
+    fn profile(
+        &mut self,
+        context: &Context,
+        profile: &Profile,
+        doomed: &Doomed,
+        dry_run: bool,
+    ) -> anyhow::Result<()> {
+        let Some((place, owner)) = profile.place()? else { return Ok(()) };
+        let name = profile.link().file_name().unwrap_or_default().to_owned();
+        if !self.seen.insert((place, name)) {
+            return Ok(());
+        }
+        context.ui.notice(&format!("removing old generations of profile {}", profile.link().display()));
+        let own = owner == 0 || owner == rustix::process::geteuid().as_raw();
+        let patience = if own { None } else { Some(PATIENCE) };
+        match profile.delete_within(patience, doomed, dry_run, &*context.ui) {
+            Ok(numbers) => {
+                self.gone.extend(numbers.into_iter().map(|number| profile.generation_link(number)));
+            }
+            Err(ProfileError::Lock(LockError::Interrupted(interrupted))) => return Err(interrupted.into()),
+            // One that somebody keeps from being changed keeps nobody from
+            // collecting.
+            Err(error) => {
+                context.ui.warn(&format!("its generations stay: {error}"));
+                self.failed |= own && !error.is_denied();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where profiles are: those of the user, of the machine (or of the store below
+/// another root directory), and what is beside the profile in use.
+fn directories(context: &Context) -> anyhow::Result<Vec<PathBuf>> {
+    let usual = context.environment.directories()?;
+    let (state, store) = match context.local_options() {
+        Ok(options) => (options.layout.state_dir, PathBuf::from(options.layout.store_dir.as_str())),
+        // A daemon works on the store; the profiles are ours.
+        Err(_) => (usual.state, usual.store),
+    };
+    let mut directories: Vec<PathBuf> = context.profiles_dir().into_iter().collect();
+    directories.push(state.join("profiles"));
+    if let Ok(link) = context.profile_link()
+        && let Ok(target) = std::fs::read_link(&link)
+    {
+        let target = context.absolute(&link.parent().unwrap_or(Path::new("/")).join(target));
+        let beside = target.parent().filter(|dir| dir.is_dir() && !dir.starts_with(&store));
+        directories.extend(beside.map(Path::to_owned));
+    }
+    Ok(directories)
 }
 
 fn help() -> anyhow::Result<()> {
@@ -103,6 +157,7 @@ fn help() -> anyhow::Result<()> {
         "",
         "  -d, --delete-old             first delete all generations of profiles but the current ones",
         "      --delete-older-than 30d  first delete those that were not current any more so long ago",
+        "      --delete-older-than +5   first delete all but the last five up to the current ones",
         "      --max-freed N            stop once more than N bytes (K, M, G, T) came free",
         "      --dry-run                only say what would be deleted, and how much that would free",
         "",

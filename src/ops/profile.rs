@@ -6,14 +6,28 @@
 //! DIR/NAME.lock                            held exclusively while the profile changes
 //! ```
 
+mod below;
+mod doomed;
+
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+pub use below::each_profile_below;
+pub use doomed::{Doomed, parse_age, parse_days};
 
 use crate::model::StorePath;
 use crate::progress::Progress;
 use crate::store::{ManagedStore, StoreError};
 use crate::sys::clock::now;
+use crate::sys::dir::{DIRECTORY, Names};
 use crate::sys::lock::{LockError, PathLock};
 use crate::sys::{PathError, atomic};
 
@@ -44,6 +58,12 @@ pub enum ProfileError {
     /// There is no such generation.
     #[error("profile version {0} does not exist")]
     NotThere(Number),
+    /// A generation that leads to nothing.
+    #[error("profile version {0} {1}; nothing was switched")]
+    Gone(Number, String),
+    /// Somebody has held the lock for too long.
+    #[error("somebody holds the lock of profile \"{}\"", .0.display())]
+    Busy(PathBuf),
     /// There is nothing to roll back to.
     #[error("no profile version older than the current ({0}) exists")]
     Oldest(Number),
@@ -71,6 +91,23 @@ pub struct Generation {
     pub created: i64,
 }
 
+impl Generation {
+    /// What is wrong with where it leads to, if it leads to nothing.
+    pub fn gone(&self, store: &dyn ManagedStore) -> Option<String> {
+        if !store.is_here() {
+            return None;
+        }
+        let target = std::fs::read_link(&self.link).ok()?;
+        let real = match store.dir().parse_below(&target.to_string_lossy()) {
+            Ok((path, _)) => store.real_path(&path),
+            Err(_) => self.link.parent().unwrap_or(Path::new("/")).join(&target),
+        };
+        let error = std::fs::symlink_metadata(real).err()?;
+        let missing = error.kind() == io::ErrorKind::NotFound;
+        missing.then(|| format!("leads to \"{}\", which is gone", target.display()))
+    }
+}
+
 /// The generations of a profile as they were when it was read.
 #[derive(Debug, Clone)]
 pub struct Generations {
@@ -80,63 +117,14 @@ pub struct Generations {
     pub current: Option<Number>,
 }
 
-/// Which generations are to be deleted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Doomed {
-    /// Those with the numbers.
-    Numbers(Vec<Number>),
-    /// All but the current one.
-    Old,
-    /// All that were not current any more so many seconds ago.
-    OlderThan(i64),
-    /// All but so many up to the current one, and those after it.
-    KeepNewest(u64),
-}
-
-/// Seconds of a day.
-const DAY: i64 = 86_400;
-
-impl Doomed {
-    /// Reads `old`, `30d`, `+5`, or numbers.
-    ///
-    /// # Errors
-    /// [`ProfileError::Number`], [`ProfileError::Days`], [`ProfileError::KeepNone`].
-    pub fn parse(words: &[String]) -> Result<Self> {
-        if let [word] = words {
-            if word == "old" {
-                return Ok(Self::Old);
-            }
-            if word.ends_with('d') {
-                return Ok(Self::OlderThan(parse_days(word)?));
-            }
-            if let Some(count) = word.strip_prefix('+') {
-                return match count.parse() {
-                    Ok(0) => Err(ProfileError::KeepNone),
-                    Ok(count) => Ok(Self::KeepNewest(count)),
-                    Err(_) => Err(ProfileError::Count(word.clone())),
-                };
-            }
-        }
-        let number = |word: &String| word.parse().map_err(|_| ProfileError::Number(word.clone()));
-        Ok(Self::Numbers(words.iter().map(number).collect::<Result<_>>()?))
-    }
-}
-
-/// Reads a number of days (`14d`), and gives it in seconds.
-///
-/// # Errors
-/// [`ProfileError::Days`].
-pub fn parse_days(text: &str) -> Result<i64> {
-    let Some(days) = text.strip_suffix('d') else { return Err(ProfileError::NoDays(text.to_owned())) };
-    let days = days.parse::<u32>().ok().filter(|days| *days > 0);
-    days.map(|days| i64::from(days) * DAY).ok_or_else(|| ProfileError::Days(text.to_owned()))
-}
-
 /// A profile, by its link.
 #[derive(Debug, Clone)]
 pub struct Profile {
     link: PathBuf,
-    name: String,
+    name: OsString,
+    /// The directory that it was found in, which need not be where the path
+    /// leads to by now: others may move what is theirs.
+    found_in: Option<Arc<OwnedFd>>,
 }
 
 impl ProfileError {
@@ -159,8 +147,8 @@ impl Profile {
     /// The profile with the given link, which need not be there.
     pub fn new(link: impl Into<PathBuf>) -> Self {
         let link = link.into();
-        let name = link.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Self { link, name }
+        let name = link.file_name().unwrap_or_default().to_owned();
+        Self { link, name, found_in: None }
     }
 
     /// Its link.
@@ -175,14 +163,35 @@ impl Profile {
         }
     }
 
+    /// Its directory; nothing is done by path once this is open. None where it
+    /// is missing.
+    fn open(&self) -> Result<Option<Arc<OwnedFd>>> {
+        if let Some(dir) = &self.found_in {
+            return Ok(Some(Arc::clone(dir)));
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::openat(CWD, self.dir(), flags, Mode::empty()) {
+            Ok(dir) => Ok(Some(Arc::new(dir))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(PathError::new("cannot read directory", self.dir(), errno).into()),
+        }
+    }
+
+    fn generation_name(&self, number: Number) -> OsString {
+        let mut name = self.name.clone();
+        name.push(format!("-{number}-link"));
+        name
+    }
+
     /// The link of a generation.
     pub fn generation_link(&self, number: Number) -> PathBuf {
-        self.dir().join(format!("{}-{number}-link", self.name))
+        self.dir().join(self.generation_name(number))
     }
 
     /// The number in the name of a generation's link.
-    fn number_of(&self, name: &str) -> Option<Number> {
-        let number = name.strip_prefix(&self.name)?.strip_prefix('-')?.strip_suffix("-link")?;
+    fn number_of(&self, name: &OsStr) -> Option<Number> {
+        let number = name.as_bytes().strip_prefix(self.name.as_bytes())?;
+        let number = std::str::from_utf8(number.strip_prefix(b"-")?.strip_suffix(b"-link")?).ok()?;
         // Written as we would write it; larger ones are nobody's.
         number.parse::<u32>().ok().filter(|parsed| parsed.to_string() == number).map(Number::from)
     }
@@ -197,8 +206,7 @@ impl Profile {
     /// # Errors
     /// A [`PathError`].
     pub fn current(&self) -> Result<Option<Number>> {
-        let name = self.target()?.and_then(|target| Some(target.file_name()?.to_string_lossy().into_owned()));
-        Ok(name.and_then(|name| self.number_of(&name)))
+        Ok(self.target()?.and_then(|target| self.number_of(target.file_name()?)))
     }
 
     /// All generations.
@@ -206,23 +214,22 @@ impl Profile {
     /// # Errors
     /// A [`PathError`]; a missing directory has none.
     pub fn generations(&self) -> Result<Generations> {
-        let dir = self.dir();
         let mut all = Vec::new();
-        let entries = match std::fs::read_dir(dir) {
-            Ok(entries) => Some(entries),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(PathError::new("cannot read directory", dir, error).into()),
-        };
-        for entry in entries.into_iter().flatten() {
-            let entry = entry.map_err(PathError::at("cannot read directory", dir))?;
-            let Some(number) = entry.file_name().to_str().and_then(|name| self.number_of(name)) else {
-                continue;
-            };
-            match entry.metadata() {
-                Ok(meta) => all.push(Generation { number, link: entry.path(), created: meta.mtime() }),
-                // Deleted since the directory was read.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(PathError::new("getting status of", entry.path(), error).into()),
+        if let Some(dir) = self.open()? {
+            // A handle of its own: the other has been read to its end.
+            let mut names = rustix::fs::openat(&*dir, ".", DIRECTORY, Mode::empty())
+                .and_then(|fresh| Names::read(fresh.as_fd()))
+                .map_err(PathError::at("cannot read directory", self.dir()))?;
+            while let Some((name, _)) = names.take_next() {
+                let file = OsStr::from_bytes(name.to_bytes());
+                let Some(number) = self.number_of(file) else { continue };
+                let link = self.dir().join(file);
+                match rustix::fs::statat(&*dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => all.push(Generation { number, link, created: stat.st_mtime }),
+                    // Deleted since the directory was read.
+                    Err(Errno::NOENT) => {}
+                    Err(errno) => return Err(PathError::new("getting status of", link, errno).into()),
+                }
             }
         }
         all.sort_unstable_by_key(|generation| generation.number);
@@ -234,11 +241,22 @@ impl Profile {
     /// # Errors
     /// [`ProfileError`]; also when the directory is missing.
     pub fn lock(&self, progress: &dyn Progress) -> Result<PathLock> {
-        let mut path = self.link.as_os_str().to_owned();
-        path.push(".lock");
-        Ok(PathLock::acquire(Path::new(&path), || {
-            progress.notice(&format!("waiting for lock on profile \"{}\"", self.link.display()));
-        })?)
+        self.lock_within(None, progress)
+    }
+
+    /// As [`Profile::lock`], waiting no longer than that.
+    fn lock_within(&self, patience: Option<Duration>, progress: &dyn Progress) -> Result<PathLock> {
+        let mut name = self.name.clone();
+        name.push(".lock");
+        let path = self.dir().join(&name);
+        let missing = || PathError::new("opening lock file", &path, Errno::NOENT);
+        let dir = self.open()?.ok_or_else(missing)?;
+        let name = CString::new(name.as_bytes()).map_err(|_| missing())?;
+        let shown = self.link.display();
+        let waiting = || progress.notice(&format!("waiting for lock on profile \"{shown}\""));
+        let long = |who: &str| progress.notice(&format!("the lock on profile \"{shown}\" is held by {who}"));
+        let lock = PathLock::acquire_at(dir, name, &path, patience, waiting, long)?;
+        lock.ok_or_else(|| ProfileError::Busy(self.link.clone()))
     }
 
     /// Where the profile leads to, in one step; nothing when there is none.
@@ -246,11 +264,12 @@ impl Profile {
     /// # Errors
     /// A [`PathError`].
     pub fn target(&self) -> Result<Option<PathBuf>> {
-        match std::fs::read_link(&self.link) {
-            Ok(target) => Ok(Some(target)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        let Some(dir) = self.open()? else { return Ok(None) };
+        match rustix::fs::readlinkat(&*dir, &*self.name, Vec::new()) {
+            Ok(target) => Ok(Some(OsStr::from_bytes(target.to_bytes()).into())),
+            Err(Errno::NOENT) => Ok(None),
             // What is no link is no profile, and not one without generations.
-            Err(error) => Err(PathError::new("reading symbolic link", &self.link, error).into()),
+            Err(errno) => Err(PathError::new("reading symbolic link", &self.link, errno).into()),
         }
     }
 
@@ -327,7 +346,7 @@ impl Profile {
     /// # Errors
     /// A [`PathError`].
     pub fn switch(&self, number: Number) -> Result<()> {
-        let target = format!("{}-{number}-link", self.name);
+        let target = self.generation_name(number);
         if self.target()?.is_some_and(|there| there == Path::new(&target)) {
             return Ok(());
         }
@@ -335,14 +354,16 @@ impl Profile {
     }
 
     /// Makes the generation before the current one, or the one with a number,
-    /// the current one, and tells of it.
+    /// the current one, and tells of it; with `dry_run` it only tells. `refused`
+    /// says what is wrong with where a generation leads to.
     ///
     /// # Errors
-    /// [`ProfileError::NotThere`], [`ProfileError::Oldest`].
+    /// [`ProfileError::NotThere`], [`ProfileError::Oldest`], [`ProfileError::Gone`].
     pub fn switch_generation(
         &self,
         wanted: Option<Number>,
         dry_run: bool,
+        refused: impl Fn(&Generation) -> Option<String>,
         progress: &dyn Progress,
     ) -> Result<()> {
         let _lock = if dry_run { None } else { Some(self.lock(progress)?) };
@@ -358,6 +379,9 @@ impl Profile {
                 None => ProfileError::Oldest(current),
             });
         };
+        if let Some(why) = refused(found) {
+            return Err(ProfileError::Gone(found.number, why));
+        }
         progress.notice(&format!("switching profile from version {current} to {}", found.number));
         if dry_run { Ok(()) } else { self.switch(found.number) }
     }
@@ -374,146 +398,63 @@ impl Profile {
         dry_run: bool,
         progress: &dyn Progress,
     ) -> Result<Vec<Number>> {
+        self.delete_within(None, doomed, dry_run, progress)
+    }
+
+    /// As [`Profile::delete_generations`]; whoever holds the lock is waited for
+    /// no longer than that.
+    ///
+    /// # Errors
+    /// See [`Profile::delete_generations`]; [`ProfileError::Busy`].
+    pub fn delete_within(
+        &self,
+        patience: Option<Duration>,
+        doomed: &Doomed,
+        dry_run: bool,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Number>> {
         let mut generations = self.generations()?;
         // Most profiles have nothing to delete, and need no lock for that.
         let idle = generations.doomed(doomed, now()).is_empty();
-        let _lock = if dry_run || idle { None } else { Some(self.lock(progress)?) };
+        let _lock = if dry_run || idle { None } else { Some(self.lock_within(patience, progress)?) };
         if !idle {
             generations = self.generations()?;
         }
-        if let (Doomed::Numbers(numbers), Some(current)) = (doomed, generations.current)
-            && numbers.contains(&current)
-        {
-            return Err(ProfileError::Current(self.link.clone()));
+        if let Doomed::Numbers(numbers) = doomed {
+            if let Some(current) = generations.current
+                && numbers.contains(&current)
+            {
+                return Err(ProfileError::Current(self.link.clone()));
+            }
+            let missing = |number: &&Number| !generations.all.iter().any(|there| there.number == **number);
+            for number in numbers.iter().filter(missing) {
+                progress.warn(&format!("profile \"{}\" has no generation {number}", self.link.display()));
+            }
         }
         let numbers = generations.doomed(doomed, now());
+        let dir = self.open()?;
         for number in &numbers {
             if dry_run {
                 progress.notice(&format!("would remove profile version {number}"));
                 continue;
             }
             progress.notice(&format!("removing profile version {number}"));
-            let link = self.generation_link(*number);
-            match std::fs::remove_file(&link) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(PathError::new("removing", link, error).into());
+            let Some(dir) = &dir else { continue };
+            match rustix::fs::unlinkat(&**dir, self.generation_name(*number), AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    return Err(PathError::new("removing", self.generation_link(*number), errno).into());
                 }
-                _ => {}
             }
         }
         Ok(numbers)
     }
 }
 
-impl Generations {
-    /// The numbers of those to be deleted, in the order in which it is done.
-    pub fn doomed(&self, doomed: &Doomed, now: i64) -> Vec<Number> {
-        let numbers = self.all.iter().map(|generation| generation.number);
-        let newest_first = self.all.iter().rev();
-        match doomed {
-            Doomed::Numbers(wanted) => numbers.filter(|number| wanted.contains(number)).collect(),
-            Doomed::Old => numbers.filter(|number| Some(*number) != self.current).collect(),
-            Doomed::OlderThan(age) => {
-                let limit = now - age;
-                // The first one that is old enough was current at that time.
-                let older = newest_first.skip_while(|generation| generation.created >= limit).skip(1);
-                older.map(|generation| generation.number).filter(|n| Some(*n) != self.current).collect()
-            }
-            Doomed::KeepNewest(count) => {
-                let up_to_current = newest_first.skip_while(|g| Some(g.number) != self.current);
-                up_to_current
-                    .skip(usize::try_from(*count).unwrap_or(usize::MAX))
-                    .map(|generation| generation.number)
-                    .collect()
-            }
-        }
-    }
-}
-
-/// Every profile below a directory, in order: links that lead to a generation
-/// of their own name.
-///
-/// # Errors
-/// A [`PathError`]; a missing directory has none.
-pub fn profiles_below(dir: &Path) -> Result<Vec<Profile>> {
-    /// Deepest nesting that is looked into.
-    const MAX_DEPTH: usize = 64;
-    let mut found = Vec::new();
-    let mut waiting = vec![(dir.to_owned(), 0)];
-    while let Some((dir, depth)) = waiting.pop() {
-        let entries = match std::fs::read_dir(&dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(PathError::new("cannot read directory", dir, error).into()),
-        };
-        for entry in entries {
-            let entry = entry.map_err(PathError::at("cannot read directory", &dir))?;
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() && depth < MAX_DEPTH => waiting.push((entry.path(), depth + 1)),
-                Ok(kind) if kind.is_symlink() => {
-                    let profile = Profile::new(entry.path());
-                    if profile.is_profile() {
-                        found.push(profile);
-                    }
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(PathError::new("getting status of", entry.path(), error).into()),
-            }
-        }
-    }
-    found.sort_unstable_by(|a, b| a.link.cmp(&b.link));
-    Ok(found)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    fn generations(current: Number, made: &[(Number, i64)]) -> Generations {
-        let all = made.iter().map(|(number, created)| Generation {
-            number: *number,
-            link: PathBuf::new(),
-            created: *created,
-        });
-        Generations { all: all.collect(), current: Some(current) }
-    }
-
-    fn doomed(generations: &Generations, words: &[&str], now: i64) -> Vec<Number> {
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        generations.doomed(&Doomed::parse(&words).unwrap(), now)
-    }
-
-    #[test]
-    fn which_generations_go() {
-        let five = generations(4, &[(1, 0), (2, DAY), (4, 2 * DAY), (7, 3 * DAY), (8, 4 * DAY)]);
-        assert_eq!(doomed(&five, &["old"], 0), [1, 2, 7, 8]);
-        assert_eq!(doomed(&five, &["8", "1", "99"], 0), [1, 8]);
-        assert_eq!(doomed(&five, &["+1"], 0), [2, 1]);
-        assert_eq!(doomed(&five, &["+2"], 0), [1]);
-        assert_eq!(doomed(&five, &["+9"], 0), [0; 0]);
-        // The newest that is old enough stays: it was current then.
-        assert_eq!(doomed(&five, &["1d"], 5 * DAY + 1), [7, 2, 1]);
-        assert_eq!(doomed(&five, &["1d"], 5 * DAY), [2, 1]);
-        assert_eq!(doomed(&five, &["2d"], 5 * DAY + 1), [2, 1]);
-        assert_eq!(doomed(&five, &["30d"], 5 * DAY), [0; 0]);
-    }
-
-    #[test]
-    fn words() {
-        let parse = |words: &[&str]| {
-            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            Doomed::parse(&words).map_err(|error| error.to_string())
-        };
-        assert_eq!(parse(&["30d"]), Ok(Doomed::OlderThan(30 * DAY)));
-        assert_eq!(parse(&["1", "2"]), Ok(Doomed::Numbers(vec![1, 2])));
-        assert_eq!(parse(&["foo"]), Err("invalid generation number 'foo'".to_owned()));
-        for days in ["0d", "xd", "d", "-1d"] {
-            assert_eq!(parse(&[days]), Err(format!("invalid number of days specifier '{days}'")));
-        }
-        assert!(parse(&["+0"]).is_err_and(|message| message.starts_with("Must keep")));
-    }
 
     #[test]
     fn links_of_other_profiles_do_not_count() {
@@ -531,13 +472,79 @@ mod tests {
         let found = profile.generations().unwrap();
         assert_eq!(found.all.iter().map(|g| g.number).collect::<Vec<_>>(), [1, 12]);
         assert_eq!(found.current, Some(12));
-        let profiles = profiles_below(dir.path()).unwrap();
-        assert_eq!(profiles.iter().map(|p| p.link().to_owned()).collect::<Vec<_>>(), [dir.path().join("p")]);
+        let mut profiles = Vec::new();
+        each_profile_below(dir.path(), &crate::progress::Silent, &mut |profile| {
+            profiles.push(profile.link().to_owned());
+            Ok::<_, ProfileError>(())
+        })
+        .unwrap();
+        assert_eq!(profiles, [dir.path().join("p")]);
         profile.delete_generations(&Doomed::Old, false, &crate::progress::Silent).unwrap();
         assert!(!dir.path().join("p-1-link").is_symlink());
         assert!(dir.path().join("p-12-link").is_symlink());
         assert!(!dir.path().join("p.lock").exists());
         let current = profile.delete_generations(&Doomed::Numbers(vec![12]), false, &crate::progress::Silent);
         assert!(matches!(current, Err(ProfileError::Current(_))));
+    }
+
+    #[test]
+    fn a_directory_that_is_swapped_leads_nowhere_else() {
+        let root = tempfile::tempdir().unwrap();
+        let link = |path: &str| std::os::unix::fs::symlink("/nowhere", root.path().join(path)).unwrap();
+        std::fs::create_dir_all(root.path().join("alice/x")).unwrap();
+        for number in 1..4 {
+            link(&format!("system-{number}-link"));
+            link(&format!("alice/x/system-{number}-link"));
+        }
+        let switch = |path: &str, number: &str| {
+            std::os::unix::fs::symlink(format!("system-{number}-link"), root.path().join(path)).unwrap();
+        };
+        switch("system", "2");
+        switch("alice/x/system", "3");
+        let there = |path: &str| root.path().join(path).is_symlink();
+        let mut seen = 0;
+        each_profile_below(&root.path().join("alice"), &crate::progress::Silent, &mut |profile| {
+            seen += 1;
+            // Its owner puts a link to somebody else's directory in its place.
+            std::fs::rename(root.path().join("alice/x"), root.path().join("alice/moved")).unwrap();
+            std::os::unix::fs::symlink("..", root.path().join("alice/x")).unwrap();
+            profile.delete_generations(&Doomed::Old, false, &crate::progress::Silent).map(drop)
+        })
+        .unwrap();
+        assert_eq!(seen, 1);
+        // What was looked at was changed, and nothing else.
+        assert_eq!([1, 2, 3].map(|n| there(&format!("system-{n}-link"))), [true; 3]);
+        assert_eq!([1, 2, 3].map(|n| there(&format!("alice/moved/system-{n}-link"))), [false, false, true]);
+        assert!(!root.path().join("alice/moved/system.lock").exists());
+    }
+
+    #[test]
+    fn names_that_are_not_text_and_locks_that_are_none() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &[u8]| root.path().join(OsStr::from_bytes(name));
+        for (name, target) in [(&b"\xff-1-link"[..], "/a"), (b"\xff-2-link", "/b")] {
+            std::os::unix::fs::symlink(target, path(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(path(b"\xff-2-link").file_name().unwrap(), path(b"\xff")).unwrap();
+        let profile = Profile::new(path(b"\xff"));
+        assert_eq!(profile.current().unwrap(), Some(2));
+        // A lock file that is a directory, a pipe, or has something in it.
+        let silent = &crate::progress::Silent;
+        let lock = path(b"\xff.lock");
+        std::fs::create_dir(&lock).unwrap();
+        assert!(profile.delete_generations(&Doomed::Old, false, silent).is_err());
+        std::fs::remove_dir(&lock).unwrap();
+        rustix::fs::mknodat(CWD, &lock, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        assert!(profile.delete_generations(&Doomed::Old, false, silent).is_err());
+        std::fs::remove_file(&lock).unwrap();
+        std::fs::write(&lock, "x").unwrap();
+        assert!(profile.delete_generations(&Doomed::Old, false, silent).is_err());
+        std::fs::remove_file(&lock).unwrap();
+        let held = profile.lock(silent).unwrap();
+        let within = Some(Duration::from_millis(20));
+        let busy = profile.delete_within(within, &Doomed::Old, false, silent);
+        assert!(matches!(busy, Err(ProfileError::Busy(_))), "{busy:?}");
+        drop(held);
+        assert_eq!(profile.delete_within(within, &Doomed::Old, false, silent).unwrap(), [1]);
     }
 }

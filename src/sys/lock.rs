@@ -1,11 +1,14 @@
 //! Advisory locks on whole files (flock), as every program of a store uses them.
 
+use std::ffi::CString;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::PathError;
@@ -177,7 +180,15 @@ pub fn holders_of(path: &Path, bytes: &std::ops::Range<u64>) -> Vec<String> {
 #[derive(Debug)]
 pub struct PathLock {
     file: File,
-    path: PathBuf,
+    name: Name,
+}
+
+/// What a lock file is found by.
+#[derive(Debug)]
+enum Name {
+    Path(PathBuf),
+    /// In a directory, wherever that is by now.
+    In(Arc<OwnedFd>, CString),
 }
 
 impl PathLock {
@@ -190,7 +201,37 @@ impl PathLock {
             let file = open_lock_file(path)?;
             lock(&file, path, LockKind::Exclusive, &mut waiting)?;
             if is_current(&file, path)? {
-                return Ok(Self { file, path: path.to_owned() });
+                return Ok(Self { file, name: Name::Path(path.to_owned()) });
+            }
+        }
+    }
+
+    /// As [`PathLock::acquire`], in an open directory, with `shown` for
+    /// messages; `None` when somebody else has held it for as long as there is
+    /// patience. `long` is as for [`lock_telling`].
+    ///
+    /// # Errors
+    /// A [`LockError`].
+    pub fn acquire_at(
+        dir: Arc<OwnedFd>,
+        name: CString,
+        shown: &Path,
+        patience: Option<Duration>,
+        mut waiting: impl FnMut(),
+        mut long: impl FnMut(&str),
+    ) -> Result<Option<Self>, LockError> {
+        let began = Instant::now();
+        loop {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            let file = rustix::fs::openat(&*dir, &name, flags, Mode::from_raw_mode(0o600))
+                .map_err(PathError::at("opening lock file", shown))?;
+            let file = File::from(file);
+            let left = patience.map(|patience| patience.saturating_sub(began.elapsed()));
+            if !lock_within(&file, shown, LockKind::Exclusive, left, &mut waiting, &mut long)? {
+                return Ok(None);
+            }
+            if is_current(&file, shown)? {
+                return Ok(Some(Self { file, name: Name::In(dir, name) }));
             }
         }
     }
@@ -206,7 +247,22 @@ impl PathLock {
                 return Ok(None);
             }
             if is_current(&file, path)? {
-                return Ok(Some(Self { file, path: path.to_owned() }));
+                return Ok(Some(Self { file, name: Name::Path(path.to_owned()) }));
+            }
+        }
+    }
+
+    /// Removes the file, if it is still there; true if so.
+    fn remove(&self) -> bool {
+        match &self.name {
+            Name::Path(path) => is_same(&self.file, path) && std::fs::remove_file(path).is_ok(),
+            Name::In(dir, name) => {
+                let there = rustix::fs::statat(&**dir, name, AtFlags::SYMLINK_NOFOLLOW);
+                let same = match (self.file.metadata(), there) {
+                    (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.st_dev, there.st_ino),
+                    _ => false,
+                };
+                same && rustix::fs::unlinkat(&**dir, name, AtFlags::empty()).is_ok()
             }
         }
     }
@@ -214,10 +270,13 @@ impl PathLock {
 
 fn is_current(file: &File, path: &Path) -> Result<bool, PathError> {
     let meta = file.metadata().map_err(PathError::at("getting status of", path))?;
+    let refuse = |why: &str| PathError::new("acquiring lock", path, std::io::Error::other(why.to_owned()));
+    if !meta.is_file() {
+        return Err(refuse("it is not a regular file"));
+    }
     if meta.nlink() > 0 && meta.len() > 0 {
         // A lock file is empty until it is removed: this is something else.
-        let reason = std::io::Error::other("it is not a lock file, because there is something in it");
-        return Err(PathError::new("acquiring lock", path, reason));
+        return Err(refuse("it is not a lock file, because there is something in it"));
     }
     Ok(meta.nlink() > 0)
 }
@@ -232,14 +291,12 @@ pub fn is_same(file: &File, path: &Path) -> bool {
 
 impl Drop for PathLock {
     fn drop(&mut self) {
-        if is_same(&self.file, &self.path) && std::fs::remove_file(&self.path).is_ok() {
+        // Others who wait on the removed file take it for the lock unless there
+        // is something in it. Where it has another name, it was somebody's file
+        // that was put in the place of a lock.
+        if self.remove() && self.file.metadata().is_ok_and(|meta| meta.nlink() == 0) {
             use std::io::Write as _;
-            // Others who wait on the removed file take it for the lock unless
-            // there is something in it. Where it has another name, it was
-            // somebody's file that was put in the place of a lock.
-            if self.file.metadata().is_ok_and(|meta| meta.nlink() == 0) {
-                let _ = self.file.write_all(b"d");
-            }
+            let _ = self.file.write_all(b"d");
         }
     }
 }

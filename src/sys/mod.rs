@@ -8,7 +8,6 @@ pub mod dir;
 pub mod interrupt;
 pub mod lock;
 pub mod mount;
-pub mod peer;
 pub mod remove;
 pub mod socket;
 pub mod sqlite;

@@ -41,7 +41,7 @@ fn check(world: &World, paths: &[String]) {
         assert_eq!(std::path::Path::new(path).exists(), i < 100, "{path}");
     }
     let verified = world.nix_store(&["--verify", "--check-contents"]);
-    assert!(verified.ok().stderr.lines().count() == 4, "{}", verified.stderr);
+    assert!(verified.ok().stderr.lines().count() == 5, "{}", verified.stderr);
     assert_eq!(data::names(&world.path("small/store")).len(), 101);
     // The next to open the store keeps room again.
     assert_eq!(world.path("small/var/db/reserved").metadata().unwrap().len(), 8 << 20);
@@ -105,5 +105,23 @@ fn collects_by_itself_and_not_in_vain() {
     // A time in the future does not keep it from collecting.
     std::fs::write(world.path("small/var/auto-gc"), "60 99999999999").unwrap();
     assert!(add("fifth").stderr.contains("running auto-GC to free "));
+    drop(mount);
+}
+
+#[test]
+fn where_there_never_was_room_for_the_reserve() {
+    let mut world = World::new();
+    world.variables.push(("NIX_CONFIG".to_owned(), "gc-reserved-space = 8388608".to_owned()));
+    let Some((mount, paths)) = small_store(&mut world, "size=6m") else { return };
+    assert_eq!(world.path("small/var/db/reserved").metadata().unwrap().len(), 0);
+    let mut rubbish = std::fs::File::create(world.path("small/rubbish")).unwrap();
+    while std::io::Write::write(&mut rubbish, &[1; 4096]).is_ok_and(|count| count > 0) {}
+    let outcome = world.nix_store(&["--gc"]);
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    assert!(outcome.text().starts_with("200 store paths deleted, "), "{outcome:?}");
+    for (i, path) in paths.iter().enumerate() {
+        assert_eq!(std::path::Path::new(path).exists(), i < 100, "{path}");
+    }
+    world.nix_store(&["--verify", "--check-contents"]).ok();
     drop(mount);
 }

@@ -86,6 +86,8 @@ fn both(world: &World, args: &[&str]) -> Outcome {
         let lines: Vec<String> = said(&outcome.stderr)
             .lines()
             .filter(|line| !is_build(line))
+            // Only ours says that a generation is not there.
+            .filter(|line| !line.starts_with("warning: profile \"PROFILE\" has no generation"))
             // Which program to ask for help differs.
             .map(|line| if line.starts_with("Try '") { "Try".to_owned() } else { line.to_owned() })
             .collect();

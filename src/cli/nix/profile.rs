@@ -497,8 +497,9 @@ impl Command for Rollback {
     }
 
     fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
-        let (_store, profile) = self.which.open(context)?;
-        Ok(profile.switch_generation(self.to, self.dry_run, &*context.ui)?)
+        let (store, profile) = self.which.open(context)?;
+        let refused = |generation: &Generation| generation.gone(&*store);
+        Ok(profile.switch_generation(self.to, self.dry_run, refused, &*context.ui)?)
     }
 }
 

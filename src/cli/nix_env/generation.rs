@@ -7,6 +7,7 @@ use std::path::Path;
 use nival::ops::profile::{Doomed, Generation, ProfileError};
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
+use nival::progress::Progress as _;
 use nival::store::ManagedStore;
 use serde_json::{Value, json};
 
@@ -22,35 +23,44 @@ pub fn switch_profile(call: Call) -> anyhow::Result<()> {
     call.open_store()?;
     let target = call.context.absolute(Path::new(target));
     let link = call.context.profile_link()?;
+    if std::fs::symlink_metadata(&target).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        call.context.ui.warn(&format!("there is no profile \"{}\" yet", target.display()));
+    }
     if call.dry_run {
         return Ok(());
     }
     Ok(nival::sys::atomic::replace_symlink(&link, &target)?)
 }
 
-fn switch(call: &Call, number: Option<u64>) -> anyhow::Result<()> {
-    call.open_store()?;
-    Ok(call.profile()?.switch_generation(number, call.dry_run, &*call.context.ui)?)
+fn switch(call: &Call, number: Option<u64>, force: bool) -> anyhow::Result<()> {
+    let store = call.open_store()?;
+    let refused = |generation: &Generation| {
+        let why = generation.gone(&*store).filter(|_| !force)?;
+        Some(format!("{why} ('--force' switches to it all the same)"))
+    };
+    Ok(call.profile()?.switch_generation(number, call.dry_run, refused, &*call.context.ui)?)
 }
 
 /// Makes a generation the current one.
-pub fn switch_generation(call: Call) -> anyhow::Result<()> {
+pub fn switch_generation(mut call: Call) -> anyhow::Result<()> {
+    let force = call.take_flag(&["--force"]);
     call.no_flags()?;
     let words = call.texts()?;
     let [word] = &words[..] else { return usage("exactly one argument expected") };
     match word.parse() {
-        Ok(number) => switch(&call, Some(number)),
+        Ok(number) => switch(&call, Some(number), force),
         Err(_) => usage("expected a generation number"),
     }
 }
 
 /// Makes the generation before the current one the current one.
-pub fn rollback(call: Call) -> anyhow::Result<()> {
+pub fn rollback(mut call: Call) -> anyhow::Result<()> {
+    let force = call.take_flag(&["--force"]);
     call.no_flags()?;
     if !call.arguments.is_empty() {
         return usage("no arguments expected");
     }
-    switch(&call, None)
+    switch(&call, None, force)
 }
 
 /// Deletes generations.
@@ -92,7 +102,13 @@ pub fn list(mut call: Call) -> anyhow::Result<()> {
         let time = nival::sys::clock::local_time(generation.created);
         out.line(format_args!("{:4}   {time}   {mark}", generation.number))?;
     }
-    out.finish()
+    out.finish()?;
+    for generation in &generations.all {
+        if let Some(why) = generation.gone(store) {
+            call.context.ui.warn(&format!("profile version {} {why}", generation.number));
+        }
+    }
+    Ok(())
 }
 
 /// What each generation is, and what changed with it.
@@ -114,6 +130,7 @@ fn describe_all(
             "date": nival::sys::clock::utc_time(generation.created),
             "current": Some(generation.number) == current,
             "storePath": target.map(|target| target.display().to_string()),
+            "gone": generation.gone(store).is_some(),
             "closureSize": size,
         });
         let changes = elements.as_ref().map(|elements| {

@@ -93,7 +93,7 @@ fn print_roots(call: &Call) -> anyhow::Result<()> {
 }
 
 fn print_roots_json(call: &Call) -> anyhow::Result<()> {
-    let store = &call.context.open_store_to_collect()?;
+    let store = &call.context.open_local_store()?;
     let reports = roots_report::report(store, call.context.keep())?;
     let roots: Vec<Value> = reports
         .into_iter()
@@ -118,7 +118,7 @@ fn print_json(value: &Value) -> anyhow::Result<()> {
 }
 
 fn print_paths(call: &Call, alive: bool) -> anyhow::Result<()> {
-    let store = &*call.context.open_managed_to_collect()?;
+    let store = &*call.context.open_store()?;
     let mut out = Out::new();
     let store = match store.kind() {
         Kind::Local(local) => local,
@@ -135,6 +135,9 @@ fn print_paths(call: &Call, alive: bool) -> anyhow::Result<()> {
 }
 
 fn why_alive(call: &Call, as_json: bool) -> anyhow::Result<()> {
+    if call.arguments.is_empty() {
+        return usage("'--why-alive' expects the paths to ask about");
+    }
     let store = &call.context.open_local_store()?;
     let mut out = Out::new();
     let mut values = Vec::new();

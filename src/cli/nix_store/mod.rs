@@ -104,8 +104,7 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
             "--stdin" => from_stdin = true,
             "--max-freed" => {
                 let Ok(value) = args.text(&flag) else { return usage("'--max-freed' requires an argument") };
-                let number = nival::settings::flags::parse_unit_number(&value);
-                max_freed = Some(number.map_err(|error| super::error::Usage(error.to_string()))?);
+                max_freed = Some(super::collect::parse_limit(&value)?);
                 flags.push(flag);
             }
             "--max-links" => {

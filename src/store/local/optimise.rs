@@ -129,6 +129,8 @@ struct Optimiser<'p> {
     made: AtomicU64,
     /// Paths of which nothing was left out.
     done: Mutex<Vec<StorePath>>,
+    /// A file of `.links` was damaged. Held while one is removed.
+    damaged: Mutex<bool>,
 }
 
 /// What a thread hashes and compares with.
@@ -158,6 +160,7 @@ impl<'p> Optimiser<'p> {
             failed: AtomicU64::new(0),
             made: AtomicU64::new(0),
             done: Mutex::new(Vec::new()),
+            damaged: Mutex::new(false),
         })
     }
 
@@ -263,12 +266,8 @@ impl<'p> Optimiser<'p> {
                 return Ok(());
             }
             if !self.is_same(entry, &stat, &name, &there, scratch)? {
-                self.progress
-                    .warn(&format!("removing corrupted link \"{}\"", self.link_path(&name).display()));
-                match rustix::fs::unlinkat(&self.links, &name, AtFlags::empty()) {
-                    Ok(()) | Err(Errno::NOENT) => continue,
-                    Err(errno) => return Err(self.link_error(&name, errno)),
-                }
+                self.remove_corrupted(&name, &there).map_err(|errno| self.link_error(&name, errno))?;
+                continue;
             }
             self.progress.detail(&format!("linking {:?} to {:?}", entry.path(), self.link_path(&name)));
             if self.replace(entry, &name)? {
@@ -280,6 +279,28 @@ impl<'p> Optimiser<'p> {
                 scratch.complete = false;
             }
             return Ok(());
+        }
+    }
+
+    /// Removes a file of `.links` that was found to be something else than its
+    /// name says. Several may find that at once: what the first has put in its
+    /// place is not removed.
+    fn remove_corrupted(&self, name: &CString, found: &Stat) -> std::result::Result<(), Errno> {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        match rustix::fs::statat(&self.links, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(there) if there.st_ino == found.st_ino => {}
+            Ok(_) | Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+        self.progress.warn(&format!("removing corrupted link \"{}\"", self.link_path(name).display()));
+        if !std::mem::replace(&mut *damaged, true) {
+            self.progress.warn(
+                "there may be more damage; 'nix-store --verify --check-contents --repair' finds and mends it",
+            );
+        }
+        match rustix::fs::unlinkat(&self.links, name, AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(()),
+            removed => removed,
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{AtFlags, FileType, RawDir};
 use rustix::io::Errno;
 
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 use crate::store::error::Result;
 use crate::sys::remove::Freed;
 use crate::sys::{PathError, dir, interrupt, threads};
@@ -50,13 +50,15 @@ pub(super) fn remove_unused(path: &Path, freed: &Freed, progress: &dyn Progress)
     let mut buffer = Vec::with_capacity(BUFFER);
     let listing = Mutex::new(RawDir::new(&handle, buffer.spare_capacity_mut()));
     let saved = AtomicI64::new(0);
-    threads::on_all_cores(usize::MAX, || -> Result<()> {
+    progress.begin("looking through links", None, Unit::Items);
+    let done = threads::on_all_cores(usize::MAX, || -> Result<()> {
         loop {
             interrupt::check()?;
             let names = next_names(&listing).map_err(PathError::at("cannot read directory", path))?;
             if names.is_empty() {
                 return Ok(());
             }
+            progress.advance(names.len() as u64);
             for (inode, name) in &names {
                 let shown = || path.join(&*name.to_string_lossy());
                 let stat = match rustix::fs::statat(&handle, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -77,7 +79,9 @@ pub(super) fn remove_unused(path: &Path, freed: &Freed, progress: &dyn Progress)
                 }
             }
         }
-    })?;
+    });
+    progress.end();
+    done?;
     let own = rustix::fs::fstat(&handle).map_err(PathError::at("getting status of", path))?;
     Ok(saved.into_inner() - own.st_blocks * 512)
 }

@@ -27,7 +27,8 @@ use std::fs::File;
 use super::LocalStore;
 use super::roots::{FoundRoots, Holder, RootSearch};
 use crate::model::StorePath;
-use crate::store::error::Result;
+use crate::store::error::{Result, StoreError};
+use crate::sys::PathError;
 use crate::sys::lock::{self, LockKind};
 pub use liveness::Keep;
 use server::RootsServer;
@@ -119,7 +120,7 @@ impl LocalStore {
     /// a failure.
     ///
     /// # Errors
-    /// [`StoreError`](crate::store::StoreError); a root that cannot be read, before anything is deleted.
+    /// [`StoreError`]; a root that cannot be read, before anything is deleted.
     pub fn collect_garbage(&self, options: &GcOptions, report: &mut GcReport) -> Result<()> {
         let collection = self.begin_collection(true)?;
         report.failed += collection.found.unread;
@@ -141,7 +142,7 @@ impl LocalStore {
     /// temporary ones do not count.
     ///
     /// # Errors
-    /// [`StoreError`](crate::store::StoreError).
+    /// [`StoreError`].
     pub fn delete_paths(
         &self,
         paths: &[StorePath],
@@ -195,12 +196,34 @@ impl LocalStore {
     /// Why a path is kept, or that it is not.
     ///
     /// # Errors
-    /// [`StoreError`](crate::store::StoreError).
+    /// [`StoreError`]; for what is neither valid nor there.
     pub fn why_alive(&self, path: &StorePath, keep: Keep) -> Result<WhyAlive> {
         let roots = self.find_roots(RootSearch { clean: false, strict: false, censor: false })?;
         let ids: Vec<_> = self.db().id_of(path)?.into_iter().collect();
+        if ids.is_empty() && !roots.contains_key(path) {
+            self.require_there(path)?;
+        }
         let liveness = liveness::Liveness::of_keepers(&self.db(), &ids, keep)?;
         explain::why_alive(&liveness, &roots, path, |_| false)
+    }
+
+    /// Something without a row must at least lie in its place, as the lock and
+    /// the scratch directory of a path do.
+    fn require_there(&self, path: &StorePath) -> Result<()> {
+        let real = self.real_path(path);
+        match std::fs::symlink_metadata(&real) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(PathError::new("getting status of", real, error).into()),
+            Ok(_) => return Ok(()),
+        }
+        Err(match self.db().path_from_hash_part(path.hash_part())? {
+            Some(other) => StoreError::Roots(format!(
+                "path '{}' is not valid; did you mean '{}'?",
+                self.dir().display(path),
+                self.dir().display(&other)
+            )),
+            None => self.invalid(path),
+        })
     }
 
     fn clean_links(&self, report: &mut GcReport) -> Result<()> {

@@ -276,7 +276,7 @@ impl Server {
                 }
             };
             // Whatever is wrong with a client, it asks again.
-            let Ok(user) = crate::sys::peer::user(&stream) else { continue };
+            let Ok(user) = socket::peer(&stream).map(|peer| peer.user) else { continue };
             let limited = user != 0 && user != rustix::process::geteuid().as_raw();
             let user = limited.then_some(user);
             if limited && !self.has_place(user) {
@@ -337,5 +337,77 @@ impl Client {
             }
             self.waiting = Some(part);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn client(user: Option<u32>) -> (Client, UnixStream) {
+        let (stream, other) = UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        other.set_nonblocking(true).unwrap();
+        (Client { stream, line: Vec::new(), waiting: None, user, refused: false }, other)
+    }
+
+    fn line(number: usize) -> Vec<u8> {
+        format!("/nix/store/{number:032}-x\n").into_bytes()
+    }
+
+    fn answers(other: &mut UnixStream) -> usize {
+        let mut bytes = [0; 64];
+        other.read(&mut bytes).unwrap_or(0)
+    }
+
+    #[test]
+    fn strangers_get_their_share_of_roots_and_others_all_they_want() {
+        let (state, mut roots) = (Mutex::new(State::default()), HashMap::from([(7, MAX_ROOTS - 2)]));
+        let dir = crate::model::StoreDir::default();
+        let mut desk = Desk { dir: &dir, state: &state, roots: &mut roots };
+        let (mut stranger, mut hears) = client(Some(7));
+        // One that has it already costs nothing.
+        stranger.line = [line(1), line(1), line(2), line(3), line(4)].concat();
+        assert!(stranger.serve(&mut desk));
+        assert_eq!((answers(&mut hears), stranger.refused), (3, true));
+        // Another connection changes nothing about that.
+        let (mut again, mut hears) = client(Some(7));
+        again.line = [line(1), line(5)].concat();
+        assert!(again.serve(&mut desk));
+        assert!(again.refused && answers(&mut hears) == 0);
+        let (mut root, mut hears) = client(None);
+        root.line = (10..20).flat_map(line).collect();
+        assert!(root.serve(&mut desk));
+        assert_eq!((answers(&mut hears), root.refused), (10, false));
+        let state = state.lock().unwrap();
+        // Each once, for the collector to look at.
+        assert_eq!((state.kept.len(), state.fresh.len()), (12, 12));
+    }
+
+    #[test]
+    fn strangers_never_take_all_places() {
+        let root = tempfile::tempdir().unwrap();
+        let (waker, woken) = UnixStream::pair().unwrap();
+        let mut server = Server {
+            store_dir: crate::model::StoreDir::default(),
+            state: Arc::default(),
+            listener: UnixListener::bind(root.path().join("socket")).unwrap(),
+            woken,
+            clients: Vec::new(),
+            most: 200,
+            roots: HashMap::new(),
+        };
+        let mut served = 0;
+        for user in [1, 2, 3] {
+            while server.has_place(Some(user)) {
+                server.clients.push(client(Some(user)).0);
+            }
+            let of_user = server.clients.len() - served;
+            served = server.clients.len();
+            assert!(of_user <= MAX_OF_USER, "{of_user}");
+        }
+        assert_eq!(served, 100);
+        drop(waker);
     }
 }
