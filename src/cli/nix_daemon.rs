@@ -90,7 +90,7 @@ pub fn run_with(mut context: Context, mut args: Args, before: Vec<OsString>) -> 
         return serve_stdio(context, itself, trusted);
     }
     passed_on.retain(|word| word != "--daemon");
-    Daemon { context, passed_on, trusted, children: Vec::new() }.run()
+    Daemon { context, passed_on, trusted, children: Vec::new(), waiting: Vec::new() }.run()
 }
 
 fn help() -> anyhow::Result<()> {
@@ -194,12 +194,33 @@ fn forward(path: &std::path::Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Connections over which nothing was said yet: no program is started for these.
+/// Where there are more, as many descriptors might be missing.
+const MAX_WAITING: usize = 256;
+
+/// A client that was let in.
+struct Client {
+    user: u32,
+    trusted: bool,
+    stream: UnixStream,
+}
+
+impl Client {
+    /// Whether it has gone without a word.
+    fn is_gone(&self) -> bool {
+        use rustix::net::{RecvFlags, recv};
+        let mut byte = [0; 1];
+        matches!(recv(&self.stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT), Ok((_, 0)))
+    }
+}
+
 struct Daemon {
     context: Context,
     passed_on: Vec<OsString>,
     trusted: Trusted,
     /// With the numbers of their users.
     children: Vec<(u32, Child)>,
+    waiting: Vec<Client>,
 }
 
 impl Daemon {
@@ -218,6 +239,7 @@ impl Daemon {
             let ready: Vec<bool> = {
                 let mut watched = vec![PollFd::new(&signals, PollFlags::IN)];
                 watched.extend(listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)));
+                watched.extend(self.waiting.iter().map(|client| PollFd::new(&client.stream, PollFlags::IN)));
                 match poll(&mut watched, None) {
                     Ok(_) => watched.iter().map(|watched| !watched.revents().is_empty()).collect(),
                     Err(rustix::io::Errno::INTR) => continue,
@@ -229,7 +251,15 @@ impl Daemon {
                 while (&signals).read(&mut bytes).is_ok_and(|count| count > 0) {}
                 self.children.retain_mut(|(_, child)| matches!(child.try_wait(), Ok(None)));
             }
-            for (listener, _) in listeners.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
+            let (at_listeners, at_clients) = ready[1..].split_at(listeners.len());
+            // From the end, since those that are served leave the list.
+            for (index, _) in at_clients.iter().enumerate().rev().filter(|(_, ready)| **ready) {
+                let client = self.waiting.swap_remove(index);
+                if !client.is_gone() {
+                    self.serve_or_tell(client);
+                }
+            }
+            for (listener, _) in listeners.iter().zip(at_listeners).filter(|(_, ready)| **ready) {
                 self.accept(listener);
             }
         }
@@ -272,12 +302,25 @@ impl Daemon {
                 return;
             }
         };
-        if let Err(error) = self.start(stream) {
-            self.context.ui.error(&format!("while processing connection: {error:#}"));
+        match self.admit(stream) {
+            Ok(client) if self.waiting.len() < MAX_WAITING => self.waiting.push(client),
+            Ok(client) => self.serve_or_tell(client),
+            Err(error) => self.tell(&error),
         }
     }
 
-    fn start(&mut self, stream: UnixStream) -> anyhow::Result<()> {
+    fn serve_or_tell(&mut self, client: Client) {
+        if let Err(error) = self.serve(client) {
+            self.tell(&error);
+        }
+    }
+
+    fn tell(&self, error: &anyhow::Error) {
+        self.context.ui.error(&format!("while processing connection: {error:#}"));
+    }
+
+    /// Lets a client in, or does not.
+    fn admit(&self, stream: UnixStream) -> anyhow::Result<Client> {
         let peer = socket::peer(&stream)?;
         let id = peer.user;
         let user = users::user(id).unwrap_or(User { name: id.to_string(), group: peer.group });
@@ -302,13 +345,21 @@ impl Daemon {
         let pid = peer.process.map_or("unknown".to_owned(), |pid| pid.to_string());
         let suffix = if trusted { " (trusted)" } else { "" };
         self.context.ui.notice(&format!("accepted connection from pid {pid}, user {}{suffix}", user.name));
-        let of_user = self.children.iter().filter(|(user, _)| *user == id).count();
+        let of_user = self.children.iter().filter(|(user, _)| *user == id).count()
+            + self.waiting.iter().filter(|client| client.user == id).count();
+        let of_all = self.children.len() + self.waiting.len();
         anyhow::ensure!(
-            trusted || (of_user < MAX_OF_USER && self.children.len() < MAX_CLIENTS),
+            trusted || (of_user < MAX_OF_USER && of_all < MAX_CLIENTS),
             "{} clients are being served already, {of_user} of them of user '{}'",
-            self.children.len(),
+            of_all,
             user.name
         );
+        Ok(Client { user: id, trusted, stream })
+    }
+
+    /// Starts what serves a client.
+    fn serve(&mut self, client: Client) -> anyhow::Result<()> {
+        let Client { user, trusted, stream } = client;
         let (input, output) = (stream.as_fd().try_clone_to_owned()?, OwnedFd::from(stream));
         let mut command = Command::new("/proc/self/exe");
         command
@@ -322,7 +373,7 @@ impl Daemon {
             .process_group(0)
             .stdin(Stdio::from(input))
             .stdout(Stdio::from(output));
-        self.children.push((id, command.spawn()?));
+        self.children.push((user, command.spawn()?));
         Ok(())
     }
 }

@@ -425,6 +425,10 @@ fn without_a_program_ssh_there_is_one_built_in() {
     let refused = copy(&format!("ssh://{me}@{host}?{key}&base64-ssh-public-host-key={other}"));
     assert!(refused.stderr.contains("its key is not the one"), "{}", refused.stderr);
     copy(&format!("ssh://{me}@{host}?{key}&base64-ssh-public-host-key={good}")).ok();
+    // What is taken away from a machine is not accepted from another line.
+    sampled.world.write("home/.ssh/known_hosts", format!("{shown}@revoked * {machine_key}\n"));
+    let refused = copy(&format!("ssh://{me}@{host}?{key}"));
+    assert!(refused.stderr.contains("its key is marked as revoked"), "{}", refused.stderr);
     sampled.world.write("home/.ssh/known_hosts", &shown);
     sampled.copies_and_queries(Side::Nival, &format!("ssh-ng://{me}@{host}?{key}&compress=true"), "plain");
     let (key, _) = sshd.built_in("newer");

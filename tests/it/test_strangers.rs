@@ -1,7 +1,7 @@
 //! What somebody whom the daemon does not trust can do to it: nothing that costs
 //! others their memory, their terminals or their files.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
@@ -162,6 +162,29 @@ fn signatures_of_strangers_are_short_and_few() {
     assert!(sign(&many).unwrap_err().contains("would have more than 64 signatures"));
     sign(&many[1..]).unwrap();
     assert!(sign(&[format!("another:{base}")]).unwrap_err().contains("more than 64"));
+}
+
+#[test]
+fn who_says_nothing_costs_no_process() {
+    let world = open_world();
+    let daemon = Daemon::start(&world, Side::Nival, "silent", &[]);
+    let children = || {
+        let list = format!("/proc/{0}/task/{0}/children", daemon.pid());
+        std::fs::read_to_string(list).unwrap().split_whitespace().count()
+    };
+    data::wait_until("who only looked is gone", || children() == 0);
+    let connect = || std::os::unix::net::UnixStream::connect(world.path("silent/socket")).unwrap();
+    let mut silent: Vec<_> = (0..20).map(|_| connect()).collect();
+    // Others are served meanwhile.
+    world.nival("nix", &["store", "info", "--store", &daemon.uri]).ok();
+    data::wait_until("who was served is gone", || children() == 0);
+    // Late is not too late.
+    let mut late = silent.pop().unwrap();
+    drop(silent);
+    late.write_all(&Words::of(0x6e69_7863).0).unwrap();
+    let mut answer = [0; 16];
+    late.read_exact(&mut answer).unwrap();
+    assert_eq!(children(), 1);
 }
 
 #[test]
