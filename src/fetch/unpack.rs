@@ -24,8 +24,11 @@ const MAGIC: &[(&[u8], Compression)] = &[
 ];
 /// First bytes of zip archives: with entries, and without.
 const ZIP: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
-/// Where a header of tar says that it is one.
+/// Where a header of tar says that it is one; the oldest only have a checksum.
 const USTAR: (usize, &[u8]) = (257, b"ustar");
+/// Bytes of a header of tar, and where its checksum stands, in octal digits.
+const HEADER: usize = 512;
+const CHECKSUM: std::ops::Range<usize> = 148..156;
 
 /// Unpacks an archive into `dir`, which is empty, and gives what it holds: the
 /// only entry at its top, or the directory with all of them.
@@ -49,22 +52,50 @@ pub fn unpack(archive: &mut File, dir: &Path) -> Result<PathBuf> {
 }
 
 fn bad(error: impl std::fmt::Display) -> FetchError {
-    FetchError::Archive(error.to_string())
+    match interrupt::check() {
+        Err(signal) => signal.into(),
+        Ok(()) => FetchError::Archive(error.to_string()),
+    }
 }
 
 fn read(mut input: impl Read, output: &mut Vec<u8>) -> Result<()> {
     input.read_to_end(output).map_err(bad).map(drop)
 }
 
+/// Whether an archive begins with a header of tar.
+fn is_header(head: &[u8]) -> bool {
+    if head.len() < HEADER {
+        return false;
+    }
+    let (at, magic) = USTAR;
+    if head[at..].starts_with(magic) {
+        return true;
+    }
+    // The sum of all bytes, its own taken as blanks.
+    let blank = |(at, byte): (usize, &u8)| u64::from(if CHECKSUM.contains(&at) { b' ' } else { *byte });
+    let sum: u64 = head[..HEADER].iter().enumerate().map(blank).sum();
+    let digits = String::from_utf8_lossy(&head[CHECKSUM]);
+    u64::from_str_radix(digits.trim_matches(['\0', ' ']), 8).is_ok_and(|told| told == sum)
+}
+
+/// Reading that a signal ends.
+struct UntilSignal<R>(R);
+
+impl<R: Read> Read for UntilSignal<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        interrupt::check().map_err(|_| interrupt::io_error())?;
+        self.0.read(buffer)
+    }
+}
+
 /// Unpacks tar, which is told by its first header.
 fn untar(mut input: impl Read, dir: &Path) -> Result<()> {
     let mut head = Vec::new();
-    read(input.by_ref().take(512), &mut head)?;
-    let (at, magic) = USTAR;
-    if !head.get(at..).is_some_and(|rest| rest.starts_with(magic)) {
+    read(input.by_ref().take(HEADER as u64), &mut head)?;
+    if !is_header(&head) {
         return Err(FetchError::Format);
     }
-    let mut archive = tar::Archive::new(std::io::Cursor::new(head).chain(input));
+    let mut archive = tar::Archive::new(UntilSignal(std::io::Cursor::new(head).chain(input)));
     archive.set_preserve_mtime(false);
     archive.set_overwrite(true);
     // Directories get their modes last: one may be closed to its owner.
@@ -135,7 +166,7 @@ fn unzip(archive: &mut File, dir: &Path) -> Result<()> {
             continue;
         }
         let mut file = File::create_new(&real).map_err(PathError::at("creating file", &real))?;
-        std::io::copy(&mut entry, &mut file).map_err(bad)?;
+        std::io::copy(&mut UntilSignal(&mut entry), &mut file).map_err(bad)?;
         let mode = if mode & 0o100 == 0 { 0o644 } else { 0o755 };
         std::fs::set_permissions(&real, std::fs::Permissions::from_mode(mode))
             .map_err(PathError::at("changing mode of", &real))?;

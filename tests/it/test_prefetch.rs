@@ -23,7 +23,7 @@ fn fill(world: &World) {
     run("tar", &["-C", &src, "-czf", &format!("{web}/p.tar.gz"), "pkg"]);
     run("tar", &["-cJf", &format!("{web}/many.tar.xz"), "."]);
     run("tar", &["-cf", &format!("{web}/two.tar"), "f", "l"]);
-    run("tar", &["-cf", &format!("{web}/one.tar"), "f"]);
+    run("tar", &["--format=v7", "-cf", &format!("{web}/one.tar"), "f"]);
     run("tar", &["-cf", &format!("{web}/empty.tar"), "empty"]);
     run("python3", &["-c", ZIP, &format!("{web}/p.zip")]);
 }
