@@ -228,6 +228,26 @@ fn only_one_stranger_reads_the_whole_disk() {
 }
 
 #[test]
+fn reading_everything_keeps_no_collection_waiting() {
+    let world = open_world();
+    let big = std::fs::File::create(world.path("src/big")).unwrap();
+    big.set_len(128 << 20).unwrap();
+    world.nix_store(&["--add", &world.text("src/big")]).ok();
+    let mut command = world.command(Side::Nival, "nix-store");
+    command.args(["--verify", "--check-contents"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut said, mut byte) = (Vec::new(), [0]);
+    while !String::from_utf8_lossy(&said).contains("checking store hashes") {
+        child.stderr.as_mut().unwrap().read_exact(&mut byte).unwrap();
+        said.push(byte[0]);
+    }
+    // As a collection begins.
+    let lock = std::fs::File::open(world.path("var/gc.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    data::finish(child, Duration::from_secs(60)).ok();
+}
+
+#[test]
 fn clients_of_other_containers_are_served() {
     if !rustix::process::getuid().is_root() {
         return crate::common::skip("only root can make a namespace of processes");
