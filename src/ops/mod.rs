@@ -1,7 +1,9 @@
 //! Verbs over stores: what takes more than one step.
 
 pub mod closure_diff;
+pub mod content_addressed;
 pub mod copy;
+pub mod derivations;
 pub mod graph_text;
 pub mod nix_profile;
 pub mod prefetch;

@@ -15,4 +15,5 @@ pub mod uri;
 pub use error::StoreError;
 pub use local::LocalStore;
 pub use managed::ManagedStore;
+pub use open::open_uri;
 pub use transfer::Store;

@@ -22,6 +22,7 @@ use super::uri::{self, Places, StoreKind, StoreUri, Surroundings};
 use crate::model::StoreDir;
 use crate::model::signature::SecretKey;
 use crate::progress::Progress;
+use crate::settings::{Environment, Machine, Settings};
 use crate::sys::PathError;
 
 /// Opens the store that `uri` names, with warnings for the user.
@@ -35,6 +36,24 @@ pub fn open(
 ) -> Result<(Box<dyn Store>, Vec<String>)> {
     let (store, warnings) = open_managed(uri, around, progress)?;
     Ok((store, warnings))
+}
+
+/// Opens the store that `uri` names for a program that has its settings only: no
+/// variable of the environment counts, and nothing is told.
+///
+/// # Errors
+/// See [`open`].
+pub fn open_uri(uri: &str, settings: &Settings) -> Result<Box<dyn Store>> {
+    let current_dir = std::path::absolute(".").map_err(PathError::at("finding directory", "."))?;
+    let around = Surroundings {
+        environment: &Environment::default(),
+        machine: &Machine::detect(),
+        settings,
+        current_dir: &current_dir,
+        patient: true,
+    };
+    let uri = StoreUri::parse(uri, &current_dir)?;
+    Ok(open(&uri, &around, crate::progress::silent())?.0)
 }
 
 /// Whether the store that `uri` names is worked on by another program, or is no

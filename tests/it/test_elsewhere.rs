@@ -227,3 +227,83 @@ fn a_dummy_store_has_nothing_and_takes_nothing() {
     same(&world, "nix-store", &["--store", "dummy://", "--add", "src/file"], b"");
     same(&world, "nix-store", &["--store", "dummy://", "--check-validity", "--print-invalid", &path], b"");
 }
+
+#[test]
+fn copies_are_named_by_their_contents() {
+    let Some(world) = World::with_reference() else { return };
+    world.write("e.nix", CHAIN);
+    world.write("source", "s\n");
+    let drv = world.run(Side::Reference, "nix-instantiate", &["e.nix"]).line();
+    let app = world.run(Side::Reference, "nix-store", &["-r", &drv]).line();
+    for args in [
+        &["store", "make-content-addressed", "--json", &app][..],
+        &["store", "make-content-addressed", "--json", "-r", &app],
+        &["store", "make-content-addressed", &app],
+    ] {
+        let ours = world.nival("nix", &[args, &["--to", "./ours?require-sigs=false"]].concat());
+        let theirs = world.run(Side::Reference, "nix", &[args, &["--to", "./theirs"]].concat());
+        assert_eq!(ours.ok().stdout, theirs.ok().stdout, "{args:?}");
+        let lines =
+            |text: &str| text.lines().filter(|l| l.starts_with("rew")).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(lines(&ours.stderr), lines(&theirs.stderr), "{args:?}");
+    }
+    let all = |root: &str| {
+        let outcome = world.run(Side::Reference, "nix-store", &["--store", root, "--dump-db"]);
+        let mut lines: Vec<String> = outcome.ok().lines().into_iter().map(str::to_owned).collect();
+        // The order is that of registration.
+        lines.sort();
+        lines
+    };
+    assert_eq!(all("./ours"), all("./theirs"));
+    world.run(Side::Reference, "nix-store", &["--store", "./ours", "--verify", "--check-contents"]).ok();
+    let verified = ["store", "verify", "--all", "--store", "./ours"];
+    world.run(Side::Reference, "nix", &verified).ok();
+    world.nival("nix", &verified).ok();
+    // Into a cache, and what is there already is left as it is.
+    let cache = format!("file://{}", world.text("cache"));
+    for _ in 0..2 {
+        world.nival("nix", &["store", "make-content-addressed", &app, "--to", &cache]).ok();
+    }
+    world.run(Side::Reference, "nix", &["store", "verify", "--all", "--store", &cache]).ok();
+}
+
+const CHAIN: &str = r#"let
+  lib = derivation {
+    name = "lib"; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" "echo self $out > $out" ];
+  };
+in derivation {
+  name = "app"; system = builtins.currentSystem; builder = "/bin/sh";
+  args = [ "-c" "echo ${lib} ${./source} $out > $out" ];
+}"#;
+
+#[test]
+fn output_paths_are_worked_out() {
+    let Some(world) = World::with_reference() else { return };
+    world.write("e.nix", CHAIN);
+    world.write("source", "s\n");
+    let drv = world.run(Side::Reference, "nix-instantiate", &["e.nix"]).line();
+    let shown = world.nival("nix", &["derivation", "show", &drv]).ok().text().to_owned();
+    let mut value: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let all = value["derivations"].as_object_mut().unwrap();
+    let mut one = all.values().next().unwrap().clone();
+    let path = one["outputs"]["out"].as_object_mut().unwrap().remove("path").unwrap();
+    let add = |side: Side, value: &serde_json::Value| {
+        world.run_with_input(side, "nix", &["derivation", "add"], value.to_string().as_bytes())
+    };
+    for side in SIDES {
+        assert_eq!(add(side, &one).line(), drv, "{side:?}");
+    }
+    // Also where the environment says nothing of it.
+    let mut other = one.clone();
+    other["env"]["out"] = serde_json::json!("");
+    for side in SIDES {
+        assert_eq!(add(side, &other).line(), drv, "{side:?}");
+    }
+    other["env"].as_object_mut().unwrap().remove("out");
+    assert_eq!(add(Side::Nival, &other).line(), drv);
+    // But nothing else.
+    one["env"]["out"] = serde_json::json!(format!("{}/{}x", world.text("store"), path.as_str().unwrap()));
+    for side in SIDES {
+        assert_eq!(add(side, &one).status, 1, "{side:?}");
+    }
+}

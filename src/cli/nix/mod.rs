@@ -15,6 +15,7 @@ mod info_json;
 pub mod installable;
 mod key;
 mod log;
+mod make_content_addressed;
 mod nar;
 mod path_info;
 mod place;

@@ -8,6 +8,7 @@ use super::hash::{self, Convert, HashFile, HashPath};
 use super::help::Help;
 use super::key::{GenerateSecret, SecretToPublic};
 use super::log::{CopyLog, Log};
+use super::make_content_addressed::MakeContentAddressed;
 use super::nar::{Cat, Ls, Pack};
 use super::path_info::PathInfo;
 use super::prefetch_file::PrefetchFile;
@@ -263,7 +264,12 @@ pub const TABLE: &[Row] = &[
     built("store gc", "[--dry-run] [--max BYTES]", "Delete everything that no root leads to", make::<Gc>),
     built("store info", "[--json]", "Open the store and say which one it is", make::<Info>),
     built("store ls", "[-l] [-R] [-d] [--json] PATH", "List what is in a store path", make::<StoreLs>),
-    later("store make-content-addressed", "it comes later"),
+    built(
+        "store make-content-addressed",
+        "[--from URI] [--to URI] [-r] [--json] [--all | --stdin | INSTALLABLES...]",
+        "Add copies of store paths that are addressed by their contents",
+        make::<MakeContentAddressed>,
+    ),
     built("store optimise", "", "Make equal files hard links to one copy", make::<Optimise>),
     built(
         "store path-from-hash-part",

@@ -186,6 +186,39 @@ pub fn fill_in_outputs(drv: &mut Derivation, dir: &StoreDir, name: &str) -> Resu
     Ok(())
 }
 
+/// Gives the outputs of an input-addressed derivation that have no path the one
+/// that follows, where it is known, also in the environment where that says
+/// nothing else.
+///
+/// # Errors
+/// `Ok(Err(…))` for a bad name, `Err(…)` from `input`.
+pub fn work_out_outputs<E>(
+    drv: &mut Derivation,
+    dir: &StoreDir,
+    name: &str,
+    input: impl FnMut(&StorePath) -> Result<Modulo, E>,
+) -> Result<Result<(), NameError>, E> {
+    let is_open = |(_, output): &(&String, &DerivationOutput)| matches!(output, DerivationOutput::Deferred);
+    let open: Vec<String> = drv.outputs.iter().filter(is_open).map(|(name, _)| name.clone()).collect();
+    // What is hashed has a variable for each, empty.
+    for name in &open {
+        drv.env.entry(name.clone().into_bytes()).or_default();
+    }
+    let Modulo::Known(hash) = hash_text(drv, dir, true, input)? else { return Ok(Ok(())) };
+    for output_name in open {
+        let path = match dir.output_path(&output_name, &hash, name) {
+            Ok(path) => path,
+            Err(error) => return Ok(Err(error)),
+        };
+        let variable = drv.env.entry(output_name.clone().into_bytes()).or_default();
+        if variable.is_empty() {
+            *variable = dir.print(&path).into_bytes();
+        }
+        drv.outputs.insert(output_name, DerivationOutput::InputAddressed(path));
+    }
+    Ok(Ok(()))
+}
+
 /// Checks that every output path of the derivation named `name` (without
 /// `.drv`) follows from its inputs or its promised content.
 ///

@@ -33,6 +33,17 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// The usual directories below `root`, which should be absolute: what a
+    /// chroot store has. Its paths are named as those of `/nix/store`.
+    pub fn below(root: &Path) -> Self {
+        Self {
+            store_dir: StoreDir::default(),
+            real_store_dir: root.join("nix/store"),
+            state_dir: root.join("nix/var/nix"),
+            log_dir: root.join("nix/var/log/nix"),
+        }
+    }
+
     /// The database's directory.
     pub fn db_dir(&self) -> PathBuf {
         self.state_dir.join("db")

@@ -25,7 +25,7 @@ pub mod verify;
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use layout::Layout;
@@ -125,6 +125,17 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
+    /// Opens the store below a directory, with the usual settings, and creates it
+    /// where it is missing. Its paths are named as those of `/nix/store`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn at(root: impl AsRef<Path>) -> Result<Self> {
+        let root = std::path::absolute(&root)
+            .map_err(crate::sys::PathError::at("finding directory", root.as_ref()))?;
+        Self::open(LocalOptions::new(Layout::below(&root)), crate::progress::silent())
+    }
+
     /// Opens a store and creates it where it is missing.
     ///
     /// Somebody who may not write to an existing store gets it for reading.

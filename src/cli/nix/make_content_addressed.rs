@@ -1,0 +1,64 @@
+//! `nix store make-content-addressed`.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use nival::model::StorePath;
+use nival::ops::content_addressed;
+use nival::progress::Progress as _;
+use nival::store::StoreError;
+
+use super::elsewhere::{Between, select};
+use super::selection::Selection;
+use super::words::Words;
+use super::{Arity, Command};
+use crate::cli::context::Context;
+use crate::cli::json::Style;
+
+/// `nix store make-content-addressed`.
+#[derive(Default)]
+pub struct MakeContentAddressed {
+    selection: Selection,
+    between: Between,
+    style: Style,
+}
+
+impl Command for MakeContentAddressed {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.style.flag(flag) || self.between.flag(flag, words)? || self.selection.flag(flag, words)?)
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let (source, destination) = self.between.open(context)?;
+        let found = select(context, &*source, &self.selection, arguments)?;
+        if let Some(path) = found.invalid.first() {
+            return Err(StoreError::Invalid(source.dir().print(path)).into());
+        }
+        let roots: Vec<StorePath> = found.items.into_iter().map(|item| item.info.path).collect();
+        let renamed = content_addressed::make(&*source, &*destination, &roots, &*context.ui)?;
+        let dir = destination.dir();
+        if self.style.json {
+            let mut json = self.style.writer();
+            json.object()?;
+            json.key("rewrites")?;
+            json.object()?;
+            for (old, new) in content_addressed::of_roots(&renamed, &BTreeSet::from_iter(roots)) {
+                json.key(&dir.print(old))?;
+                json.string(&dir.print(new))?;
+            }
+            json.end_object()?;
+            json.end_object()?;
+            return json.finish();
+        }
+        for old in &roots {
+            if let Some(new) = renamed.get(old) {
+                context.ui.notice(&format!("rewrote '{}' to '{}'", dir.display(old), dir.display(new)));
+            }
+        }
+        Ok(())
+    }
+}
