@@ -232,3 +232,34 @@ fn granted(stream: &mut UnixStream, path: &std::path::Path) -> Result<bool> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::StoreDir;
+    use crate::store::local::{LocalOptions, LocalStore};
+
+    #[test]
+    fn there_may_be_so_many_and_no_more() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout {
+            store_dir: StoreDir::default(),
+            real_store_dir: root.path().join("store"),
+            state_dir: root.path().join("state"),
+            log_dir: root.path().join("log"),
+        };
+        let store = LocalStore::open(LocalOptions::new(layout), crate::progress::silent()).unwrap();
+        let path = |name: &str| StorePath::from_parts(&[7; 20], name).unwrap();
+        let (a, b, c) = (path("a"), path("b"), path("c"));
+        store.limit_temp_roots(2);
+        store.add_temp_roots(&[&a, &b]).unwrap();
+        // What is protected already is not counted again.
+        store.add_temp_roots(&[&b, &a]).unwrap();
+        assert!(store.add_temp_roots(&[&c]).is_err());
+        store.limit_temp_roots(3);
+        store.add_temp_roots(&[&c]).unwrap();
+        let file = std::fs::read_dir(store.layout().temp_roots_dir()).unwrap().next().unwrap().unwrap();
+        assert_eq!(std::fs::read(file.path()).unwrap().iter().filter(|byte| **byte == 0).count(), 3);
+    }
+}
