@@ -75,7 +75,7 @@ impl LocalStore {
         let (shown, there) = (self.dir().print(&row.path), self.dir().print(stray));
         self.progress().problem(&format!(
             "the database is damaged: row {} of ValidPaths: its path '{shown}' is gone, \
-             and '{there}', which has no row, differs from it in one letter",
+             and '{there}', which has no row, has nearly the same name",
             row.id
         ));
         if !repair {

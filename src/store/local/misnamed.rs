@@ -7,12 +7,28 @@ use std::ffi::CString;
 use super::LocalStore;
 use super::db::graph::{Graph, Node};
 use crate::model::StorePath;
+use crate::model::store_path::HASH_LEN;
 use crate::store::error::{Result, StoreError};
 use crate::sys::dir;
 
-/// Whether two names differ in one letter.
+/// Whether two names could be one of which a row has lost, gained or changed a
+/// letter, or changed in the part behind the hash part, which is unique.
 pub(super) fn is_near(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).filter(|(a, b)| a != b).take(2).count() == 1
+    // What lies beside a path and has its hash part.
+    let beside = |name: &[u8]| name.ends_with(b".lock") || name.ends_with(b".chroot");
+    if a == b || beside(a) || beside(b) {
+        return false;
+    }
+    if a.len() > HASH_LEN && b.len() > HASH_LEN && a[..HASH_LEN] == b[..HASH_LEN] {
+        return true;
+    }
+    let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let (rest_a, rest_b) = (&a[same..], &b[same..]);
+    match a.len().cmp(&b.len()) {
+        std::cmp::Ordering::Equal => rest_a[1..] == rest_b[1..],
+        std::cmp::Ordering::Less => *rest_a == rest_b[1..],
+        std::cmp::Ordering::Greater => rest_a[1..] == *rest_b,
+    }
 }
 
 impl LocalStore {
@@ -85,5 +101,34 @@ impl LocalStore {
         })?;
         found.sort_unstable();
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_near_that_differ_in_a_letter() {
+        let name = b"0123456789abcdfghijklmnpqrsvwxyz-lib";
+        let near: [&[u8]; 7] = [
+            b"0123456789abcdfghijklmnpqrsvwxyz-lab",
+            b"0123456789abcdfghijklmnpqrsvwxyz-libs",
+            b"0123456789abcdfghijklmnpqrsvwxyz-other",
+            b"1123456789abcdfghijklmnpqrsvwxyz-lib",
+            b"123456789abcdfghijklmnpqrsvwxyz-lib",
+            b"00123456789abcdfghijklmnpqrsvwxyz-lib",
+            b"0123456789abcdfghijklmnpqrsvwxyzz-lib",
+        ];
+        assert!(near.iter().all(|other| is_near(name, other) && is_near(other, name)));
+        let far: [&[u8]; 6] = [
+            name,
+            b"",
+            b"x",
+            b"0123456789abcdfghijklmnpqrsvwxyz-lib.lock",
+            b"1023456789abcdfghijklmnpqrsvwxyz-lib",
+            b"fffffffffffffffffffffffffffffffff-lib",
+        ];
+        assert!(!far.iter().any(|other| is_near(name, other) || is_near(other, name)));
     }
 }

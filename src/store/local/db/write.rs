@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
-use rusqlite::types::Value;
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::read::PathId;
@@ -330,7 +330,13 @@ impl Writer<'_> {
                 .query_row([id], |row| {
                     let mut columns: [Value; COLUMNS] = std::array::from_fn(|_| Value::Null);
                     for (index, column) in columns.iter_mut().enumerate() {
-                        *column = row.get(index)?;
+                        // As it is, damaged or not: a text that is none comes back as bytes.
+                        *column = match row.get_ref(index)? {
+                            ValueRef::Text(bytes) if std::str::from_utf8(bytes).is_err() => {
+                                Value::Blob(bytes.to_vec())
+                            }
+                            value => value.try_into().unwrap_or(Value::Null),
+                        };
                     }
                     Ok(TakenRow { id, columns })
                 })
