@@ -9,6 +9,7 @@ pub mod derivation;
 pub mod hash;
 pub mod manifest_nix;
 pub mod nar_info;
+pub mod nearest;
 pub mod package_name;
 pub mod path_info;
 pub mod references;

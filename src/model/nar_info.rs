@@ -30,6 +30,12 @@ use super::store_path::{StoreDir, StorePath};
 
 /// Longest text that is read, in bytes.
 pub const MAX_LEN: u64 = 4 << 20;
+/// Longest URL of an archive.
+const MAX_URL: usize = 4096;
+/// Longest name of a compression.
+const MAX_NAME: usize = 64;
+/// Longest signature that may be one: they have some hundred bytes.
+const MAX_SIGNATURE: usize = 1024;
 /// The compression of an archive whose narinfo names none.
 const DEFAULT_COMPRESSION: &str = "bzip2";
 
@@ -180,6 +186,10 @@ impl Fields {
             "StorePath" => {
                 self.path = Some(dir.parse(value).map_err(|error| bad("StorePath", value, error))?);
             }
+            "URL" if value.len() > MAX_URL => return Err(bad("URL", value, "it is too long")),
+            "Compression" if value.len() > MAX_NAME => {
+                return Err(bad("Compression", value, "it is too long"));
+            }
             "URL" => self.url = Some(value.to_owned()).filter(|url| !url.is_empty()),
             "Compression" => self.compression = Some(value.to_owned()).filter(|name| !name.is_empty()),
             "FileHash" => self.file_hash = Some(hash("FileHash")?),
@@ -193,7 +203,9 @@ impl Fields {
             }
             "Deriver" if value == "unknown-deriver" => self.deriver = None,
             "Deriver" => self.deriver = Some(base_name("Deriver", value)?),
-            "Sig" if signature::is_well_formed(value) => drop(self.signatures.insert(value.to_owned())),
+            "Sig" if value.len() <= MAX_SIGNATURE && signature::is_well_formed(value) => {
+                self.signatures.insert(value.to_owned());
+            }
             // Of a kind that is not known here, or nonsense: it vouches for nothing.
             "Sig" => {}
             "CA" if value.is_empty() => self.ca = None,

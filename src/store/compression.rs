@@ -9,7 +9,7 @@
 //! | `gzip` | | 6 | 0 … 9 |
 //! | `br` | `.br` | 11 | 0 … 11 |
 //! | `lz4` | `.lz4` | | |
-//! | `lzma`, `lzip` | , `.lzip` | (read only) | |
+//! | `lzma`, `lzip` | , `.lzip` | 6 | 0 … 9 |
 //!
 //! `xz` and `zstd` can use several threads; what they write then has a few more
 //! bytes (xz: blocks of at least 8 MiB) and is read by every program.
@@ -79,6 +79,13 @@ pub struct Effort {
     pub expected: u64,
 }
 
+impl Effort {
+    /// For what is small: the default, on one thread.
+    pub fn small() -> Self {
+        Self { level: None, threads: 1, expected: 0 }
+    }
+}
+
 impl Compression {
     const NAMES: [(&'static str, Self, &'static str); 9] = [
         ("none", Self::None, ""),
@@ -91,6 +98,11 @@ impl Compression {
         ("lzma", Self::Lzma, ""),
         ("lzip", Self::Lzip, ".lzip"),
     ];
+
+    /// The names of all.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::NAMES.iter().map(|(name, ..)| *name)
+    }
 
     /// The compression with a name in a narinfo or a store URI.
     pub fn parse(name: &str) -> Option<Self> {
@@ -115,7 +127,7 @@ impl Compression {
     /// Begins to compress into `output`.
     ///
     /// # Errors
-    /// A level that the format does not have; a format that is only read.
+    /// A level that the format does not have.
     pub fn encoder<W: Write>(self, effort: Effort, output: W) -> io::Result<Encoder<W>> {
         let level = |default: u32, most: u32| match effort.level {
             None => Ok(default),
@@ -143,7 +155,7 @@ impl Compression {
                 } else {
                     Stream::new_stream_encoder(&filters, Check::Crc64)
                 };
-                Encoder::Xz(XzWriter { stream: stream?, output, buffer: Vec::with_capacity(BUFFER) })
+                Encoder::Xz(XzWriter::new(stream?, output))
             }
             Self::Zstd => {
                 let level = level(3, 22)
@@ -177,9 +189,11 @@ impl Compression {
                     .content_checksum(true);
                 Encoder::Lz4(lz4_flex::frame::FrameEncoder::with_frame_info(info, output))
             }
-            Self::Lzma | Self::Lzip => {
-                return Err(invalid("this version of Nival reads this compression and does not write it"));
+            Self::Lzma => {
+                let options = lzma_options(level(6, 9)?)?;
+                Encoder::Xz(XzWriter::new(Stream::new_lzma_encoder(&options)?, output))
             }
+            Self::Lzip => Encoder::Lzip(LzipWriter::new(level(6, 9)?, output)?),
         })
     }
 
@@ -290,7 +304,65 @@ pub struct XzWriter<W: Write> {
     buffer: Vec<u8>,
 }
 
+/// What a level of LZMA means; all of its dictionaries are powers of two.
+fn lzma_options(level: u32) -> io::Result<LzmaOptions> {
+    let mut options = LzmaOptions::new_preset(level)?;
+    options.dict_size(xz_dictionary(level));
+    Ok(options)
+}
+
+/// Compresses to lzip.
+///
+/// ```text
+/// member = "LZIP" 1 DICTIONARY lzma CRC32 SIZE MEMBERSIZE
+/// ```
+pub struct LzipWriter<W: Write> {
+    lzma: XzWriter<W>,
+    crc: flate2::Crc,
+    size: u64,
+}
+
+impl<W: Write> LzipWriter<W> {
+    /// Bytes before and after the data.
+    const FRAME: u64 = 6 + 20;
+
+    fn new(level: u32, mut output: W) -> io::Result<Self> {
+        let mut filters = Filters::new();
+        filters.lzma1(&lzma_options(level)?);
+        // A power of two, of which the logarithm stands in the header.
+        let dictionary = xz_dictionary(level).trailing_zeros() as u8;
+        output.write_all(&[b'L', b'Z', b'I', b'P', 1, dictionary])?;
+        let lzma = XzWriter::new(Stream::new_raw_encoder(&filters)?, output);
+        Ok(Self { lzma, crc: flate2::Crc::new(), size: 0 })
+    }
+
+    fn finish(self) -> io::Result<W> {
+        let (mut output, compressed) = self.lzma.finish()?;
+        output.write_all(&self.crc.sum().to_le_bytes())?;
+        output.write_all(&self.size.to_le_bytes())?;
+        output.write_all(&(compressed + Self::FRAME).to_le_bytes())?;
+        Ok(output)
+    }
+}
+
+impl<W: Write> Write for LzipWriter<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let count = self.lzma.write(data)?;
+        self.crc.update(&data[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl<W: Write> XzWriter<W> {
+    fn new(stream: Stream, output: W) -> Self {
+        Self { stream, output, buffer: Vec::with_capacity(BUFFER) }
+    }
+
     fn step(&mut self, data: &[u8], action: Action) -> io::Result<(usize, Status)> {
         interrupt::check().map_err(io::Error::other)?;
         let before = self.stream.total_in();
@@ -301,9 +373,10 @@ impl<W: Write> XzWriter<W> {
         Ok(((self.stream.total_in() - before) as usize, status))
     }
 
-    fn finish(mut self) -> io::Result<W> {
+    /// The output, and how many bytes went into it.
+    fn finish(mut self) -> io::Result<(W, u64)> {
         while self.step(&[], Action::Finish)?.1 != Status::StreamEnd {}
-        Ok(self.output)
+        Ok((self.output, self.stream.total_out()))
     }
 }
 
@@ -325,8 +398,10 @@ impl<W: Write> Write for XzWriter<W> {
 pub enum Encoder<W: Write> {
     /// As it is.
     None(W),
-    /// `xz`.
+    /// `xz`, or LZMA alone.
     Xz(XzWriter<W>),
+    /// `lzip`.
+    Lzip(LzipWriter<W>),
     /// `zstd`.
     Zstd(zstd::Encoder<'static, W>),
     /// `bzip2`.
@@ -347,7 +422,8 @@ impl<W: Write> Encoder<W> {
     pub fn finish(self) -> io::Result<W> {
         match self {
             Self::None(output) => Ok(output),
-            Self::Xz(encoder) => encoder.finish(),
+            Self::Xz(encoder) => Ok(encoder.finish()?.0),
+            Self::Lzip(encoder) => encoder.finish(),
             Self::Zstd(encoder) => encoder.finish(),
             Self::Bzip2(encoder) => encoder.finish(),
             Self::Gzip(encoder) => encoder.finish(),
@@ -365,6 +441,7 @@ impl<W: Write> Write for Encoder<W> {
         match self {
             Self::None(output) => output.write(data),
             Self::Xz(encoder) => encoder.write(data),
+            Self::Lzip(encoder) => encoder.write(data),
             Self::Zstd(encoder) => encoder.write(data),
             Self::Bzip2(encoder) => encoder.write(data),
             Self::Gzip(encoder) => encoder.write(data),
@@ -394,9 +471,6 @@ mod tests {
     fn there_and_back() {
         let data: Vec<u8> = (0..3_000_000u32).flat_map(|i| (i / 7 % 1000).to_le_bytes()).collect();
         for (name, compression, _) in Compression::NAMES {
-            if matches!(compression, Compression::Lzma | Compression::Lzip) {
-                continue;
-            }
             let few = &data[..if name == "br" { 100_000 } else { 1_000_000 }];
             for (threads, data) in [(1, few), (1, &[][..]), (2, few)] {
                 let effort = Effort { level: None, threads, expected: data.len() as u64 };
@@ -442,7 +516,9 @@ mod tests {
 
     #[test]
     fn levels_have_limits() {
-        for (name, level) in [("xz", 10), ("gzip", 10), ("bzip2", 10), ("zstd", 23), ("br", 12)] {
+        for (name, level) in
+            [("xz", 10), ("lzma", 10), ("lzip", 10), ("gzip", 10), ("bzip2", 10), ("zstd", 23), ("br", 12)]
+        {
             let effort = Effort { level: Some(level), threads: 1, expected: 0 };
             assert!(Compression::parse(name).unwrap().encoder(effort, Vec::new()).is_err(), "{name}");
         }

@@ -20,6 +20,7 @@ use super::remote::open as remote;
 use super::transfer::Store;
 use super::uri::{self, Places, StoreKind, StoreUri, Surroundings};
 use crate::model::StoreDir;
+use crate::model::nearest::nearest;
 use crate::model::signature::SecretKey;
 use crate::progress::Progress;
 use crate::settings::{Environment, Machine, Settings};
@@ -136,8 +137,9 @@ fn open_elsewhere(
             Ok((Box::new(cache), warnings))
         }
         "http" | "https" => {
-            let shown = format!("{scheme}://{}", rest.trim_end_matches('/'));
-            let (dir, options, warnings) = cache_options(uri, around, &[])?;
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let shown = format!("{scheme}://{host}{}", uri::encode_url_path(path).trim_end_matches('/'));
+            let (dir, options, warnings) = cache_options(uri, around, HTTP_PARAMETERS)?;
             let cache = BinaryCache::open_http(&shown, http_settings(around), dir, options, progress)?;
             Ok((Box::new(cache), warnings))
         }
@@ -218,7 +220,7 @@ pub fn unmade(uri: &StoreUri, around: &Surroundings<'_>) -> Result<Option<Unmade
             if options.read_only || options.layout.db_dir().join("db.sqlite").exists() {
                 return Ok(None);
             }
-            let stand_in = EmptyStore::new("local".to_owned(), options.layout.store_dir);
+            let stand_in = EmptyStore::new(uri::place(&options.layout), options.layout.store_dir);
             Ok(Some(Unmade { stand_in, require_sigs: options.require_sigs }))
         }
         _ => Ok(None),
@@ -238,6 +240,40 @@ fn making(root: &Path) -> String {
     let (shown, cache) = (root.display(), uri::of_cache(root));
     format!("making a new chroot store in '{shown}' (a binary cache there would be '{cache}')")
 }
+
+fn compression(name: &str, value: &str) -> Result<Compression> {
+    Compression::parse(value).ok_or_else(|| {
+        let near = nearest(value, Compression::names());
+        let hint = near.map_or(String::new(), |name| format!("\n       Did you mean {name}?"));
+        StoreError::Uri(format!("option '{name}' has invalid value '{value}'{hint}"))
+    })
+}
+
+/// How small files are encoded; nothing means that they are stored as they are.
+fn coding(name: &str, value: &str) -> Result<Compression> {
+    if value.is_empty() { Ok(Compression::None) } else { compression(name, value) }
+}
+
+/// The parameters of caches on the web.
+const HTTP_PARAMETERS: &[&str] = &["narinfo-compression", "ls-compression", "log-compression"];
+
+/// The parameters that all caches have.
+const CACHE_PARAMETERS: &[&str] = &[
+    "compression",
+    "compression-level",
+    "parallel-compression",
+    "write-nar-listing",
+    "index-debug-info",
+    "secret-key",
+    "secret-keys",
+    "store",
+    "priority",
+    "want-mass-query",
+    "trusted",
+    "local-nar-cache",
+    "path-info-cache-size",
+    "system-features",
+];
 
 /// The parameters that all caches have; `others` are those of one kind.
 fn cache_options(
@@ -260,11 +296,14 @@ fn cache_options(
     for (name, value) in &uri.parameters {
         let invalid = || StoreError::Uri(format!("setting '{name}' has invalid value '{value}'"));
         match name.as_str() {
-            "compression" => {
-                options.compression = Compression::parse(value).ok_or_else(|| {
-                    StoreError::Uri(format!("option 'compression' has invalid value '{value}'"))
-                })?;
+            "compression" => options.compression = compression(name, value)?,
+            "narinfo-compression" if others.contains(&name.as_str()) => {
+                options.narinfo_coding = coding(name, value)?;
             }
+            "ls-compression" if others.contains(&name.as_str()) => {
+                options.listing_coding = coding(name, value)?
+            }
+            "log-compression" if others.contains(&name.as_str()) => options.log_coding = coding(name, value)?,
             "compression-level" => {
                 let level: i64 = value.parse().map_err(|_| invalid())?;
                 // Negative: the default.
@@ -289,7 +328,11 @@ fn cache_options(
             }
             "local-nar-cache" | "path-info-cache-size" | "system-features" => {}
             other if others.contains(&other) => {}
-            _ => warnings.push(format!("unknown setting '{name}'")),
+            _ => {
+                let near = nearest(name, CACHE_PARAMETERS.iter().chain(others).copied());
+                let hint = near.map_or(String::new(), |near| format!("; did you mean '{near}'?"));
+                warnings.push(format!("unknown setting '{name}'{hint}"));
+            }
         }
     }
     let dir = StoreDir::new(&store)
@@ -374,11 +417,6 @@ fn s3_options(uri: &StoreUri, bucket: &str, around: &Surroundings<'_>) -> Result
             "multipart-chunk-size" | "buffer-size" => options.part = value.parse().map_err(|_| invalid())?,
             "multipart-threshold" => options.threshold = value.parse().map_err(|_| invalid())?,
             "storage-class" => options.storage_class = text(),
-            "narinfo-compression" | "ls-compression" | "log-compression" if !value.is_empty() => {
-                return Err(StoreError::Uri(format!(
-                    "'{name}' is not available in this version of Nival: these files are stored as they are"
-                )));
-            }
             _ => {}
         }
     }

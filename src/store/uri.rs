@@ -163,6 +163,13 @@ fn encode(text: &str, plain: &[u8]) -> String {
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
+/// The path of a URL on the web as the reference writes it, which is its name in
+/// the memory of answers, too: what can be encoded is, once.
+pub(super) fn encode_url_path(path: &str) -> String {
+    let part = |part: &str| encode(&percent_decode(part), b"-._~:@");
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
@@ -196,6 +203,15 @@ fn percent_decode(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&out).into_owned()
+}
+
+/// What tells a local store from others, in messages: a chroot store goes by its
+/// root.
+pub(crate) fn place(layout: &Layout) -> String {
+    let real = &layout.real_store_dir;
+    let is_chroot = real.ends_with("nix/store") && real.as_os_str() != layout.store_dir.as_str();
+    let place = if is_chroot { real.ancestors().nth(2).unwrap_or(real) } else { real };
+    place.display().to_string()
 }
 
 /// The URI of a cache in a directory.
@@ -465,6 +481,28 @@ mod tests {
 
     fn parse(text: &str) -> StoreUri {
         StoreUri::parse(text, Path::new("/here")).unwrap()
+    }
+
+    #[test]
+    fn what_lets_people_in_is_left_out() {
+        for (text, without) in [
+            ("https://u:p@h/x?y=z@w", "https://***@h/x?y=z@w"),
+            ("'https://token@h:1' and http://a:b@c#d", "'https://***@h:1' and http://***@c#d"),
+            ("s3://b?endpoint=https://u:p@h&x=1", "s3://b?endpoint=https://***@h&x=1"),
+            ("ssh://me@h", "ssh://me@h"),
+            ("ssh-ng://me:pw@h", "ssh-ng://me:***@h"),
+            ("file:///a@b", "file:///a@b"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(shown(text), without);
+        }
+    }
+
+    #[test]
+    fn paths_of_urls() {
+        assert_eq!(encode_url_path("/sub+x/a%2Bb%2fc"), "/sub%2Bx/a%2Bb%2Fc");
+        let odd = "/su:b@x!$'()*,;~-_%41%20%3d=%2f%3f&";
+        assert_eq!(encode_url_path(odd), "/su:b@x%21%24%27%28%29%2A%2C%3B~-_A%20%3D%3D%2F%3F%26");
     }
 
     #[test]

@@ -4,13 +4,14 @@
 //! steps and returns [`Interrupted`], so that temporary files are removed on
 //! the way out.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -45,35 +46,39 @@ pub fn requested() -> bool {
     FLAG.get().is_some_and(|flag| flag.load(Ordering::Relaxed)) && !in_grace()
 }
 
-/// Milliseconds since [`begin`] until which signals are not honoured; 0 if they
-/// are.
-static GRACE: AtomicU64 = AtomicU64::new(0);
-
-fn begin() -> Instant {
-    static BEGIN: OnceLock<Instant> = OnceLock::new();
-    *BEGIN.get_or_init(Instant::now)
+thread_local! {
+    /// Until when signals are not honoured by this thread.
+    static GRACE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 fn in_grace() -> bool {
-    let end = GRACE.load(Ordering::Relaxed);
-    end > 0 && begin().elapsed() < Duration::from_millis(end)
+    grace().is_some_and(|end| Instant::now() < end)
+}
+
+/// Until when this thread has leave to go on, for those that work for it.
+pub(super) fn grace() -> Option<Instant> {
+    GRACE.get()
 }
 
 /// How long what is complete may take to be kept after a signal.
 pub const KEEPING: Duration = Duration::from_secs(30);
 
 /// Lets `work` go on for so long although a signal has come, to keep what is
-/// complete. It holds for all threads; a second signal still ends the process.
+/// complete: on this thread, and on those that [`super::threads`] starts for it. A
+/// second signal still ends the process.
 pub fn with_grace<T>(time: Duration, work: impl FnOnce() -> T) -> T {
-    struct Over;
-    impl Drop for Over {
+    until(Instant::now().checked_add(time), work)
+}
+
+/// As [`with_grace`], with what [`grace`] said.
+pub(super) fn until<T>(end: Option<Instant>, work: impl FnOnce() -> T) -> T {
+    struct Before(Option<Instant>);
+    impl Drop for Before {
         fn drop(&mut self) {
-            GRACE.store(0, Ordering::Relaxed);
+            GRACE.set(self.0);
         }
     }
-    let end = begin().elapsed().saturating_add(time).as_millis();
-    GRACE.store(u64::try_from(end).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
-    let _over = Over;
+    let _before = Before(GRACE.replace(end));
     work()
 }
 
@@ -244,4 +249,25 @@ pub fn end_when_stuck(end: impl FnOnce() + Send + 'static) -> io::Result<()> {
         }
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grace_is_for_one_thread_and_those_that_work_for_it() {
+        assert!(!in_grace());
+        with_grace(Duration::from_secs(60), || {
+            assert!(in_grace());
+            let helped: Result<(), ()> =
+                super::super::threads::on_threads(3, || if in_grace() { Ok(()) } else { Err(()) });
+            assert_eq!(helped, Ok(()));
+            let other = std::thread::spawn(in_grace).join();
+            assert!(matches!(other, Ok(false)));
+            with_grace(Duration::ZERO, || assert!(!in_grace()));
+            assert!(in_grace());
+        });
+        assert!(!in_grace());
+    }
 }

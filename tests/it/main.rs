@@ -39,6 +39,7 @@ mod test_generations;
 mod test_hash;
 mod test_import_damage;
 mod test_interop;
+mod test_narinfo_fields;
 mod test_nix;
 mod test_nix_env;
 mod test_nix_profile;

@@ -245,7 +245,7 @@ fn what_is_said_of_a_file_counts_less_than_its_archive() {
         for side in SIDES {
             let fetched = place.fetch(side, &server.url, &[]);
             if side == Side::Nival {
-                let told = fetched.stderr.lines().find(|line| line.starts_with("warning: ")).unwrap();
+                let told = fetched.stderr.lines().find(|line| line.starts_with("warning: 'http")).unwrap();
                 let right = told.contains(&format!("{}/{}", server.url, place.archive()))
                     && told.contains(&format!("its {key} is "))
                     && told.contains(&value);
@@ -440,4 +440,103 @@ fn what_is_left_of_something_is_stored_again() {
     store().ok();
     assert_ne!(std::fs::read(&archive).unwrap(), b"short");
     assert_eq!(store().ok().stderr, "copying 0 paths...\n");
+}
+
+#[test]
+fn parameters_that_are_none() {
+    let Some(world) = World::with_reference() else { return };
+    let place = Place::of(world);
+    let to = |query: &str| format!("file://{}?{query}", place.world.text("other"));
+    for side in SIDES {
+        let failed = place.world.run(side, "nix", &["copy", "--to", &to("compression=zst"), &place.path]);
+        refused(&failed, "error: option 'compression' has invalid value 'zst'\n       Did you mean zstd?\n");
+    }
+    let warned = place.world.nival("nix", &["copy", "--to", &to("compresion=zstd"), &place.path]);
+    let line = "warning: unknown setting 'compresion'; did you mean 'compression'?\n";
+    assert!(warned.ok().stderr.contains(line), "{}", warned.stderr);
+}
+
+#[test]
+fn what_is_remembered_of_a_cache_is_shared() {
+    let Some(world) = World::with_reference() else { return };
+    let place = Place::of(world);
+    let served = place.world.path("served");
+    std::fs::create_dir(&served).unwrap();
+    let copied = std::process::Command::new("cp")
+        .args(["-r", &place.world.text("cache"), &place.world.text("served/sub%2Bx")])
+        .status();
+    assert!(copied.unwrap().success());
+    let server = Faulty::start(&served);
+    let cache = format!("{}/sub+x/", server.url);
+    for (asks, again) in [(Side::Nival, Side::Reference), (Side::Reference, Side::Nival)] {
+        let _ = std::fs::remove_dir_all(place.world.path("home/.cache"));
+        let ask = |side| place.world.run(side, "nix", &["path-info", "--store", &cache, &place.path]);
+        ask(asks).ok();
+        server.script("x", &[]);
+        ask(again).ok();
+        assert_eq!(server.seen(), [""; 0], "{again:?} asked again");
+    }
+}
+
+#[test]
+fn downloads_can_be_held_back() {
+    let world = World::new();
+    data::big_file(&world.path("src/big"), 16);
+    let path = world.nix_store(&["--add", &world.text("src/big")]).line();
+    let to = format!("file://{}?compression=none", world.text("cache"));
+    world.nival("nix", &["copy", "--to", &to, &path]).ok();
+    let server = Faulty::start(&world.path("cache"));
+    let root = world.text("root");
+    let begun = std::time::Instant::now();
+    // A mebibyte at 512 KiB a second.
+    let args = ["copy", "--no-check-sigs", "--from", &server.url, "--to", &root, &path];
+    world.nival("nix", &[&args[..], &["--option", "download-speed", "512"]].concat()).ok();
+    let took = begun.elapsed().as_secs_f64();
+    assert!(took > 1.8, "{took}");
+}
+
+#[test]
+fn small_files_are_encoded_for_servers() {
+    let Some(world) = World::with_reference() else { return };
+    let place = Place::of(world);
+    let Some(nginx) = Nginx::start(&place.world, "www") else { return };
+    let query = "narinfo-compression=xz&ls-compression=zstd&write-nar-listing=true&compression=none";
+    let beginning = |side: Side, suffix: &str| {
+        let name = format!("www/{side:?}/{}{suffix}", place.hash());
+        std::fs::read(place.world.path(name)).unwrap()[..4].to_vec()
+    };
+    for side in SIDES {
+        let to = format!("{}/{side:?}?{query}", nginx.url);
+        place.world.run(side, "nix", &["copy", "--to", &to, &place.path]).ok();
+        assert_eq!(beginning(side, ".narinfo"), b"\xfd7zX", "{side:?}");
+        assert_eq!(beginning(side, ".ls"), [0x28, 0xb5, 0x2f, 0xfd], "{side:?}");
+    }
+    // A directory has nobody who says how its files are encoded.
+    let to = format!("file://{}?narinfo-compression=xz", place.world.text("plain"));
+    for side in SIDES {
+        let warned = place.world.run(side, "nix", &["copy", "--to", &to, &place.path]);
+        assert!(warned.ok().stderr.contains("unknown setting 'narinfo-compression'"), "{}", warned.stderr);
+    }
+}
+
+#[test]
+fn a_person_reads_what_was_done() {
+    let place = Place::new();
+    let cache = format!("file://{}", place.world.text("cache"));
+    let nix = place.world.text("bin/nix");
+    let line = format!("{nix} copy --from {cache} --to {} {}", place.world.text("seen"), place.path);
+    let mut command = place.world.command(Side::Nival, "nix");
+    let environment: Vec<_> =
+        command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    // A terminal for it.
+    command = std::process::Command::new("script");
+    command.env_clear().envs(environment).env("TERM", "xterm").args(["-qec", &line, "/dev/null"]);
+    let Ok(output) = command.stdin(std::process::Stdio::null()).output() else {
+        crate::common::skip_missing("script is not installed");
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("copied 2 paths, 1.0 KiB, in "), "{said}");
+    let piped = place.fetch(Side::Nival, &cache, &[]);
+    assert!(!piped.ok().stderr.contains("copied"), "{}", piped.stderr);
 }

@@ -8,7 +8,7 @@ use crate::data;
 
 const SIDES: [Side; 2] = [Side::Nival, Side::Reference];
 /// Compressions that both sides write.
-const COMPRESSIONS: [&str; 7] = ["none", "xz", "zstd", "bzip2", "br", "gzip", "lz4"];
+const COMPRESSIONS: [&str; 9] = ["none", "xz", "zstd", "bzip2", "br", "gzip", "lz4", "lzma", "lzip"];
 
 /// A store with [`data::sample`], signed by a key that this world trusts.
 struct Signed {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use nival::model::StorePath;
 use nival::ops::copy::{self, CopyOptions};
@@ -89,7 +90,12 @@ impl Command for Copy {
             destination = Some(context.open_to_write(to)?);
         }
         let Some(destination) = destination else { return Ok(()) };
-        copy::copy(&*source, &*destination, plan, &options, &*context.ui)?;
+        let begun = Instant::now();
+        let report = copy::copy(&*source, &*destination, plan, &options, &*context.ui)?;
+        // Scripts read the words of the reference only.
+        if report.paths > 0 && context.ui.is_terminal() {
+            context.ui.notice(&report.summary(begun.elapsed()));
+        }
         self.link(context, &*destination, &results)
     }
 }

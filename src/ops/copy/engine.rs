@@ -78,14 +78,19 @@ pub(crate) fn run(
         work.register(&mut *receiver.registrar);
     });
     let failure = locked(&work.state).failure.take();
-    let Some(mut failed) = failure else { return Ok(receiver.registrar.finish()?) };
+    let Some(mut failed) = failure else {
+        return Ok(complete(|| receiver.registrar.finish())?);
+    };
     // What is complete stays, whatever happened to the others. The first error
     // tells more than one that comes now.
-    failed.kept = match failed.error.is_interruption() {
-        true => interrupt::with_grace(interrupt::KEEPING, || work.keep(&mut *receiver.registrar)),
-        false => work.keep(&mut *receiver.registrar),
-    };
+    failed.kept = complete(|| work.keep(&mut *receiver.registrar));
     Err(failed)
+}
+
+/// Makes visible what is complete, also when a signal comes: what was taken would
+/// be lost.
+fn complete<T>(publish: impl FnOnce() -> T) -> T {
+    interrupt::with_grace(interrupt::KEEPING, publish)
 }
 
 struct Work<'w> {
@@ -295,7 +300,7 @@ impl Work<'_> {
     }
 
     fn publish(&self, number: usize, taken: Taken) -> Result<()> {
-        self.taker.publish(taken)?;
+        complete(|| self.taker.publish(taken))?;
         let mut state = locked(&self.state);
         state.finish(number);
         self.wake(state);
@@ -313,20 +318,27 @@ impl Work<'_> {
             if state.failure.is_some() || state.left == 0 {
                 return;
             }
-            let ready = std::mem::take(&mut state.ready);
+            let mut ready = std::mem::take(&mut state.ready);
             drop(state);
             let mut numbers = Vec::with_capacity(ready.len());
-            for (number, taken) in ready {
-                numbers.push(number);
-                if let Err(error) = registrar.register(taken) {
+            let mut failure = None;
+            while let Some((number, taken)) = ready.pop_front() {
+                if let Err(error) = complete(|| registrar.register(taken)) {
                     // A full batch is about others, too.
                     let about = matches!(error, StoreError::Invalid(_)).then_some(number);
-                    return self.fail(error, about);
+                    failure = Some((error, about));
+                    break;
                 }
+                numbers.push(number);
             }
             let mut state = locked(&self.state);
             numbers.into_iter().for_each(|number| state.finish(number));
+            // Those after one that failed can be kept.
+            state.ready.append(&mut ready);
             self.wake(state);
+            if let Some((error, about)) = failure {
+                return self.fail(error, about);
+            }
         }
     }
 }

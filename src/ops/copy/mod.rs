@@ -12,6 +12,7 @@ mod trust;
 pub(super) mod watch;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 pub use trust::Trust;
 use watch::{Watch, Way};
@@ -41,6 +42,15 @@ pub struct CopyReport {
     pub paths: u64,
     /// Bytes of their archives.
     pub bytes: u64,
+}
+
+impl CopyReport {
+    /// For people: what was done, and in what time.
+    pub fn summary(&self, time: Duration) -> String {
+        let noun = if self.paths == 1 { "path" } else { "paths" };
+        let size = size_text(i64::try_from(self.bytes).unwrap_or(i64::MAX));
+        format!("copied {} {noun}, {size}, in {:.1} s", self.paths, time.as_secs_f64())
+    }
 }
 
 /// What is to be copied.

@@ -84,11 +84,7 @@ fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
 /// What tells a store from others: `local` would be the name of several.
 fn name(store: &dyn Store) -> String {
     let Some(local) = store.local() else { return store.uri() };
-    let real = &local.layout().real_store_dir;
-    // A chroot store goes by its root.
-    let is_chroot = real.ends_with("nix/store") && real.as_os_str() != store.dir().as_str();
-    let name = if is_chroot { real.ancestors().nth(2).unwrap_or(real) } else { real };
-    name.display().to_string()
+    crate::store::uri::place(local.layout())
 }
 
 #[cfg(test)]

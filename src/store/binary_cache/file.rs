@@ -14,6 +14,7 @@ use super::CacheError;
 use super::stage::{MODE, PREFIX, Staged};
 use super::transport::{Body, Presence, Transport};
 use crate::model::store_path::HASH_LEN;
+use crate::store::compression::Compression;
 use crate::sys::threads::locked;
 use crate::sys::writeback::Ahead;
 use crate::sys::{PathError, atomic};
@@ -188,7 +189,13 @@ impl Transport for FileTransport {
         Ok(Some(Body { len: Some(meta.len().saturating_sub(from)), reader: Box::new(file) }))
     }
 
-    fn put(&self, name: &str, _content_type: &'static str, data: Staged) -> Result<(), CacheError> {
+    fn put_encoded(
+        &self,
+        name: &str,
+        _content_type: &'static str,
+        _coding: Compression,
+        data: Staged,
+    ) -> Result<(), CacheError> {
         self.store(name, data)?;
         self.wrote();
         Ok(())
@@ -201,7 +208,7 @@ impl Transport for FileTransport {
     }
 
     /// One sync serves all of them, and whatever was stored before.
-    fn put_all(&self, files: Vec<(String, Staged)>) -> Result<(), CacheError> {
+    fn put_all(&self, files: Vec<(String, Staged)>, _coding: Compression) -> Result<(), CacheError> {
         self.sync()?;
         files.into_iter().try_for_each(|(name, data)| self.store(&name, data))?;
         if self.sync { Ok(atomic::sync_dir(&self.root)?) } else { Ok(()) }

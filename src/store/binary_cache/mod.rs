@@ -28,7 +28,7 @@ pub mod transport;
 mod upload;
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -42,6 +42,7 @@ pub use options::CacheOptions;
 use stage::{Stage, Staged};
 use transport::{Presence, Transport};
 
+use super::compression::{Compression, Effort};
 use super::error::{Result, StoreError};
 use super::transfer::{About, Item, NarSource, Receiver, Registrar, Store, Taken};
 use crate::model::{NarInfo, StoreDir, StorePath, nar_info};
@@ -413,18 +414,44 @@ impl BinaryCache {
     /// A narinfo that is ready to be stored, and its name.
     fn prepare(&self, info: &NarInfo) -> std::result::Result<(String, Staged), CacheError> {
         let name = format!("{}.narinfo", info.info.path.hash_part());
-        let staged = self.transport.prepare(&name, info.print(&self.dir).into_bytes())?;
+        let text = info.print(&self.dir).into_bytes();
+        let text = match self.options.narinfo_coding {
+            Compression::None => text,
+            coding => {
+                let mut encoder = coding.encoder(Effort::small(), Vec::new()).map_err(encoding)?;
+                encoder.write_all(&text).and_then(|()| encoder.finish()).map_err(encoding)?
+            }
+        };
+        let staged = self.transport.prepare(&name, text)?;
         Ok((name, staged))
+    }
+
+    /// What is read, compressed and ready to be stored.
+    fn encoded(
+        &self,
+        name: &str,
+        coding: Compression,
+        input: &mut dyn Read,
+    ) -> std::result::Result<Staged, CacheError> {
+        let failed = |source| CacheError::Read { url: self.url(name), source };
+        let stage = Stage::new(self.transport.staging(), false);
+        let mut encoder = coding.encoder(Effort::small(), stage).map_err(encoding)?;
+        std::io::copy(input, &mut encoder).map_err(failed)?;
+        encoder.finish().and_then(Stage::finish).map_err(failed)
     }
 
     fn store_narinfos(&self, infos: &[NarInfo]) -> std::result::Result<(), CacheError> {
         let files = infos.iter().map(|info| self.prepare(info)).collect::<std::result::Result<_, _>>()?;
-        self.transport.put_all(files)?;
+        self.transport.put_all(files, self.options.narinfo_coding)?;
         if let Some(memory) = &self.memory {
             infos.iter().for_each(|info| memory.set(info.info.path.hash_part(), Some(info)));
         }
         Ok(())
     }
+}
+
+fn encoding(error: std::io::Error) -> CacheError {
+    CacheError::Option(error.to_string())
 }
 
 impl Store for BinaryCache {
@@ -514,10 +541,8 @@ impl Store for BinaryCache {
     fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()> {
         self.make()?;
         let name = format!("log/{}", drv.base_name());
-        let mut stage = Stage::new(self.transport.staging(), false);
-        std::io::copy(log, &mut stage).map_err(|source| CacheError::Read { url: self.url(&name), source })?;
-        let log = stage.finish().map_err(|source| CacheError::Read { url: self.url(&name), source })?;
-        Ok(self.transport.put(&name, LOG_TYPE, log)?)
+        let log = self.encoded(&name, self.options.log_coding, log)?;
+        Ok(self.transport.put_encoded(&name, LOG_TYPE, self.options.log_coding, log)?)
     }
 
     fn about(&self) -> Result<About> {
@@ -553,6 +578,10 @@ impl Registrar for Gatherer<'_> {
     fn finish(&mut self) -> Result<()> {
         (self.bytes, self.since) = (0, Instant::now());
         let files = std::mem::take(&mut self.files);
-        if files.is_empty() { Ok(()) } else { Ok(self.cache.transport.put_all(files)?) }
+        if files.is_empty() {
+            Ok(())
+        } else {
+            Ok(self.cache.transport.put_all(files, self.cache.options.narinfo_coding)?)
+        }
     }
 }

@@ -12,6 +12,12 @@ pub struct CacheOptions {
     pub compression: Compression,
     /// The format's own default where there is none.
     pub level: Option<u32>,
+    /// Of narinfos, as the server is told.
+    pub narinfo_coding: Compression,
+    /// Of listings.
+    pub listing_coding: Compression,
+    /// Of build logs.
+    pub log_coding: Compression,
     /// Several threads for each archive.
     pub parallel: bool,
     /// A listing is stored beside each archive.
@@ -38,6 +44,9 @@ impl Default for CacheOptions {
         Self {
             compression: Compression::Xz,
             level: None,
+            narinfo_coding: Compression::None,
+            listing_coding: Compression::None,
+            log_coding: Compression::None,
             parallel: false,
             listing: false,
             debug_info: false,

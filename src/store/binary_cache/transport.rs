@@ -46,11 +46,25 @@ pub trait Transport: Send + Sync {
     /// [`CacheError`].
     fn get(&self, name: &str, from: u64) -> Result<Option<Body>, CacheError>;
 
-    /// Stores a file, whole or not at all.
+    /// Stores a file, whole or not at all, of which it is told that it is encoded.
     ///
     /// # Errors
     /// [`CacheError`].
-    fn put(&self, name: &str, content_type: &'static str, data: Staged) -> Result<(), CacheError>;
+    fn put_encoded(
+        &self,
+        name: &str,
+        content_type: &'static str,
+        coding: Compression,
+        data: Staged,
+    ) -> Result<(), CacheError>;
+
+    /// Stores a file as it is, whole or not at all.
+    ///
+    /// # Errors
+    /// [`CacheError`].
+    fn put(&self, name: &str, content_type: &'static str, data: Staged) -> Result<(), CacheError> {
+        self.put_encoded(name, content_type, Compression::None, data)
+    }
 
     /// Makes a small file ready for [`Transport::put_all`].
     ///
@@ -65,8 +79,9 @@ pub trait Transport: Send + Sync {
     ///
     /// # Errors
     /// [`CacheError`].
-    fn put_all(&self, files: Vec<(String, Staged)>) -> Result<(), CacheError> {
-        files.into_iter().try_for_each(|(name, data)| self.put(&name, super::NARINFO_TYPE, data))
+    fn put_all(&self, files: Vec<(String, Staged)>, coding: Compression) -> Result<(), CacheError> {
+        let put = |(name, data): (String, _)| self.put_encoded(&name, super::NARINFO_TYPE, coding, data);
+        files.into_iter().try_for_each(put)
     }
 
     /// Whether [`Transport::put_all`] costs less than storing each alone.

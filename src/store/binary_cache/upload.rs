@@ -187,7 +187,15 @@ impl BinaryCache {
         if self.options.listing {
             match listing {
                 Some(listing) => {
-                    self.transport.put(&listing_name(path), JSON_TYPE, listing)?;
+                    let (name, coding) = (listing_name(path), self.options.listing_coding);
+                    let listing = match coding {
+                        Compression::None => listing,
+                        _ => {
+                            let failed = |source| CacheError::Read { url: self.url(&name), source };
+                            self.encoded(&name, coding, &mut listing.reader(0).map_err(failed)?)?
+                        }
+                    };
+                    self.transport.put_encoded(&name, JSON_TYPE, coding, listing)?;
                 }
                 None => self.progress.warn(&format!(
                     "'{}' has names that are not UTF-8, and no listing for that reason",

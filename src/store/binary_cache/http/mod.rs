@@ -24,13 +24,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_RANGE, RANGE};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, IF_RANGE, RANGE,
+};
 use reqwest::{Method, Url};
 
 use super::CacheError;
 use super::stage::Staged;
 use super::transport::{Body, Presence, Transport};
 use crate::progress::{Activity, ActivityId, ActivityKind, Progress};
+use crate::store::compression::Compression;
 use crate::store::uri;
 use crate::sys::interrupt;
 use client::{Client, Failure, HttpSettings, Request, Response, UploadBody};
@@ -382,9 +385,18 @@ impl Transport for HttpTransport {
         super::transport::decoded(body, len, coding, from).map(Some)
     }
 
-    fn put(&self, name: &str, content_type: &'static str, data: Staged) -> Result<(), CacheError> {
+    fn put_encoded(
+        &self,
+        name: &str,
+        content_type: &'static str,
+        coding: Compression,
+        data: Staged,
+    ) -> Result<(), CacheError> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if coding != Compression::None {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+        }
         let response = self.shared.request(UPLOAD, &Method::PUT, name, &headers, Some(&data))?;
         match response.status {
             200..300 => Ok(()),

@@ -14,7 +14,9 @@ use std::sync::{Arc, Mutex};
 
 use reqsign_aws_v4::Credential;
 use reqsign_core::Signer;
-use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH, RANGE};
+use reqwest::header::{
+    CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH, RANGE,
+};
 use reqwest::{Method, Url};
 
 use super::CacheError;
@@ -24,6 +26,7 @@ use super::stage::Staged;
 use super::transport::{Body, Presence, Transport};
 use crate::model::{HashAlgorithm, Hasher};
 use crate::progress::Progress;
+use crate::store::compression::Compression;
 use crate::store::uri;
 use crate::sys::threads::locked;
 use credentials::Surroundings;
@@ -379,10 +382,19 @@ impl Transport for S3Transport {
         super::transport::decoded(body, len, coding, from).map(Some)
     }
 
-    fn put(&self, name: &str, content_type: &'static str, data: Staged) -> Result<(), CacheError> {
+    fn put_encoded(
+        &self,
+        name: &str,
+        content_type: &'static str,
+        coding: Compression,
+        data: Staged,
+    ) -> Result<(), CacheError> {
         let options = &self.shared.options;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if coding != Compression::None {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+        }
         if let Some(class) = &options.storage_class {
             let class = HeaderValue::from_str(class)
                 .map_err(|_| CacheError::Option(format!("'{class}' is no storage class")))?;
