@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 
+use nival::progress::Progress as _;
 use nival::settings::flags;
 
 use super::context::Context;
@@ -217,11 +218,28 @@ impl Context {
         Ok(false)
     }
 
+    /// Tells of settings on the command line that change nothing.
+    fn warn_of_vain_settings(&self) {
+        for shown in self.settings.iter() {
+            if shown.origin == nival::settings::Origin::CommandLine && shown.row.is_of_nothing() {
+                self.ui.warn(&format!("setting '{}' is without effect in Nival", shown.row.name));
+            }
+        }
+    }
+
     /// What can be said only when all words were read.
     ///
     /// # Errors
     /// A flag of an experimental feature that is not enabled.
     pub fn end_of_args(&mut self) -> anyhow::Result<()> {
+        if let Some(path) = self.settings.json_log_path()
+            && let Err(error) = self.ui.log_to(path)
+        {
+            let reason = nival::sys::errno_text(&error);
+            let path = path.display();
+            self.ui.warn(&format!("nothing is logged to '{path}' (json-log-path): {reason}"));
+        }
+        self.warn_of_vain_settings();
         for warning in self.settings.take_unknown() {
             nival::progress::Progress::warn(&*self.ui, &warning.to_string());
         }

@@ -426,6 +426,24 @@ pub const DAEMON: &[Flag] = &[
     switch(&["--stdio"], "Serve one client over standard input and output"),
 ];
 
+/// The flag of a program that a word may mean.
+pub fn suggestion(program: &str, word: &str) -> Option<String> {
+    let tables = match program {
+        "nix" => vec![COMMON, COMMON_OF_NIX, OF_NIX],
+        _ => vec![COMMON],
+    };
+    let common = tables.into_iter().flatten().flat_map(|flag| flag.names);
+    let own = operations(program).flat_map(|operation| {
+        operation.names.iter().chain(operation.flags.iter().flat_map(|flag| flag.names))
+    });
+    let known = common.chain(own).copied().filter(|name| name.starts_with("--"));
+    if let Some(near) = nival::settings::near::nearest(word, known) {
+        return Some(near.to_owned());
+    }
+    let settings = nival::settings::table::TABLE.iter().map(|row| row.name);
+    nival::settings::near::nearest(word.strip_prefix("--")?, settings).map(|name| format!("--{name}"))
+}
+
 /// The flag of one of some tables with a spelling.
 pub fn find<'f>(tables: &[&'f [Flag]], word: &str) -> Option<&'f Flag> {
     tables.iter().copied().flatten().find(|flag| flag.names.contains(&word))

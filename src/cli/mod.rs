@@ -16,6 +16,7 @@ mod nix_env;
 mod nix_hash;
 mod nix_prefetch_url;
 mod nix_store;
+mod row;
 mod served;
 mod tour;
 mod ui;
@@ -77,7 +78,7 @@ pub fn run(words: Vec<OsString>, environment: Environment) -> ExitCode {
     let mut name =
         Path::new(&called).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut words: Vec<OsString> = words.collect();
-    let ui = Arc::new(Ui::new(environment.get("NO_COLOR").is_some()));
+    let ui = Arc::new(Ui::new(environment.get("NO_COLOR").is_some(), environment.get("TERM")));
     // Before anything else: a shell that completes a word must never run it.
     if let Some(number) = environment.get(completions::VARIABLE) {
         return match completions::run(&name, &words, number) {

@@ -54,7 +54,7 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
             "--include-outputs" => request.include_outputs = true,
             "--use-substitutes" | "-s" => request.fetch = true,
             // There is always progress to be seen on a terminal.
-            "--show-progress" => {}
+            "--show-progress" => context.ui.problem("Warning: '--show-progress' is not implemented"),
             "--dry-run" => request.dry_run = true,
             _ if context.common_flag(&flag, &mut args)? => {}
             _ => return usage(format!("unrecognised flag '{flag}'")),

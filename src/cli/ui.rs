@@ -3,7 +3,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -12,6 +12,7 @@ use nival::progress::{Activity, ActivityId, ActivityKind, Counts, Event, Field, 
 use nival::sys::interrupt::{self, Interruptible};
 
 use super::error::BrokenPipe;
+use super::row::{Row, row};
 
 /// How much is told, from errors only to everything.
 pub mod level {
@@ -55,21 +56,31 @@ pub struct Ui {
     format: AtomicU8,
     terminal: bool,
     colour: bool,
+    /// A terminal that knows no escape sequences.
+    dumb: bool,
     bar: Mutex<Option<ProgressBar>>,
+    /// A copy of everything as JSON (`json-log-path`).
+    log: Mutex<Option<Box<dyn io::Write + Send>>>,
+    logged: AtomicBool,
     /// Activities begun.
     activities: AtomicU64,
 }
 
 impl Ui {
-    /// With the defaults; colours only on a terminal and unless NO_COLOR is set.
-    pub fn new(no_colour: bool) -> Self {
+    /// With the defaults; colours only on a terminal and unless NO_COLOR is set;
+    /// `term` is the kind of terminal.
+    pub fn new(no_colour: bool, term: Option<&std::ffi::OsStr>) -> Self {
         let terminal = io::stderr().is_terminal();
+        let dumb = term.is_none_or(|term| term.is_empty() || term == "dumb");
         Self {
             verbosity: AtomicI32::new(level::INFO),
             format: AtomicU8::new(LogFormat::Bar as u8),
             terminal,
-            colour: terminal && !no_colour,
+            colour: terminal && !no_colour && !dumb,
+            dumb,
             bar: Mutex::new(None),
+            log: Mutex::new(None),
+            logged: AtomicBool::new(false),
             activities: AtomicU64::new(0),
         }
     }
@@ -94,11 +105,65 @@ impl Ui {
         self.terminal && !self.is_json()
     }
 
+    /// Writes a copy of everything as JSON to a file or a socket.
+    ///
+    /// # Errors
+    /// Those of opening it.
+    pub fn log_to(&self, path: &std::path::Path) -> io::Result<()> {
+        use std::os::unix::fs::FileTypeExt as _;
+        let is_socket = std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+        let log: Box<dyn io::Write + Send> = if is_socket {
+            Box::new(std::os::unix::net::UnixStream::connect(path)?)
+        } else {
+            Box::new(std::fs::OpenOptions::new().append(true).create(true).open(path)?)
+        };
+        if let Ok(mut current) = self.log.lock() {
+            *current = Some(log);
+            self.logged.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn is_logged(&self) -> bool {
+        self.logged.load(Ordering::Relaxed)
+    }
+
+    /// An event, for who follows them: in one write, so that lines of several
+    /// threads do not mix.
+    fn event(&self, event: &serde_json::Value) {
+        if self.is_json() {
+            let _ = io::stderr().write_all(format!("@nix {event}\n").as_bytes());
+        }
+        self.log(event);
+    }
+
+    fn log(&self, event: &serde_json::Value) {
+        if !self.is_logged() {
+            return;
+        }
+        if let Ok(mut log) = self.log.lock()
+            && let Some(writer) = &mut *log
+            && writer.write_all(format!("{event}\n").as_bytes()).is_err()
+        {
+            // Nobody listens any more; the work goes on.
+            *log = None;
+        }
+    }
+
     fn is_json(&self) -> bool {
         self.format.load(Ordering::Relaxed) == LogFormat::InternalJson as u8
     }
 
     fn line(&self, at: i32, prefix: &str, colour: &str, text: &str) {
+        if self.verbosity() >= at && self.is_logged() {
+            let text = printable(text);
+            self.log(&serde_json::json!({"action": "msg", "level": at, "msg": format!("{prefix}{text}")}));
+        }
+        self.show(at, prefix, colour, text);
+    }
+
+    /// As [`Ui::line`], of what the log has as an event.
+    fn show(&self, at: i32, prefix: &str, colour: &str, text: &str) {
         if self.verbosity() < at {
             return;
         }
@@ -170,9 +235,11 @@ impl Progress for Ui {
         let level = i32::try_from(activity.kind.level()).unwrap_or(level::INFO);
         if !self.is_json() {
             if !activity.text.is_empty() {
-                self.line(level, "", "", &format!("{}...", activity.text));
+                self.show(level, "", "", &format!("{}...", activity.text));
             }
-            return ActivityId::NONE;
+            if !self.is_logged() {
+                return ActivityId::NONE;
+            }
         }
         let number = self.activities.fetch_add(1, Ordering::Relaxed);
         let id = (u64::from(std::process::id()) << 32) + number;
@@ -185,14 +252,14 @@ impl Progress for Ui {
         event["parent"] = activity.parent.0.into();
         event["text"] = activity.text.into();
         event["type"] = kind.into();
-        event_line(&event);
+        self.event(&event);
         ActivityId(id)
     }
 
     fn report(&self, id: ActivityId, counts: Counts) {
         if id != ActivityId::NONE {
             let fields = [counts.done, counts.expected, counts.running, counts.failed];
-            event_line(
+            self.event(
                 &serde_json::json!({"action": "result", "fields": fields, "id": id.0, "type": PROGRESS}),
             );
         }
@@ -201,7 +268,7 @@ impl Progress for Ui {
     fn expect(&self, id: ActivityId, kind: ActivityKind, total: u64) {
         if id != ActivityId::NONE {
             let fields = [kind.number(), total];
-            event_line(
+            self.event(
                 &serde_json::json!({"action": "result", "fields": fields, "id": id.0, "type": SET_EXPECTED}),
             );
         }
@@ -209,7 +276,7 @@ impl Progress for Ui {
 
     fn stop(&self, id: ActivityId) {
         if id != ActivityId::NONE {
-            event_line(&serde_json::json!({"action": "stop", "id": id.0}));
+            self.event(&serde_json::json!({"action": "stop", "id": id.0}));
         }
     }
 
@@ -218,17 +285,20 @@ impl Progress for Ui {
     }
 
     fn forward(&self, event: &Event) {
+        if self.is_json() || self.is_logged() {
+            self.event(&event_json(event));
+        }
         if self.is_json() {
-            return event_line(&event_json(event));
+            return;
         }
         match event {
             Event::Start { level, text, .. } if !text.is_empty() => {
-                self.line(i32::try_from(*level).unwrap_or(i32::MAX), "", "", &format!("{text}..."));
+                self.show(i32::try_from(*level).unwrap_or(i32::MAX), "", "", &format!("{text}..."));
             }
             // What a builder prints.
             Event::Result { kind: BUILD_LOG_LINE | POST_BUILD_LOG_LINE, fields, .. } => {
                 if let Some(Field::Text(line)) = fields.first() {
-                    self.line(level::INFO, "", "", line);
+                    self.show(level::INFO, "", "", line);
                 }
             }
             _ => {}
@@ -237,25 +307,16 @@ impl Progress for Ui {
 
     fn begin(&self, task: &str, total: Option<u64>, unit: Unit) {
         let bars = self.format.load(Ordering::Relaxed) == LogFormat::Bar as u8;
-        if !self.terminal || !bars || self.verbosity() < level::INFO {
+        if !self.terminal || self.dumb || !bars || self.verbosity() < level::INFO {
             return;
         }
-        let (amount, speed) = match unit {
-            Unit::Bytes => ("{bytes}", "{binary_bytes_per_sec}"),
-            Unit::Items => ("{human_pos}", "{per_sec}"),
-        };
+        let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+        let Row { template, message } = row(task, total, unit, usize::from(columns));
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
-        let template = match (total, unit) {
-            (Some(_), Unit::Bytes) => {
-                format!("{{msg}} [{{bar:30}}] {amount}/{{total_bytes}} {speed} {{eta}}")
-            }
-            (Some(_), Unit::Items) => format!("{{msg}} [{{bar:30}}] {amount}/{{human_len}} {{eta}}"),
-            (None, _) => format!("{{spinner}} {{msg}} {amount} {speed}"),
-        };
         if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_message(task.to_owned());
+        bar.set_message(message);
         bar.enable_steady_tick(Duration::from_millis(200));
         if let Ok(mut current) = self.bar.lock() {
             *current = Some(bar);
@@ -306,11 +367,6 @@ fn event_json(event: &Event) -> serde_json::Value {
             serde_json::json!({"action": "result", "fields": list(fields), "id": id, "type": kind})
         }
     }
-}
-
-/// In one write, so that lines of several threads do not mix.
-fn event_line(event: &serde_json::Value) {
-    let _ = io::stderr().write_all(format!("@nix {event}\n").as_bytes());
 }
 
 /// Bytes gathered before they are written.

@@ -39,7 +39,7 @@ pub enum Entry {
 
 /// A line that is no entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("syntax error in configuration line '{text}' in \"{origin}\"")]
+#[error("syntax error in configuration line '{text}' in \"{origin}\"\n       at line {line}")]
 pub struct SyntaxError {
     /// The line as written, without its comment.
     pub text: String,
@@ -136,7 +136,10 @@ mod tests {
         assert_eq!(one("  cores 3 # hi"), Err("  cores 3 ".to_owned()));
         let error = parse("a = 1\n\nb", "/etc/nix/nix.conf").expect_err("faulty");
         assert_eq!(error.line, 3);
-        assert_eq!(error.to_string(), "syntax error in configuration line 'b' in \"/etc/nix/nix.conf\"");
+        assert_eq!(
+            error.to_string(),
+            "syntax error in configuration line 'b' in \"/etc/nix/nix.conf\"\n       at line 3"
+        );
     }
 
     #[test]

@@ -37,6 +37,14 @@ pub enum LoadError {
     /// A bad value in a file or variable.
     #[error(transparent)]
     Value(#[from] ValueError),
+    /// A bad value, and where it stands.
+    #[error("{source}\n       in {place}")]
+    Placed {
+        /// What is wrong with it.
+        source: ValueError,
+        /// File, line and the assignment.
+        place: String,
+    },
     /// An included file is missing.
     #[error("file \"{path}\" included from \"{origin}\" not found")]
     IncludeNotFound {
@@ -91,7 +99,7 @@ impl LoadError {
     pub fn is_usage(&self) -> bool {
         match self {
             LoadError::Syntax(_) => true,
-            LoadError::Value(error) => error.is_usage(),
+            LoadError::Value(error) | LoadError::Placed { source: error, .. } => error.is_usage(),
             _ => false,
         }
     }
@@ -138,7 +146,7 @@ pub fn load(
         let mut reader = Reader::default();
         // A text from a variable lies in no directory, so its includes must be absolute.
         reader.text(&text, "NIX_CONFIG", None, 0)?;
-        settings.apply(&reader.assignments, Origin::Environment)?;
+        apply(&mut settings, &reader.assignments, Origin::Environment)?;
     }
     if let Some(elements) = environment.lookup_path() {
         settings.set("nix-path", &elements.join(" "), Origin::Environment)?;
@@ -151,7 +159,20 @@ pub fn load(
 pub fn read_text(text: &str, origin: &Path) -> Result<Vec<(String, String)>, LoadError> {
     let mut reader = Reader::default();
     reader.text(text, &origin.to_string_lossy(), origin.parent(), 0)?;
-    Ok(reader.assignments)
+    Ok(reader.assignments.into_iter().map(|found| (found.name, found.value)).collect())
+}
+
+/// Makes assignments in their order, those of features first (see [`Settings::apply`]).
+fn apply(settings: &mut Settings, assignments: &[Assignment], origin: Origin) -> Result<(), LoadError> {
+    let (features, others): (Vec<_>, Vec<_>) =
+        assignments.iter().partition(|found| super::is_of_features(&found.name));
+    for found in features.into_iter().chain(others) {
+        settings.set(&found.name, &found.value, origin).map_err(|source| {
+            let Assignment { name, value, file, line } = found;
+            LoadError::Placed { source, place: format!("{file}, line {line}: {name} = {value}") }
+        })?;
+    }
+    Ok(())
 }
 
 fn set_machine_defaults(settings: &mut Settings, machine: &Machine, conf: &Path) {
@@ -199,7 +220,9 @@ fn set_environment_defaults(
 
 fn apply_file(settings: &mut Settings, path: &Path, origin: Origin) -> Result<(), LoadError> {
     if let Some(text) = read_file(path)? {
-        settings.apply(&read_text(&text, path)?, origin)?;
+        let mut reader = Reader::default();
+        reader.text(&text, &path.to_string_lossy(), path.parent(), 0)?;
+        apply(settings, &reader.assignments, origin)?;
     }
     Ok(())
 }
@@ -207,8 +230,16 @@ fn apply_file(settings: &mut Settings, path: &Path, origin: Origin) -> Result<()
 /// Collects the assignments of one source and all it includes.
 #[derive(Default)]
 struct Reader {
-    assignments: Vec<(String, String)>,
+    assignments: Vec<Assignment>,
     included: usize,
+}
+
+/// One assignment, and where it stands.
+struct Assignment {
+    name: String,
+    value: String,
+    file: String,
+    line: usize,
 }
 
 impl Reader {
@@ -221,7 +252,9 @@ impl Reader {
     ) -> Result<(), LoadError> {
         for entry in conf::parse(text, origin)? {
             match entry {
-                Entry::Assignment { name, value, .. } => self.assignments.push((name, value)),
+                Entry::Assignment { name, value, line } => {
+                    self.assignments.push(Assignment { name, value, file: origin.to_owned(), line });
+                }
                 Entry::Include { file, required, .. } => {
                     let path = included_path(&file, directory)?;
                     self.include(&path, origin, required, depth + 1)?;
@@ -391,7 +424,26 @@ mod tests {
         let error = scratch.load(&[]).expect_err("faulty");
         assert!(error.is_usage());
         let path = scratch.path("conf/more");
-        assert_eq!(error.to_string(), format!("syntax error in configuration line 'cores 3' in \"{path}\""));
+        assert_eq!(
+            error.to_string(),
+            format!("syntax error in configuration line 'cores 3' in \"{path}\"\n       at line 1")
+        );
+
+        // A bad value is told with its place, also when another file includes it.
+        let conf = ("conf/nix.conf", "timeout = 1\ninclude more\n");
+        let scratch = Scratch::new(&[conf, ("conf/more", "\nmax-jobs  = many # x\n")]);
+        let place = scratch.path("conf/more");
+        assert_eq!(
+            scratch.shown(&[], "cores"),
+            format!(
+                "error: configuration setting 'max-jobs' should be 'auto' or an integer\n       in {place}, line 2: max-jobs = many"
+            )
+        );
+        let variables = [("NIX_CONFIG", "cores = 1\ncores = x".to_owned())];
+        assert_eq!(
+            Scratch::new(&[]).shown(&variables, "cores"),
+            "error: setting 'cores' has invalid value 'x'\n       in NIX_CONFIG, line 2: cores = x"
+        );
 
         let scratch = Scratch::new(&[]);
         let variables = [("NIX_CONFIG", "!include d/a".to_owned())];
@@ -399,7 +451,7 @@ mod tests {
         let variables = [("NIX_CONFIG", "cores".to_owned())];
         assert_eq!(
             scratch.shown(&variables, "cores"),
-            "error: syntax error in configuration line 'cores' in \"NIX_CONFIG\""
+            "error: syntax error in configuration line 'cores' in \"NIX_CONFIG\"\n       at line 1"
         );
         let variables = [("NIX_REMOTE", "blah".to_owned())];
         assert_eq!(scratch.shown(&variables, "cores"), "error: Cannot parse Nix store 'blah'");

@@ -14,6 +14,7 @@ pub mod flags;
 mod json;
 pub mod load;
 pub mod machine;
+pub mod near;
 pub mod show;
 pub mod table;
 pub mod value;
@@ -47,7 +48,7 @@ pub enum Origin {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
     /// No such setting.
-    #[error("unknown setting '{0}'")]
+    #[error("unknown setting '{}'{}", .0, table::suggestion(.0))]
     UnknownSetting(String),
     /// No such feature; it is left out.
     #[error("unknown experimental feature '{0}'")]
@@ -93,6 +94,11 @@ pub enum Warning {
 pub struct FeatureDisabled {
     /// Its name.
     pub feature: String,
+}
+
+/// Whether a setting decides about others of the same text.
+fn is_of_features(name: &str) -> bool {
+    matches!(name, "experimental-features" | "extra-experimental-features")
 }
 
 /// The state of one setting.
@@ -196,12 +202,10 @@ impl Settings {
     /// Sets all of `assignments`, in order, except that those of `experimental-features` are made
     /// first, since they decide about others of the same text.
     pub fn apply(&mut self, assignments: &[(String, String)], origin: Origin) -> Result<(), ValueError> {
-        let is_features =
-            |name: &str| matches!(name, "experimental-features" | "extra-experimental-features");
-        for (name, value) in assignments.iter().filter(|(name, _)| is_features(name)) {
+        for (name, value) in assignments.iter().filter(|(name, _)| is_of_features(name)) {
             self.set(name, value, origin)?;
         }
-        for (name, value) in assignments.iter().filter(|(name, _)| !is_features(name)) {
+        for (name, value) in assignments.iter().filter(|(name, _)| !is_of_features(name)) {
             self.set(name, value, origin)?;
         }
         Ok(())

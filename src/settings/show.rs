@@ -84,7 +84,10 @@ impl Shown<'_> {
         out.push_str(",\"defaultValue\":");
         self.default.write_json(out);
         out.push_str(",\"description\":");
-        write_string(self.row.doc, out);
+        match self.row.without_effect() {
+            Some(why) => write_string(&format!("{} ({why}.)", self.row.doc), out),
+            None => write_string(self.row.doc, out),
+        }
         out.push_str(",\"documentDefault\":");
         out.push_str(if self.row.document_default { "true" } else { "false" });
         out.push_str(",\"experimentalFeature\":");

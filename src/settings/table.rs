@@ -2,7 +2,7 @@
 //!
 //! Names, aliases, types, defaults and feature gates are those of Nix 2.34.8, as listed by
 //! `nix config show --json`; the descriptions are our own. A row whose `used` is false is
-//! parsed, checked and shown, but Nival does not act on it (yet).
+//! parsed, checked and shown, but Nival does not act on it (yet): `Row::without_effect` says why.
 //!
 //! `gc-without-proc` and `sync-store-paths` are Nival's own and therefore appear in `config show` in
 //! addition to the 129 rows of the reference.
@@ -137,7 +137,7 @@ pub static TABLE: &[Row] = &[
     row("allow-unsafe-native-code-during-evaluation", Bool, "false", "Enable builtins that load or run native code."),
     row("allowed-impure-host-deps", Set, "", "Host paths a derivation may ask to see in its sandbox (macOS)."),
     row("allowed-uris", List, "", "URI prefixes that restricted evaluation may still fetch from."),
-    row("allowed-users", List, "*", "Users and @groups who may talk to the daemon."),
+    row("allowed-users", List, "*", "Users and @groups who may talk to the daemon.").used(),
     row("always-allow-substitutes", Bool, "false", "Substitute even derivations that ask not to be substituted."),
     row("auto-allocate-uids", Bool, "false", "Give builds free uid ranges instead of members of a group.")
         .feature("auto-allocate-uids"),
@@ -155,14 +155,14 @@ pub static TABLE: &[Row] = &[
     row("commit-lock-file-summary", Text, "", "First line of the commit that records a changed lock file.")
         .aliases(&["commit-lockfile-summary"]).feature("flakes"),
     row("compress-build-log", Bool, "true", "Store build logs compressed.").aliases(&["build-compress-log"]),
-    row("connect-timeout", Unsigned64, "15", "Seconds to wait for a connection when downloading; 0 waits as long as the system does."),
-    row("cores", Unsigned32, "0", "Parallel jobs a builder is told to use; 0 means all CPUs.").aliases(&["build-cores"]),
+    row("connect-timeout", Unsigned64, "15", "Seconds to wait for a connection when downloading; 0 waits as long as the system does.").used(),
+    row("cores", Unsigned32, "0", "Parallel jobs a builder is told to use; 0 means all CPUs.").aliases(&["build-cores"]).used(),
     row("debugger-on-trace", Bool, "false", "Open the debugger at `builtins.trace`, if one is enabled."),
     row("debugger-on-warn", Bool, "false", "Open the debugger at `builtins.warn`, if one is enabled."),
     row("diff-hook", OptionalPath, "", "Program run on the two results when a repeated build differs."),
-    row("download-attempts", Unsigned32, "5", "How often a download is tried before it counts as failed."),
+    row("download-attempts", Unsigned32, "5", "How often a download is tried before it counts as failed.").used(),
     row("download-buffer-size", Unsigned64, "1048576", "Bytes of a download held in memory before the sender is slowed down."),
-    row("download-speed", Unsigned32, "0", "Upper limit of the download rate in KiB/s; 0 is unlimited."),
+    row("download-speed", Unsigned32, "0", "Upper limit of the download rate in KiB/s; 0 is unlimited.").used(),
     row("eval-attrset-update-layer-rhs-threshold", Unsigned32, "16", "Tuning of `//`: right-hand sides up to this size become a layer."),
     row("eval-cache", Bool, "true", "Remember results of flake evaluation on disk."),
     row("eval-profile-file", RelativePath, "nix.profile", "Where the evaluation profiler writes."),
@@ -171,8 +171,8 @@ pub static TABLE: &[Row] = &[
     row("eval-system", Text, "", "Value of `builtins.currentSystem`; empty takes `system`."),
     row("experimental-features", Features, "fetch-tree flakes nix-command", "Unfinished features to switch on.").used(),
     row("external-builders", Json, "[]", "Programs that build for foreign systems, as a JSON array."),
-    row("extra-platforms", Set, "", "System types this machine runs besides its own.").varying_default(),
-    row("fallback", Bool, "false", "Build from source when a substituter fails.").aliases(&["build-fallback"]),
+    row("extra-platforms", Set, "", "System types this machine runs besides its own.").varying_default().used(),
+    row("fallback", Bool, "false", "Build from source when a substituter fails.").aliases(&["build-fallback"]).used(),
     row("filter-syscalls", Bool, "true", "Refuse builders the system calls that make set-uid files or attributes (Linux)."),
     row("flake-registry", Text, "https://channels.nixos.org/flake-registry.json", "Path or address of the flake registry used by everybody.")
         .feature("flakes"),
@@ -182,8 +182,8 @@ pub static TABLE: &[Row] = &[
     row("gc-without-proc", Bool, "false", "Collect garbage also where /proc does not tell what running programs use (Nival only).").used(),
     row("hashed-mirrors", List, "", "Servers asked by hash for files of the built-in fetcher."),
     row("http-connections", Unsigned64, "25", "Parallel transfers over HTTP; 0 is unlimited.")
-        .aliases(&["binary-caches-parallel-connections"]),
-    row("http2", Bool, "true", "Use HTTP/2 where the server offers it."),
+        .aliases(&["binary-caches-parallel-connections"]).used(),
+    row("http2", Bool, "true", "Use HTTP/2 where the server offers it.").used(),
     row("id-count", Unsigned32, "8388608", "How many ids may be given out by automatic uid allocation."),
     row("ignore-try", Bool, "false", "Do not let `builtins.tryEval` hide errors from the debugger."),
     row("ignored-acls", Set, "security.csm security.selinux system.nfs4_acl", "Extended attributes left alone when a path is canonicalised.")
@@ -191,12 +191,12 @@ pub static TABLE: &[Row] = &[
     row("impersonate-linux-26", Bool, "false", "Report kernel version 2.6 to builders.").aliases(&["build-impersonate-linux-26"]),
     row("impure-env", Map, "", "Values for impure environment variables of fixed-output builds.")
         .feature("configurable-impure-env"),
-    row("json-log-path", OptionalPath, "", "File or socket that receives a copy of the log as JSON."),
+    row("json-log-path", OptionalPath, "", "File or socket that receives a copy of the log as JSON.").used(),
     row("keep-build-log", Bool, "true", "Keep the logs of builds.").aliases(&["build-keep-log"]),
     row("keep-derivations", Bool, "true", "Garbage collection keeps the derivations of living outputs.").aliases(&["gc-keep-derivations"]).used(),
     row("keep-env-derivations", Bool, "false", "Profiles refer to the derivations of their packages.").aliases(&["env-keep-derivations"]).used(),
-    row("keep-failed", Bool, "false", "Leave the directory of a failed build in place."),
-    row("keep-going", Bool, "false", "After a failure go on with what does not depend on it."),
+    row("keep-failed", Bool, "false", "Leave the directory of a failed build in place.").used(),
+    row("keep-going", Bool, "false", "After a failure go on with what does not depend on it.").used(),
     row("keep-outputs", Bool, "false", "Garbage collection keeps the outputs of living derivations.").aliases(&["gc-keep-outputs"]).used(),
     row("lint-absolute-path-literals", LINT, "ignore", "What to do about path literals starting at / or ~."),
     row("lint-short-path-literals", LINT, "ignore", "What to do about relative path literals without a leading ./ or ../."),
@@ -205,16 +205,16 @@ pub static TABLE: &[Row] = &[
     row("max-build-log-size", Unsigned64, "0", "A build that logs more bytes is killed; 0 is unlimited.").aliases(&["build-max-log-size"]),
     row("max-call-depth", Unsigned32, "10000", "Nesting of function calls at which evaluation gives up."),
     row("max-free", Unsigned64, "9223372036854775807", "An automatic collection ends once this many bytes are free.").used(),
-    row("max-jobs", MaxJobs, "1", "Builds run at the same time; `auto` is one per CPU.").aliases(&["build-max-jobs"]),
-    row("max-silent-time", Signed64, "0", "Seconds a builder may print nothing; 0 is unlimited.").aliases(&["build-max-silent-time"]),
+    row("max-jobs", MaxJobs, "1", "Builds run at the same time; `auto` is one per CPU.").aliases(&["build-max-jobs"]).used(),
+    row("max-silent-time", Signed64, "0", "Seconds a builder may print nothing; 0 is unlimited.").aliases(&["build-max-silent-time"]).used(),
     row("max-substitution-jobs", Unsigned32, "16", "Substitutions run at the same time.").aliases(&["substitution-max-jobs"]),
     row("min-free", Unsigned64, "0", "Collect garbage during a build when fewer bytes are free; 0 never does.").used(),
     row("min-free-check-interval", Unsigned64, "5", "Seconds between two checks of `min-free`.").used(),
     row("nar-buffer-size", Unsigned64, "33554432", "Largest NAR held in memory when a size must be known first."),
-    row("narinfo-cache-meta-ttl", Unsigned32, "604800", "Seconds for which a binary cache's own description is remembered."),
-    row("narinfo-cache-negative-ttl", Unsigned32, "3600", "Seconds for which the absence of a path in a cache is remembered."),
-    row("narinfo-cache-positive-ttl", Unsigned32, "2592000", "Seconds for which the presence of a path in a cache is remembered."),
-    row("netrc-file", Path, "/etc/nix/netrc", "netrc file with user names and passwords for HTTP."),
+    row("narinfo-cache-meta-ttl", Unsigned32, "604800", "Seconds for which a binary cache's own description is remembered.").used(),
+    row("narinfo-cache-negative-ttl", Unsigned32, "3600", "Seconds for which the absence of a path in a cache is remembered.").used(),
+    row("narinfo-cache-positive-ttl", Unsigned32, "2592000", "Seconds for which the presence of a path in a cache is remembered.").used(),
+    row("netrc-file", Path, "/etc/nix/netrc", "netrc file with user names and passwords for HTTP.").used(),
     row("nix-path", List, "", "Where `<name>` is looked up.").varying_default(),
     row("nix-shell-always-looks-for-shell-nix", Bool, "true", "`nix-shell` prefers a directory's shell.nix to default.nix."),
     row("nix-shell-shebang-arguments-relative-to-script", Bool, "true", "Paths in a `nix-shell` script's header start at the script."),
@@ -222,7 +222,7 @@ pub static TABLE: &[Row] = &[
     row("post-build-hook", Text, "", "Program run after each successful build."),
     row("pre-build-hook", Text, "", "Program run before each build, which may add sandbox paths."),
     row("preallocate-contents", Bool, "false", "Reserve a file's space on disk before writing it."),
-    row("print-missing", Bool, "true", "List what will be built and fetched before starting."),
+    row("print-missing", Bool, "true", "List what will be built and fetched before starting.").used(),
     row("pure-eval", Bool, "false", "Evaluation sees nothing that is not fixed by a hash."),
     row("require-drop-supplementary-groups", Bool, "true", "A build fails when its extra groups cannot be given up."),
     row("require-sigs", Bool, "true", "Paths that are not content-addressed need a trusted signature.").used(),
@@ -235,17 +235,17 @@ pub static TABLE: &[Row] = &[
     row("sandbox-fallback", Bool, "true", "Build without a sandbox where the kernel has none to offer."),
     row("sandbox-paths", Mounts, "", "Host paths shown in the sandbox: TARGET, TARGET=SOURCE, with ? when it may be missing.")
         .aliases(&["build-chroot-dirs", "build-sandbox-paths"]),
-    row("secret-key-files", List, "", "Secret keys that sign locally built paths.").used(),
+    row("secret-key-files", List, "", "Secret keys that sign locally built paths."),
     row("show-trace", Bool, "false", "Print where in the program an evaluation error arose."),
-    row("ssl-cert-file", OptionalPath, "", "Certificates trusted for HTTPS.").varying_default(),
-    row("stalled-download-timeout", Unsigned64, "300", "Seconds without data after which a download is given up."),
+    row("ssl-cert-file", OptionalPath, "", "Certificates trusted for HTTPS.").varying_default().used(),
+    row("stalled-download-timeout", Unsigned64, "300", "Seconds without data after which a download is given up.").used(),
     row("start-id", Unsigned32, "872415232", "First id given out by automatic uid allocation."),
     row("store", Store, "auto", "The store to work with, as a URI.").used(),
-    row("substitute", Bool, "true", "Whether missing paths may come from substituters.").aliases(&["build-use-substitutes"]),
+    row("substitute", Bool, "true", "Whether missing paths may come from substituters.").aliases(&["build-use-substitutes"]).used(),
     row("substituters", StoreList, "https://cache.nixos.org/", "Stores asked for paths that are missing here.").aliases(&["binary-caches"]).used(),
     row("sync-before-registering", Bool, "false", "Call sync(2) for the whole system before paths are registered.").used(),
     row("sync-store-paths", Bool, "true", "Sync a path's data and directory entries to disk before its row is committed (Nival only).").used(),
-    row("system", Text, "", "System type of this machine."),
+    row("system", Text, "", "System type of this machine.").used(),
     row("system-features", Set, "", "What this machine can offer to derivations that require it.").varying_default(),
     row("tarball-ttl", Unsigned32, "3600", "Seconds for which a downloaded tarball counts as fresh."),
     row("timeout", Signed64, "0", "Seconds a build may take; 0 is unlimited.").aliases(&["build-timeout"]),
@@ -255,18 +255,18 @@ pub static TABLE: &[Row] = &[
     row("trust-tarballs-from-git-forges", Bool, "true", "Take a forge's tarball of a commit to be that commit."),
     row("trusted-public-keys", List, "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=", "Keys whose signatures are believed.")
         .aliases(&["binary-cache-public-keys"]).used(),
-    row("trusted-substituters", StoreList, "", "Stores that untrusted users may name as substituters.").aliases(&["trusted-binary-caches"]),
-    row("trusted-users", List, "root", "Users and @groups the daemon obeys in everything."),
+    row("trusted-substituters", StoreList, "", "Stores that untrusted users may name as substituters.").aliases(&["trusted-binary-caches"]).used(),
+    row("trusted-users", List, "root", "Users and @groups the daemon obeys in everything.").used(),
     row("upgrade-nix-store-path-url", Text, "https://github.com/NixOS/nixpkgs/raw/master/nixos/modules/installer/tools/nix-fallback-paths.nix",
         "Where `nix upgrade-nix` learns the newest version."),
-    row("use-case-hack", Bool, "false", "Rename files that differ only in case when unpacking (for such file systems)."),
+    row("use-case-hack", Bool, "false", "Rename files that differ only in case when unpacking (for such file systems).").used(),
     row("use-cgroups", Bool, "false", "Run each build in a control group of its own (Linux)."),
     row("use-registries", Bool, "true", "Resolve indirect flake references through registries.").feature("flakes"),
     row("use-sqlite-wal", Bool, "true", "Keep the store database in write-ahead-log mode.").used(),
     row("use-xdg-base-directories", Bool, "false", "Keep per-user files in the XDG directories, not directly in the home directory.").used(),
-    row("user-agent-suffix", Text, "", "Text added to the HTTP user agent."),
+    row("user-agent-suffix", Text, "", "Text added to the HTTP user agent.").used(),
     row("warn-dirty", Bool, "true", "Warn about work trees with uncommitted changes."),
-    row("warn-large-path-threshold", Unsigned64, "0", "Warn when a larger path (in bytes) is copied to the store; 0 never does."),
+    row("warn-large-path-threshold", Unsigned64, "0", "Warn when a larger path (in bytes) is copied to the store; 0 never does.").used(),
     row("warn-short-path-literals", Bool, "false", "Old form of `lint-short-path-literals`."),
 ];
 
@@ -294,6 +294,86 @@ pub const FEATURES: &[&str] = &[
     "recursive-nix",
     "verified-fetches",
 ];
+
+/// What may be meant by a name that no setting has, as the end of a message.
+pub fn suggestion(name: &str) -> String {
+    let (begin, rest) = name.strip_prefix("extra-").map_or(("", name), |rest| ("extra-", rest));
+    let names = TABLE.iter().filter(|row| begin.is_empty() || row.kind.appendable()).map(|row| row.name);
+    match super::near::nearest(rest, names) {
+        Some(near) if near != rest => format!("; did you mean '{begin}{near}'?"),
+        _ => String::new(),
+    }
+}
+
+/// Settings of building, which Nival does not do yet: they are handed to a daemon
+/// that does.
+const OF_BUILDING: &[&str] = &[
+    "allow-new-privileges",
+    "allowed-impure-host-deps",
+    "always-allow-substitutes",
+    "auto-allocate-uids",
+    "build-dir",
+    "build-hook",
+    "build-poll-interval",
+    "builders",
+    "builders-use-substitutes",
+    "compress-build-log",
+    "diff-hook",
+    "external-builders",
+    "filter-syscalls",
+    "hashed-mirrors",
+    "id-count",
+    "impersonate-linux-26",
+    "impure-env",
+    "keep-build-log",
+    "log-lines",
+    "max-build-log-size",
+    "post-build-hook",
+    "pre-build-hook",
+    "require-drop-supplementary-groups",
+    "run-diff-hook",
+    "sandbox",
+    "sandbox-build-dir",
+    "sandbox-dev-shm-size",
+    "sandbox-fallback",
+    "sandbox-paths",
+    "secret-key-files",
+    "start-id",
+    "system-features",
+    "timeout",
+    "use-cgroups",
+];
+
+/// Settings of what Nival does, but in another way than the reference, so that
+/// there is nothing for them to change.
+const OF_NOTHING: &[&str] = &[
+    "download-buffer-size",
+    "max-substitution-jobs",
+    "nar-buffer-size",
+    "plugin-files",
+    "preallocate-contents",
+    "upgrade-nix-store-path-url",
+];
+
+impl Row {
+    /// Why the setting changes nothing in Nival itself, if it does not.
+    pub fn without_effect(&self) -> Option<&'static str> {
+        if self.used {
+            None
+        } else if OF_BUILDING.contains(&self.name) {
+            Some("without effect in Nival, which does not build yet; a daemon that builds is told of it")
+        } else if self.is_of_nothing() {
+            Some("without effect in Nival")
+        } else {
+            Some("without effect in Nival, which does not have the Nix language yet")
+        }
+    }
+
+    /// Whether nothing that Nival is to do will ever look at it.
+    pub fn is_of_nothing(&self) -> bool {
+        !self.used && OF_NOTHING.contains(&self.name)
+    }
+}
 
 /// The position of the setting called `name`, which must not be an alias.
 pub fn position(name: &str) -> Option<usize> {

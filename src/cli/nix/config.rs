@@ -30,7 +30,12 @@ impl Command for Show {
                 return usage("'--json' is not supported when specifying a setting name");
             }
             let mut out = Out::new();
-            out.raw(settings.show_one(&args::text(name)?)?.as_bytes())?;
+            let name = args::text(name)?;
+            out.raw(settings.show_one(&name)?.as_bytes())?;
+            let shown = settings.iter().find(|shown| shown.row.name == name);
+            if let Some(why) = shown.and_then(|shown| shown.row.without_effect()) {
+                context.ui.hint(&format!("note: '{name}' is {why}"));
+            }
             return out.finish();
         }
         if self.0.json {

@@ -244,7 +244,10 @@ pub fn run(mut context: Context, args: Args) -> anyhow::Result<()> {
     let mut request = Request::Group("");
     while let Some(word) = words.next() {
         match word {
-            Word::Flag(flag) => request.flag(&flag, &mut words, &mut context)?,
+            Word::Flag(flag) => {
+                request.flag(&flag, &mut words, &mut context)?;
+                words.take_warnings().iter().for_each(|warning| context.ui.warn(warning));
+            }
             Word::Argument(word) if word == "daemon" && matches!(request, Request::Group("")) => {
                 context.settings.require_feature(Some("nix-command"))?;
                 // A program of its own, to which the words before it are

@@ -108,7 +108,7 @@ pub fn flags(row: &Row) -> Vec<&'static Flag> {
 
 /// One that knows nothing of its surroundings and tells nothing.
 fn silent_context() -> Context {
-    let ui = Ui::new(true);
+    let ui = Ui::new(true, None);
     ui.change_verbosity(-2 * level::TALKATIVE);
     Context {
         program: "nix".to_owned(),

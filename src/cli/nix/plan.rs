@@ -169,8 +169,11 @@ impl Plan {
         Ok(())
     }
 
-    /// Tells the user, if there is something to tell.
+    /// Tells the user, if there is something to tell (and `print-missing` is on).
     pub fn tell(&self, context: &Context, store: &dyn ManagedStore) {
+        if !context.settings.print_missing() {
+            return;
+        }
         let dir = store.dir();
         match self.build.len() {
             0 => {}

@@ -43,6 +43,16 @@ const LANGUAGE_FLAGS: &[(&str, usize)] = &[
     ("--update-input", 1),
 ];
 
+/// Those of them that are told to be old.
+const DEPRECATED_FLAGS: &[(&str, &str)] = &[
+    ("--no-registries", "is deprecated; use '--no-use-registries'"),
+    (
+        "--recreate-lock-file",
+        "is deprecated and will be removed in a future version; use 'nix flake update' instead.",
+    ),
+    ("--update-input", "is a deprecated alias for 'flake update' and will be removed in a future version."),
+];
+
 /// What the flags say about the paths to work on.
 #[derive(Default)]
 pub struct Selection {
@@ -94,6 +104,9 @@ impl Selection {
                 let Some((_, count)) = LANGUAGE_FLAGS.iter().find(|(name, _)| *name == flag) else {
                     return Ok(false);
                 };
+                if let Some((_, about)) = DEPRECATED_FLAGS.iter().find(|(name, _)| *name == flag) {
+                    words.warn(format!("'{flag}' {about}"));
+                }
                 match count {
                     0 => {}
                     1 => drop(words.values::<1>(flag)?),

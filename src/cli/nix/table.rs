@@ -383,7 +383,7 @@ pub fn not_recognised(group: &str, word: &str) -> String {
     const FURTHEST: usize = 2;
     let mut near: Vec<(usize, &str)> = members(group)
         .into_iter()
-        .map(|name| (distance(word, name), name))
+        .map(|name| (nival::settings::near::distance(word, name), name))
         .filter(|(distance, _)| *distance <= FURTHEST)
         .collect();
     near.sort_unstable();
@@ -394,21 +394,6 @@ pub fn not_recognised(group: &str, word: &str) -> String {
         Some((last, others)) => format!("\n       Did you mean one of {} or {last}?", others.join(", ")),
     };
     format!("'{word}' is not a recognised command{hint}")
-}
-
-/// Insertions, deletions and replacements that make one word of the other.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[to.len()]
 }
 
 /// The message for a group without a subcommand.

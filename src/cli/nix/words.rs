@@ -19,6 +19,8 @@ pub struct Words {
     words: VecDeque<OsString>,
     /// After `--` everything is an argument.
     ended: bool,
+    /// What is to be told about flags.
+    warnings: Vec<String>,
 }
 
 /// One word and what it is.
@@ -37,7 +39,17 @@ impl Words {
         while let Ok(word) = args.value("") {
             words.push_back(word);
         }
-        Self { words, ended: false }
+        Self { words, ended: false, warnings: Vec::new() }
+    }
+
+    /// Something is to be told about a flag.
+    pub fn warn(&mut self, text: String) {
+        self.warnings.push(text);
+    }
+
+    /// What is to be told by now.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// The words that are left.

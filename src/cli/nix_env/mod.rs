@@ -145,7 +145,11 @@ pub fn run(context: Context, mut args: Args) -> anyhow::Result<()> {
     if call.context.help_wanted {
         return help(operation.map(|(names, _)| names[0]));
     }
-    let Some((names, run)) = operation else { return usage("no operation specified") };
+    let Some((names, run)) = operation else {
+        let near = call.flags.iter().find_map(|flag| flag_table::suggestion("nix-env", flag));
+        let hint = near.map_or(String::new(), |near| format!("\n       Did you mean '{near}'?"));
+        return usage(format!("no operation specified{hint}"));
+    };
     refuse_strange(names, &given)?;
     let named = matches!(names[0], "--install" | "--set");
     if call.force_name.is_some() && !named {

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use nival::model::content_address::ContentReferences;
-use nival::model::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir};
+use nival::model::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir, StorePath};
 use nival::nar::NarError;
 use nival::store::local::add::Adder;
 use nival::store::managed::Kind;
@@ -15,7 +15,7 @@ use crate::cli::args::text;
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::ui::Out;
-use nival::progress::Unit;
+use nival::progress::{Progress as _, Unit, size_text};
 
 /// Adds files and trees and prints their paths.
 pub fn add(call: Call) -> anyhow::Result<()> {
@@ -87,7 +87,34 @@ fn add_all(
         out.line(store.dir().display(path))?;
     }
     added?;
-    out.finish()
+    out.finish()?;
+    if method == ContentAddressMethod::NixArchive && algorithm == HashAlgorithm::Sha256 {
+        warn_of_large(call, store, sources, &paths)?;
+    }
+    Ok(())
+}
+
+/// Tells of paths over `warn-large-path-threshold`.
+fn warn_of_large(
+    call: &Call,
+    store: &dyn ManagedStore,
+    sources: &[impl AsRef<OsStr>],
+    paths: &[StorePath],
+) -> anyhow::Result<()> {
+    let most = call.context.settings.warn_large_path_threshold();
+    if most == 0 {
+        return Ok(());
+    }
+    for (source, path) in sources.iter().zip(paths) {
+        let size = store.path_info(path)?.nar_size;
+        if size > most {
+            let source = call.context.absolute(Path::new(source.as_ref()));
+            let size = size_text(i64::try_from(size).unwrap_or(i64::MAX));
+            let source = source.display();
+            call.context.ui.warn(&format!("copied large path '{source}' to the store ({size})"));
+        }
+    }
+    Ok(())
 }
 
 /// Where a source lies, and the name that it gets.

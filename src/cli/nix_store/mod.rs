@@ -129,7 +129,11 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
     if context.is_answered_by(|| help(operation.map(|(name, _)| name)))? {
         return Ok(());
     }
-    let Some((name, run)) = operation else { return usage("no operation specified") };
+    let Some((name, run)) = operation else {
+        let near = flags.iter().find_map(|flag| super::flag_table::suggestion("nix-store", flag));
+        let hint = near.map_or(String::new(), |near| format!("\n       Did you mean '{near}'?"));
+        return usage(format!("no operation specified{hint}"));
+    };
     if from_stdin && !std::io::stdin().is_terminal() {
         let text = super::ui::read_stdin()?;
         arguments.extend(text.split_ascii_whitespace().map(OsString::from));

@@ -1,7 +1,7 @@
 //! Build logs.
 //!
 //! `LOG/drvs/HH/REST` for the derivation whose base name is `HHREST`, either
-//! plain or as `.bz2`.
+//! plain or as `.bz2`; also `LOG/drvs/HHREST`, which is only read.
 
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt as _;
@@ -65,15 +65,21 @@ impl Layout {
     /// # Errors
     /// Those of opening the file.
     pub fn open_log(&self, drv: &StorePath) -> Result<Option<Box<dyn Read>>> {
-        let (dir, rest) = drv.base_name().split_at(2);
-        let plain = self.log_dir.join("drvs").join(dir).join(rest);
-        if let Some(file) = open(plain.clone())? {
-            return Ok(Some(Box::new(file)));
+        let name = drv.base_name();
+        let (dir, rest) = name.split_at(2);
+        let logs = self.log_dir.join("drvs");
+        // Very old versions put them all into one directory.
+        for plain in [logs.join(dir).join(rest), logs.join(name)] {
+            if let Some(file) = open(plain.clone())? {
+                return Ok(Some(Box::new(file)));
+            }
+            let mut compressed = plain.into_os_string();
+            compressed.push(".bz2");
+            if let Some(file) = open(PathBuf::from(compressed))? {
+                return Ok(Some(Box::new(bzip2::read::MultiBzDecoder::new(file))));
+            }
         }
-        let mut compressed = plain.into_os_string();
-        compressed.push(".bz2");
-        Ok(open(PathBuf::from(compressed))?
-            .map(|file| Box::new(bzip2::read::MultiBzDecoder::new(file)) as Box<dyn Read>))
+        Ok(None)
     }
 }
 
