@@ -76,7 +76,7 @@ fn every_spelling_names_what_it_names_to_the_reference() {
     world.write("src/file", "hello\n");
     let path = world.nix_store(&["--add", "src/file"]).line();
     for (uri, expected) in URIS {
-        let uri = uri.replace("HERE", &world.text("").trim_end_matches('/').to_owned());
+        let uri = uri.replace("HERE", world.text("").trim_end_matches('/'));
         let mut errors = Vec::new();
         for side in [Side::Reference, Side::Nival] {
             let copied = world.run(side, "nix", &["copy", "--no-check-sigs", "--to", &uri, &path]);
