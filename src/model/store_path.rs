@@ -110,12 +110,24 @@ impl StorePath {
     /// # Errors
     /// Every [`StorePathError`] but `NotInStore` and `NotTopLevel`.
     pub fn from_base_name(base: &str) -> Result<Self, StorePathError> {
+        Self::check_base_name(base).map(|()| Self(base.into()))
+    }
+
+    /// Whether [`StorePath::from_base_name`] takes a text.
+    ///
+    /// # Errors
+    /// Those of [`StorePath::from_base_name`].
+    pub fn check_base_name(base: &str) -> Result<(), StorePathError> {
         // A hash part, a dash and one more character at least; the reference
         // lets a missing name through to the name's own message.
         if base.len() <= HASH_LEN {
             return Err(StorePathError::TooShort(base.to_owned()));
         }
-        if let Some(c) = base.chars().take(HASH_LEN).find(|c| !c.is_ascii() || !base32::is_digit(*c as u8)) {
+        let digits = base.as_bytes()[..HASH_LEN].iter().all(|byte| base32::is_digit(*byte));
+        if !digits
+            && let Some(c) =
+                base.chars().take(HASH_LEN).find(|c| !c.is_ascii() || !base32::is_digit(*c as u8))
+        {
             return Err(StorePathError::BadDigit(base.to_owned(), c));
         }
         // The first 32 bytes are ASCII, so the 33rd begins a character.
@@ -125,7 +137,7 @@ impl StorePath {
         if separator != "-" {
             return Err(StorePathError::NoDash(base.to_owned()));
         }
-        Ok(Self(base.into()))
+        Ok(())
     }
 
     /// From the 20 bytes of the hash part and a name.

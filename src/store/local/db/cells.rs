@@ -151,8 +151,8 @@ pub fn base_name<'v>(
     let Some(name) = full.strip_prefix(dir.as_str()).and_then(|rest| rest.strip_prefix('/')) else {
         return problem(column, value, &format!(", which is not in '{}'", dir.as_str()));
     };
-    match StorePath::from_base_name(name) {
-        Ok(_) => Ok(name),
+    match StorePath::check_base_name(name) {
+        Ok(()) => Ok(name),
         Err(error) => problem(column, value, &format!(", which is no store path: {error}")),
     }
 }
@@ -163,10 +163,12 @@ pub fn path(
     column: &'static str,
     value: ValueRef<'_>,
 ) -> std::result::Result<StorePath, Problem> {
-    let name = base_name(dir, column, value)?;
-    match StorePath::from_base_name(name) {
-        Ok(path) => Ok(path),
-        Err(error) => problem(column, value, &format!(", which is no store path: {error}")),
+    let full = text(column, value)?;
+    let name = full.strip_prefix(dir.as_str()).and_then(|rest| rest.strip_prefix('/'));
+    match name.map(StorePath::from_base_name) {
+        Some(Ok(path)) => Ok(path),
+        // The same again, with what is to be told.
+        _ => base_name(dir, column, value).and_then(|_| problem(column, value, "")),
     }
 }
 
@@ -179,6 +181,18 @@ pub fn optional_path(
     match optional_text(column, value)? {
         None | Some("") => Ok(None),
         Some(_) => path(dir, column, value).map(Some),
+    }
+}
+
+/// As [`optional_path`], as it stands there.
+pub fn optional_path_text<'v>(
+    dir: &StoreDir,
+    column: &'static str,
+    value: ValueRef<'v>,
+) -> std::result::Result<Option<&'v str>, Problem> {
+    match optional_text(column, value)? {
+        None | Some("") => optional_text(column, value),
+        text => base_name(dir, column, value).map(|_| text),
     }
 }
 

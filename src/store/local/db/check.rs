@@ -1,6 +1,7 @@
 //! Finding every row that is not as it should be. Nothing stops at the first.
 
-use std::collections::HashMap;
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::types::ValueRef;
 
@@ -79,23 +80,24 @@ impl Db {
     pub fn check(&self) -> Result<Findings> {
         self.snapshot(|| {
             let mut findings = Findings::default();
-            self.check_paths(&mut findings)?;
+            let mut ids = Ids::default();
+            self.check_paths(&mut findings, &mut ids)?;
             findings.rows.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-            let by_id: HashMap<PathId, usize> =
-                findings.rows.iter().enumerate().map(|(at, row)| (row.id, at)).collect();
-            self.check_all_references(&mut findings, &by_id)?;
-            self.check_outputs(&mut findings, &by_id)?;
+            let by_id = ById::default();
+            self.check_all_references(&mut findings, &ids, &by_id)?;
+            self.check_outputs(&mut findings, &ids, &by_id)?;
             Ok(findings)
         })
     }
 
-    fn check_paths(&self, findings: &mut Findings) -> Result<()> {
+    fn check_paths(&self, findings: &mut Findings, ids: &mut Ids) -> Result<()> {
         let sql =
             "select id, path, hash, narSize, deriver, registrationTime, ultimate, sigs, ca from ValidPaths";
         self.each_row("reading all paths", sql, [], |row| {
             interrupt::check()?;
             let at = |column| cells::value(row, column);
             let id: PathId = row.get(0).unwrap_or(0);
+            ids.insert(id);
             let text = bytes(at(1));
             let label = Label { path: (!text.is_empty()).then_some(text), ..Label::valid_path(id) };
             let mut problems = Vec::new();
@@ -125,19 +127,33 @@ impl Db {
         })
     }
 
-    fn check_all_references(&self, findings: &mut Findings, by_id: &HashMap<PathId, usize>) -> Result<()> {
+    fn check_all_references(&self, findings: &mut Findings, ids: &Ids, by_id: &ById) -> Result<()> {
+        let mut odd = Vec::new();
+        self.each_row("checking references", "select rowid, referrer, reference from Refs", [], |row| {
+            interrupt::check()?;
+            let is_there = |at| matches!(cells::value(row, at), ValueRef::Integer(id) if ids.has(id));
+            if !(is_there(1) && is_there(2)) {
+                odd.push(row.get::<_, i64>(0).unwrap_or(0));
+            }
+            Ok(())
+        })?;
+        odd.into_iter().try_for_each(|row| self.check_reference(row, findings, by_id))
+    }
+
+    /// Tells what is wrong with a row of Refs.
+    fn check_reference(&self, row: i64, findings: &mut Findings, by_id: &ById) -> Result<()> {
         let sql = "select r.rowid, r.referrer, r.reference, a.id, b.id, a.path, b.path from Refs r \
                    left join ValidPaths a on a.id = r.referrer left join ValidPaths b on b.id = r.reference \
-                   where a.id is null or b.id is null";
-        self.each_row("checking references", sql, [], |row| {
+                   where r.rowid = ?";
+        self.each_row("checking references", sql, [row], |row| {
             interrupt::check()?;
             let end = |at| match cells::value(row, at) {
                 ValueRef::Integer(id) => Some(id),
                 _ => None,
             };
             let ends = (end(3), end(4));
-            let text = match ends.0.or(ends.1).and_then(|id| by_id.get(&id)) {
-                Some(at) => self.dir.print(&findings.rows[*at].path).into_bytes(),
+            let text = match ends.0.or(ends.1).and_then(|id| by_id.get(&findings.rows, id)) {
+                Some(at) => self.dir.print(&findings.rows[at].path).into_bytes(),
                 None => bytes(cells::value(row, 5)).to_vec(),
             };
             let mut problems = Vec::new();
@@ -152,14 +168,13 @@ impl Db {
         })
     }
 
-    fn check_outputs(&self, findings: &mut Findings, by_id: &HashMap<PathId, usize>) -> Result<()> {
-        let sql = "select d.rowid, d.drv, d.id, d.path, v.id from DerivationOutputs d \
-                   left join ValidPaths v on v.id = d.drv";
+    fn check_outputs(&self, findings: &mut Findings, ids: &Ids, by_id: &ById) -> Result<()> {
+        let sql = "select rowid, drv, id, path from DerivationOutputs";
         self.each_row("checking the outputs of derivations", sql, [], |row| {
             interrupt::check()?;
             let mut problems = Vec::new();
-            let drv = match cells::value(row, 4) {
-                ValueRef::Integer(id) => Some(id),
+            let drv = match cells::value(row, 1) {
+                ValueRef::Integer(id) if ids.has(id) => Some(id),
                 _ => {
                     let value = cells::shown(cells::value(row, 1));
                     problems.push(("drv", format!("its drv is {value}, and there is no such row")));
@@ -171,8 +186,8 @@ impl Db {
             if problems.is_empty() {
                 return Ok(());
             }
-            let text = match drv.and_then(|id| by_id.get(&id)) {
-                Some(at) => self.dir.print(&findings.rows[*at].path).into_bytes(),
+            let text = match drv.and_then(|id| by_id.get(&findings.rows, id)) {
+                Some(at) => self.dir.print(&findings.rows[at].path).into_bytes(),
                 None => bytes(cells::value(row, 3)).to_vec(),
             };
             let row = row.get(0).unwrap_or(0);
@@ -186,6 +201,54 @@ impl Db {
             );
             Ok(())
         })
+    }
+}
+
+/// The numbers of all rows of ValidPaths: bits for those that are given out one
+/// after the other, which costs a byte for eight paths.
+#[derive(Default)]
+struct Ids {
+    bits: Vec<u64>,
+    far: HashSet<PathId>,
+}
+
+/// Numbers from here on are no longer bits: 16 MiB at most.
+const FAR: PathId = 1 << 27;
+
+impl Ids {
+    fn insert(&mut self, id: PathId) {
+        let Some((word, bit)) = place(id) else {
+            self.far.insert(id);
+            return;
+        };
+        if word >= self.bits.len() {
+            self.bits.resize((word + 1).next_power_of_two(), 0);
+        }
+        self.bits[word] |= bit;
+    }
+
+    fn has(&self, id: PathId) -> bool {
+        match place(id) {
+            Some((word, bit)) => self.bits.get(word).is_some_and(|bits| bits & bit != 0),
+            None => self.far.contains(&id),
+        }
+    }
+}
+
+/// The word and the bit of a number.
+fn place(id: PathId) -> Option<(usize, u64)> {
+    let number = usize::try_from(id).ok().filter(|_| id < FAR)?;
+    Some((number / 64, 1 << (number % 64)))
+}
+
+/// Where the rows with a number stand, looked up only for rows that are damaged.
+#[derive(Default)]
+struct ById(OnceCell<HashMap<PathId, usize>>);
+
+impl ById {
+    fn get(&self, rows: &[Checked], id: PathId) -> Option<usize> {
+        let of_rows = || rows.iter().enumerate().map(|(at, row)| (row.id, at)).collect();
+        self.0.get_or_init(of_rows).get(&id).copied()
     }
 }
 
