@@ -140,6 +140,11 @@ pub trait Progress: Send + Sync {
         let _ = text;
     }
 
+    /// What was done, in one line, for a person rather than for a script.
+    fn summary(&self, text: &str) {
+        let _ = text;
+    }
+
     /// As [`Progress::notice`], of something that is not as it should be.
     fn warn(&self, text: &str) {
         let _ = text;

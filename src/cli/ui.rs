@@ -218,6 +218,13 @@ impl Progress for Ui {
         self.line(level::INFO, "", "", text);
     }
 
+    fn summary(&self, text: &str) {
+        // Scripts read the words of the reference only.
+        if self.is_terminal() {
+            self.notice(text);
+        }
+    }
+
     fn warn(&self, text: &str) {
         self.line(level::WARN, "warning: ", "35;1", text);
     }

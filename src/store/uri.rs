@@ -129,7 +129,8 @@ pub fn shown(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at);
         let after = &after[3..];
-        let end = after.find(|c: char| "/?#&'\"".contains(c) || c.is_whitespace()).unwrap_or(after.len());
+        // Quotes and `&` do not end it: passwords may hold them.
+        let end = after.find(|c: char| "/?#".contains(c) || c.is_whitespace()).unwrap_or(after.len());
         let (authority, tail) = after.split_at(end);
         out += before;
         out += "://";
@@ -489,6 +490,7 @@ mod tests {
             ("https://u:p@h/x?y=z@w", "https://***@h/x?y=z@w"),
             ("'https://token@h:1' and http://a:b@c#d", "'https://***@h:1' and http://***@c#d"),
             ("s3://b?endpoint=https://u:p@h&x=1", "s3://b?endpoint=https://***@h&x=1"),
+            ("'http://u:a&b'c\"d@h/x'", "'http://***@h/x'"),
             ("ssh://me@h", "ssh://me@h"),
             ("ssh-ng://me:pw@h", "ssh-ng://me:***@h"),
             ("file:///a@b", "file:///a@b"),

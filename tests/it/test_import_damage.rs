@@ -189,6 +189,13 @@ fn bad_entries(world: &World, valid: &str) -> Vec<(String, String)> {
     let store = world.text("store");
     let path = format!("{store}/{}-new", hash_part(50));
     let other = format!("{store}/{}-other", hash_part(51));
+    // What is registered with its hash has to be there; as it is, nothing of it changes.
+    for path in [&path, &other] {
+        std::fs::write(path, "12345").unwrap();
+        let file = std::fs::File::open(path).unwrap();
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o444)).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1)).unwrap();
+    }
     let hash = "0".repeat(64);
     let begun = format!("{path}\n{hash}\n5\n");
     let good = format!("{begun}\n0\n");

@@ -228,6 +228,13 @@ fn older_manifests_are_read_and_written_anew() {
         both(&world, args);
     }
     assert!(!Path::new(&profile(&world, Side::Nival)).is_symlink());
+    // What says something else than it should is not taken for nothing.
+    for member in [r#""storePaths":"x""#, r#""storePaths":[7]"#, r#""storePaths":[],"active":"no""#] {
+        let manifest = format!(r#"{{"version":3,"elements":{{"x":{{{member}}}}}}}"#);
+        let link = with_manifest(&world, Side::Nival, "odd", &manifest);
+        let refused = world.nival("nix", &["profile", "list", "--profile", &link]);
+        assert!(refused.status == 1 && refused.stderr.contains("'x'"), "{manifest} {refused:?}");
+    }
     // What comes from a flake needs the language.
     let flake = with_manifest(&world, Side::Nival, "flake", &manifests[1]);
     let refused = world.nival("nix", &["profile", "upgrade", "--profile", &flake, "--all"]);

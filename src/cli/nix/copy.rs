@@ -92,9 +92,8 @@ impl Command for Copy {
         let Some(destination) = destination else { return Ok(()) };
         let begun = Instant::now();
         let report = copy::copy(&*source, &*destination, plan, &options, &*context.ui)?;
-        // Scripts read the words of the reference only.
-        if report.paths > 0 && context.ui.is_terminal() {
-            context.ui.notice(&report.summary(begun.elapsed()));
+        if report.paths > 0 {
+            context.ui.summary(&report.summary(begun.elapsed()));
         }
         self.link(context, &*destination, &results)
     }

@@ -304,12 +304,19 @@ fn parse_element(
 ) -> std::result::Result<ProfileElement, String> {
     let mut other = element.as_object().cloned().ok_or(format!("'{name}' is no object"))?;
     let mut store_paths = Vec::new();
-    let paths = other.remove("storePaths");
-    for path in paths.as_ref().and_then(Value::as_array).into_iter().flatten() {
+    let paths = match other.remove("storePaths") {
+        None => Vec::new(),
+        Some(Value::Array(paths)) => paths,
+        Some(_) => return Err(format!("the store paths of '{name}' are no list")),
+    };
+    for path in paths {
         let path = path.as_str().ok_or(format!("'{name}' has a store path that is no text"))?;
         store_paths.push(dir.parse(path).map_err(|error| error.to_string())?);
     }
-    let active = other.remove("active").and_then(|active| active.as_bool()).unwrap_or(true);
+    let active = match other.remove("active") {
+        None => true,
+        Some(active) => active.as_bool().ok_or(format!("'{name}' is neither active nor inactive"))?,
+    };
     let priority = match other.remove("priority") {
         None => DEFAULT_PRIORITY,
         Some(priority) => priority.as_i64().ok_or(format!("the priority of '{name}' is no number"))?,

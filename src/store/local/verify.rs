@@ -113,11 +113,12 @@ impl LocalStore {
         Ok(sound && tally.damaged == 0 && damaged_rows == 0)
     }
 
-    /// The last line: how many paths there are, what is wrong, and what helps.
+    /// The last line: how many paths there are, what is wrong, and what helps; for
+    /// a person also where nothing is wrong.
     fn tell_of_all(&self, rows: &[Checked], damaged_rows: usize, tally: &Tally, sound: bool) {
         let mut line = format!("{} paths checked", rows.len());
         if damaged_rows == 0 && tally.damaged == 0 && sound {
-            return self.progress().notice(&format!("{line}, none damaged"));
+            return self.progress().summary(&format!("{line}, none damaged"));
         }
         if tally.damaged > 0 {
             line += &format!(", {} damaged", tally.damaged);
