@@ -229,9 +229,10 @@ fn older_manifests_are_read_and_written_anew() {
     }
     assert!(!Path::new(&profile(&world, Side::Nival)).is_symlink());
     // What says something else than it should is not taken for nothing.
-    for member in [r#""storePaths":"x""#, r#""storePaths":[7]"#, r#""storePaths":[],"active":"no""#] {
+    let members = [r#""storePaths":"x""#, r#""storePaths":[7]"#, r#""storePaths":[],"active":"no""#];
+    for (number, member) in members.iter().enumerate() {
         let manifest = format!(r#"{{"version":3,"elements":{{"x":{{{member}}}}}}}"#);
-        let link = with_manifest(&world, Side::Nival, "odd", &manifest);
+        let link = with_manifest(&world, Side::Nival, &format!("odd{number}"), &manifest);
         let refused = world.nival("nix", &["profile", "list", "--profile", &link]);
         assert!(refused.status == 1 && refused.stderr.contains("'x'"), "{manifest} {refused:?}");
     }
