@@ -259,6 +259,9 @@ fn bad_texts_for_load_db() {
         assert_refused(&world, &["--register-validity", "--hash-given"], text.as_bytes(), &message);
     }
     assert_refused(&world, &["--load-db"], b"\xff\xfe\n\xff\n", "");
+    for (number, name) in [(50, "new"), (51, "other")] {
+        std::fs::remove_file(world.store().join(format!("{}-{name}", hash_part(number)))).unwrap();
+    }
     data::assert_sound(&world);
 }
 
