@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use nival::model::{Hash, HashAlgorithm, HashFormat, base32};
-use nival::nar::hashing::HashPipe;
-use nival::nar::{Contents, NarError, Sink, dump};
+use nival::nar::{NarError, dump};
 
 use super::args::{Args, Word, text};
 use super::context::Context;
 use super::error::usage;
+use super::nix::hash_contents;
 use super::ui::Out;
 
 /// What the flags ask for.
@@ -132,39 +132,10 @@ fn truncated(hash: &Hash, format: HashFormat) -> String {
 
 /// The hash of one file's contents, following symlinks.
 fn flat(path: &Path, algorithm: HashAlgorithm) -> anyhow::Result<Hash> {
-    struct Flat(Option<HashPipe>);
-    impl Sink for Flat {
-        fn enter_directory(&mut self) -> Result<(), NarError> {
-            Err(NarError::Sink("it is a directory".into()))
-        }
-        fn entry(&mut self, _name: &std::ffi::CStr) -> Result<(), NarError> {
-            Ok(())
-        }
-        fn leave_directory(&mut self) -> Result<(), NarError> {
-            Ok(())
-        }
-        fn regular(&mut self, _executable: bool, contents: &mut dyn Contents) -> Result<(), NarError> {
-            use nival::nar::writer::Output as _;
-            match &mut self.0 {
-                Some(pipe) => pipe.contents(contents),
-                None => Ok(()),
-            }
-        }
-        fn symlink(&mut self, _target: &std::ffi::CStr) -> Result<(), NarError> {
-            Err(NarError::Sink("it is a symlink".into()))
-        }
-    }
-    let real = std::fs::canonicalize(path).map_err(|error| match error.kind() {
+    // Opened by its name: the link of a pipe leads to no file.
+    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => NarError::Missing(path.to_owned()),
         _ => nival::sys::PathError::new("opening file", path, error).into(),
     })?;
-    if real.is_dir() {
-        anyhow::bail!("read of '{}': Is a directory", path.display());
-    }
-    let mut sink = Flat(Some(HashPipe::new(algorithm)));
-    dump::walk(&real, &mut sink)?;
-    match sink.0.take() {
-        Some(pipe) => Ok(pipe.finish().0),
-        None => anyhow::bail!("'{}' is not a regular file", path.display()),
-    }
+    hash_contents(file, path, algorithm)
 }

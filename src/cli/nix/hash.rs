@@ -6,8 +6,9 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use nival::model::hash::HashError;
-use nival::model::{ContentAddressMethod, Hash, HashAlgorithm, HashFormat, Hasher};
+use nival::model::{ContentAddressMethod, Hash, HashAlgorithm, HashFormat};
 use nival::nar::git::GitHasher;
+use nival::nar::hashing::HashPipe;
 use nival::nar::{Discard, dump};
 use nival::progress::Progress as _;
 use nival::sys::{PathError, errno_text, interrupt};
@@ -118,22 +119,24 @@ impl Command for HashFile {
     fn run(&self, _context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         each_line(arguments, |path| {
             let file = File::open(path).map_err(PathError::at("opening file", path))?;
-            Ok(self.0.digits(&contents(file, self.0.algorithm())?))
+            Ok(self.0.digits(&hash_contents(file, Path::new(path), self.0.algorithm())?))
         })
     }
 }
 
-/// The hash of all that a file has.
-fn contents(mut file: File, algorithm: HashAlgorithm) -> anyhow::Result<Hash> {
-    let mut hasher = Hasher::new(algorithm);
-    let mut buffer = vec![0; 256 * 1024];
+/// The hash of all that a file, or a pipe, has.
+///
+/// # Errors
+/// Those of reading.
+pub fn hash_contents(mut file: File, path: &Path, algorithm: HashAlgorithm) -> anyhow::Result<Hash> {
+    let mut pipe = HashPipe::new(algorithm);
     loop {
         interrupt::check()?;
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finish()),
-            Ok(count) => hasher.update(&buffer[..count]),
+        match file.read(pipe.room()) {
+            Ok(0) => return Ok(pipe.finish().0),
+            Ok(count) => pipe.filled(count),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => anyhow::bail!("read of 65536 bytes: {}", errno_text(&error)),
+            Err(error) => anyhow::bail!("read of '{}': {}", path.display(), errno_text(&error)),
         }
     }
 }
@@ -186,16 +189,8 @@ impl Command for HashPath {
                 dump::walk(&path, &mut git).map_err(doubled_slash)?;
                 git.finish()?
             } else if let Mode::Flat = self.mode {
-                let meta =
-                    std::fs::symlink_metadata(&path).map_err(PathError::at("getting status of", &path))?;
-                anyhow::ensure!(!meta.is_symlink(), "path '{}' is a symlink", path.display());
-                anyhow::ensure!(
-                    meta.is_file() || meta.is_dir(),
-                    "file '{}' has an unsupported type",
-                    path.display()
-                );
                 let file = File::open(&path).map_err(PathError::at("opening file", &path))?;
-                contents(file, algorithm)?
+                hash_contents(file, &path, algorithm)?
             } else {
                 dump::hash(&path, algorithm).map_err(doubled_slash)?.0
             };

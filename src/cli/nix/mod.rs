@@ -48,6 +48,7 @@ use super::error::{BrokenPipe, Exit, usage};
 use super::nix_daemon;
 use super::ui::Out;
 
+pub use hash::hash_contents;
 pub use place::{Place, Takes};
 use table::Row;
 use words::{Word, Words};
