@@ -121,3 +121,36 @@ done
     assert!(Path::new(&path).exists());
     world.nix_store(&["--check-validity", &path]).ok();
 }
+
+/// All of this system, and /proc, in a directory that becomes the root. Three
+/// programs run there: one works in a path, one has a file of a path open, and
+/// one is a path itself. Another one, of a fourth path, runs outside.
+const IN_A_CHROOT: &str = r#"
+work=$(nix-store --add src/a); open=$(nix-store --add src/b/f); run=$(nix-store --add sleep)
+far=$(nix-store --add src/c/f); dead=$(nix-store --add src/c)
+mkdir cr; mount --rbind / cr; mount --make-rprivate cr
+chroot cr sh -c 'cd "$1" && exec sleep 60' sh "$work" & one=$!
+chroot cr sh -c 'exec sleep 60 3< "$1"' sh "$open" & two=$!
+chroot cr "$run" 60 & three=$!
+sh -c 'exec sleep 60 3< "$1"' sh "$PWD/cr$far" & four=$!
+trap 'kill $watcher $one $two $three $four 2>/dev/null; true' EXIT
+until [ "$(readlink "/proc/$one/cwd")" = "$PWD/cr$work" ]; do sleep 0.01; done
+until [ "$(readlink "/proc/$two/fd/3")" = "$PWD/cr$open" ]; do sleep 0.01; done
+until [ "$(readlink "/proc/$three/exe")" = "$PWD/cr$run" ]; do sleep 0.01; done
+until [ "$(readlink "/proc/$four/fd/3")" = "$PWD/cr$far" ]; do sleep 0.01; done
+chroot cr "$PWD/bin/nix-store" --gc --print-roots
+chroot cr "$PWD/bin/nix-store" --gc
+[ ! -e "$dead" ] || { echo "it did not collect"; exit 1; }
+for path in "$work" "$open" "$run" "$far"; do
+  [ -e "$path" ] || { echo "$path: in use, and deleted"; exit 1; }
+done
+"#;
+
+#[test]
+fn what_runs_in_a_chroot_stays() {
+    let world = prepared();
+    let sleep = ["/usr/bin/sleep", "/bin/sleep"].into_iter().find(|file| Path::new(file).exists()).unwrap();
+    std::fs::copy(sleep, world.path("sleep")).unwrap();
+    let Some(outcome) = run(&world, &world.store(), &[], IN_A_CHROOT) else { return };
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+}

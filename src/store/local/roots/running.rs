@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Finder, Holder};
 use crate::model::StorePath;
@@ -21,6 +21,7 @@ impl Finder<'_> {
             let text = self.tolerant(file, std::fs::read(file))?.unwrap_or_default();
             self.used(&text, file)?;
         }
+        let spellings = self.spellings();
         let proc = Path::new("/proc");
         let mut seen = false;
         for process in self.tolerant(proc, std::fs::read_dir(proc))?.into_iter().flatten() {
@@ -30,7 +31,7 @@ impl Finder<'_> {
                 continue;
             }
             interrupt::check()?;
-            self.process(&process.path())?;
+            self.process(&process.path(), &spellings)?;
             seen = true;
         }
         if seen { Ok(()) } else { self.without_proc() }
@@ -71,7 +72,7 @@ impl Finder<'_> {
     }
 
     /// What one process uses.
-    fn process(&mut self, dir: &Path) -> Result<()> {
+    fn process(&mut self, dir: &Path, spellings: &[Vec<u8>]) -> Result<()> {
         let mut links = vec![dir.join("exe"), dir.join("cwd")];
         let fd = dir.join("fd");
         for descriptor in self.tolerant(&fd, std::fs::read_dir(&fd))?.into_iter().flatten() {
@@ -81,16 +82,16 @@ impl Finder<'_> {
         }
         for link in links {
             if let Some(target) = self.tolerant(&link, std::fs::read_link(&link))? {
-                self.used_path(target.as_os_str().as_bytes(), &link)?;
+                self.used_path(target.as_os_str().as_bytes(), spellings, &link)?;
             }
         }
-        self.mapped_files(&dir.join("maps"))?;
+        self.mapped_files(&dir.join("maps"), spellings)?;
         let environ = dir.join("environ");
         let text = self.tolerant(&environ, std::fs::read(&environ))?.unwrap_or_default();
         self.used(&text, &environ)
     }
 
-    fn mapped_files(&mut self, maps: &Path) -> Result<()> {
+    fn mapped_files(&mut self, maps: &Path, spellings: &[Vec<u8>]) -> Result<()> {
         let Some(file) = self.tolerant(maps, File::open(maps))? else { return Ok(()) };
         let mut lines = BufReader::new(file);
         let (mut line, mut last) = (Vec::new(), Vec::new());
@@ -100,7 +101,7 @@ impl Finder<'_> {
             let path = line.iter().position(|b| *b == b'/').map_or(&[][..], |start| &line[start..]);
             let path = path.strip_suffix(b"\n").unwrap_or(path);
             if !path.is_empty() && path != last {
-                self.used_path(path, maps)?;
+                self.used_path(path, spellings, maps)?;
                 last.clear();
                 last.extend_from_slice(path);
             }
@@ -109,19 +110,29 @@ impl Finder<'_> {
         Ok(())
     }
 
+    /// How the names of files in the store directory begin. The kernel tells
+    /// where they really are: not behind a symlink, and not where the store is
+    /// said to lie.
+    fn spellings(&self) -> Vec<Vec<u8>> {
+        let layout = self.store.layout();
+        let mut dirs = vec![PathBuf::from(layout.store_dir.as_str()), layout.real_store_dir.clone()];
+        dirs.extend(std::fs::canonicalize(&layout.real_store_dir));
+        let mut spellings: Vec<Vec<u8>> =
+            dirs.into_iter().map(|dir| [dir.as_os_str().as_bytes(), b"/"].concat()).collect();
+        spellings.sort();
+        spellings.dedup();
+        spellings
+    }
+
     /// Adds the store path that a file in use lies in.
-    fn used_path(&mut self, file: &[u8], holder: &Path) -> Result<()> {
-        let text = String::from_utf8_lossy(file);
-        let dir = self.store.dir();
-        if !text.starts_with(dir.as_str()) {
-            return Ok(());
-        }
-        // How the kernel shows a file that has lost its name since.
-        let text = text.strip_suffix(" (deleted)").unwrap_or(&text);
-        match dir.parse_below(text) {
-            Ok((path, _)) => self.add_used(path, holder),
-            Err(_) => Ok(()),
-        }
+    ///
+    /// Files of a process in another mount namespace are named from the top of
+    /// that namespace. We may be in one of our own, where the store is writable,
+    /// and our root directory may be a chroot: then the names of all other
+    /// processes' files have the path to it in front. So the store directory is
+    /// looked for anywhere in a name: a root too many does no harm.
+    fn used_path(&mut self, file: &[u8], spellings: &[Vec<u8>], holder: &Path) -> Result<()> {
+        spellings.iter().try_for_each(|prefix| self.used_below(file, prefix, holder))
     }
 
     fn add_used(&mut self, path: StorePath, holder: &Path) -> Result<()> {
@@ -136,7 +147,11 @@ impl Finder<'_> {
     /// Adds every valid store path whose text stands somewhere in `text`.
     fn used(&mut self, text: &[u8], file: &Path) -> Result<()> {
         let prefix = format!("{}/", self.store.dir().as_str());
-        let prefix = prefix.as_bytes();
+        self.used_below(text, prefix.as_bytes(), file)
+    }
+
+    /// As [`Finder::used`], for one spelling of the store directory.
+    fn used_below(&mut self, text: &[u8], prefix: &[u8], file: &Path) -> Result<()> {
         let mut rest = text;
         while let Some(at) = find(rest, prefix) {
             rest = &rest[at + prefix.len()..];
