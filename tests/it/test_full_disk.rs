@@ -109,19 +109,22 @@ fn collects_by_itself_and_not_in_vain() {
 }
 
 #[test]
-fn where_there_never_was_room_for_the_reserve() {
+fn where_there_never_was_room_for_the_reserve_nothing_is_half_deleted() {
     let mut world = World::new();
     world.variables.push(("NIX_CONFIG".to_owned(), "gc-reserved-space = 8388608".to_owned()));
     let Some((mount, paths)) = small_store(&mut world, "size=6m") else { return };
     assert_eq!(world.path("small/var/db/reserved").metadata().unwrap().len(), 0);
     let mut rubbish = std::fs::File::create(world.path("small/rubbish")).unwrap();
     while std::io::Write::write(&mut rubbish, &[1; 4096]).is_ok_and(|count| count > 0) {}
-    let outcome = world.nix_store(&["--gc"]);
-    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
-    assert!(outcome.text().starts_with("200 store paths deleted, "), "{outcome:?}");
-    for (i, path) in paths.iter().enumerate() {
-        assert_eq!(std::path::Path::new(path).exists(), i < 100, "{path}");
-    }
-    world.nix_store(&["--verify", "--check-contents"]).ok();
+    // It may come to an end for want of room, and then its rows are true.
+    world.nix_store(&["--gc"]);
+    drop(rubbish);
+    std::fs::remove_file(world.path("small/rubbish")).unwrap();
+    let (live, dead) = paths.split_at(100);
+    assert!(live.iter().all(|path| std::path::Path::new(path).exists()));
+    let verified = world.nix_store(&["--verify", "--check-contents"]);
+    assert!(!verified.ok().stderr.contains("disappeared"), "{}", verified.stderr);
+    world.nix_store(&["--gc"]).ok();
+    assert!(!dead.iter().any(|path| std::path::Path::new(path).exists()));
     drop(mount);
 }

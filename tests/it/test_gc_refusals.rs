@@ -1,11 +1,15 @@
 //! Collections that cannot delete, or cannot know what they may delete.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use crate::common::{self, Outcome, Side, World};
 use crate::data::hash_part;
+
+/// Who may not read everything.
+const NOBODY: u32 = 65534;
 
 /// Makes a file or directory immutable, or no longer; false where the file
 /// system or the user cannot.
@@ -159,6 +163,21 @@ fn directories_of_users_never_stop_a_collection() {
     assert!(!valid(&world, &paths[0]));
 }
 
+fn give_to_nobody(world: &World) {
+    std::os::unix::fs::chown(world.path(""), Some(NOBODY), Some(NOBODY)).unwrap();
+    let chown = Command::new("chown").args(["-Rh", "65534:65534"]).arg(world.path("")).status();
+    assert!(chown.unwrap().success());
+}
+
+fn as_nobody(world: &World, args: &[&str]) -> Outcome {
+    let mut command = world.command(Side::Nival, "nix-store");
+    common::outcome(command.args(args).uid(NOBODY).gid(NOBODY).output().unwrap())
+}
+
+fn set_mode(world: &World, mode: u32) {
+    std::fs::set_permissions(world.path("private"), std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
 #[test]
 fn a_root_out_of_reach_keeps_what_it_led_to_and_the_collection_goes_on() {
     if !rustix::process::geteuid().is_root() {
@@ -177,17 +196,9 @@ fn a_root_out_of_reach_keeps_what_it_led_to_and_the_collection_goes_on() {
     symlink("/", &other).unwrap();
     let theirs = world.path("var/gcroots/auto/theirs");
     symlink(&other, &theirs).unwrap();
-    std::os::unix::fs::chown(world.path(""), Some(65534), Some(65534)).unwrap();
-    let chown = Command::new("chown").args(["-Rh", "65534:65534"]).arg(world.path("")).status();
-    assert!(chown.unwrap().success());
-    let as_nobody = |args: &[&str]| {
-        use std::os::unix::process::CommandExt as _;
-        let mut command = world.command(Side::Nival, "nix-store");
-        common::outcome(command.args(args).uid(65534).gid(65534).output().unwrap())
-    };
-    let set_mode = |mode| {
-        std::fs::set_permissions(world.path("private"), std::fs::Permissions::from_mode(mode)).unwrap();
-    };
+    give_to_nobody(&world);
+    let as_nobody = |args: &[&str]| as_nobody(&world, args);
+    let set_mode = |mode| set_mode(&world, mode);
     // Nobody knows yet where that one leads.
     set_mode(0o000);
     let refused = as_nobody(&["--gc"]);
@@ -214,6 +225,121 @@ fn a_root_out_of_reach_keeps_what_it_led_to_and_the_collection_goes_on() {
     as_nobody(&["--gc"]).ok();
     assert!(!valid(&world, &kept));
     assert_eq!(std::fs::read_dir(world.path("var/root-notes")).unwrap().count(), 1);
+}
+
+#[test]
+fn without_handles_enough_no_root_of_a_user_is_lost() {
+    let world = World::new();
+    let paths = chain(&world, 2);
+    let bottom = world.path("var/gcroots/per-user/bob/1/2/3/4/5/6/7/8/9/10/11");
+    std::fs::create_dir_all(&bottom).unwrap();
+    symlink(&paths[1], bottom.join("root")).unwrap();
+    let (mut refused, mut done) = (0, 0);
+    for limit in 8..48 {
+        let inner = world.command(Side::Nival, "nix-store");
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" --gc")]).arg(inner.get_program());
+        command.env_clear().current_dir(world.path(""));
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let outcome = common::outcome(command.output().unwrap());
+        refused += usize::from(outcome.stderr.contains("nothing is deleted until it can be read"));
+        done += usize::from(outcome.status == 0);
+        assert!(paths.iter().all(|path| valid(&world, path)), "{limit}: {outcome:?}");
+    }
+    assert!(refused > 0 && done > 0, "{refused} {done}");
+}
+
+#[test]
+fn what_is_noted_of_a_root_stays_while_nothing_else_is_known() {
+    if !rustix::process::geteuid().is_root() {
+        common::skip("only root can become somebody who may not read everything");
+        return;
+    }
+    let world = World::new();
+    let [profile, chained]: [String; 2] = ["profile", "chained"].map(|name| {
+        world.write(format!("src/{name}"), name);
+        world.nix_store(&["--add", &world.text(format!("src/{name}"))]).line()
+    });
+    // From a home back into the state directory, and by way of a second link.
+    let own = world.path("var/profiles/per-user/alice");
+    for dir in [&own, &world.path("private"), &world.path("var/gcroots/auto")] {
+        std::fs::create_dir_all(dir).unwrap();
+    }
+    symlink(&profile, own.join("p-1-link")).unwrap();
+    symlink("p-1-link", own.join("p")).unwrap();
+    symlink(own.join("p"), world.path("private/l")).unwrap();
+    symlink(&chained, world.path("private/second")).unwrap();
+    symlink("second", world.path("private/first")).unwrap();
+    symlink(world.path("private/l"), world.path("var/gcroots/auto/l")).unwrap();
+    symlink(world.path("private/first"), world.path("var/gcroots/auto/first")).unwrap();
+    give_to_nobody(&world);
+    let collect = |more: &[&str]| as_nobody(&world, &[&["--gc"], more].concat());
+    collect(&[]).ok();
+    // The second link is away for a while: its path may go, and what is known
+    // of it stays.
+    std::fs::rename(world.path("private/second"), world.path("private/away")).unwrap();
+    collect(&["--max-freed", "0"]).ok();
+    std::fs::rename(world.path("private/away"), world.path("private/second")).unwrap();
+    if !valid(&world, &chained) {
+        assert_eq!(as_nobody(&world, &["--add", &world.text("src/chained")]).line(), chained);
+    }
+    set_mode(&world, 0o000);
+    let outcome = collect(&[]);
+    set_mode(&world, 0o755);
+    assert!(outcome.text().starts_with("0 store paths deleted"), "{outcome:?}");
+    for path in [&profile, &chained] {
+        assert!(
+            outcome.stderr.contains(&format!("'{path}', to which it led before, is kept")),
+            "{outcome:?}"
+        );
+        assert!(valid(&world, path));
+    }
+    // What is there and no link is certain.
+    std::fs::remove_file(world.path("private/second")).unwrap();
+    std::fs::write(world.path("private/second"), "").unwrap();
+    collect(&[]).ok();
+    set_mode(&world, 0o000);
+    let outcome = collect(&[]);
+    set_mode(&world, 0o755);
+    assert!(outcome.stderr.contains("it led to no path before"), "{outcome:?}");
+}
+
+#[test]
+fn a_daemon_that_may_not_read_a_home_takes_roots_from_there() {
+    if !rustix::process::geteuid().is_root() {
+        common::skip("only root can become somebody who may not read everything");
+        return;
+    }
+    let world = World::new();
+    let [first, second]: [String; 2] = ["first", "second"].map(|name| {
+        world.write(format!("src/{name}"), name);
+        world.nix_store(&["--add", &world.text(format!("src/{name}"))]).line()
+    });
+    std::fs::create_dir(world.path("private")).unwrap();
+    let link = world.text("private/link");
+    world.nix_store(&["-r", &first, "--add-root", &link]).ok();
+    give_to_nobody(&world);
+    std::os::unix::fs::chown(world.path("private"), Some(0), Some(0)).unwrap();
+    set_mode(&world, 0o700);
+    let mut daemon = world.command(Side::Nival, "nix-daemon").uid(NOBODY).gid(NOBODY).spawn().unwrap();
+    while !world.path("var/daemon-socket/socket").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let mut command = world.command(Side::Nival, "nix-store");
+    command.args(["-r", &second, "--add-root", &link]).env("NIX_REMOTE", "daemon");
+    let outcome = common::outcome(command.output().unwrap());
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    outcome.ok();
+    assert!(outcome.stderr.contains("Permission denied; garbage collections delete nothing"), "{outcome:?}");
+    // What was noted of the link before is not taken for the truth.
+    let refused = as_nobody(&world, &["--gc"]);
+    assert_eq!(refused.status, 1);
+    assert!(refused.stderr.contains("nothing is deleted until it can be read"), "{refused:?}");
+    assert!(valid(&world, &second));
+    set_mode(&world, 0o755);
+    as_nobody(&world, &["--gc"]).ok();
+    assert!(valid(&world, &second) && !valid(&world, &first));
 }
 
 #[test]

@@ -14,7 +14,6 @@ use crate::store::error::{Result, StoreError};
 use crate::store::local::db::graph::Node;
 use crate::store::local::db::write::TakenRow;
 use crate::sys::lock::PathLock;
-use crate::sys::remove::Freed;
 use crate::sys::{PathError, interrupt};
 
 /// Paths whose rows are removed together at first, and at most. A transaction
@@ -38,8 +37,6 @@ pub(super) struct Sweep<'c> {
     report: &'c mut GcReport,
     trash: Trash,
     batch: usize,
-    /// What nothing shares in `.links` was removed already.
-    links_cleaned: bool,
     /// Hash parts of the batch whose entries may still be on their way out.
     leaving: Vec<HashPart>,
 }
@@ -53,8 +50,7 @@ impl<'c> Sweep<'c> {
         report: &'c mut GcReport,
     ) -> Result<Self> {
         let trash = Trash::new(&store.layout().real_store_dir)?;
-        let (batch, links_cleaned, leaving) = (FIRST_BATCH, false, Vec::new());
-        Ok(Self { store, server, liveness, options, report, trash, batch, links_cleaned, leaving })
+        Ok(Self { store, server, liveness, options, report, trash, batch: FIRST_BATCH, leaving: Vec::new() })
     }
 
     /// Deletes `strays` and every node that is not alive.
@@ -229,50 +225,10 @@ impl<'c> Sweep<'c> {
                     self.trash.drain();
                     self.batch /= 2;
                 }
-                Err(error) if is_full(&error) && self.make_room(rest)? => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
-    }
-
-    /// Frees something at a disk that is too full to remove a single row: files
-    /// of `.links` that nothing shares, or else trees of paths that come next.
-    /// Nothing alive needs them; rows without a tree, after a kill, are removed
-    /// by the next collection. False if nothing came of it.
-    fn make_room(&mut self, nodes: &[Node]) -> Result<bool> {
-        /// Bytes that a transaction is sure to fit in.
-        const ENOUGH: u64 = 512 * 1024;
-        self.trash.drain();
-        if !std::mem::replace(&mut self.links_cleaned, true) {
-            let freed = Freed::default();
-            let links = self.store.layout().links_dir();
-            super::links::remove_unused(&links, &freed, &crate::progress::Silent)?;
-            self.report.freed += freed.bytes();
-            if freed.bytes() > 0 {
-                return Ok(true);
-            }
-        }
-        let before = self.trash.freed().bytes();
-        let graph = self.liveness.graph();
-        let ids: HashSet<_> = nodes.iter().map(|node| graph.id(*node)).collect();
-        let mut referrers = Vec::new();
-        for node in nodes {
-            interrupt::check()?;
-            referrers.clear();
-            self.store.db().referrer_ids(graph.id(*node), &mut referrers)?;
-            let dead = referrers.iter().all(|referrer| ids.contains(referrer));
-            // What cannot be taken is told of when its turn comes.
-            if let (true, Ok(name)) = (dead, CString::new(graph.base_name(*node)))
-                && self.trash.take(&name).is_ok()
-            {
-                self.trash.drain();
-            }
-            if self.trash.freed().bytes() >= before + ENOUGH {
-                break;
-            }
-        }
-        Ok(self.trash.freed().bytes() > before)
     }
 
     /// Removes rows, those of paths that something else refers to by now

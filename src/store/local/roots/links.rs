@@ -37,6 +37,9 @@ struct Traced {
     ends: Vec<PathBuf>,
     /// What cannot be read.
     blocked: Option<PathError>,
+    /// One of the links, or an end, lies outside the state directory, so that
+    /// it may come out of reach.
+    elsewhere: bool,
 }
 
 impl Finder<'_> {
@@ -109,10 +112,12 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// What cannot be read below a user's own directory is that user's affair:
-    /// nobody else is to wait for it.
+    /// What nobody may read below a user's own directory, or what lies too deep
+    /// there, is that user's affair: nobody else is to wait for it. Any other
+    /// failure is ours or the machine's, and says nothing about what is there.
     fn unreadable_at(&mut self, entry: &Path, error: PathError) -> Result<()> {
-        if !is_of_user(self.store.layout(), entry) || !self.search.strict {
+        let theirs = is_forbidden(&error) || errno_of(&error) == Some(Errno::NAMETOOLONG);
+        if !theirs || !is_of_user(self.store.layout(), entry) || !self.search.strict {
             return self.unreadable(error);
         }
         self.store.progress().warn(&format!("{error}, so what it keeps may be deleted"));
@@ -123,30 +128,37 @@ impl Finder<'_> {
     /// A link below `gcroots` or `profiles`.
     fn link(&mut self, first: &Path, target: &Path) -> Result<()> {
         let traced = trace(self.store.layout(), first, target);
-        if let Some(error) = traced.blocked
-            && traced.paths.is_empty()
-        {
-            return self.out_of_reach(first, error);
+        if let Some(error) = traced.blocked {
+            if traced.paths.is_empty() {
+                return self.out_of_reach(first, error);
+            }
+            if !is_forbidden(&error) {
+                self.unreadable_at(first, error)?;
+            }
         }
-        let collecting = self.search.clean && self.search.strict && !self.store.is_read_only();
-        let state = &self.store.layout().state_dir;
-        if let Some((path, last)) = traced.paths.first()
-            && collecting
-            && !last.starts_with(state)
+        // Whatever may come out of reach later has a note from now on.
+        let noting = traced.elsewhere && self.is_collecting();
+        if let Some((path, _)) = traced.paths.first()
+            && noting
         {
-            self.notes.note(self.store.dir(), first, Some(path));
+            self.notes.note(self.store.dir(), first, path);
         }
         if traced.paths.is_empty() && !traced.ends.is_empty() {
-            let stays = self.dead_end(first, &traced.ends)?;
-            if stays && collecting && traced.ends.iter().any(|end| !end.starts_with(state)) {
-                self.notes.note(self.store.dir(), first, None);
+            let certain = traced.ends.iter().all(|end| std::fs::symlink_metadata(end).is_ok());
+            if self.dead_end(first, &traced.ends)? && noting {
+                self.notes.note_nothing(first, certain);
             }
         }
         traced.paths.into_iter().try_for_each(|(path, last)| self.add_link(path, last))
     }
 
-    /// A link that leads to something that cannot be read.
+    /// A link that leads to something that cannot be read. Where that is not
+    /// allowed it may stay so for ever, and the note counts; any other failure
+    /// passes, or somebody has to look at it.
     fn out_of_reach(&mut self, first: &Path, error: PathError) -> Result<()> {
+        if !is_forbidden(&error) {
+            return self.unreadable_at(first, error);
+        }
         let Some(note) = self.notes.of_link(self.store.dir(), first) else {
             return self.unreadable_at(first, error);
         };
@@ -218,6 +230,15 @@ fn list(dir: OwnedFd) -> std::result::Result<(OwnedFd, Names), Errno> {
     Ok((dir, names))
 }
 
+fn errno_of(error: &PathError) -> Option<Errno> {
+    Errno::from_io_error(&error.source)
+}
+
+/// Whether somebody does not let us read something.
+pub(super) fn is_forbidden(error: &PathError) -> bool {
+    matches!(errno_of(error), Some(Errno::ACCESS | Errno::PERM))
+}
+
 /// Whether something lies below a directory that belongs to one user.
 fn is_of_user(layout: &Layout, path: &Path) -> bool {
     ["gcroots/per-user", "profiles/per-user"].iter().any(|users| {
@@ -251,6 +272,7 @@ fn trace(layout: &Layout, first: &Path, target: &Path) -> Traced {
                 traced.paths.push((path, link.clone()));
                 continue;
             }
+            traced.elsewhere |= !target.starts_with(&layout.state_dir);
             match read_link(&target) {
                 Ok(Some(next)) => waiting.push((target, next)),
                 Ok(None) => traced.ends.push(target),
@@ -328,4 +350,48 @@ fn read_link(link: &Path) -> std::result::Result<Option<PathBuf>, PathError> {
 fn absolute(link: &Path, target: &Path) -> PathBuf {
     let path = link.parent().unwrap_or(Path::new("/")).join(target);
     lexically_normal(&path).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::StoreDir;
+    use crate::progress::Silent;
+    use crate::store::local::roots::RootSearch;
+    use crate::store::local::{LocalOptions, LocalStore};
+
+    #[test]
+    fn only_what_is_forbidden_may_be_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout {
+            store_dir: StoreDir::new(dir.path().join("store").to_str().unwrap()).unwrap(),
+            real_store_dir: dir.path().join("store"),
+            state_dir: dir.path().join("var"),
+            log_dir: dir.path().join("log"),
+        };
+        let mut options = LocalOptions::new(layout);
+        options.reserved_space = 0;
+        let store = LocalStore::open(options, Arc::new(Silent)).unwrap();
+        let mut finder = Finder::new(&store, RootSearch { censor: false, clean: true, strict: true });
+        let root = store.layout().auto_roots_dir().join("x");
+        let of_user = store.layout().state_dir.join("gcroots/per-user/bob/x");
+        finder.notes.note_nothing(&root, true);
+        let ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::STALE, Errno::NOTCONN];
+        for errno in ours {
+            let error = || PathError::new("cannot read potential root", "/home/bob/x", errno);
+            assert!(finder.out_of_reach(&root, error()).is_err(), "{errno}");
+            assert!(finder.out_of_reach(&of_user, error()).is_err(), "{errno}");
+            assert!(finder.unreadable_at(&of_user, error()).is_err(), "{errno}");
+        }
+        assert_eq!(finder.unread, 0);
+        for errno in [Errno::ACCESS, Errno::PERM] {
+            let error = || PathError::new("cannot read potential root", "/home/bob/x", errno);
+            finder.out_of_reach(&root, error()).unwrap();
+            finder.unreadable_at(&of_user, error()).unwrap();
+            assert!(finder.unreadable_at(&root, error()).is_err());
+        }
+        assert_eq!(finder.unread, 4);
+    }
 }

@@ -151,7 +151,7 @@ impl LocalStore {
         for dir in ["gcroots", "profiles"] {
             finder.links_below(&self.layout().state_dir.join(dir))?;
         }
-        if search.clean && search.strict {
+        if finder.is_collecting() {
             finder.notes.prune();
         }
         finder.running()?;
@@ -184,6 +184,12 @@ impl<'s> Finder<'s> {
     fn new(store: &'s LocalStore, search: RootSearch) -> Self {
         let (roots, valid) = (Roots::new(), HashMap::new());
         Self { store, search, roots, valid, notes: Notes::of(store.layout()), unread: 0 }
+    }
+
+    /// Whether something is deleted on the strength of the answer, and notes
+    /// are kept.
+    fn is_collecting(&self) -> bool {
+        self.search.clean && self.search.strict && !self.store.is_read_only()
     }
 
     /// What cannot be read may be a root.

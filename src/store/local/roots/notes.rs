@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::model::hash::HashAlgorithm;
 use crate::model::{HashFormat, Hasher, StoreDir, StorePath};
 use crate::store::local::Layout;
-use crate::sys::atomic;
+use crate::sys::{PathError, atomic};
 
 /// Where a link leads that leads to no path.
 const NOTHING: &str = "nothing";
@@ -76,10 +76,25 @@ impl Notes {
 
     /// Notes where a link leads. What cannot be noted is found out when the
     /// link cannot be read, and then nothing is deleted.
-    pub(super) fn note(&mut self, store_dir: &StoreDir, first: &Path, path: Option<&StorePath>) {
+    pub(super) fn note(&mut self, store_dir: &StoreDir, first: &Path, path: &StorePath) {
+        self.note_text(first, store_dir.print(path).into());
+    }
+
+    /// Notes that a link leads to no path. Unless that is certain a path that
+    /// was noted stays: what is not there may be back, as something on a disk
+    /// that is not mounted.
+    pub(super) fn note_nothing(&mut self, first: &Path, certain: bool) {
         let key = self.key_of(first);
-        let text = path.map_or_else(|| NOTHING.to_owned(), |path| store_dir.print(path));
-        let text = PathBuf::from(text);
+        // Asked of the disk: it may have been noted after we read the others.
+        if !certain && is_noted(&self.dir, &key) {
+            self.seen.insert(key);
+            return;
+        }
+        self.note_text(first, NOTHING.into());
+    }
+
+    fn note_text(&mut self, first: &Path, text: PathBuf) {
+        let key = self.key_of(first);
         self.seen.insert(key.clone());
         if self.known().get(&key) == Some(&text) {
             return;
@@ -98,10 +113,34 @@ impl Notes {
     }
 }
 
-/// Notes where a link leads that becomes a root.
+/// Notes where a link leads that becomes a root. One that leads to no path does
+/// not undo what is known of it; the next collection looks again.
 pub(super) fn note(layout: &Layout, link: &Path, path: Option<&StorePath>) {
-    let text = path.map_or_else(|| NOTHING.to_owned(), |path| layout.store_dir.print(path));
-    write(&layout.state_dir.join("root-notes"), OsStr::new(&key(link)), Path::new(&text));
+    let (dir, key) = (layout.state_dir.join("root-notes"), OsString::from(key(link)));
+    match path {
+        Some(path) => write(&dir, &key, Path::new(&layout.store_dir.print(path))),
+        None if is_noted(&dir, &key) => {}
+        None => write(&dir, &key, Path::new(NOTHING)),
+    }
+}
+
+/// Forgets where a link led, which may lead elsewhere by now.
+///
+/// # Errors
+/// [`PathError`]: the note, which may be wrong, is still there.
+pub(super) fn forget(layout: &Layout, link: &Path) -> Result<(), PathError> {
+    let note = layout.state_dir.join("root-notes").join(key(link));
+    match std::fs::remove_file(&note) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(PathError::new("removing", note, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether there is a note, or may be one.
+fn is_noted(dir: &Path, key: &OsStr) -> bool {
+    !matches!(std::fs::symlink_metadata(dir.join(key)), Err(error) if error.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn write(dir: &Path, key: &OsStr, text: &Path) {
