@@ -257,7 +257,8 @@ fn assert_read_only(world: &World, root: &str, run: impl Fn(&[&str]) -> Outcome)
         let refused = run(args);
         assert_eq!((refused.status, refused.stdout.len()), (1, 0), "{args:?}: {refused:?}");
         assert!(refused.stderr.starts_with("error: cannot write to the store"), "{args:?}: {refused:?}");
-        assert_eq!(refused.stderr.lines().count(), 1, "{args:?}: {refused:?}");
+        // The reason, and what it may come of.
+        assert_eq!(refused.stderr.lines().count(), 2, "{args:?}: {refused:?}");
     }
     assert_eq!(fingerprint(Path::new(root)), before);
 }

@@ -138,7 +138,9 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
         let text = super::ui::read_stdin()?;
         arguments.extend(text.split_ascii_whitespace().map(OsString::from));
     }
-    super::args::refuse_empty(&arguments)?;
+    // The name of a binding may be anything, and stands before the paths.
+    let names = usize::from(flags.iter().any(|flag| matches!(flag.as_str(), "--binding" | "-b")));
+    super::args::refuse_empty(arguments.get(names..).unwrap_or_default())?;
     let Some(run) = run else {
         anyhow::bail!("'nix-store {name}' is not available in this version of Nival");
     };
