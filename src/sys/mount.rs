@@ -5,6 +5,7 @@
 //! a mount namespace of their own; everybody else sees it as it was.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
@@ -21,6 +22,15 @@ pub fn is_read_only(dir: &Path) -> Result<bool, PathError> {
     Ok(flags(dir)?.contains(StatVfsMountFlags::RDONLY))
 }
 
+/// Whether [`make_writable_for_us`] has put us into a mount namespace of our own.
+static ALONE: AtomicBool = AtomicBool::new(false);
+
+/// Whether we are in a mount namespace of our own: then the kernel may name the
+/// files of other processes from another root than ours.
+pub fn is_in_namespace_of_its_own() -> bool {
+    ALONE.load(Ordering::Relaxed)
+}
+
 /// Makes a directory writable in a mount namespace of the calling thread's own,
 /// in which threads and processes that it starts from now on are too. Nothing
 /// of that is seen outside.
@@ -34,6 +44,7 @@ pub fn make_writable_for_us(dir: &Path) -> Result<(), PathError> {
     #[allow(unsafe_code)]
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
         .map_err(PathError::at("making a mount namespace for", dir))?;
+    ALONE.store(true, Ordering::Relaxed);
     // What is mounted here is not to be seen outside, while what is unmounted
     // outside goes here as well. Where the root is no mount, the mounts on the
     // way to the directory are looked for below.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::{Finder, Holder};
 use crate::model::StorePath;
 use crate::store::error::{Result, StoreError};
-use crate::sys::{PathError, interrupt};
+use crate::sys::{PathError, interrupt, mount};
 
 /// Files of the kernel that name programs it starts by itself.
 const KERNEL: [&str; 3] =
@@ -129,10 +129,12 @@ impl Finder<'_> {
     /// Files of a process in another mount namespace are named from the top of
     /// that namespace. We may be in one of our own, where the store is writable,
     /// and our root directory may be a chroot: then the names of all other
-    /// processes' files have the path to it in front. So the store directory is
-    /// looked for anywhere in a name: a root too many does no harm.
+    /// processes' files have the path to it in front. So there the store
+    /// directory is looked for anywhere in a name: a root too many does no harm.
     fn used_path(&mut self, file: &[u8], spellings: &[Vec<u8>], holder: &Path) -> Result<()> {
-        spellings.iter().try_for_each(|prefix| self.used_below(file, prefix, holder))
+        let anywhere = mount::is_in_namespace_of_its_own();
+        let named = |prefix: &&Vec<u8>| anywhere || file.starts_with(prefix);
+        spellings.iter().filter(named).try_for_each(|prefix| self.used_below(file, prefix, holder))
     }
 
     fn add_used(&mut self, path: StorePath, holder: &Path) -> Result<()> {
