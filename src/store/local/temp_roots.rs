@@ -177,7 +177,8 @@ fn append(file: &mut File, path: &std::path::Path, texts: &[String]) -> Result<(
 /// Asks the running collector; false when there is none (any more).
 fn announce(layout: &Layout, connection: &mut Option<UnixStream>, texts: &[String]) -> Result<bool> {
     let path = layout.gc_socket();
-    if connection.is_none() {
+    let fresh = connection.is_none();
+    if fresh {
         match socket::connect(&path) {
             Ok(stream) => {
                 let timeout = stream.set_read_timeout(Some(RETRY));
@@ -201,6 +202,11 @@ fn announce(layout: &Layout, connection: &mut Option<UnixStream>, texts: &[Strin
     for text in texts {
         if stream.write_all(format!("{text}\n").as_bytes()).is_err() || !granted(stream, &path)? {
             *connection = None;
+            if fresh {
+                // It has no place for us, or has ended; asking at once again would
+                // only keep it busy.
+                std::thread::sleep(RETRY);
+            }
             return Ok(false);
         }
     }
@@ -239,6 +245,27 @@ mod tests {
     use super::*;
     use crate::model::StoreDir;
     use crate::store::local::{LocalOptions, LocalStore};
+
+    /// A collector that has no place for anybody is not asked without a pause.
+    #[test]
+    fn who_is_turned_away_waits_before_asking_again() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout {
+            store_dir: StoreDir::default(),
+            real_store_dir: root.path().join("store"),
+            state_dir: root.path().join("state"),
+            log_dir: root.path().join("log"),
+        };
+        let socket = layout.gc_socket();
+        std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        std::thread::spawn(move || listener.incoming().for_each(drop));
+        let begun = std::time::Instant::now();
+        for _ in 0..3 {
+            assert!(!announce(&layout, &mut None, &["x".to_owned()]).unwrap());
+        }
+        assert!(begun.elapsed() >= RETRY * 3);
+    }
 
     #[test]
     fn there_may_be_so_many_and_no_more() {
