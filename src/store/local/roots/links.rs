@@ -353,6 +353,7 @@ fn absolute(link: &Path, target: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::Arc;
 
