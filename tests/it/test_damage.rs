@@ -177,6 +177,80 @@ fn a_reference_that_leads_nowhere_is_found_again() {
     }
 }
 
+/// The number of a row.
+fn row(world: &World, of: &str) -> i64 {
+    let sql = "select id from ValidPaths where path = ?";
+    alter(world, |database| database.query_row(sql, [of], |row| row.get(0)))
+}
+
+fn lose_reference(world: &World, from: &str, to: &str) {
+    let args = [row(world, from), row(world, to)];
+    let sql = "update Refs set reference = 9999 where referrer = ? and reference = ?";
+    assert_eq!(alter(world, |database| database.execute(sql, args)), 1);
+}
+
+/// A check cannot mend it, and removes nothing.
+#[track_caller]
+fn is_kept(world: &World) {
+    let files = data::metadata(&world.store());
+    let left = world.nix_store(&["--verify", "--repair"]);
+    assert_eq!(left.status, 1, "{left:?}");
+    assert!(left.stderr.contains("error: cannot mend "), "{}", left.stderr);
+    assert_eq!(world.nix_store(&["--gc"]).status, 1);
+    assert_eq!(data::metadata(&world.store()), files);
+}
+
+#[test]
+fn a_lost_reference_stays_while_its_referrer_cannot_be_examined() {
+    let world = World::new();
+    let paths = data::sample(&world);
+    root(&world, &paths[5]);
+    let before = dump(&world);
+    lose_reference(&world, &paths[5], &paths[4]);
+    // Neither a file nor a tree, for a moment.
+    let aside = world.path("aside");
+    std::fs::rename(&paths[5], &aside).unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(world.path("s")).unwrap();
+    std::fs::rename(world.path("s"), &paths[5]).unwrap();
+    is_kept(&world);
+    drop(socket);
+    std::fs::remove_file(&paths[5]).unwrap();
+    std::fs::rename(&aside, &paths[5]).unwrap();
+    is_mended(&world, "there is no such row");
+    assert_eq!(dump(&world), before);
+}
+
+#[test]
+fn a_lost_reference_to_a_path_that_cannot_be_read_is_found_again() {
+    let world = World::new();
+    let paths = data::sample(&world);
+    root(&world, &paths[5]);
+    let before = dump(&world);
+    lose_reference(&world, &paths[5], &paths[4]);
+    set(&world, &paths[4], "path", text("/elsewhere/z"));
+    is_mended(&world, "there is no such row");
+    assert_eq!(dump(&world), before);
+}
+
+#[test]
+fn a_row_stays_while_something_could_be_its_contents() {
+    let world = World::new();
+    let paths = data::sample(&world);
+    let path = paths.iter().rfind(|path| path.contains("-sample-")).unwrap();
+    root(&world, path);
+    let before = dump(&world);
+    let contents = std::fs::read(path).unwrap();
+    let mode = std::fs::metadata(path).unwrap().permissions();
+    set(&world, path, "path", text(&path[..path.len() - 12]));
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, "modified").unwrap();
+    is_kept(&world);
+    std::fs::write(path, contents).unwrap();
+    std::fs::set_permissions(path, mode).unwrap();
+    is_mended(&world, "its path is ");
+    assert_eq!(dump(&world), before);
+}
+
 #[test]
 fn outputs_of_derivations_come_from_their_files() {
     let Some(world) = World::with_reference() else { return };

@@ -24,6 +24,9 @@ use crate::sys::{clock, interrupt, threads};
 /// What came of mending a row.
 type Mended = std::result::Result<String, String>;
 
+/// A row, and the valid paths whose hash parts stand in its contents.
+type Scanned<'r> = (&'r Checked, BTreeSet<StorePath>);
+
 impl LocalStore {
     /// Tells of every row that is damaged, and with `repair` mends what can be
     /// mended. Gives the rows that can be used, and how many are damaged by now.
@@ -47,11 +50,14 @@ impl LocalStore {
         // A row may have several things wrong with it, of which one hides others.
         let mut findings = findings;
         loop {
-            let before = findings.damaged.len();
+            let problems = |findings: &Findings| -> usize {
+                findings.damaged.iter().map(|damaged| damaged.problems.len().max(1)).sum()
+            };
+            let before = problems(&findings);
             Mender::new(self, &findings)?.run()?;
             findings = self.db().check()?;
             let left = findings.damaged.len();
-            if left == 0 || left >= before {
+            if left == 0 || problems(&findings) >= before {
                 return Ok((findings, left));
             }
         }
@@ -162,6 +168,8 @@ impl<'m> Mender<'m> {
     }
 
     fn run(mut self) -> Result<()> {
+        let paths = || self.findings.damaged.iter().filter(|damaged| damaged.table == Table::ValidPaths);
+        let unreadable = paths().any(|damaged| damaged.has("path"));
         for damaged in &self.findings.damaged {
             interrupt::check()?;
             let mended = match damaged.table {
@@ -171,6 +179,14 @@ impl<'m> Mender<'m> {
                 Table::Refs | Table::DerivationOutputs => continue,
             };
             self.tell(damaged, mended);
+        }
+        if unreadable {
+            // What refers to these cannot be known before they are mended: the
+            // list that was read does not have them.
+            for damaged in self.findings.damaged.iter().filter(|d| d.table != Table::ValidPaths) {
+                self.store.progress().notice(&format!("{} waits until all paths can be read", damaged.label));
+            }
+            return Ok(());
         }
         self.mend_references()?;
         self.mend_outputs()
@@ -223,13 +239,10 @@ impl<'m> Mender<'m> {
             self.store.write(|writer| writer.set(id, "path", &shown))?;
             return Ok(Ok(format!("its path is '{shown}', by its contents")));
         }
-        let near = |path: &StorePath| {
-            let full = self.store.dir().print(path);
-            full.len() == damaged.text.len()
-                && full.bytes().zip(&damaged.text).filter(|(a, b)| a != *b).count() <= 4
-        };
-        let could_be = self.strays.iter().find(|(path, _)| damaged.hash.is_none() || near(path));
-        if let Some((path, _)) = could_be {
+        // The text may be cut off, and the contents unreadable for a moment or
+        // modified: as long as anything has no row it may be what is sought. The
+        // most similar one comes first.
+        if let Some((path, _)) = self.strays.first() {
             let shown = self.store.dir().print(path);
             return Ok(Err(format!(
                 "it may stand for '{shown}', which has no row; \
@@ -337,10 +350,13 @@ impl<'m> Mender<'m> {
             self.findings.rows.iter().filter(|row| everywhere || referrers.contains(&row.id)).collect();
         self.store.progress().notice("looking for the references that were lost...");
         let mut lost = Vec::new();
-        for (row, references) in self.scan(&rows)? {
+        let (scanned, unread) = self.scan(&rows)?;
+        let mut complete = HashSet::new();
+        for (row, references) in scanned {
             let known = self.known_references(row.id)?;
             let fresh: BTreeSet<&StorePath> = references.difference(&known).collect();
-            if fresh.is_empty() || self.is_complete(row, &known)? {
+            if self.is_complete(row, &known)? {
+                complete.insert(row.id);
                 continue;
             }
             let ids = self.findings.rows.iter().filter(|other| fresh.contains(&other.path)).map(|r| r.id);
@@ -348,15 +364,40 @@ impl<'m> Mender<'m> {
                 ids.filter(|id| referrers.contains(&row.id) || targets.is_empty() || targets.contains(id));
             lost.extend(wanted.map(|id| (row.id, id)));
         }
+        // A row that is damaged is all that is left of a reference until that is
+        // found again.
+        let is_found = |sought: &Damaged| {
+            let alike = damaged.iter().filter(|other| other.ends == sought.ends).count();
+            match sought.ends {
+                (Some(referrer), _) if unread.contains(&referrer) => false,
+                (Some(referrer), _) => {
+                    let of_it = damaged.iter().filter(|other| other.ends.0 == Some(referrer)).count();
+                    complete.contains(&referrer)
+                        || lost.iter().filter(|(from, _)| *from == referrer).count() >= of_it
+                }
+                (None, _) if !unread.is_empty() => false,
+                (None, Some(target)) => lost.iter().filter(|(_, to)| *to == target).count() >= alike,
+                (None, None) => lost.len() >= damaged.len(),
+            }
+        };
+        let (gone, kept): (Vec<&Damaged>, Vec<&Damaged>) =
+            damaged.iter().copied().partition(|damaged| is_found(damaged));
         self.store.write(|writer| {
-            for damaged in &damaged {
+            for damaged in &gone {
                 writer.remove_row("Refs", damaged.row)?;
             }
             let mut references = writer.references()?;
             lost.iter().try_for_each(|(from, to)| references.add(*from, *to))
         })?;
-        for damaged in &damaged {
+        for damaged in &gone {
             self.tell(damaged, Ok(format!("removed; {} references were found again", lost.len())));
+        }
+        for damaged in &kept {
+            let why = match unread.is_empty() {
+                true => "what it referred to was not found again",
+                false => "the contents of a path that may have it cannot be read",
+            };
+            self.tell(damaged, Err(why.to_owned()));
         }
         Ok(())
     }
@@ -375,22 +416,25 @@ impl<'m> Mender<'m> {
         Ok(info.is_content_addressed(self.store.dir()))
     }
 
-    /// The valid paths whose hash parts stand in each of these.
-    fn scan<'r>(&self, rows: &[&'r Checked]) -> Result<Vec<(&'r Checked, BTreeSet<StorePath>)>> {
+    /// The valid paths whose hash parts stand in each of these, and the rows
+    /// whose contents could not be read.
+    fn scan<'r>(&self, rows: &[&'r Checked]) -> Result<(Vec<Scanned<'r>>, HashSet<PathId>)> {
         let candidates = Candidates::new(self.findings.rows.iter().map(|row| row.path.clone()));
         let layout = self.store.layout();
         let next = AtomicUsize::new(0);
-        let found = Mutex::new(Vec::new());
+        let found = Mutex::new((Vec::new(), HashSet::new()));
         threads::on_all_cores(rows.len(), || -> Result<()> {
             while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
                 interrupt::check()?;
                 match examine(&layout.real_path(&row.path), &candidates) {
                     Ok(examined) => {
-                        found.lock().unwrap_or_else(PoisonError::into_inner).push((*row, examined.references))
+                        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                        found.0.push((*row, examined.references));
                     }
                     Err(error) if error.is_interruption() => return Err(error),
-                    // Told of by the checks that follow.
-                    Err(_) => {}
+                    Err(_) => {
+                        found.lock().unwrap_or_else(PoisonError::into_inner).1.insert(row.id);
+                    }
                 }
             }
             Ok(())
