@@ -233,6 +233,24 @@ fn a_lost_reference_to_a_path_that_cannot_be_read_is_found_again() {
 }
 
 #[test]
+fn modified_contents_are_not_taken_for_what_their_address_says() {
+    let world = World::new();
+    world.write("src/text", "as it was\n");
+    let path = world.nix_store(&["--add", &world.text("src/text")]).line();
+    root(&world, &path);
+    let mode = std::fs::metadata(&path).unwrap().permissions();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "EVIL").unwrap();
+    std::fs::set_permissions(&path, mode).unwrap();
+    set(&world, &path, "hash", text("sha256:zz"));
+    let left = world.nix_store(&["--verify", "--check-contents", "--repair"]);
+    assert_eq!(left.status, 1, "{left:?}");
+    assert!(left.stderr.contains("what its content address says"), "{}", left.stderr);
+    // Nor does anybody else hear that it is in order.
+    assert_eq!(world.nix_store(&["--verify-path", &path]).status, 1);
+}
+
+#[test]
 fn a_row_stays_while_something_could_be_its_contents() {
     let world = World::new();
     let paths = data::sample(&world);

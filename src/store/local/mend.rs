@@ -286,6 +286,11 @@ impl<'m> Mender<'m> {
             info.nar_hash = examined.hash;
             info.nar_size = examined.size;
             info.ca = content_address(store.dir(), &info, examined.flat);
+            if damaged.has("hash") && row.is_addressed && info.ca.is_none() {
+                // Its address is all that can vouch for the contents now.
+                let why = "its contents are not what its content address says, as far as can be told";
+                return Ok(Err(why.to_owned()));
+            }
             if damaged.has("hash") {
                 how.push(format!("the hash is now that of the contents, {}", info.nar_hash));
             } else if row.hash != Some(examined.hash) {

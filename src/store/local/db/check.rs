@@ -23,6 +23,8 @@ pub struct Checked {
     pub hash: Option<Hash>,
     /// Bytes of its archive; 0 where nobody recorded it, or it cannot be read.
     pub size: u64,
+    /// Whether it has a content address that can be read.
+    pub is_addressed: bool,
 }
 
 /// A table.
@@ -108,9 +110,10 @@ impl Db {
             problems.extend(cells::number("registrationTime", at(5)).err());
             problems.extend(cells::ultimate(at(6)).err());
             problems.extend(cells::optional_text("sigs", at(7)).err());
-            problems.extend(content_address(at(8)).err());
+            let ca = content_address(at(8)).map_err(|p| problems.push(p)).ok().flatten();
             if let Some(path) = path {
-                findings.rows.push(Checked { id, path, hash, size });
+                let is_addressed = ca.is_some();
+                findings.rows.push(Checked { id, path, hash, size, is_addressed });
             }
             if !problems.is_empty() {
                 findings.damaged.push(Damaged {
