@@ -86,7 +86,7 @@ impl LocalStore {
     /// something is repaired. Findings are told as notices.
     ///
     /// # Errors
-    /// [`StoreError`](crate::store::StoreError).
+    /// [`StoreError`].
     pub fn verify(&self, contents: bool, repair: Option<&[&dyn Store]>) -> Result<bool> {
         let progress = self.progress();
         progress.notice("reading the Nix store...");
