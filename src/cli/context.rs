@@ -37,6 +37,8 @@ pub struct Context {
     pub version_wanted: bool,
     /// `--help` was given.
     pub help_wanted: bool,
+    /// `--no-gc-warning` was given.
+    pub no_gc_warning: bool,
     /// Experimental features whose flags were given.
     pub gated: Vec<Option<&'static str>>,
 }
@@ -59,6 +61,7 @@ impl Context {
             current_dir,
             version_wanted: false,
             help_wanted: false,
+            no_gc_warning: false,
             gated: Vec::new(),
         };
         context.tell_warnings();

@@ -65,7 +65,7 @@ fn meant_flag(message: &str, program: &str) -> Option<String> {
     const BEGINNINGS: [&str; 3] = ["unknown flag '", "unrecognised flag '", "bad sub-operation '"];
     let rest = BEGINNINGS.iter().find_map(|begin| message.strip_prefix(begin))?;
     let program = program.rsplit('/').next().unwrap_or(program);
-    super::flag_table::suggestion(program, rest.split('\'').next()?)
+    super::flags::suggestion(program, rest.split('\'').next()?)
 }
 
 /// The status after a build that failed.

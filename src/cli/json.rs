@@ -8,6 +8,7 @@ use nival::store::StoreError;
 use serde_json::{Number, Value};
 
 use crate::cli::error::BrokenPipe;
+use crate::cli::flags::parse::Given;
 use crate::cli::ui::{Out, stdout_file};
 
 /// What the flags say about JSON.
@@ -20,17 +21,17 @@ pub struct Style {
 
 impl Style {
     /// Takes `--json` and the flags of [`Style::pretty_flag`]; false for any other.
-    pub fn flag(&mut self, flag: &str) -> bool {
-        if flag == "--json" {
+    pub fn flag(&mut self, given: &Given) -> bool {
+        if given.name() == "--json" {
             self.json = true;
             return true;
         }
-        self.pretty_flag(flag)
+        self.pretty_flag(given)
     }
 
     /// Takes `--pretty` and `--no-pretty`; false for any other.
-    pub fn pretty_flag(&mut self, flag: &str) -> bool {
-        self.pretty = match flag {
+    pub fn pretty_flag(&mut self, given: &Given) -> bool {
+        self.pretty = match given.name() {
             "--pretty" => Some(true),
             "--no-pretty" => Some(false),
             _ => return false,

@@ -1,11 +1,9 @@
 //! The programs: which one is meant, and what all of them have in common.
 
-mod args;
 mod collect;
-mod completions;
 mod context;
 mod error;
-mod flag_table;
+mod flags;
 mod json;
 mod nival;
 mod nix;
@@ -28,8 +26,8 @@ use std::sync::Arc;
 
 use ::nival::settings::Environment;
 
-use args::Args;
 use context::Context;
+use flags::complete;
 use ui::Ui;
 
 /// The names of all programs, and what runs them.
@@ -48,7 +46,7 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("nix-prefetch-url", nix_prefetch_url::run),
 ];
 
-type Program = fn(Context, Args) -> anyhow::Result<()>;
+type Program = fn(Context, Vec<OsString>) -> anyhow::Result<()>;
 
 /// The version of Nival.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -80,8 +78,8 @@ pub fn run(words: Vec<OsString>, environment: Environment) -> ExitCode {
     let mut words: Vec<OsString> = words.collect();
     let ui = Arc::new(Ui::new(environment.get("NO_COLOR").is_some(), environment.get("TERM")));
     // Before anything else: a shell that completes a word must never run it.
-    if let Some(number) = environment.get(completions::VARIABLE) {
-        return match completions::run(&name, &words, number) {
+    if let Some(number) = environment.get(complete::VARIABLE) {
+        return match complete::run(&name, &words, number, &environment) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => ExitCode::from(error::report(&error, &called, &ui)),
         };
@@ -99,7 +97,7 @@ pub fn run(words: Vec<OsString>, environment: Environment) -> ExitCode {
     let result = prepare().and_then(|()| match program(&name) {
         Some(program) => {
             let context = Context::new(&name, environment, Arc::clone(&ui))?;
-            program(context, Args::of(&name, words))
+            program(context, words)
         }
         None => nival::run(&called, words, &environment),
     });
@@ -126,9 +124,9 @@ fn prepare() -> anyhow::Result<()> {
 }
 
 /// A program that has a name and a place, but nothing behind it yet.
-fn not_built(context: Context, mut args: Args) -> anyhow::Result<()> {
+fn not_built(context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     let program = context.program.clone();
-    if args.next() == Some(args::Word::Flag("--version".to_owned())) {
+    if words.first().is_some_and(|word| word == "--version") {
         return context.print_version();
     }
     let why = NOT_BUILT.iter().find(|(name, _)| *name == program).map_or("", |(_, why)| why);

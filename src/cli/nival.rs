@@ -8,12 +8,17 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use ::nival::settings::Environment;
 
 use super::error::Exit;
+use super::flags::{man, shells};
 use super::{PROGRAMS, VERSION};
 
 /// Its subcommands and what they do.
 pub const SUBCOMMANDS: &[(&str, &str)] = &[
     ("completions", "Print a script that makes a shell complete the words of all programs"),
-    ("install-links", "Make a symlink to this program for each program that it is"),
+    (
+        "install-links",
+        "Make a symlink to this program for each program that it is, and install man pages and completions",
+    ),
+    ("man", "Write the man pages of all programs into a directory"),
     ("tour", "Show the main job on a store of its own in a temporary directory"),
 ];
 
@@ -38,9 +43,14 @@ fn command() -> Command {
                 .help("Print the version"),
         )
         .subcommand(
-            Command::new("completions")
-                .about(about("completions"))
-                .arg(Arg::new("shell").value_name("SHELL").required(true).value_parser(["bash"])),
+            Command::new("completions").about(about("completions")).arg(
+                Arg::new("shell").value_name("SHELL").required(true).value_parser(["bash", "fish", "zsh"]),
+            ),
+        )
+        .subcommand(
+            Command::new("man")
+                .about(about("man"))
+                .arg(Arg::new("dir").value_name("DIR").required(true).value_parser(value_parser!(PathBuf))),
         )
         .subcommand(
             Command::new("install-links")
@@ -50,6 +60,12 @@ fn command() -> Command {
                         .long("force")
                         .action(clap::ArgAction::SetTrue)
                         .help("Replace symlinks that are there"),
+                )
+                .arg(
+                    Arg::new("only-links")
+                        .long("only-links")
+                        .action(clap::ArgAction::SetTrue)
+                        .help("Do not install man pages and completions"),
                 )
                 .arg(Arg::new("dir").value_name("DIR").required(true).value_parser(value_parser!(PathBuf))),
         )
@@ -74,10 +90,15 @@ pub fn run(called: &str, words: Vec<OsString>, environment: &Environment) -> any
     };
     match matches.subcommand() {
         Some(("install-links", matches)) => install_links(matches, called, environment),
-        Some(("completions", _)) => {
+        Some(("completions", matches)) => {
+            let shell = matches.get_one::<String>("shell").and_then(|shell| shells::script(shell));
             let mut out = super::ui::Out::new();
-            out.raw(super::completions::BASH.as_bytes())?;
+            out.raw(shell.unwrap_or_default().as_bytes())?;
             out.finish()
+        }
+        Some(("man", matches)) => {
+            let Some(dir) = matches.get_one::<PathBuf>("dir") else { return Ok(()) };
+            write_man_pages(dir)
         }
         Some(("tour", matches)) => {
             super::tour::run(matches.get_flag("keep"), &this_program(called, environment)?)
@@ -123,7 +144,50 @@ fn install_links(matches: &ArgMatches, called: &str, environment: &Environment) 
         make_link(&program, &link, matches.get_flag("force"))?;
         out.line(format_args!("{} -> {}", link.display(), program.display()))?;
     }
+    if !matches.get_flag("only-links") {
+        let share = share(&std::path::absolute(dir)?);
+        write_man_pages(&share.join("man"))?;
+        for (shell, file) in COMPLETION_FILES {
+            write_file(&share.join(file), shells::script(shell).unwrap_or_default())?;
+        }
+        out.line(format_args!("man pages and completions are in {}", share.display()))?;
+    }
     out.finish()
+}
+
+/// Where shells look for completions below a directory `share`.
+const COMPLETION_FILES: &[(&str, &str)] = &[
+    ("bash", "bash-completion/completions/nix"),
+    ("bash", "bash-completion/completions/nix-store"),
+    ("bash", "bash-completion/completions/nix-env"),
+    ("bash", "bash-completion/completions/nival"),
+    ("fish", "fish/vendor_completions.d/nival.fish"),
+    ("fish", "fish/vendor_completions.d/nix.fish"),
+    ("zsh", "zsh/site-functions/_nival"),
+];
+
+/// The directory of man pages and completions that goes with one of programs: beside a directory
+/// `bin`, else within it.
+fn share(dir: &Path) -> PathBuf {
+    match dir.parent().filter(|_| dir.file_name().is_some_and(|name| name == "bin")) {
+        Some(parent) => parent.join("share"),
+        None => dir.join("share"),
+    }
+}
+
+fn write_man_pages(dir: &Path) -> anyhow::Result<()> {
+    for (name, text) in man::pages() {
+        let section = name.rsplit('.').next().unwrap_or("1");
+        write_file(&dir.join(format!("man{section}")).join(&name), &text)?;
+    }
+    Ok(())
+}
+
+fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(::nival::sys::PathError::at("creating directory", dir))?;
+    }
+    Ok(std::fs::write(path, text).map_err(::nival::sys::PathError::at("writing file", path))?)
 }
 
 fn make_link(program: &Path, link: &Path, force: bool) -> anyhow::Result<()> {

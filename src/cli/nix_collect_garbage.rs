@@ -10,11 +10,11 @@ use nival::ops::profile::{Doomed, Profile, ProfileError, each_profile_below, par
 use nival::progress::Progress as _;
 use nival::sys::lock::LockError;
 
-use super::args::{Args, Word};
 use super::collect;
 use super::context::Context;
 use super::error::{Exit, Usage, usage};
-use super::ui::Out;
+use super::flags::parse::{Item, Parser};
+use super::flags::{NIX_COLLECT_GARBAGE, page};
 
 /// What the words ask for.
 #[derive(Default)]
@@ -28,34 +28,30 @@ struct Request {
 ///
 /// # Errors
 /// Usage errors, and those of the collection.
-pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
+pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     let mut request = Request::default();
-    while let Some(word) = args.next() {
-        let flag = match word {
-            Word::Argument(argument) => {
+    let mut parser = Parser::classic(&NIX_COLLECT_GARBAGE, words);
+    while let Some(item) = parser.next(&mut context, &[])? {
+        let given = match item {
+            Item::Flag(given) => given,
+            Item::Argument(argument) => {
                 return usage(format!("unexpected argument '{}'", argument.to_string_lossy()));
             }
-            Word::Flag(flag) => flag,
+            Item::Unknown(flag) => return usage(format!("unrecognised flag '{flag}'")),
+            Item::Operation(_) | Item::Taken => continue,
         };
-        let value = |args: &mut Args| match args.text(&flag) {
-            Ok(value) => Ok(value),
-            Err(_) => usage(format!("'{flag}' requires an argument")),
-        };
-        match flag.as_str() {
-            "-d" | "--delete-old" => request.doomed = Some(Doomed::Old),
+        match given.name() {
+            "--delete-old" => request.doomed = Some(Doomed::Old),
             "--delete-older-than" => {
-                let age = parse_age(&value(&mut args)?).map_err(|error| Usage(error.to_string()))?;
+                let age = parse_age(&given.text()?).map_err(|error| Usage(error.to_string()))?;
                 request.doomed = Some(age);
             }
             "--dry-run" => request.dry_run = true,
-            "--max-freed" => {
-                request.max_freed = Some(collect::parse_limit(&value(&mut args)?)?);
-            }
-            _ if context.common_flag(&flag, &mut args)? => {}
-            _ => return usage(format!("unrecognised flag '{flag}'")),
+            "--max-freed" => request.max_freed = Some(collect::parse_limit(&given.text()?)?),
+            other => return Err(page::not_taken(other)),
         }
     }
-    if context.is_answered_by(help)? {
+    if context.is_answered_by(|| page::of_program(&NIX_COLLECT_GARBAGE).print())? {
         return Ok(());
     }
     if request.dry_run && request.max_freed.is_some() {
@@ -148,22 +144,4 @@ fn directories(context: &Context) -> anyhow::Result<Vec<PathBuf>> {
         directories.extend(beside.map(Path::to_owned));
     }
     Ok(directories)
-}
-
-fn help() -> anyhow::Result<()> {
-    let mut out = Out::new();
-    for line in [
-        "Usage: nix-collect-garbage [-d | --delete-older-than DAYS] [--max-freed BYTES | --dry-run]",
-        "",
-        "  -d, --delete-old             first delete all generations of profiles but the current ones",
-        "      --delete-older-than 30d  first delete those that were not current any more so long ago",
-        "      --delete-older-than +5   first delete all but the last five up to the current ones",
-        "      --max-freed N            stop once more than N bytes (K, M, G, T) came free",
-        "      --dry-run                only say what would be deleted, and how much that would free",
-        "",
-        "Every setting of nix.conf is a flag too.",
-    ] {
-        out.line(line)?;
-    }
-    out.finish()
 }

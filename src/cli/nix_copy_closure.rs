@@ -1,5 +1,6 @@
 //! `nix-copy-closure`: closures to and from another machine, by ssh.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use nival::model::StorePath;
@@ -8,11 +9,11 @@ use nival::ops::query;
 use nival::progress::Progress as _;
 use nival::store::Store;
 
-use super::args::{Args, Word};
 use super::context::Context;
 use super::error::usage;
+use super::flags::parse::{Item, Parser, text};
+use super::flags::{NIX_COPY_CLOSURE, page};
 use super::nix_store::store_path_in;
-use super::ui::Out;
 
 /// What the words ask for.
 #[derive(Default)]
@@ -23,44 +24,41 @@ struct Request {
     gzip: bool,
     dry_run: bool,
     host: Option<String>,
-    paths: Vec<std::ffi::OsString>,
+    paths: Vec<OsString>,
 }
 
 /// Runs it.
 ///
 /// # Errors
 /// Usage errors, and those of the copy.
-pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
+pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     let mut request = Request::default();
-    while let Some(word) = args.next() {
-        let flag = match word {
-            Word::Argument(argument) => {
+    let mut parser = Parser::classic(&NIX_COPY_CLOSURE, words);
+    while let Some(item) = parser.next(&mut context, &[])? {
+        let given = match item {
+            Item::Flag(given) => given,
+            Item::Argument(argument) => {
                 match request.host {
-                    None => request.host = Some(super::args::text(&argument)?),
+                    None => request.host = Some(text(&argument)?),
                     Some(_) => request.paths.push(argument),
                 }
                 continue;
             }
-            Word::Flag(flag) => flag,
+            Item::Unknown(flag) => return usage(format!("unrecognised flag '{flag}'")),
+            Item::Operation(_) | Item::Taken => continue,
         };
-        match flag.as_str() {
+        match given.name() {
             "--to" => request.from = false,
             "--from" => request.from = true,
-            "--gzip" => request.gzip = true,
-            "--bzip2" | "--xz" => {
-                context.ui.warn(&format!("'{flag}' is not implemented, falling back to gzip"));
-                request.gzip = true;
-            }
+            "--gzip" | "--bzip2" | "--xz" => request.gzip = true,
             "--include-outputs" => request.include_outputs = true,
-            "--use-substitutes" | "-s" => request.fetch = true,
-            // There is always progress to be seen on a terminal.
+            "--use-substitutes" => request.fetch = true,
             "--show-progress" => context.ui.problem("Warning: '--show-progress' is not implemented"),
             "--dry-run" => request.dry_run = true,
-            _ if context.common_flag(&flag, &mut args)? => {}
-            _ => return usage(format!("unrecognised flag '{flag}'")),
+            other => return Err(page::not_taken(other)),
         }
     }
-    if context.is_answered_by(help)? {
+    if context.is_answered_by(|| page::of_program(&NIX_COPY_CLOSURE).print())? {
         return Ok(());
     }
     let Some(host) = &request.host else { return usage("no host name specified") };
@@ -68,22 +66,6 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
         return usage("no paths given");
     }
     copy(&context, &request, host)
-}
-
-fn help() -> anyhow::Result<()> {
-    let mut out = Out::new();
-    for line in [
-        "Usage: nix-copy-closure [--to | --from] [FLAGS] [USER@]HOST[:PORT] PATHS",
-        "",
-        "Copies paths and everything they refer to, to (the default) or from another machine.",
-        "  --dry-run              only says what would be copied",
-        "  --gzip                 compresses what is sent",
-        "  --include-outputs      also the outputs of derivations",
-        "  --use-substitutes, -s  the other machine fetches what it can by itself",
-    ] {
-        out.line(line)?;
-    }
-    out.finish()
 }
 
 fn copy(context: &Context, request: &Request, host: &str) -> anyhow::Result<()> {

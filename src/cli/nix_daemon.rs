@@ -25,11 +25,12 @@ use nival::sys::users::{self, User};
 use nival::sys::{PathError, errno_text, socket};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::args::{Args, Word};
 use super::context::Context;
 use super::error::usage;
+use super::flags::parse::{Item, Parser};
+use super::flags::{NIX_DAEMON, page};
 use super::served::Served;
-use super::ui::{Out, stdin, stdout_file};
+use super::ui::{stdin, stdout_file};
 
 /// Clients that are served at the same time: of one user who is not trusted, and
 /// in all. Who is trusted always gets in.
@@ -51,39 +52,40 @@ enum Trusted {
 ///
 /// # Errors
 /// Usage errors, and those of listening and serving.
-pub fn run(context: Context, args: Args) -> anyhow::Result<()> {
-    run_with(context, args, Vec::new())
+pub fn run(context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
+    run_with(context, words, Vec::new())
 }
 
 /// As [`run`], after words that came before and were taken already.
 ///
 /// # Errors
 /// Usage errors, and those of listening and serving.
-pub fn run_with(mut context: Context, mut args: Args, before: Vec<OsString>) -> anyhow::Result<()> {
+pub fn run_with(mut context: Context, words: Vec<OsString>, before: Vec<OsString>) -> anyhow::Result<()> {
     let (mut stdio, mut itself, mut trusted) = (false, false, Trusted::Default);
     // What the processes for clients are to be told, too.
     let mut passed_on = before;
-    passed_on.extend(args.rest());
-    while let Some(word) = args.next() {
-        let flag = match word {
-            Word::Argument(argument) => {
+    passed_on.extend(words.iter().cloned());
+    let mut parser = Parser::classic(&NIX_DAEMON, words);
+    while let Some(item) = parser.next(&mut context, &[])? {
+        let given = match item {
+            Item::Flag(given) => given,
+            Item::Argument(argument) => {
                 return usage(format!("unexpected argument '{}'", argument.to_string_lossy()));
             }
-            Word::Flag(flag) => flag,
+            Item::Unknown(flag) => return usage(format!("unrecognised flag '{flag}'")),
+            Item::Operation(_) | Item::Taken => continue,
         };
-        match flag.as_str() {
-            // What a daemon does anyway.
+        match given.name() {
             "--daemon" => {}
             "--stdio" => stdio = true,
             "--process-ops" => itself = true,
             "--force-trusted" => trusted = Trusted::Always,
             "--force-untrusted" => trusted = Trusted::Never,
             "--default-trust" => trusted = Trusted::Default,
-            _ if context.common_flag(&flag, &mut args)? => {}
-            _ => return usage(format!("unrecognised flag '{flag}'")),
+            other => return Err(page::not_taken(other)),
         }
     }
-    if context.is_answered_by(help)? {
+    if context.is_answered_by(|| page::of_program(&NIX_DAEMON).print())? {
         return Ok(());
     }
     if stdio {
@@ -91,23 +93,6 @@ pub fn run_with(mut context: Context, mut args: Args, before: Vec<OsString>) -> 
     }
     passed_on.retain(|word| word != "--daemon");
     Daemon { context, passed_on, trusted, children: Vec::new(), waiting: Vec::new() }.run()
-}
-
-fn help() -> anyhow::Result<()> {
-    let mut out = Out::new();
-    for line in [
-        "Usage: nix-daemon [FLAGS]",
-        "",
-        "Serves the local store at the daemon's socket, at sockets that systemd passes, or:",
-        "  --stdio            one client, over standard input and output",
-        "  --process-ops      with --stdio: works on the store itself, also where a daemon would",
-        "  --force-trusted    trusts all clients",
-        "  --force-untrusted  trusts no client",
-        "  --default-trust    trusts those that 'trusted-users' names (the default)",
-    ] {
-        out.line(line)?;
-    }
-    out.finish()
 }
 
 /// Serves one client over standard input and output.

@@ -6,9 +6,10 @@ use std::path::Path;
 use nival::model::{Hash, HashAlgorithm, HashFormat, base32};
 use nival::nar::{NarError, dump};
 
-use super::args::{Args, Word, text};
 use super::context::Context;
 use super::error::usage;
+use super::flags::parse::{Item, Parser, refuse_empty, text};
+use super::flags::{NIX_HASH, page};
 use super::nix::hash_contents;
 use super::ui::Out;
 
@@ -26,7 +27,7 @@ struct Request {
 ///
 /// # Errors
 /// Usage errors, and those of reading.
-pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
+pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     let mut request = Request {
         algorithm: None,
         format: HashFormat::Base16,
@@ -35,18 +36,22 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
         convert: false,
         arguments: Vec::new(),
     };
-    while let Some(word) = args.next() {
-        let flag = match word {
-            Word::Argument(argument) => {
+    let mut parser = Parser::classic(&NIX_HASH, words);
+    while let Some(item) = parser.next(&mut context, &[])? {
+        let given = match item {
+            Item::Flag(given) => given,
+            Item::Argument(argument) => {
                 request.arguments.push(argument);
                 continue;
             }
-            Word::Flag(flag) => flag,
+            Item::Unknown(flag) => return usage(format!("unrecognised flag '{flag}'")),
+            Item::Taken if context.version_wanted => return context.print_version(),
+            Item::Operation(_) | Item::Taken => continue,
         };
-        match flag.as_str() {
+        match given.name() {
             "--flat" => request.flat = true,
             "--truncate" => request.truncate = true,
-            "--type" => request.algorithm = Some(args.text(&flag)?.parse()?),
+            "--type" => request.algorithm = Some(given.text()?.parse()?),
             "--base16" => request.format = HashFormat::Base16,
             "--base32" => request.format = HashFormat::Nix32,
             "--base64" => request.format = HashFormat::Base64,
@@ -55,12 +60,7 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
             "--to-base32" => request.convert_to(HashFormat::Nix32),
             "--to-base64" => request.convert_to(HashFormat::Base64),
             "--to-sri" => request.convert_to(HashFormat::Sri),
-            _ if context.common_flag(&flag, &mut args)? => {
-                if context.version_wanted {
-                    return context.print_version();
-                }
-            }
-            _ => return usage(format!("unrecognised flag '{flag}'")),
+            other => return Err(page::not_taken(other)),
         }
     }
     context.end_of_args()?;
@@ -68,9 +68,9 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
         context.allow_algorithm(algorithm)?;
     }
     if context.help_wanted {
-        return help();
+        return page::of_program(&NIX_HASH).print();
     }
-    super::args::refuse_empty(&request.arguments)?;
+    refuse_empty(&request.arguments)?;
     let mut out = Out::new();
     for argument in &request.arguments {
         out.line(if request.convert {
@@ -79,18 +79,6 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
             request.hash(&context, argument)?
         })?;
     }
-    out.finish()
-}
-
-fn help() -> anyhow::Result<()> {
-    let mut out = Out::new();
-    out.line(
-        "Usage: nix-hash [--flat] [--type ALGO] [--base16|--base32|--base64|--sri] [--truncate] PATH...",
-    )?;
-    out.line("       nix-hash --to-base16|--to-base32|--to-base64|--to-sri [--type ALGO] HASH...")?;
-    out.line("")?;
-    out.line("ALGO is md5 (the default), sha1, sha256, sha512 or blake3. Without --flat the archive")?;
-    out.line("of a file or tree is hashed, with it the contents of one file.")?;
     out.finish()
 }
 

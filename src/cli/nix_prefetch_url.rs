@@ -1,22 +1,24 @@
 //! `nix-prefetch-url`: adds what is behind a URL to the store and prints its
 //! hash.
 
+use std::ffi::OsString;
+
 use nival::model::{Hash, HashAlgorithm, HashFormat};
 use nival::ops::prefetch::Prefetch;
 use nival::progress::Progress as _;
 use nival::store::open::http_settings;
 
-use super::args::{Args, Word, text};
 use super::context::Context;
 use super::error::usage;
-use super::flag_table;
+use super::flags::parse::{Item, Parser, text};
+use super::flags::{NIX_PREFETCH_URL, find, page};
 use super::ui::Out;
 
 /// Runs it.
 ///
 /// # Errors
 /// Usage errors, and those of fetching.
-pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
+pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     let mut wanted = Prefetch {
         url: String::new(),
         name: None,
@@ -28,28 +30,32 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
     // Empty and `0` are no.
     let mut print_path = context.environment.get("PRINT_PATH").is_some_and(|v| v != "0" && !v.is_empty());
     let mut arguments = Vec::new();
-    while let Some(word) = args.next() {
-        let flag = match word {
-            Word::Argument(argument) => {
+    let mut parser = Parser::classic(&NIX_PREFETCH_URL, words);
+    while let Some(item) = parser.next(&mut context, NIX_PREFETCH_URL.groups)? {
+        let given = match item {
+            Item::Flag(given) => given,
+            Item::Argument(argument) => {
                 arguments.push(text(&argument)?);
                 continue;
             }
-            Word::Flag(flag) => flag,
+            Item::Unknown(flag) => return usage(format!("unrecognised flag '{flag}'")),
+            Item::Operation(_) | Item::Taken => continue,
         };
-        match flag.as_str() {
-            "--type" => wanted.algorithm = args.text(&flag)?.parse()?,
-            "--name" => wanted.name = Some(args.text(&flag)?),
+        match given.name() {
+            "--type" => wanted.algorithm = given.text()?.parse()?,
+            "--name" => wanted.name = Some(given.text()?),
             "--print-path" => print_path = true,
             "--unpack" => wanted.unpack = true,
             "--executable" => wanted.executable = true,
-            "-A" | "--attr" => anyhow::bail!(
-                "'{flag}' needs the Nix language, which is not available in this version of Nival"
+            "--attr" => anyhow::bail!(
+                "'{}' needs the Nix language, which is not available in this version of Nival",
+                given.spelled()
             ),
-            _ if context.common_flag(&flag, &mut args)? => {}
-            _ => return usage(format!("unrecognised flag '{flag}'")),
+            name if find(NIX_PREFETCH_URL.groups, name).is_some() => {}
+            other => return Err(page::not_taken(other)),
         }
     }
-    if context.is_answered_by(help)? {
+    if context.is_answered_by(|| page::of_program(&NIX_PREFETCH_URL).print())? {
         return Ok(());
     }
     context.allow_algorithm(wanted.algorithm)?;
@@ -85,16 +91,6 @@ pub fn run(mut context: Context, mut args: Args) -> anyhow::Result<()> {
     out.line(hash.digits(format))?;
     if print_path {
         out.line(path)?;
-    }
-    out.finish()
-}
-
-fn help() -> anyhow::Result<()> {
-    let mut out = Out::new();
-    out.line("Usage: nix-prefetch-url [FLAGS] URL [HASH]")?;
-    out.line("")?;
-    for flag in flag_table::operations("nix-prefetch-url").flat_map(|operation| operation.flags) {
-        out.line(flag.help())?;
     }
     out.finish()
 }

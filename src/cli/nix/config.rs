@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 
-use super::words::Words;
 use super::{Arity, Command};
-use crate::cli::args;
 use crate::cli::context::Context;
 use crate::cli::error::usage;
+use crate::cli::flags::parse;
+use crate::cli::flags::parse::Given;
 use crate::cli::json::Style;
 use crate::cli::ui::Out;
 
@@ -19,8 +19,8 @@ impl Command for Show {
         Arity::at_most(1)
     }
 
-    fn flag(&mut self, flag: &str, _words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        Ok(self.0.flag(flag))
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.0.flag(given))
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
@@ -30,7 +30,7 @@ impl Command for Show {
                 return usage("'--json' is not supported when specifying a setting name");
             }
             let mut out = Out::new();
-            let name = args::text(name)?;
+            let name = parse::text(name)?;
             out.raw(settings.show_one(&name)?.as_bytes())?;
             let shown = settings.iter().find(|shown| shown.row.name == name);
             if let Some(why) = shown.and_then(|shown| shown.row.without_effect()) {

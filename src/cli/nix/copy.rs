@@ -14,10 +14,10 @@ use nival::store::{ManagedStore, Store};
 use super::elsewhere::Between;
 use super::installable::{Wanted, outputs_of};
 use super::selection::{self, Selection};
-use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
+use crate::cli::flags::parse::Given;
 
 /// `nix copy`.
 #[derive(Default)]
@@ -36,15 +36,14 @@ impl Command for Copy {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        let path = |words: &mut Words| words.values(flag).map(|[value]| Some(value));
-        match flag {
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        match given.name() {
             "--no-recursive" => self.only_named = true,
             "--no-check-sigs" => self.no_check_sigs = true,
-            "-s" | "--substitute-on-destination" => self.fetch = true,
-            "--profile" => self.profile = path(words)?,
-            "-o" | "--out-link" => self.out_link = path(words)?,
-            _ => return Ok(self.between.flag(flag, words)? || self.selection.flag(flag, words)?),
+            "--substitute-on-destination" => self.fetch = true,
+            "--profile" => self.profile = Some(given.value()),
+            "--out-link" => self.out_link = Some(given.value()),
+            _ => return Ok(self.between.flag(given)? || self.selection.flag(given)?),
         }
         Ok(true)
     }

@@ -11,9 +11,9 @@ use nival::sys::interrupt;
 
 use super::info_json::method_name;
 use super::selection::{Selection, deriver};
-use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
+use crate::cli::flags::parse::Given;
 use crate::cli::json::{Json, Style};
 
 /// The version of the format.
@@ -33,11 +33,11 @@ impl Command for Show {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        match flag {
-            "-r" | "--recursive" => self.selection.recursive = true,
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        match given.name() {
+            "--recursive" => self.selection.recursive = true,
             "--stdin" => self.selection.stdin = true,
-            _ => return Ok(self.style.pretty_flag(flag) || self.selection.installable_flag(flag, words)?),
+            _ => return Ok(self.style.pretty_flag(given) || self.selection.installable_flag(given)?),
         }
         Ok(true)
     }

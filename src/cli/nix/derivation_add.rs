@@ -14,9 +14,9 @@ use serde_json::{Map, Value};
 
 use super::derivation::{FORMAT, STRUCTURED};
 use super::hash::parse_algorithm;
-use super::words::Words;
 use super::{Command, framed};
 use crate::cli::context::Context;
+use crate::cli::flags::parse::Given;
 use crate::cli::json::compact;
 use crate::cli::ui::Out;
 use crate::cli::ui::read_stdin;
@@ -28,9 +28,9 @@ pub struct Add {
 }
 
 impl Command for Add {
-    fn flag(&mut self, flag: &str, _words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        self.dry_run |= flag == "--dry-run";
-        Ok(flag == "--dry-run")
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        self.dry_run |= given.name() == "--dry-run";
+        Ok(given.name() == "--dry-run")
     }
 
     fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {

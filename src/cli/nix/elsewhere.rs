@@ -12,9 +12,9 @@ use nival::store::{Store, StoreError};
 use super::installable::Wanted;
 use super::plan::Plan;
 use super::selection::{Selection, look_up};
-use super::words::Words;
 use crate::cli::context::Context;
 use crate::cli::error::usage;
+use crate::cli::flags::parse::Given;
 
 /// `--from` and `--to`: the stores that something is copied from and to.
 #[derive(Default)]
@@ -28,10 +28,10 @@ impl Between {
     ///
     /// # Errors
     /// A missing value.
-    pub fn flag(&mut self, flag: &str, words: &mut Words) -> anyhow::Result<bool> {
-        match flag {
-            "--from" => self.from = Some(words.text(flag)?),
-            "--to" => self.to = Some(words.text(flag)?),
+    pub fn flag(&mut self, given: &Given) -> anyhow::Result<bool> {
+        match given.name() {
+            "--from" => self.from = Some(given.text()?),
+            "--to" => self.to = Some(given.text()?),
             _ => return Ok(false),
         }
         Ok(true)

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 
 use super::selection::Selection;
-use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::collect;
 use crate::cli::context::Context;
 use crate::cli::error::usage;
+use crate::cli::flags::parse::Given;
 
 /// `nix store gc`.
 #[derive(Default)]
@@ -18,10 +18,10 @@ pub struct Gc {
 }
 
 impl Command for Gc {
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        match flag {
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        match given.name() {
             "--dry-run" => self.dry_run = true,
-            "--max" => self.max = Some(words.number(flag)?),
+            "--max" => self.max = Some(given.number()?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -54,12 +54,12 @@ impl Command for Delete {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        if flag == "--ignore-liveness" {
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        if given.name() == "--ignore-liveness" {
             self.ignore_liveness = true;
             return Ok(true);
         }
-        self.selection.flag(flag, words)
+        self.selection.flag(given)
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {

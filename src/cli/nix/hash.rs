@@ -14,11 +14,11 @@ use nival::progress::Progress as _;
 use nival::sys::{PathError, errno_text, interrupt};
 
 use super::nar::doubled_slash;
-use super::words::Words;
 use super::{Arity, Command};
-use crate::cli::args;
 use crate::cli::context::Context;
 use crate::cli::error::Usage;
+use crate::cli::flags::parse;
+use crate::cli::flags::parse::Given;
 use crate::cli::ui::Out;
 
 /// Reads the name of an algorithm.
@@ -74,13 +74,13 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn flag(&mut self, flag: &str, words: &mut Words, context: &Context) -> anyhow::Result<bool> {
-        match flag {
+    fn flag(&mut self, given: &Given, context: &Context) -> anyhow::Result<bool> {
+        match given.name() {
             "--base16" => self.format = Some(HashFormat::Base16),
             "--base32" => self.format = Some(HashFormat::Nix32),
             "--base64" => self.format = Some(HashFormat::Base64),
             "--sri" => self.format = Some(HashFormat::Sri),
-            "--type" => self.algorithm = Some(parse_algorithm(context, &words.text(flag)?)?),
+            "--type" => self.algorithm = Some(parse_algorithm(context, &given.text()?)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -112,8 +112,8 @@ impl Command for HashFile {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, context: &Context) -> anyhow::Result<bool> {
-        self.0.flag(flag, words, context)
+    fn flag(&mut self, given: &Given, context: &Context) -> anyhow::Result<bool> {
+        self.0.flag(given, context)
     }
 
     fn run(&self, _context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
@@ -161,12 +161,12 @@ impl Command for HashPath {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, context: &Context) -> anyhow::Result<bool> {
-        match flag {
-            "--algo" => return self.wanted.flag("--type", words, context),
-            "--format" => self.wanted.format = Some(parse_format(context, &words.text(flag)?)?),
+    fn flag(&mut self, given: &Given, context: &Context) -> anyhow::Result<bool> {
+        match given.name() {
+            "--algo" => self.wanted.algorithm = Some(parse_algorithm(context, &given.text()?)?),
+            "--format" => self.wanted.format = Some(parse_format(context, &given.text()?)?),
             "--mode" => {
-                let mode = words.text(flag)?;
+                let mode = given.text()?;
                 self.mode = match mode.as_str() {
                     "nar" => Mode::Nar,
                     "flat" => Mode::Flat,
@@ -174,7 +174,7 @@ impl Command for HashPath {
                     _ => return Err(bad_mode(&mode)),
                 };
             }
-            _ => return self.wanted.flag(flag, words, context),
+            _ => return self.wanted.flag(given, context),
         }
         Ok(true)
     }
@@ -229,11 +229,11 @@ impl Command for Convert {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, context: &Context) -> anyhow::Result<bool> {
-        match flag {
-            "--from" => self.from = Some(parse_format(context, &words.text(flag)?)?),
-            "--to" => self.to = Some(parse_format(context, &words.text(flag)?)?),
-            "--hash-algo" => self.algorithm = Some(parse_algorithm(context, &words.text(flag)?)?),
+    fn flag(&mut self, given: &Given, context: &Context) -> anyhow::Result<bool> {
+        match given.name() {
+            "--from" => self.from = Some(parse_format(context, &given.text()?)?),
+            "--to" => self.to = Some(parse_format(context, &given.text()?)?),
+            "--hash-algo" => self.algorithm = Some(parse_algorithm(context, &given.text()?)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -241,7 +241,7 @@ impl Command for Convert {
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         each_line(arguments, |word| {
-            let text = args::text(word)?;
+            let text = parse::text(word)?;
             let hash = parse_hash(context, &text, self.algorithm)?;
             let format = format_of(&text, hash.algorithm());
             if let Some(from) = self.from.filter(|from| *from != format) {
@@ -283,11 +283,11 @@ impl Command for To {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, context: &Context) -> anyhow::Result<bool> {
-        if flag != "--type" {
+    fn flag(&mut self, given: &Given, context: &Context) -> anyhow::Result<bool> {
+        if given.name() != "--type" {
             return Ok(false);
         }
-        self.algorithm = Some(parse_algorithm(context, &words.text(flag)?)?);
+        self.algorithm = Some(parse_algorithm(context, &given.text()?)?);
         Ok(true)
     }
 
@@ -296,7 +296,7 @@ impl Command for To {
             "The old format conversion subcommands of `nix hash` were deprecated in favor of `nix hash convert`.",
         );
         each_line(arguments, |word| {
-            Ok(parse_hash(context, &args::text(word)?, self.algorithm)?.digits(self.format))
+            Ok(parse_hash(context, &parse::text(word)?, self.algorithm)?.digits(self.format))
         })
     }
 }

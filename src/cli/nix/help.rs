@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use super::{Arity, Command, table};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
-use crate::cli::ui::Out;
+use crate::cli::flags;
+use crate::cli::flags::page::{self, Page};
 
 /// `nix help`.
 #[derive(Default)]
@@ -29,36 +30,41 @@ impl Command for Help {
 /// Prints the help of a subcommand or a group.
 ///
 /// # Errors
-/// Those of the output.
+/// As [`Page::print`].
 pub fn print(name: &str) -> anyhow::Result<()> {
-    let mut out = Out::new();
+    page_of(name).print()
+}
+
+/// The pages of `nix`, of the groups of its subcommands, and of the subcommands that are built.
+pub fn pages() -> Vec<Page> {
+    let mut names = vec![""];
+    for row in table::TABLE.iter().filter(|row| !row.is_missing()) {
+        names.extend(row.name.split_once(' ').map(|(group, _)| group).filter(|group| !names.contains(group)));
+        names.push(row.name);
+    }
+    names.into_iter().map(page_of).collect()
+}
+
+fn page_of(name: &str) -> Page {
     match table::find(name) {
         Some(row) => {
-            let state = if row.shown() == row.about { "" } else { "Not available in this version: " };
-            out.line(format_args!("Usage: nix {} {}\n\n{state}{}.", row.name, row.synopsis, row.about))?;
-            let flags = super::place::flags(row);
-            if flags.iter().any(|flag| !flag.about.is_empty()) {
-                out.line("\nFlags:")?;
-            }
-            for flag in flags.into_iter().filter(|flag| !flag.about.is_empty()) {
-                out.line(flag.help())?;
-            }
+            let about = match row.is_missing() {
+                true => format!("Not available in this version: {}", row.about),
+                false => row.about.to_owned(),
+            };
+            page::of_subcommand(row.name, row.synopsis, &about, flags::nix::groups(row.name))
         }
         None => {
-            let words = table::below("nix", name);
-            out.line(format_args!("Usage: {} SUBCOMMAND...\n\nSubcommands:", words.trim_end()))?;
-            for row in table::TABLE {
-                let below =
-                    name.is_empty() || row.name.strip_prefix(name).is_some_and(|r| r.starts_with(' '));
-                if below && row.make.is_some() {
-                    out.line(format_args!("  {:<28} {}", row.name, row.about))?;
-                }
-            }
+            let below = |row: &&table::Row| {
+                name.is_empty() || row.name.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '))
+            };
+            let members = table::TABLE.iter().filter(below).filter(|row| !row.is_missing());
+            let members = members.map(|row| (row.name.to_owned(), row.about.to_owned())).collect();
+            let about = match name {
+                "" => "Works on store paths, profiles, hashes, keys and settings".to_owned(),
+                _ => format!("The subcommands of 'nix {name}'"),
+            };
+            page::of_subcommands(name, &about, members)
         }
     }
-    out.line(
-        "\nEvery subcommand also takes --store URI, --option NAME VALUE, a flag for each setting\n\
-         (see 'nix config show'), -v, --quiet, --debug, --log-format FORMAT, --version and --help.",
-    )?;
-    out.finish()
 }

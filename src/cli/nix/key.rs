@@ -4,10 +4,10 @@ use std::ffi::OsString;
 
 use nival::model::signature::{KeyError, SecretKey};
 
-use super::words::Words;
 use super::{Command, framed};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
+use crate::cli::flags::parse::Given;
 use crate::cli::ui::Out;
 use crate::cli::ui::read_stdin;
 
@@ -18,11 +18,11 @@ pub struct GenerateSecret {
 }
 
 impl Command for GenerateSecret {
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        if flag != "--key-name" {
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        if given.name() != "--key-name" {
             return Ok(false);
         }
-        self.name = Some(words.text(flag)?);
+        self.name = Some(given.text()?);
         Ok(true)
     }
 

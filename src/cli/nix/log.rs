@@ -8,9 +8,9 @@ use nival::progress::Progress as _;
 use super::elsewhere::Between;
 use super::selection::Selection;
 use super::store::url;
-use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
+use crate::cli::flags::parse::Given;
 
 /// `nix log`.
 #[derive(Default)]
@@ -21,8 +21,8 @@ impl Command for Log {
         Arity::at_most(1)
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        self.0.installable_flag(flag, words)
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        self.0.installable_flag(given)
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
@@ -69,8 +69,8 @@ impl Command for CopyLog {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        Ok(self.between.flag(flag, words)? || self.selection.flag(flag, words)?)
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.between.flag(given)? || self.selection.flag(given)?)
     }
 
     fn check(&self) -> anyhow::Result<()> {

@@ -10,9 +10,9 @@ use nival::store::StoreError;
 
 use super::elsewhere::{Between, select};
 use super::selection::Selection;
-use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
+use crate::cli::flags::parse::Given;
 use crate::cli::json::Style;
 
 /// `nix store make-content-addressed`.
@@ -28,8 +28,8 @@ impl Command for MakeContentAddressed {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        Ok(self.style.flag(flag) || self.between.flag(flag, words)? || self.selection.flag(flag, words)?)
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.style.flag(given) || self.between.flag(given)? || self.selection.flag(given)?)
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {

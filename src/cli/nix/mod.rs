@@ -32,7 +32,6 @@ mod table;
 mod tree;
 mod verify;
 mod why_depends;
-mod words;
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -42,39 +41,17 @@ use nival::progress::Progress as _;
 use nival::settings::Origin;
 use nival::sys::{PathError, interrupt};
 
-use super::args::{Args, refuse_empty};
 use super::context::Context;
 use super::error::{BrokenPipe, Exit, usage};
+use super::flags::parse::{Given, Item, Parser, refuse_empty};
+use super::flags::{self, Group, page};
 use super::nix_daemon;
 use super::ui::Out;
 
 pub use hash::hash_contents;
-pub use place::{Place, Takes};
+pub use help::pages;
+pub use place::Place;
 use table::Row;
-use words::{Word, Words};
-
-/// Switches of every subcommand, and the settings they stand for: what was
-/// fetched before does not count any more, or nothing else is to be fetched.
-const NETWORK_SWITCHES: &[(&str, &[(&str, &str)])] = &[
-    (
-        "--refresh",
-        &[
-            ("tarball-ttl", "0"),
-            ("narinfo-cache-meta-ttl", "0"),
-            ("narinfo-cache-positive-ttl", "0"),
-            ("narinfo-cache-negative-ttl", "0"),
-        ],
-    ),
-    ("--offline", OFFLINE),
-    ("--no-net", OFFLINE),
-];
-const OFFLINE: &[(&str, &str)] = &[
-    ("substitute", "false"),
-    ("tarball-ttl", "4294967295"),
-    ("narinfo-cache-meta-ttl", "4294967295"),
-    ("download-attempts", "0"),
-    ("connect-timeout", "1"),
-];
 
 /// A subcommand.
 pub trait Command {
@@ -83,12 +60,12 @@ pub trait Command {
         Arity::exactly(0)
     }
 
-    /// Takes a flag and its values; false if the subcommand has no such flag.
+    /// Takes one of the flags that [`flags::nix`] gives the subcommand; false if it does not know it.
     ///
     /// # Errors
-    /// A missing or bad value.
-    fn flag(&mut self, flag: &str, words: &mut Words, context: &Context) -> anyhow::Result<bool> {
-        let _ = (flag, words, context);
+    /// A bad value.
+    fn flag(&mut self, given: &Given, context: &Context) -> anyhow::Result<bool> {
+        let _ = (given, context);
         Ok(false)
     }
 
@@ -137,10 +114,6 @@ impl Command for NotBuilt {
         Arity::ANY
     }
 
-    fn flag(&mut self, _flag: &str, _words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        Ok(true)
-    }
-
     fn run(&self, _context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
         let Row { name, about, .. } = self.0;
         anyhow::bail!("'nix {name}' is not available in this version of Nival: {about}")
@@ -164,19 +137,25 @@ impl Request {
         }
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, context: &mut Context) -> anyhow::Result<()> {
-        if let Some((_, settings)) = NETWORK_SWITCHES.iter().find(|(name, _)| *name == flag) {
-            for (name, value) in *settings {
-                context.settings.set(name, value, Origin::CommandLine)?;
-            }
-            return Ok(());
+    /// The flags of the subcommand.
+    fn groups(&self) -> &'static [&'static Group] {
+        match self {
+            Self::Command(row, ..) => flags::nix::groups(row.name),
+            Self::Group(_) => &[],
         }
-        let known = words.common(context, flag)?
-            || match self {
-                Self::Command(_, command, _) => command.flag(flag, words, context)?,
-                Self::Group(_) => false,
-            };
-        if known { Ok(()) } else { usage(format!("unrecognised flag '{flag}'")) }
+    }
+
+    /// Whether the subcommand is not there yet, so that nothing is known of its flags.
+    fn is_not_built(&self) -> bool {
+        matches!(self, Self::Command(row, ..) if row.make.is_none())
+    }
+
+    fn flag(&mut self, given: &Given, context: &Context) -> anyhow::Result<()> {
+        let taken = match self {
+            Self::Command(_, command, _) => command.flag(given, context)?,
+            Self::Group(_) => false,
+        };
+        if taken { Ok(()) } else { Err(page::not_taken(given.name())) }
     }
 
     fn argument(&mut self, word: OsString, context: &Context) -> anyhow::Result<()> {
@@ -237,26 +216,26 @@ fn named(name: &str) -> Option<Request> {
 ///
 /// # Errors
 /// Those of the words and of the subcommand.
-pub fn run(mut context: Context, args: Args) -> anyhow::Result<()> {
+pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     // Whatever the configuration says: only a flag makes evaluation impure.
     context.settings.set("pure-eval", "true", Origin::CommandLine)?;
-    let all = args.rest();
-    let mut words = Words::new(args);
+    let mut parser = Parser::nix(words.iter().cloned());
     let mut request = Request::Group("");
-    while let Some(word) = words.next() {
-        match word {
-            Word::Flag(flag) => {
-                request.flag(&flag, &mut words, &mut context)?;
-                words.take_warnings().iter().for_each(|warning| context.ui.warn(warning));
-            }
-            Word::Argument(word) if word == "daemon" && matches!(request, Request::Group("")) => {
+    while let Some(item) = parser.next(&mut context, request.groups())? {
+        match item {
+            Item::Flag(given) => request.flag(&given, &context)?,
+            Item::Unknown(_) if request.is_not_built() => {}
+            Item::Unknown(flag) => return usage(format!("unrecognised flag '{flag}'")),
+            Item::Argument(word) if word == "daemon" && matches!(request, Request::Group("")) => {
                 context.settings.require_feature(Some("nix-command"))?;
                 // A program of its own, to which the words before it are
                 // passed on, too.
-                let before = all[..all.len() - words.rest().len() - 1].to_vec();
-                return nix_daemon::run_with(context, Args::new(words.rest()), before);
+                let rest = parser.rest();
+                let before = words[..words.len() - rest.len() - 1].to_vec();
+                return nix_daemon::run_with(context, rest, before);
             }
-            Word::Argument(word) => request.argument(word, &context)?,
+            Item::Argument(word) => request.argument(word, &context)?,
+            Item::Operation(_) | Item::Taken => {}
         }
         if context.help_wanted {
             return help::print(request.name());

@@ -16,9 +16,9 @@ use nival::sys::PathError;
 use nival::sys::interrupt::Interruptible;
 
 use super::tree::Options;
-use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
+use crate::cli::flags::parse::Given;
 use crate::cli::ui::stdout_file;
 
 /// `nix nar pack`.
@@ -104,8 +104,8 @@ impl Command for Ls {
         Arity::exactly(2)
     }
 
-    fn flag(&mut self, flag: &str, _words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        Ok(self.0.flag(flag))
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.0.flag(given))
     }
 
     fn run(&self, _context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {

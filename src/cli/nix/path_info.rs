@@ -15,9 +15,9 @@ use nival::sys::interrupt;
 use super::elsewhere::{ClosureSizes, Found, select};
 use super::info_json::{Format, InfoWriter};
 use super::selection::Selection;
-use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
+use crate::cli::flags::parse::Given;
 use crate::cli::json::{Style, handed_through};
 use crate::cli::ui::Out;
 
@@ -38,14 +38,14 @@ impl Command for PathInfo {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        match flag {
-            "-s" | "--size" => self.size = true,
-            "-S" | "--closure-size" => self.closure_size = true,
-            "-h" | "--human-readable" => self.human = true,
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        match given.name() {
+            "--size" => self.size = true,
+            "--closure-size" => self.closure_size = true,
+            "--human-readable" => self.human = true,
             "--sigs" => self.signatures = true,
-            "--json-format" => self.format = Some(words.number(flag)?),
-            _ => return Ok(self.style.flag(flag) || self.selection.flag(flag, words)?),
+            "--json-format" => self.format = Some(given.number()?),
+            _ => return Ok(self.style.flag(given) || self.selection.flag(given)?),
         }
         Ok(true)
     }

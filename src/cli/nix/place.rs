@@ -1,29 +1,8 @@
 //! Where in the tree of subcommands some words lead, for help and completion:
 //! without running anything.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use nival::settings::{Environment, Machine, Settings};
-
 use super::table::{self, Row};
-use super::words::Words;
-use crate::cli::args::Args;
-use crate::cli::context::Context;
-use crate::cli::flag_table::{self, Flag};
-use crate::cli::ui::{Ui, level};
-
-/// What the arguments of a subcommand are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Takes {
-    /// Files, directories or store paths.
-    Files,
-    /// Names of settings.
-    Settings,
-    /// Nothing, or nothing that can be guessed.
-    Nothing,
-}
+use crate::cli::flags::{self, Group, Value};
 
 /// A group of subcommands, or one of them.
 #[derive(Default)]
@@ -68,57 +47,26 @@ impl Place {
     }
 
     /// What the arguments are.
-    pub fn takes(&self) -> Takes {
-        match self.row {
-            Some(_) if self.help => Takes::Nothing,
-            Some(row) if row.name == "config show" => Takes::Settings,
-            Some(row) => match ["PATH", "FILE", "INSTALLABLE", "NAR", "BEFORE"]
-                .iter()
-                .any(|word| row.synopsis.split([' ', '|']).any(|part| part.starts_with(word)))
+    pub fn takes(&self) -> Option<Value> {
+        let row = self.row.filter(|_| !self.help)?;
+        let words = || row.synopsis.split([' ', '|', '[', ']', '.']);
+        match row.name {
+            "config show" => Some(Value::Setting),
+            "profile remove" | "profile upgrade" => Some(Value::Package),
+            _ if words()
+                .any(|word| matches!(word, "INSTALLABLE" | "INSTALLABLES" | "PACKAGE" | "BEFORE")) =>
             {
-                true => Takes::Files,
-                false => Takes::Nothing,
-            },
-            None => Takes::Nothing,
+                Some(Value::StorePath)
+            }
+            _ if words().any(|word| matches!(word, "PATH" | "PATHS" | "FILE" | "FILES" | "NAR")) => {
+                Some(Value::File)
+            }
+            _ => None,
         }
     }
 
     /// The flags of the subcommand.
-    pub fn flags(&self) -> Vec<&'static Flag> {
-        match self.row {
-            Some(row) if row.name == "daemon" => flag_table::DAEMON.iter().collect(),
-            Some(row) => flags(row),
-            None => Vec::new(),
-        }
-    }
-}
-
-/// The flags that a subcommand has, by asking it.
-pub fn flags(row: &Row) -> Vec<&'static Flag> {
-    let Some(make) = row.make else { return Vec::new() };
-    let context = silent_context();
-    let known = |flag: &&Flag| {
-        let values = (0..flag.values).map(|_| OsString::from("1"));
-        let mut words = Words::new(Args::new(values));
-        // A value that is refused belongs to a flag that is known.
-        flag.names.first().is_some_and(|name| make().flag(name, &mut words, &context).unwrap_or(true))
-    };
-    flag_table::OF_NIX.iter().filter(known).collect()
-}
-
-/// One that knows nothing of its surroundings and tells nothing.
-fn silent_context() -> Context {
-    let ui = Ui::new(true, None);
-    ui.change_verbosity(-2 * level::TALKATIVE);
-    Context {
-        program: "nix".to_owned(),
-        environment: std::iter::empty::<(String, String)>().collect::<Environment>(),
-        machine: Machine::default(),
-        settings: Settings::built_in(),
-        ui: Arc::new(ui),
-        current_dir: PathBuf::from("/"),
-        version_wanted: false,
-        help_wanted: false,
-        gated: Vec::new(),
+    pub fn groups(&self) -> &'static [&'static Group] {
+        self.row.map_or(&[], |row| flags::nix::groups(row.name))
     }
 }

@@ -8,10 +8,10 @@ use nival::progress::Progress as _;
 use nival::store::open::http_settings;
 
 use super::hash::parse_algorithm;
-use super::words::Words;
 use super::{Arity, Command};
-use crate::cli::args;
 use crate::cli::context::Context;
+use crate::cli::flags::parse;
+use crate::cli::flags::parse::Given;
 use crate::cli::json::Style;
 
 /// `nix store prefetch-file`.
@@ -30,16 +30,16 @@ impl Command for PrefetchFile {
         Arity::exactly(1)
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, context: &Context) -> anyhow::Result<bool> {
-        match flag {
-            "--name" => self.name = Some(words.text(flag)?),
+    fn flag(&mut self, given: &Given, context: &Context) -> anyhow::Result<bool> {
+        match given.name() {
+            "--name" => self.name = Some(given.text()?),
             "--hash-type" | "--hash-algo" => {
-                self.algorithm = Some(parse_algorithm(context, &words.text(flag)?)?);
+                self.algorithm = Some(parse_algorithm(context, &given.text()?)?);
             }
-            "--expected-hash" => self.expected = Some(words.text(flag)?),
+            "--expected-hash" => self.expected = Some(given.text()?),
             "--unpack" => self.unpack = true,
             "--executable" => self.executable = true,
-            _ => return Ok(self.style.flag(flag)),
+            _ => return Ok(self.style.flag(given)),
         }
         Ok(true)
     }
@@ -49,7 +49,7 @@ impl Command for PrefetchFile {
         let algorithm = self.algorithm.unwrap_or(HashAlgorithm::Sha256);
         let expected = self.expected.as_ref().map(|text| Hash::parse(text, Some(algorithm))).transpose()?;
         let wanted = Prefetch {
-            url: args::text(url)?,
+            url: parse::text(url)?,
             name: self.name.clone(),
             algorithm,
             expected,

@@ -13,11 +13,11 @@ use nival::store::ManagedStore;
 use regex_lite::Regex;
 
 use super::installable::{Wanted, outputs_of};
-use super::words::Words;
 use super::{Arity, Command};
-use crate::cli::args::text;
 use crate::cli::context::Context;
 use crate::cli::error::{Usage, usage};
+use crate::cli::flags::parse::Given;
+use crate::cli::flags::parse::text;
 use crate::cli::json::Style;
 use crate::cli::ui::Out;
 
@@ -26,11 +26,11 @@ use crate::cli::ui::Out;
 struct Which(Option<OsString>);
 
 impl Which {
-    fn flag(&mut self, flag: &str, words: &mut Words) -> anyhow::Result<bool> {
-        if flag != "--profile" {
+    fn flag(&mut self, given: &Given) -> anyhow::Result<bool> {
+        if given.name() != "--profile" {
             return Ok(false);
         }
-        let [profile] = words.values(flag)?;
+        let profile = given.value();
         self.0 = Some(profile);
         Ok(true)
     }
@@ -61,14 +61,14 @@ impl Command for Add {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        if flag == "--priority" {
-            let value = words.text(flag)?;
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        if given.name() == "--priority" {
+            let value = given.text()?;
             let number = value.parse().map_err(|_| Usage(format!("'{value}' is not an integer")))?;
             self.priority = Some(number);
             return Ok(true);
         }
-        self.which.flag(flag, words)
+        self.which.flag(given)
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
@@ -136,10 +136,10 @@ struct Chosen {
 }
 
 impl Chosen {
-    fn flag(&mut self, flag: &str, words: &mut Words) -> anyhow::Result<bool> {
-        match flag {
+    fn flag(&mut self, given: &Given) -> anyhow::Result<bool> {
+        match given.name() {
             "--all" => self.all = true,
-            "--regex" => self.expressions.push(words.text(flag)?),
+            "--regex" => self.expressions.push(given.text()?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -226,8 +226,8 @@ impl Command for Remove {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        Ok(self.chosen.flag(flag, words)? || self.which.flag(flag, words)?)
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.chosen.flag(given)? || self.which.flag(given)?)
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
@@ -263,8 +263,8 @@ impl Command for Upgrade {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        Ok(self.chosen.flag(flag, words)? || self.which.flag(flag, words)?)
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.chosen.flag(given)? || self.which.flag(given)?)
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
@@ -300,8 +300,8 @@ pub struct List {
 }
 
 impl Command for List {
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        Ok(self.style.flag(flag) || self.which.flag(flag, words)?)
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.style.flag(given) || self.which.flag(given)?)
     }
 
     fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
@@ -346,8 +346,8 @@ impl Command for List {
 pub struct History(Which);
 
 impl Command for History {
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        self.0.flag(flag, words)
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        self.0.flag(given)
     }
 
     fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
@@ -411,8 +411,8 @@ fn changes(before: &Manifest, after: &Manifest) -> Vec<String> {
 pub struct ProfileDiff(Which);
 
 impl Command for ProfileDiff {
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        self.0.flag(flag, words)
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        self.0.flag(given)
     }
 
     fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
@@ -484,14 +484,14 @@ pub struct Rollback {
 }
 
 impl Command for Rollback {
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        match flag {
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        match given.name() {
             "--to" => {
-                let value = words.text(flag)?;
+                let value = given.text()?;
                 self.to = Some(value.parse().map_err(|_| Usage(format!("'{value}' is not an integer")))?);
             }
             "--dry-run" => self.dry_run = true,
-            _ => return self.which.flag(flag, words),
+            _ => return self.which.flag(given),
         }
         Ok(true)
     }
@@ -512,14 +512,14 @@ pub struct WipeHistory {
 }
 
 impl Command for WipeHistory {
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        match flag {
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        match given.name() {
             "--older-than" => {
-                let age = parse_days(&words.text(flag)?).map_err(|error| Usage(error.to_string()))?;
+                let age = parse_days(&given.text()?).map_err(|error| Usage(error.to_string()))?;
                 self.older_than = Some(age);
             }
             "--dry-run" => self.dry_run = true,
-            _ => return self.which.flag(flag, words),
+            _ => return self.which.flag(given),
         }
         Ok(true)
     }

@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use nival::progress::Progress as _;
 
 use super::selection::Selection;
-use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
+use crate::cli::flags::parse::Given;
 use crate::cli::nix_store::maintain;
 
 /// `nix store repair`.
@@ -19,8 +19,8 @@ impl Command for Repair {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        self.0.flag(flag, words)
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        self.0.flag(given)
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {

@@ -11,47 +11,12 @@ use nival::store::local::db::graph::{Graph, Node};
 
 use super::installable::{Wanted, no_output, outputs_of};
 use super::plan::Plan;
-use super::words::Words;
-use crate::cli::args;
 use crate::cli::context::Context;
 use crate::cli::error::usage;
+use crate::cli::flags;
+use crate::cli::flags::parse;
+use crate::cli::flags::parse::Given;
 use crate::cli::ui::read_stdin;
-
-/// Flags of the language and of flakes, with the number of their values. None
-/// has an effect on store paths.
-const LANGUAGE_FLAGS: &[(&str, usize)] = &[
-    ("--arg", 2),
-    ("--arg-from-file", 2),
-    ("--arg-from-stdin", 1),
-    ("--argstr", 2),
-    ("--commit-lock-file", 0),
-    ("--debugger", 0),
-    ("--eval-store", 1),
-    ("--impure", 0),
-    ("-I", 1),
-    ("--include", 1),
-    ("--inputs-from", 1),
-    ("--no-registries", 0),
-    ("--no-update-lock-file", 0),
-    ("--no-write-lock-file", 0),
-    ("--output-lock-file", 1),
-    ("--override-flake", 2),
-    ("--override-input", 2),
-    ("--recreate-lock-file", 0),
-    ("--reference-lock-file", 1),
-    ("--repair", 0),
-    ("--update-input", 1),
-];
-
-/// Those of them that are told to be old.
-const DEPRECATED_FLAGS: &[(&str, &str)] = &[
-    ("--no-registries", "is deprecated; use '--no-use-registries'"),
-    (
-        "--recreate-lock-file",
-        "is deprecated and will be removed in a future version; use 'nix flake update' instead.",
-    ),
-    ("--update-input", "is a deprecated alias for 'flake update' and will be removed in a future version."),
-];
 
 /// What the flags say about the paths to work on.
 #[derive(Default)]
@@ -81,13 +46,13 @@ impl Selection {
     ///
     /// # Errors
     /// A missing value.
-    pub fn flag(&mut self, flag: &str, words: &mut Words) -> anyhow::Result<bool> {
-        match flag {
-            "-r" | "--recursive" => self.recursive = true,
+    pub fn flag(&mut self, given: &Given) -> anyhow::Result<bool> {
+        match given.name() {
+            "--recursive" => self.recursive = true,
             "--all" => self.all = true,
             "--stdin" => self.stdin = true,
             "--derivation" => self.derivation = true,
-            _ => return self.installable_flag(flag, words),
+            _ => return self.installable_flag(given),
         }
         Ok(true)
     }
@@ -95,31 +60,17 @@ impl Selection {
     /// Takes the flags that go with any installable; false for any other.
     ///
     /// # Errors
-    /// A missing value.
-    pub fn installable_flag(&mut self, flag: &str, words: &mut Words) -> anyhow::Result<bool> {
-        let language = match flag {
-            "-f" | "--file" => "--file",
-            "--expr" => "--expr",
-            _ => {
-                let Some((_, count)) = LANGUAGE_FLAGS.iter().find(|(name, _)| *name == flag) else {
-                    return Ok(false);
-                };
-                if let Some((_, about)) = DEPRECATED_FLAGS.iter().find(|(name, _)| *name == flag) {
-                    words.warn(format!("'{flag}' {about}"));
-                }
-                match count {
-                    0 => {}
-                    1 => drop(words.values::<1>(flag)?),
-                    _ => drop(words.values::<2>(flag)?),
-                }
-                return Ok(true);
-            }
-        };
-        drop(words.values::<1>(flag)?);
-        if self.language.is_some_and(|other| other != language) {
+    /// A usage error when both `--file` and `--expr` are given.
+    pub fn installable_flag(&mut self, given: &Given) -> anyhow::Result<bool> {
+        let name = given.name();
+        if !matches!(name, "--file" | "--expr") {
+            // The others change nothing for store paths.
+            return Ok(flags::find(&[&flags::nix::LANGUAGE], name).is_some());
+        }
+        if self.language.is_some_and(|other| other != name) {
             return usage("'--file' and '--expr' are exclusive");
         }
-        self.language = Some(language);
+        self.language = Some(name);
         Ok(true)
     }
 
@@ -145,7 +96,7 @@ impl Selection {
     }
 
     fn texts(&self, arguments: &[OsString]) -> anyhow::Result<Vec<String>> {
-        let mut texts = arguments.iter().map(|word| args::text(word)).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut texts = arguments.iter().map(|word| parse::text(word)).collect::<anyhow::Result<Vec<_>>>()?;
         if self.stdin {
             let input = read_stdin()?;
             texts.extend(input.split_ascii_whitespace().map(str::to_owned));

@@ -14,10 +14,10 @@ use nival::sys::{PathError, interrupt};
 use super::elsewhere::select;
 use super::key::parse_secret;
 use super::selection::Selection;
-use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
+use crate::cli::flags::parse::Given;
 
 /// Bytes of a key file that are read: keys are a line.
 const MAX_KEY: u64 = 64 * 1024;
@@ -36,11 +36,11 @@ impl Command for Sign {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        if !matches!(flag, "-k" | "--key-file") {
-            return self.selection.flag(flag, words);
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        if !matches!(given.name(), "--key-file") {
+            return self.selection.flag(given);
         }
-        let [file] = words.values(flag)?;
+        let file = given.value();
         self.key_file = Some(file);
         Ok(true)
     }
@@ -137,11 +137,11 @@ impl Command for CopySigs {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        if !matches!(flag, "-s" | "--substituter") {
-            return self.selection.flag(flag, words);
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        if !matches!(given.name(), "--substituter") {
+            return self.selection.flag(given);
         }
-        self.from.push(words.text(flag)?);
+        self.from.push(given.text()?);
         Ok(true)
     }
 

@@ -12,10 +12,10 @@ use nival::store::{Store, StoreError};
 use super::elsewhere::select;
 use super::nar;
 use super::selection::Selection;
-use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
+use crate::cli::flags::parse::Given;
 use crate::cli::json::Style;
 use crate::cli::ui::{Out, stdout_file};
 
@@ -38,8 +38,8 @@ pub fn url(context: &Context) -> String {
 pub struct Info(Style);
 
 impl Command for Info {
-    fn flag(&mut self, flag: &str, _words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        Ok(self.0.flag(flag))
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.0.flag(given))
     }
 
     fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
@@ -91,8 +91,8 @@ impl Command for DumpPath {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        self.0.flag(flag, words)
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        self.0.flag(given)
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {

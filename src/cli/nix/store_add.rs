@@ -10,9 +10,9 @@ use nival::store::local::add::compute_path;
 
 use super::hash::{bad_mode, git, parse_algorithm, source};
 use super::nar::doubled_slash;
-use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
+use crate::cli::flags::parse::Given;
 use crate::cli::ui::Out;
 
 /// `nix store add`.
@@ -42,13 +42,13 @@ impl Command for Add {
         Arity::exactly(1)
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, context: &Context) -> anyhow::Result<bool> {
-        match flag {
-            "-n" | "--name" => self.name = Some(words.text(flag)?),
+    fn flag(&mut self, given: &Given, context: &Context) -> anyhow::Result<bool> {
+        match given.name() {
+            "--name" => self.name = Some(given.text()?),
             "--dry-run" => self.dry_run = true,
-            "--hash-algo" => self.algorithm = parse_algorithm(context, &words.text(flag)?)?,
+            "--hash-algo" => self.algorithm = parse_algorithm(context, &given.text()?)?,
             "--mode" => {
-                let mode = words.text(flag)?;
+                let mode = given.text()?;
                 self.method = match mode.as_str() {
                     "nar" => ContentAddressMethod::NixArchive,
                     "flat" => ContentAddressMethod::Flat,

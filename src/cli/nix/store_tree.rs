@@ -17,9 +17,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::tree::Options;
-use super::words::Words;
 use super::{Arity, Command, nar};
 use crate::cli::context::Context;
+use crate::cli::flags::parse::Given;
 use crate::cli::ui::stdout_file;
 
 /// `nix store ls`.
@@ -31,8 +31,8 @@ impl Command for StoreLs {
         Arity::exactly(1)
     }
 
-    fn flag(&mut self, flag: &str, _words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        Ok(self.0.flag(flag))
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.0.flag(given))
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {

@@ -38,10 +38,14 @@ pub struct Row {
 }
 
 impl Row {
+    /// Whether it is not there yet. A program of its own, which nothing here makes, has a synopsis.
+    pub fn is_missing(&self) -> bool {
+        self.make.is_none() && self.synopsis.is_empty()
+    }
+
     /// What it does, or that it is not there yet.
     pub fn shown(&self) -> &'static str {
-        // A program of its own has a synopsis, too.
-        if self.make.is_none() && self.synopsis.is_empty() { "(not available yet)" } else { self.about }
+        if self.is_missing() { "(not available yet)" } else { self.about }
     }
 }
 

@@ -7,6 +7,7 @@ use nival::nar::NarError;
 use nival::nar::listing::{Node, Visitor};
 
 use crate::cli::error::usage;
+use crate::cli::flags::parse::Given;
 use crate::cli::json::{Json, Style, handed_through};
 use crate::cli::ui::Out;
 
@@ -21,12 +22,12 @@ pub struct Options {
 
 impl Options {
     /// Takes the flags of listings; false for any other.
-    pub fn flag(&mut self, flag: &str) -> bool {
-        match flag {
-            "-l" | "--long" => self.long = true,
-            "-R" | "--recursive" => self.recursive = true,
-            "-d" | "--directory" => self.directory = true,
-            _ => return self.style.flag(flag),
+    pub fn flag(&mut self, given: &Given) -> bool {
+        match given.name() {
+            "--long" => self.long = true,
+            "--recursive" => self.recursive = true,
+            "--directory" => self.directory = true,
+            _ => return self.style.flag(given),
         }
         true
     }

@@ -19,10 +19,10 @@ use nival::sys::threads::{locked, on_threads};
 
 use super::elsewhere::select;
 use super::selection::Selection;
-use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::error::Exit;
+use crate::cli::flags::parse::Given;
 
 /// The bits of the exit status.
 const MODIFIED: u8 = 1;
@@ -44,13 +44,13 @@ impl Command for Verify {
         Arity::ANY
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        match flag {
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        match given.name() {
             "--no-contents" => self.no_contents = true,
             "--no-trust" => self.no_trust = true,
-            "-n" | "--sigs-needed" => self.signatures_needed = words.number(flag)?,
-            "-s" | "--substituter" => self.substituters.push(words.text(flag)?),
-            _ => return self.selection.flag(flag, words),
+            "--sigs-needed" => self.signatures_needed = given.number()?,
+            "--substituter" => self.substituters.push(given.text()?),
+            _ => return self.selection.flag(given),
         }
         Ok(true)
     }

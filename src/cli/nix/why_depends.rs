@@ -10,9 +10,9 @@ use nival::store::ManagedStore;
 use nival::store::local::db::graph::{Graph, Node};
 
 use super::selection::Selection;
-use super::words::Words;
 use super::{Arity, Command};
 use crate::cli::context::Context;
+use crate::cli::flags::parse::Given;
 use crate::cli::ui::Out;
 
 const NORMAL: &str = "\x1b[0m";
@@ -38,12 +38,12 @@ impl Command for WhyDepends {
         Arity::exactly(2)
     }
 
-    fn flag(&mut self, flag: &str, words: &mut Words, _context: &Context) -> anyhow::Result<bool> {
-        match flag {
-            "-a" | "--all" => self.all = true,
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        match given.name() {
+            "--all" => self.all = true,
             "--precise" => self.precise = true,
             "--derivation" => self.selection.derivation = true,
-            _ => return self.selection.installable_flag(flag, words),
+            _ => return self.selection.installable_flag(given),
         }
         Ok(true)
     }

@@ -18,7 +18,6 @@ use crate::cli::ui::Out;
 
 /// Makes another profile the user's.
 pub fn switch_profile(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     let [target] = &call.arguments[..] else { return usage("exactly one argument expected") };
     call.open_store()?;
     let target = call.context.absolute(Path::new(target));
@@ -42,9 +41,8 @@ fn switch(call: &Call, number: Option<u64>, force: bool) -> anyhow::Result<()> {
 }
 
 /// Makes a generation the current one.
-pub fn switch_generation(mut call: Call) -> anyhow::Result<()> {
-    let force = call.take_flag(&["--force"]);
-    call.no_flags()?;
+pub fn switch_generation(call: Call) -> anyhow::Result<()> {
+    let force = call.has("--force");
     let words = call.texts()?;
     let [word] = &words[..] else { return usage("exactly one argument expected") };
     match word.parse() {
@@ -54,9 +52,8 @@ pub fn switch_generation(mut call: Call) -> anyhow::Result<()> {
 }
 
 /// Makes the generation before the current one the current one.
-pub fn rollback(mut call: Call) -> anyhow::Result<()> {
-    let force = call.take_flag(&["--force"]);
-    call.no_flags()?;
+pub fn rollback(call: Call) -> anyhow::Result<()> {
+    let force = call.has("--force");
     if !call.arguments.is_empty() {
         return usage("no arguments expected");
     }
@@ -65,7 +62,6 @@ pub fn rollback(mut call: Call) -> anyhow::Result<()> {
 
 /// Deletes generations.
 pub fn delete(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     let words = call.texts()?;
     if words.is_empty() {
         return Ok(());
@@ -82,9 +78,8 @@ fn told(error: ProfileError) -> anyhow::Error {
 }
 
 /// Lists the generations.
-pub fn list(mut call: Call) -> anyhow::Result<()> {
-    let as_json = call.take_flag(&["--json"]);
-    call.no_flags()?;
+pub fn list(call: Call) -> anyhow::Result<()> {
+    let as_json = call.has("--json");
     if !call.arguments.is_empty() {
         return usage("no arguments expected");
     }

@@ -18,10 +18,9 @@ use super::packages::{packages, selectors};
 use crate::cli::error::usage;
 
 /// Adds packages, in the place of those with the same names.
-pub fn install(mut call: Call) -> anyhow::Result<()> {
-    let remove_all = call.take_flag(&["--remove-all", "-r"]);
-    let preserve = call.take_flag(&["--preserve-installed", "-P"]);
-    call.no_flags()?;
+pub fn install(call: Call) -> anyhow::Result<()> {
+    let remove_all = call.has("--remove-all");
+    let preserve = call.has("--preserve-installed");
     let store = &*call.open_store()?;
     let mut new = packages(&call, store)?;
     for element in &mut new {
@@ -48,7 +47,6 @@ pub fn install(mut call: Call) -> anyhow::Result<()> {
 
 /// Replaces installed packages by newer ones.
 pub fn upgrade(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     let store = &*call.open_store()?;
     let nothing_named = call.arguments.is_empty() && call.from_profile.is_none();
     if nothing_named && (call.expression || call.context.has_default_expression()?) {
@@ -71,7 +69,6 @@ pub fn upgrade(call: Call) -> anyhow::Result<()> {
 
 /// Removes packages.
 pub fn uninstall(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     let store = &*call.open_store()?;
     let mut words = call.texts()?;
     // Whatever leads to a store path means that path.
@@ -95,7 +92,6 @@ pub fn uninstall(call: Call) -> anyhow::Result<()> {
 
 /// Notes something with installed packages.
 pub fn set_flag(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     let words = call.texts()?;
     let [name, value, rest @ ..] = &words[..] else {
         return usage("not enough arguments to '--set-flag'");
@@ -119,7 +115,6 @@ pub fn set_flag(call: Call) -> anyhow::Result<()> {
 
 /// Makes the profile one package.
 pub fn set(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     let store = &*call.open_store()?;
     let profile = call.profile()?;
     let found = packages(&call, store)?;

@@ -34,18 +34,18 @@ enum Form {
 }
 
 /// Lists packages.
-pub fn query(mut call: Call) -> anyhow::Result<()> {
+pub fn query(call: Call) -> anyhow::Result<()> {
     let mut columns = Columns::default();
     let (mut available, mut attr_path) = (false, false);
     let mut form = Form::Table;
-    for flag in std::mem::take(&mut call.flags) {
-        match flag.as_str() {
-            "--available" | "-a" => available = true,
+    for given in &call.flags {
+        match given.name() {
+            "--available" => available = true,
             "--installed" => available = false,
-            "--status" | "-s" => columns.status = true,
-            "--attr-path" | "-P" => attr_path = true,
+            "--status" => columns.status = true,
+            "--attr-path" => attr_path = true,
             "--no-name" => columns.no_name = true,
-            "--compare-versions" | "-c" => columns.compare = true,
+            "--compare-versions" => columns.compare = true,
             "--system" => columns.system = true,
             "--drv-path" => columns.drv_path = true,
             "--out-path" => columns.out_path = true,
@@ -53,7 +53,8 @@ pub fn query(mut call: Call) -> anyhow::Result<()> {
             "--meta" => columns.meta = true,
             "--json" => form = Form::Json,
             "--xml" => form = Form::Xml,
-            _ => return usage(format!("unknown flag '{flag}'")),
+            // `--attr` says that an expression is meant.
+            _ => {}
         }
     }
     if attr_path && !available {

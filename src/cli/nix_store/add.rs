@@ -11,15 +11,14 @@ use nival::store::managed::Kind;
 use nival::store::{ManagedStore, StoreError};
 
 use super::Call;
-use crate::cli::args::text;
 use crate::cli::context::Context;
 use crate::cli::error::usage;
+use crate::cli::flags::parse::text;
 use crate::cli::ui::Out;
 use nival::progress::{Progress as _, Unit, size_text};
 
 /// Adds files and trees and prints their paths.
 pub fn add(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     let store = &*call.context.open_store_to_add()?;
     add_all(&call, store, &call.arguments, ContentAddressMethod::NixArchive, HashAlgorithm::Sha256)
 }
@@ -27,7 +26,6 @@ pub fn add(call: Call) -> anyhow::Result<()> {
 /// As `--add`, by a hash of one's choice.
 pub fn add_fixed(mut call: Call) -> anyhow::Result<()> {
     let method = method(&mut call);
-    call.no_flags()?;
     let Some((algorithm, paths)) = call.arguments.split_first() else {
         return usage("first argument must be hash algorithm");
     };
@@ -38,7 +36,7 @@ pub fn add_fixed(mut call: Call) -> anyhow::Result<()> {
 }
 
 fn method(call: &mut Call) -> ContentAddressMethod {
-    match call.take_flag("--recursive") {
+    match call.has("--recursive") {
         true => ContentAddressMethod::NixArchive,
         false => ContentAddressMethod::Flat,
     }
@@ -133,7 +131,6 @@ fn named(context: &Context, source: &Path) -> anyhow::Result<(PathBuf, String)> 
 /// Prints the path that content with a given hash has.
 pub fn print_fixed_path(mut call: Call) -> anyhow::Result<()> {
     let method = method(&mut call);
-    call.no_flags()?;
     let [algorithm, hash, name] = &call.arguments[..] else {
         return usage("'--print-fixed-path' requires three arguments");
     };

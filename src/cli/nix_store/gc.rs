@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Call;
 use crate::cli::collect;
 use crate::cli::error::usage;
+use crate::cli::flags::parse::Given;
 use crate::cli::ui::Out;
 
 /// What `--gc` is to do; of several, those that come first here.
@@ -24,22 +25,19 @@ enum Aim {
 }
 
 /// Collects garbage, or says what it would find.
-pub fn gc(mut call: Call) -> anyhow::Result<()> {
+pub fn gc(call: Call) -> anyhow::Result<()> {
     let mut aim = Aim::Delete;
-    let mut as_json = false;
-    for flag in std::mem::take(&mut call.flags) {
-        let wanted = match flag.as_str() {
+    let as_json = call.has("--json");
+    let max_freed = call.last("--max-freed").map(|given| collect::parse_limit(&given.text()?)).transpose()?;
+    let max_links = call.last("--max-links").map(Given::number).transpose()?;
+    for given in &call.flags {
+        let wanted = match given.name() {
             "--print-roots" => Aim::Roots,
             "--print-live" => Aim::Live,
             "--print-dead" => Aim::Dead,
             "--dry-run" => Aim::DryRun,
             "--why-alive" => Aim::WhyAlive,
-            "--max-freed" | "--max-links" => continue,
-            "--json" => {
-                as_json = true;
-                continue;
-            }
-            _ => return usage(format!("bad sub-operation '{flag}' in GC")),
+            _ => continue,
         };
         // Questions about roots come first; else the last word counts.
         if !matches!(aim, Aim::Roots | Aim::WhyAlive) {
@@ -52,18 +50,18 @@ pub fn gc(mut call: Call) -> anyhow::Result<()> {
     if as_json && !matches!(aim, Aim::Roots | Aim::WhyAlive) {
         return usage("--json goes with --print-roots and --why-alive");
     }
-    if call.max_freed.is_some() && aim != Aim::Delete {
+    if max_freed.is_some() && aim != Aim::Delete {
         return usage(match aim {
             Aim::DryRun => "options --max-freed and --dry-run cannot be combined",
             Aim::WhyAlive => "option --max-freed cannot be combined with --why-alive",
             _ => "option --max-freed cannot be combined with --print-live, --print-dead, or --print-roots",
         });
     }
-    if call.max_links.is_some() && aim != Aim::Delete {
+    if max_links.is_some() && aim != Aim::Delete {
         return usage("option --max-links only goes with a collection");
     }
     match aim {
-        Aim::Delete => collect::collect(&call.context, call.max_freed, call.max_links),
+        Aim::Delete => collect::collect(&call.context, max_freed, max_links),
         Aim::DryRun => collect::dry_run(&call.context, &HashSet::new()),
         Aim::Roots if as_json => print_roots_json(&call),
         Aim::Roots => print_roots(&call),
@@ -156,9 +154,8 @@ fn why_alive(call: &Call, as_json: bool) -> anyhow::Result<()> {
 }
 
 /// Deletes paths that nothing keeps.
-pub fn delete(mut call: Call) -> anyhow::Result<()> {
-    let ignore_liveness = call.take_flag("--ignore-liveness");
-    call.no_flags()?;
+pub fn delete(call: Call) -> anyhow::Result<()> {
+    let ignore_liveness = call.has("--ignore-liveness");
     let store = &*call.context.open_managed_to_collect()?;
     let paths = call.store_paths(store)?;
     collect::delete(&call.context, store, &paths, ignore_liveness)
@@ -166,9 +163,6 @@ pub fn delete(mut call: Call) -> anyhow::Result<()> {
 
 /// Links equal files.
 pub fn optimise(call: Call) -> anyhow::Result<()> {
-    if !call.flags.is_empty() {
-        return usage("no arguments expected");
-    }
     call.no_arguments()?;
     collect::optimise(&call.context)
 }

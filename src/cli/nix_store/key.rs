@@ -7,12 +7,11 @@ use nival::sys::PathError;
 use nival::sys::atomic::replace_file;
 
 use super::Call;
-use crate::cli::args::text;
 use crate::cli::error::usage;
+use crate::cli::flags::parse::text;
 
 /// Makes a pair of keys.
 pub fn generate(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     let [name, secret_file, public_file] = &call.arguments[..] else {
         return usage("three arguments expected");
     };

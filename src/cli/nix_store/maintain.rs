@@ -16,17 +16,15 @@ use crate::cli::ui::Out;
 
 /// Creates the store where it is missing.
 pub fn init(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     call.no_arguments()?;
     call.context.open_store().map(drop)
 }
 
 /// Checks the store.
-pub fn verify(mut call: Call) -> anyhow::Result<()> {
+pub fn verify(call: Call) -> anyhow::Result<()> {
     call.no_arguments()?;
-    let contents = call.take_flag("--check-contents");
-    let repair = call.take_flag("--repair");
-    call.no_flags()?;
+    let contents = call.has("--check-contents");
+    let repair = call.has("--repair");
     let store = &*call.context.open_store()?;
     let substituters = if repair { call.context.substituters() } else { Substituters::default() };
     let sources: Vec<&dyn Store> = substituters.iter().collect();
@@ -39,7 +37,6 @@ pub fn verify(mut call: Call) -> anyhow::Result<()> {
 
 /// Makes a lost database anew.
 pub fn rebuild_db(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     call.no_arguments()?;
     let options = call.context.local_options()?;
     nival::store::local::rebuild::rebuild(&options, &call.context.progress())?;
@@ -48,7 +45,6 @@ pub fn rebuild_db(call: Call) -> anyhow::Result<()> {
 
 /// Repairs paths whose contents are not what is registered.
 pub fn repair_path(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     let store = &*call.context.open_store()?;
     let paths = call.store_paths(store)?;
     repair(&call.context, store, &paths, |_, _| ())
@@ -101,7 +97,6 @@ fn require_files(store: &dyn ManagedStore) -> anyhow::Result<()> {
 
 /// Checks the contents of some paths.
 pub fn verify_path(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     let store = &*call.context.open_store()?;
     let paths = call.store_paths(store)?;
     if !store.is_here() {
@@ -137,7 +132,6 @@ pub fn verify_path(call: Call) -> anyhow::Result<()> {
 
 /// Prints build logs.
 pub fn read_log(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     let store = &*call.context.open_store()?;
     let mut out = Out::new();
     for path in call.store_paths(store)? {
@@ -158,7 +152,6 @@ pub fn read_log(call: Call) -> anyhow::Result<()> {
 
 /// Prints the environment of a derivation as shell commands.
 pub fn print_env(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     if call.arguments.len() != 1 {
         return usage("'--print-env' requires one derivation store path");
     }

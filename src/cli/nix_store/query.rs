@@ -11,8 +11,8 @@ use nival::store::local::db::graph::{Graph, Node};
 use nival::store::local::roots::RootSearch;
 
 use super::Call;
-use crate::cli::args::text;
 use crate::cli::error::usage;
+use crate::cli::flags::parse::text;
 use crate::cli::ui::Out;
 
 /// What is asked.
@@ -35,23 +35,23 @@ enum Question {
     Roots,
 }
 
-/// Every question's flags.
-const QUESTIONS: &[(&[&str], Question)] = &[
-    (&["--outputs"], Question::Outputs),
-    (&["--requisites", "-R"], Question::Requisites),
-    (&["--references"], Question::References),
-    (&["--referrers", "--referers"], Question::Referrers),
-    (&["--referrers-closure", "--referers-closure"], Question::ReferrersClosure),
-    (&["--deriver", "-d"], Question::Deriver),
-    (&["--valid-derivers"], Question::ValidDerivers),
-    (&["--binding", "-b"], Question::Binding),
-    (&["--hash"], Question::Hash),
-    (&["--size"], Question::Size),
-    (&["--tree"], Question::Tree),
-    (&["--graph"], Question::Graph),
-    (&["--graphml"], Question::GraphMl),
-    (&["--resolve"], Question::Resolve),
-    (&["--roots"], Question::Roots),
+/// Every question, by its flag.
+const QUESTIONS: &[(&str, Question)] = &[
+    ("--outputs", Question::Outputs),
+    ("--requisites", Question::Requisites),
+    ("--references", Question::References),
+    ("--referrers", Question::Referrers),
+    ("--referrers-closure", Question::ReferrersClosure),
+    ("--deriver", Question::Deriver),
+    ("--valid-derivers", Question::ValidDerivers),
+    ("--binding", Question::Binding),
+    ("--hash", Question::Hash),
+    ("--size", Question::Size),
+    ("--tree", Question::Tree),
+    ("--graph", Question::Graph),
+    ("--graphml", Question::GraphMl),
+    ("--resolve", Question::Resolve),
+    ("--roots", Question::Roots),
 ];
 
 struct Query {
@@ -64,11 +64,10 @@ struct Query {
 
 /// Answers one question about paths.
 pub fn run(mut call: Call) -> anyhow::Result<()> {
-    let use_output = call.take_flag("--use-output") | call.take_flag("-u");
-    let include_outputs = call.take_flag("--include-outputs");
-    let force_realise =
-        call.take_flag("--force-realise") | call.take_flag("--force-realize") | call.take_flag("-f");
-    let question = question(&mut call)?;
+    let use_output = call.has("--use-output");
+    let include_outputs = call.has("--include-outputs");
+    let force_realise = call.has("--force-realise");
+    let question = question(&call)?;
     if force_realise {
         anyhow::bail!("'--force-realise' is not available in this version of Nival");
     }
@@ -83,19 +82,18 @@ pub fn run(mut call: Call) -> anyhow::Result<()> {
     query.out.finish()
 }
 
-fn question(call: &mut Call) -> anyhow::Result<Question> {
+fn question(call: &Call) -> anyhow::Result<Question> {
     let mut asked = None;
-    for flag in std::mem::take(&mut call.flags) {
-        let Some((names, question)) = QUESTIONS.iter().find(|(names, _)| names.contains(&flag.as_str()))
-        else {
-            return usage(format!("unknown flag '{flag}'"));
+    for given in &call.flags {
+        let Some((name, question)) = QUESTIONS.iter().find(|(name, _)| *name == given.name()) else {
+            continue;
         };
-        if asked.is_some_and(|(_, before)| before != *question) {
-            return usage(format!("query type '{}' conflicts with earlier flag", names[0]));
+        if asked.is_some_and(|before| before != *question) {
+            return usage(format!("query type '{name}' conflicts with earlier flag"));
         }
-        asked = Some((names[0], *question));
+        asked = Some(*question);
     }
-    Ok(asked.map_or(Question::Outputs, |(_, question)| question))
+    Ok(asked.unwrap_or(Question::Outputs))
 }
 
 impl Query {

@@ -15,8 +15,8 @@ use nival::store::remote::worker::build_mode;
 use nival::store::{ManagedStore, Store as _};
 
 use super::{Call, store_path};
-use crate::cli::args::text;
 use crate::cli::context::Context;
+use crate::cli::flags::parse::text;
 use crate::cli::nix::plan::Plan;
 use crate::cli::ui::Out;
 
@@ -198,16 +198,15 @@ fn fetch_by<'r>(
 }
 
 /// Prints what arguments stand for, and makes it roots.
-pub fn realise(mut call: Call) -> anyhow::Result<()> {
-    let dry_run = call.take_flag("--dry-run");
-    let ignore_unknown = call.take_flag("--ignore-unknown");
+pub fn realise(call: Call) -> anyhow::Result<()> {
+    let dry_run = call.has("--dry-run");
+    let ignore_unknown = call.has("--ignore-unknown");
     let mut again = None;
     for (flag, mode) in [("--check", build_mode::CHECK), ("--repair", build_mode::REPAIR)] {
-        if call.take_flag(flag) {
+        if call.has(flag) {
             again = Some((flag, mode));
         }
     }
-    call.no_flags()?;
     let store = &*call.context.open_store()?;
     let mut requests = Vec::new();
     for word in &call.arguments {
@@ -240,7 +239,7 @@ pub fn realise(mut call: Call) -> anyhow::Result<()> {
     let mut out = Out::new();
     // Where no roots can be made, none are missed, and none are made.
     let with_roots = store.is_here();
-    let mut warned = call.add_root.is_some() || call.no_gc_warning || !with_roots;
+    let mut warned = call.add_root.is_some() || call.context.no_gc_warning || !with_roots;
     for (number, (_, argument)) in resolved.iter().enumerate() {
         let mut lines = Vec::new();
         for (name, path) in &argument.outputs {

@@ -12,9 +12,8 @@ use crate::cli::served::Served;
 use crate::cli::ui::{stdin, stdout_file};
 
 /// Serves one client; with `--write` it may change the store.
-pub fn serve(mut call: Call) -> anyhow::Result<()> {
-    let writable = call.take_flag("--write");
-    call.no_flags()?;
+pub fn serve(call: Call) -> anyhow::Result<()> {
+    let writable = call.has("--write");
     call.no_arguments()?;
     let store = &call.context.open_local_store()?;
     let output = stdout_file().try_clone()?;

@@ -15,7 +15,6 @@ use crate::cli::ui::{Out, stdin, stdout_file};
 
 /// Writes the archive of a file or tree.
 pub fn dump(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     let [path] = &call.arguments[..] else { return usage("only one argument allowed") };
     let path = call.context.absolute(Path::new(path));
     let mut output = FileOutput::new(stdout_file());
@@ -26,7 +25,6 @@ pub fn dump(call: Call) -> anyhow::Result<()> {
 
 /// Makes a tree from an archive.
 pub fn restore(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     let [path] = &call.arguments[..] else { return usage("only one argument allowed") };
     // Of `dir/` the tree is `dir`.
     let given = Path::new(path);
@@ -35,7 +33,6 @@ pub fn restore(call: Call) -> anyhow::Result<()> {
 
 /// Writes paths as a stream that `--import` takes.
 pub fn export(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     let store = &*call.context.open_store()?;
     let paths = call.store_paths(store)?;
     let graph = query::among(store, &paths)?;
@@ -53,7 +50,6 @@ pub fn export(call: Call) -> anyhow::Result<()> {
 
 /// Adds the paths of such a stream and prints them.
 pub fn import(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     call.no_arguments()?;
     let store = &*call.context.open_store_to_add()?;
     let ui = &call.context.ui;

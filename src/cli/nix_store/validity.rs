@@ -21,7 +21,6 @@ const BUFFER: usize = 64 * 1024;
 
 /// Writes what the database says of some or all paths.
 pub fn dump_db(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     let store = &*call.context.open_store()?;
     let mut out = Out::new();
     let named = call.store_paths(store)?;
@@ -59,7 +58,6 @@ fn lines(result: nival::store::error::Result<()>) -> anyhow::Result<()> {
 
 /// Registers what `--dump-db` wrote.
 pub fn load_db(call: Call) -> anyhow::Result<()> {
-    call.no_flags()?;
     call.no_arguments()?;
     let store = call.context.open_local_store()?;
     let options = RegisterOptions { hash_given: true, canonicalise: false, existing: Existing::Keep };
@@ -67,10 +65,9 @@ pub fn load_db(call: Call) -> anyhow::Result<()> {
 }
 
 /// Registers paths that are in the store directory.
-pub fn register_validity(mut call: Call) -> anyhow::Result<()> {
-    let existing = if call.take_flag("--reregister") { Existing::Update } else { Existing::Keep };
-    let hash_given = call.take_flag("--hash-given");
-    call.no_flags()?;
+pub fn register_validity(call: Call) -> anyhow::Result<()> {
+    let existing = if call.has("--reregister") { Existing::Update } else { Existing::Keep };
+    let hash_given = call.has("--hash-given");
     call.no_arguments()?;
     let store = call.context.open_local_store()?;
     let options = RegisterOptions { hash_given, canonicalise: true, existing };
@@ -78,9 +75,8 @@ pub fn register_validity(mut call: Call) -> anyhow::Result<()> {
 }
 
 /// Tells whether paths are valid.
-pub fn check_validity(mut call: Call) -> anyhow::Result<()> {
-    let print_invalid = call.take_flag("--print-invalid");
-    call.no_flags()?;
+pub fn check_validity(call: Call) -> anyhow::Result<()> {
+    let print_invalid = call.has("--print-invalid");
     let store = &*call.context.open_store()?;
     let mut out = Out::new();
     for path in call.store_paths(store)? {

@@ -1,0 +1,269 @@
+//! The flags of the subcommands of `nix`.
+
+use super::Value::{Bytes, Days, File, Generation, Number, Profile, Store, Text, Word};
+use super::single::DAEMON;
+use super::{ALGORITHMS, FORMATS, Group, Row, own, switch, takes};
+
+const ALL: Row = switch(&["--all"], "Takes every path of the store");
+const DERIVATION: Row = switch(&["--derivation"], "Takes the derivations in place of what they make");
+const RECURSIVE: Row = switch(&["--recursive", "-r"], "Takes everything that the paths refer to as well");
+const STDIN: Row = switch(&["--stdin"], "Reads more arguments from standard input");
+
+const fn choosing(rows: &'static [Row]) -> Group {
+    Group { title: "Flags that choose store paths", offered: true, rows }
+}
+
+/// Flags that choose the store paths to work on.
+const SELECTION: Group = choosing(&[ALL, DERIVATION, RECURSIVE, STDIN]);
+/// Those of a copy, which is recursive anyway.
+const SELECTION_TO_COPY: Group = choosing(&[ALL, DERIVATION, STDIN]);
+
+const ARG: Row =
+    takes(&["--arg"], &[Text("NAME"), Text("EXPRESSION")], "Would give an argument to an expression");
+const ARG_FROM_FILE: Row =
+    takes(&["--arg-from-file"], &[Text("NAME"), File], "Would give the text of a file to an expression");
+const ARG_FROM_STDIN: Row =
+    takes(&["--arg-from-stdin"], &[Text("NAME")], "Would give standard input to an expression");
+const ARGSTR: Row = takes(&["--argstr"], &[Text("NAME"), Text("TEXT")], "Would give a text to an expression");
+const DEBUGGER: Row = switch(&["--debugger"], "Would stop at errors of an expression");
+const EVAL_STORE: Row = takes(&["--eval-store"], &[Store], "Would evaluate with another store");
+const IMPURE: Row = switch(&["--impure"], "Would let an expression read what changes");
+const INCLUDE: Row = takes(&["--include", "-I"], &[Text("PATH")], "Would look for expressions there");
+const OVERRIDE_FLAKE: Row =
+    takes(&["--override-flake"], &[Text("FLAKE"), Text("FLAKE")], "Would take another flake in place of one");
+const REPAIR: Row = switch(&["--repair"], "Would repair what is fetched during evaluation");
+
+/// Flags of Nix expressions that the classic programs have, too.
+pub const EVALUATION: Group = Group {
+    title: "Flags of Nix expressions, which change nothing for store paths",
+    offered: false,
+    rows: &[ARG, ARG_FROM_FILE, ARG_FROM_STDIN, ARGSTR, EVAL_STORE, IMPURE, INCLUDE, OVERRIDE_FLAKE, REPAIR],
+};
+
+/// Flags of Nix expressions and flakes. They are accepted where the arguments might be such, and
+/// offered to nobody as long as there is no language.
+pub const LANGUAGE: Group = Group {
+    title: "Flags of Nix expressions and flakes, which change nothing for store paths",
+    offered: false,
+    rows: &[
+        ARG,
+        ARG_FROM_FILE,
+        ARG_FROM_STDIN,
+        ARGSTR,
+        switch(&["--commit-lock-file"], "Would commit the lock file"),
+        DEBUGGER,
+        EVAL_STORE,
+        takes(&["--expr"], &[Text("EXPRESSION")], "Would take the arguments for attributes of an expression"),
+        takes(&["--file", "-f"], &[File], "Would take the arguments for attributes of a file's expression"),
+        IMPURE,
+        INCLUDE,
+        takes(&["--inputs-from"], &[Text("FLAKE")], "Would take the inputs of another flake"),
+        switch(&["--no-registries"], "Would not ask the registries")
+            .deprecated("is deprecated; use '--no-use-registries'"),
+        switch(&["--no-update-lock-file"], "Would not change the lock file"),
+        switch(&["--no-write-lock-file"], "Would not write the lock file"),
+        takes(&["--output-lock-file"], &[File], "Would write the lock file there"),
+        OVERRIDE_FLAKE,
+        takes(
+            &["--override-input"],
+            &[Text("INPUT"), Text("FLAKE")],
+            "Would take another flake for an input",
+        ),
+        switch(&["--recreate-lock-file"], "Would make the lock file anew").deprecated(
+            "is deprecated and will be removed in a future version; use 'nix flake update' instead.",
+        ),
+        takes(&["--reference-lock-file"], &[File], "Would read the lock file there"),
+        REPAIR,
+        takes(&["--update-input"], &[Text("INPUT")], "Would update an input")
+            .deprecated("is a deprecated alias for 'flake update' and will be removed in a future version."),
+    ],
+};
+
+const JSON: Row = switch(&["--json"], "Prints JSON");
+const PRETTY: Row = switch(&["--pretty"], "Prints JSON with line breaks (the default on a terminal)");
+const NO_PRETTY: Row = switch(&["--no-pretty"], "Prints JSON on one line");
+const DRY_RUN: Row = switch(&["--dry-run"], "Only says what would be done");
+const FROM: Row = takes(&["--from"], &[Store], "Copies from this store");
+const TO: Row = takes(&["--to"], &[Store], "Copies to this store");
+const PROFILE: Row = takes(&["--profile"], &[Profile], "Works on this profile");
+const ALL_PACKAGES: Row = switch(&["--all"], "Takes all packages");
+const REGEX: Row = takes(&["--regex"], &[Text("REGEX")], "Takes the packages whose names match");
+const TYPE: Row = takes(&["--type"], ALGORITHMS, "Chooses the hash algorithm");
+const HASH_ALGO: Row = takes(&["--hash-algo"], ALGORITHMS, "Chooses the hash algorithm");
+const NAME: Row = takes(&["--name", "-n"], &[Text("NAME")], "Gives the store path this name");
+const SUBSTITUTER: Row =
+    takes(&["--substituter", "-s"], &[Store], "Takes signatures from this store; may be repeated");
+
+const AS_JSON: Group = own(&[JSON, PRETTY, NO_PRETTY]);
+const LISTING: Group = own(&[
+    switch(&["--directory", "-d"], "Lists directories themselves, not what is in them"),
+    JSON,
+    switch(&["--long", "-l"], "Also prints kinds, sizes and the targets of links"),
+    NO_PRETTY,
+    PRETTY,
+    switch(&["--recursive", "-R"], "Also lists what is in directories below"),
+]);
+const CHOSEN: Group = own(&[ALL_PACKAGES, PROFILE, REGEX]);
+const ONLY_PROFILE: Group = own(&[PROFILE]);
+const ADDED: Group = own(&[
+    DRY_RUN,
+    HASH_ALGO,
+    takes(
+        &["--mode"],
+        &[Word(&["flat", "git", "nar", "text"])],
+        "Chooses what is hashed: the archive (nar), the contents of a file (flat, text), or what git hashes",
+    ),
+    NAME,
+]);
+const NOTATIONS: &[Row] = &[
+    switch(&["--base16"], "Prints hashes in base 16"),
+    switch(&["--base32"], "Prints hashes in the base 32 of Nix"),
+    switch(&["--base64"], "Prints hashes in base 64"),
+    switch(&["--sri"], "Prints hashes with their algorithm, as in sha256-… (the default)"),
+    TYPE,
+];
+const NOTATION: Group = own(NOTATIONS);
+const OLD_CONVERSION: Group = own(&[TYPE]);
+
+/// Groups of flags by the words of the subcommand.
+#[rustfmt::skip]
+const GROUPS: &[(&str, &[&Group])] = &[
+    ("config show", &[&AS_JSON]),
+    ("copy", &[
+        &own(&[
+            FROM,
+            switch(&["--no-check-sigs"], "Accepts paths without a trusted signature"),
+            switch(&["--no-recursive"], "Copies only the paths themselves, not what they refer to"),
+            takes(&["--out-link", "-o"], &[File], "Makes a symlink FILE to what was copied, which keeps it from being collected"),
+            takes(&["--profile"], &[Profile], "Makes what was copied the current generation of a profile"),
+            switch(&["--substitute-on-destination", "-s"], "Lets the destination fetch what it can by itself"),
+            TO,
+        ]),
+        &SELECTION_TO_COPY,
+        &LANGUAGE,
+    ]),
+    ("daemon", &[&own(DAEMON)]),
+    ("derivation add", &[&own(&[DRY_RUN])]),
+    ("derivation show", &[
+        &own(&[
+            NO_PRETTY,
+            PRETTY,
+            switch(&["--recursive", "-r"], "Also prints the derivations that the derivations need"),
+            STDIN,
+        ]),
+        &LANGUAGE,
+    ]),
+    ("hash convert", &[&own(&[
+        takes(&["--from"], FORMATS, "Refuses hashes that are not in this notation"),
+        HASH_ALGO,
+        takes(&["--to"], FORMATS, "Prints hashes in this notation (sri if none is given)"),
+    ])]),
+    ("hash file", &[&NOTATION]),
+    ("hash path", &[
+        &own(&[
+            takes(&["--algo"], ALGORITHMS, "Chooses the hash algorithm"),
+            takes(&["--format"], FORMATS, "Chooses the notation of hashes"),
+            takes(&["--mode"], &[Word(&["flat", "git", "nar"])], "Chooses what is hashed: the archive (nar), the contents of a file (flat), or what git hashes"),
+        ]),
+        &Group { title: "Old flags", offered: true, rows: NOTATIONS },
+    ]),
+    ("hash to-base16", &[&OLD_CONVERSION]),
+    ("hash to-base32", &[&OLD_CONVERSION]),
+    ("hash to-base64", &[&OLD_CONVERSION]),
+    ("hash to-sri", &[&OLD_CONVERSION]),
+    ("key generate-secret", &[&own(&[takes(&["--key-name"], &[Text("NAME")], "Gives the key this name, as in cache.example.org-1")])]),
+    ("log", &[&LANGUAGE]),
+    ("nar ls", &[&LISTING]),
+    ("path-info", &[
+        &own(&[
+            switch(&["--closure-size", "-S"], "Also prints the size of each path's closure"),
+            switch(&["--human-readable", "-h"], "Prints sizes with units"),
+            JSON,
+            takes(&["--json-format"], &[Word(&["1", "2"])], "Chooses the version of the JSON's form"),
+            NO_PRETTY,
+            PRETTY,
+            switch(&["--sigs"], "Also prints signatures"),
+            switch(&["--size", "-s"], "Also prints the size of each path's archive"),
+        ]),
+        &SELECTION,
+        &LANGUAGE,
+    ]),
+    ("profile add", &[&own(&[
+        takes(&["--priority"], &[Number], "Chooses which package wins where two have the same file: the lower number (5 if none is given)"),
+        PROFILE,
+    ])]),
+    ("profile diff-closures", &[&ONLY_PROFILE]),
+    ("profile history", &[&ONLY_PROFILE]),
+    ("profile list", &[&own(&[JSON, NO_PRETTY, PRETTY, PROFILE])]),
+    ("profile remove", &[&CHOSEN]),
+    ("profile rollback", &[&own(&[DRY_RUN, PROFILE, takes(&["--to"], &[Generation], "Goes to this version, not to the one before")])]),
+    ("profile upgrade", &[&CHOSEN]),
+    ("profile wipe-history", &[&own(&[
+        DRY_RUN,
+        takes(&["--older-than"], &[Days], "Deletes only versions that are older"),
+        PROFILE,
+    ])]),
+    ("store add", &[&ADDED]),
+    ("store add-file", &[&ADDED]),
+    ("store add-path", &[&ADDED]),
+    ("store copy-log", &[&own(&[FROM, STDIN, TO]), &LANGUAGE]),
+    ("store copy-sigs", &[&own(&[SUBSTITUTER]), &SELECTION, &LANGUAGE]),
+    ("store delete", &[
+        &own(&[switch(&["--ignore-liveness"], "Also deletes what is a root, or is referred to by one")]),
+        &SELECTION,
+        &LANGUAGE,
+    ]),
+    ("store diff-closures", &[&LANGUAGE]),
+    ("store dump-path", &[&SELECTION, &LANGUAGE]),
+    ("store gc", &[&own(&[
+        DRY_RUN,
+        takes(&["--max"], &[Bytes], "Stops once so many bytes came free"),
+    ])]),
+    ("store info", &[&AS_JSON]),
+    ("store ls", &[&LISTING]),
+    ("store make-content-addressed", &[&own(&[FROM, JSON, NO_PRETTY, PRETTY, TO]), &SELECTION, &LANGUAGE]),
+    ("store prefetch-file", &[&own(&[
+        switch(&["--executable"], "Makes the file executable: its archive is hashed"),
+        takes(&["--expected-hash"], &[Text("HASH")], "Fails unless the hash is this one"),
+        takes(&["--hash-type", "--hash-algo"], ALGORITHMS, "Chooses the hash algorithm"),
+        JSON,
+        takes(&["--name"], &[Text("NAME")], "Gives the store path this name"),
+        NO_PRETTY,
+        PRETTY,
+        switch(&["--unpack"], "Unpacks an archive: what it holds is added and hashed"),
+    ])]),
+    ("store repair", &[&SELECTION, &LANGUAGE]),
+    ("store sign", &[
+        &own(&[takes(&["--key-file", "-k"], &[File], "Signs with the secret key in this file")]),
+        &SELECTION,
+        &LANGUAGE,
+    ]),
+    ("store verify", &[
+        &own(&[
+            switch(&["--no-contents"], "Does not check the contents"),
+            switch(&["--no-trust"], "Does not check the signatures"),
+            takes(&["--sigs-needed", "-n"], &[Number], "Fails unless so many trusted keys have signed"),
+            SUBSTITUTER,
+        ]),
+        &SELECTION,
+        &LANGUAGE,
+    ]),
+    ("why-depends", &[
+        &own(&[
+            switch(&["--all", "-a"], "Shows all chains of references, not only a shortest one"),
+            DERIVATION,
+            switch(&["--precise"], "Also shows which files refer to what"),
+        ]),
+        &LANGUAGE,
+    ]),
+];
+
+/// The groups of flags of a subcommand.
+pub fn groups(name: &str) -> &'static [&'static Group] {
+    GROUPS.iter().find(|(known, _)| *known == name).map_or(&[], |(_, groups)| groups)
+}
+
+/// The groups of all subcommands.
+pub fn all() -> impl Iterator<Item = &'static Group> {
+    GROUPS.iter().flat_map(|(_, groups)| groups.iter().copied())
+}

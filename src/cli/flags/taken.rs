@@ -1,0 +1,144 @@
+//! What the context does with flags of every program.
+
+use ::nival::progress::Progress as _;
+use ::nival::settings::{Origin, flags as setting_flags};
+
+use super::parse::Given;
+use crate::cli::context::Context;
+use crate::cli::error::Usage;
+use crate::cli::ui::{LogFormat, level};
+
+/// The settings that `--refresh` stands for: what was fetched before does not count any more.
+const REFRESH: &[(&str, &str)] = &[
+    ("tarball-ttl", "0"),
+    ("narinfo-cache-meta-ttl", "0"),
+    ("narinfo-cache-positive-ttl", "0"),
+    ("narinfo-cache-negative-ttl", "0"),
+];
+/// The settings that `--offline` stands for: nothing else is to be fetched.
+const OFFLINE: &[(&str, &str)] = &[
+    ("substitute", "false"),
+    ("tarball-ttl", "4294967295"),
+    ("narinfo-cache-meta-ttl", "4294967295"),
+    ("download-attempts", "0"),
+    ("connect-timeout", "1"),
+];
+
+impl Context {
+    /// Takes a flag of every program, of every classic program or of every subcommand of `nix`.
+    ///
+    /// # Errors
+    /// A bad value.
+    pub fn take_flag(&mut self, given: &Given) -> anyhow::Result<()> {
+        match given.name() {
+            "--verbose" => self.ui.change_verbosity(1),
+            "--quiet" => self.ui.change_verbosity(-1),
+            "--debug" => self.ui.change_verbosity(level::TALKATIVE),
+            "--log-format" => {
+                let name = given.text()?;
+                match LogFormat::parse(&name) {
+                    Some(format) => self.ui.set_format(format),
+                    None => anyhow::bail!("option 'log-format' has an invalid value '{name}'"),
+                }
+            }
+            "--option" => {
+                let (name, value) = given.texts()?;
+                let done = self.settings.set_option(&name, &value);
+                self.tell_warnings();
+                done?;
+                self.settings_changed();
+            }
+            "--version" => self.version_wanted = true,
+            "--help" => self.help_wanted = true,
+            "--no-gc-warning" => self.no_gc_warning = true,
+            "-j" => self.set("max-jobs", &given.text()?)?,
+            "--keep-failed" => self.set("keep-failed", "true")?,
+            "--keep-going" => self.set("keep-going", "true")?,
+            "--refresh" => self.set_all(REFRESH)?,
+            "--offline" => self.set_all(OFFLINE)?,
+            // What the rows of these say: there is nothing to change.
+            "--print-build-logs" | "--no-build-output" | "--readonly-mode" => {}
+            other => anyhow::bail!("flag '{other}' is in the tables, but nothing takes it"),
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
+        Ok(self.settings.set(name, value, Origin::CommandLine)?)
+    }
+
+    fn set_all(&mut self, settings: &[(&str, &str)]) -> anyhow::Result<()> {
+        settings.iter().try_for_each(|(name, value)| self.set(name, value))
+    }
+
+    /// Takes a setting that was given as a flag.
+    ///
+    /// # Errors
+    /// A bad value.
+    pub fn take_setting(&mut self, flag: setting_flags::Flag, value: Option<&str>) -> anyhow::Result<()> {
+        if self.is_nix() {
+            flag.apply(&mut self.settings, value)?;
+        } else if let Err(error) = flag.apply_classic(&mut self.settings, value) {
+            return match error.is_usage() {
+                true => Err(Usage(error.to_string()).into()),
+                false => Err(error.into()),
+            };
+        }
+        self.gated.push(flag.row().feature);
+        self.tell_warnings();
+        self.settings_changed();
+        Ok(())
+    }
+
+    /// Passes on what parts of the library that know no settings go by.
+    fn settings_changed(&self) {
+        ::nival::nar::case_hack::enable(self.settings.use_case_hack());
+    }
+
+    /// Prints the version or the help if one of them was asked for, and says whether it was. All words
+    /// must have been read.
+    ///
+    /// # Errors
+    /// As [`Context::end_of_args`].
+    pub fn is_answered_by(&mut self, help: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<bool> {
+        self.end_of_args()?;
+        if self.version_wanted {
+            return self.print_version().map(|()| true);
+        }
+        if self.help_wanted {
+            return help().map(|()| true);
+        }
+        Ok(false)
+    }
+
+    /// Tells of settings on the command line that change nothing.
+    fn warn_of_vain_settings(&self) {
+        for shown in self.settings.iter() {
+            if shown.origin == Origin::CommandLine && shown.row.is_of_nothing() {
+                self.ui.warn(&format!("setting '{}' is without effect in Nival", shown.row.name));
+            }
+        }
+    }
+
+    /// Tells of what can be seen only when all words were read.
+    ///
+    /// # Errors
+    /// A flag of an experimental feature that is not enabled.
+    pub fn end_of_args(&mut self) -> anyhow::Result<()> {
+        if let Some(path) = self.settings.json_log_path()
+            && let Err(error) = self.ui.log_to(path)
+        {
+            let reason = ::nival::sys::errno_text(&error);
+            let path = path.display();
+            self.ui.warn(&format!("nothing is logged to '{path}' (json-log-path): {reason}"));
+        }
+        self.warn_of_vain_settings();
+        for warning in self.settings.take_unknown() {
+            ::nival::progress::Progress::warn(&*self.ui, &warning.to_string());
+        }
+        for feature in std::mem::take(&mut self.gated) {
+            self.settings.require_feature(feature)?;
+        }
+        Ok(())
+    }
+}
