@@ -4,9 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::model::derivation::modulo::{self, Modulo, OutputError};
-use crate::model::{Derivation, StorePath};
+use crate::model::{Derivation, DrvOutput, Realisation, StorePath};
 use crate::store::error::{Result, StoreError};
 use crate::store::managed::ManagedStore;
+use crate::store::transfer::Store;
 use crate::sys::interrupt;
 
 /// Gives the outputs of the derivation `name` (without `.drv`) that have no path
@@ -23,6 +24,31 @@ pub fn work_out(store: &dyn ManagedStore, drv: &mut Derivation, name: &str) -> R
     let shown = format!("{name}.drv");
     modulo::work_out_outputs(drv, store.dir(), name, hash)?
         .map_err(|error| StoreError::DerivationOutput { path: shown, source: OutputError::from(error) })
+}
+
+/// The realisations that `source` knows of some outputs of a derivation that lies
+/// in `store`, all of which it has.
+///
+/// # Errors
+/// Inputs that cannot be read, and those of the stores.
+pub fn realisations(
+    store: &dyn ManagedStore,
+    source: &dyn Store,
+    drv: &Derivation,
+    outputs: &[String],
+) -> Result<Vec<Realisation>> {
+    let mut known = HashMap::new();
+    for input in drv.input_drvs.keys() {
+        learn(store, input, &mut known)?;
+    }
+    let hash = |input: &StorePath| known_hash(store, input, &known);
+    let Some(hash) = modulo::hash_for_realisations(drv, store.dir(), hash)? else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for output in outputs {
+        let Ok(id) = DrvOutput::new(&hash, output) else { continue };
+        found.extend(source.realisation(&id)?);
+    }
+    Ok(found)
 }
 
 type Known = HashMap<StorePath, Modulo>;

@@ -23,8 +23,8 @@ pub fn outputs(store: &dyn ManagedStore, path: &StorePath) -> Result<Vec<StorePa
     }
     require_derivation(store, path)?;
     let known = store.derivation_outputs(path)?;
-    if known.is_empty()
-        && let Ok(drv) = store.read_derivation(path)
+    // Also where the store does know them: the question is about the derivation.
+    if let Ok(drv) = store.read_derivation(path)
         && drv.outputs.values().any(|output| output.path().is_none())
     {
         return Err(StoreError::Input(
@@ -81,6 +81,12 @@ pub fn closure(store: &dyn ManagedStore, paths: &[StorePath], include_outputs: b
     let Kind::Local(store) = store.kind() else {
         return far::closure(store, paths, include_outputs);
     };
+    let mut realised = BTreeMap::<PathId, Vec<PathId>>::new();
+    if include_outputs {
+        for (drv, output) in store.realised_outputs()? {
+            realised.entry(drv).or_default().push(output);
+        }
+    }
     let db = store.db();
     db.snapshot(|| {
         let start = ids(store, &db, paths)?;
@@ -90,6 +96,7 @@ pub fn closure(store: &dyn ManagedStore, paths: &[StorePath], include_outputs: b
             if include_outputs {
                 db.valid_output_ids(id, &mut outputs)?;
                 found.extend_from_slice(&outputs);
+                found.extend(realised.get(&id).into_iter().flatten());
             }
             Ok(())
         })
@@ -185,11 +192,8 @@ pub fn roots_of(
     keep: Keep,
 ) -> Result<BTreeSet<(String, StorePath)>> {
     let Kind::Local(store) = store.kind() else { return far::roots_of(store, paths, all) };
-    let db = store.db();
-    let above = db.snapshot(|| {
-        let start = known_ids(store, &db, paths)?;
-        keepers(&db, &start, keep)
-    })?;
+    let start = known_ids(store, &store.db(), paths)?;
+    let above = keepers(store, &start, keep)?;
     let mut found = BTreeSet::new();
     for (path, holders) in all {
         if above.find(path).is_some() {

@@ -21,8 +21,8 @@ use super::remote::wire::MAX_TEXT;
 use super::transfer::{About, Item, NarSource, Receiver, Store};
 use crate::model::content_address::ContentReferences;
 use crate::model::{
-    ContentAddress, ContentAddressMethod, Derivation, Hash, HashAlgorithm, Hasher, StoreDir, StorePath,
-    ValidPathInfo,
+    ContentAddress, ContentAddressMethod, Derivation, DrvOutput, Hash, HashAlgorithm, Hasher, Realisation,
+    StoreDir, StorePath, ValidPathInfo,
 };
 use crate::nar::hashing::HashedOutput;
 use crate::nar::input::Input;
@@ -126,6 +126,14 @@ impl Store for Elsewhere {
 
     fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()> {
         self.store.add_log(drv, log)
+    }
+
+    fn realisation(&self, id: &DrvOutput) -> Result<Option<Realisation>> {
+        self.store.realisation(id)
+    }
+
+    fn register_realisation(&self, realisation: &Realisation) -> Result<()> {
+        self.store.register_realisation(realisation)
     }
 
     fn closure(&self, paths: &[StorePath], include_outputs: bool) -> Result<Option<Vec<StorePath>>> {

@@ -261,7 +261,7 @@ impl ManagedStore for LocalStore {
     }
 
     fn derivation_outputs(&self, drv: &StorePath) -> Result<Vec<(String, StorePath)>> {
-        self.db().derivation_outputs(drv)
+        self.known_outputs(drv)
     }
 
     fn path_from_hash_part(&self, part: &str) -> Result<Option<StorePath>> {

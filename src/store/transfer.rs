@@ -18,7 +18,7 @@ use super::error::{Result, StoreError};
 use super::local::LocalStore;
 use super::local::batch::Incoming;
 use super::managed::ManagedStore;
-use crate::model::{NarFile, NarInfo, StoreDir, StorePath, ValidPathInfo};
+use crate::model::{DrvOutput, NarFile, NarInfo, Realisation, StoreDir, StorePath, ValidPathInfo};
 use crate::nar::{NarError, Sink};
 
 /// A path, and what its store knows of it.
@@ -197,6 +197,27 @@ pub trait Store {
     /// # Errors
     /// [`super::error::StoreError`].
     fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()>;
+
+    /// The realisation of an output of a derivation, if the store knows it.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`].
+    fn realisation(&self, id: &DrvOutput) -> Result<Option<Realisation>> {
+        let _ = id;
+        Ok(None)
+    }
+
+    /// Registers a realisation, whose path is valid.
+    ///
+    /// # Errors
+    /// [`super::error::StoreError`]; also for a store that cannot keep realisations.
+    fn register_realisation(&self, realisation: &Realisation) -> Result<()> {
+        let _ = realisation;
+        Err(StoreError::Uri(format!(
+            "operation 'registerDrvOutput' is not supported by store '{}'",
+            self.uri()
+        )))
+    }
 
     /// Everything that valid paths lead to, and with `include_outputs` the valid
     /// outputs of derivations in it, if the store finds that out by itself.

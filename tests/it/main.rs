@@ -50,6 +50,7 @@ mod test_programs;
 mod test_protocol;
 mod test_query;
 mod test_read_only_store;
+mod test_realisations;
 mod test_realise;
 mod test_remote;
 mod test_repair;

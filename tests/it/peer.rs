@@ -21,6 +21,8 @@ pub mod op {
     pub const ADD_SIGNATURES: u64 = 37;
     pub const ADD_TO_STORE_NAR: u64 = 39;
     pub const QUERY_MISSING: u64 = 40;
+    pub const REGISTER_DRV_OUTPUT: u64 = 42;
+    pub const QUERY_REALISATION: u64 = 43;
     pub const ADD_MULTIPLE_TO_STORE: u64 = 44;
     pub const BUILD_PATHS_WITH_RESULTS: u64 = 46;
 }

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use nival::model::StorePath;
+use nival::model::{Realisation, StorePath};
 use nival::ops::copy::{self, CopyOptions};
+use nival::ops::derivations;
 use nival::ops::profile::Profile;
 use nival::ops::realise::Outputs;
 use nival::progress::Progress as _;
@@ -58,7 +59,7 @@ impl Command for Copy {
         let to = self.between.destination(context);
         let unmade = context.unmade(to)?;
         let mut destination = if unmade.is_none() { Some(context.open_to_write(to)?) } else { None };
-        let results = self.results(context, &*source, arguments)?;
+        let (results, realisations) = self.results(context, &*source, arguments)?;
         let mut roots: Vec<StorePath> = results.iter().flatten().map(|(_, path)| path.clone()).collect();
         if !self.selection.all {
             roots.sort_unstable();
@@ -82,6 +83,7 @@ impl Command for Copy {
             (None, Some(unmade)) => &unmade.stand_in,
             (None, None) => return Ok(()),
         };
+        let trust = options.trust.clone();
         let plan = copy::plan(&*source, planned, &roots, &options)?;
         if destination.is_none() {
             copy::check(&*source, planned, &plan, &options)?;
@@ -91,6 +93,7 @@ impl Command for Copy {
         let Some(destination) = destination else { return Ok(()) };
         let begun = Instant::now();
         let report = copy::copy(&*source, &*destination, plan, &options, &*context.ui)?;
+        copy::copy_realisations(&*destination, &realisations, trust.as_ref())?;
         if report.paths > 0 {
             context.ui.summary(&report.summary(begun.elapsed()));
         }
@@ -107,20 +110,21 @@ fn out(path: StorePath) -> Results {
 }
 
 impl Copy {
-    /// What each of the arguments stands for.
+    /// What each of the arguments stands for, and the realisations of the outputs
+    /// among that.
     fn results(
         &self,
         context: &Context,
         source: &dyn Store,
         arguments: &[OsString],
-    ) -> anyhow::Result<Vec<Results>> {
+    ) -> anyhow::Result<(Vec<Results>, Vec<Realisation>)> {
         if self.selection.all {
             self.selection.expect_nothing_else(arguments)?;
-            return Ok(source.all()?.into_iter().map(out).collect());
+            return Ok((source.all()?.into_iter().map(out).collect(), Vec::new()));
         }
         let wanted = self.selection.wanted(context, source.dir(), arguments)?;
         let Some(store) = source.managed().filter(|store| store.is_here()) else {
-            return self.results_elsewhere(context, source, wanted);
+            return Ok((self.results_elsewhere(context, source, wanted)?, Vec::new()));
         };
         let selected = self.selection.resolve_or_fetch(context, store, &wanted)?;
         if let Some(path) = selected.invalid.first() {
@@ -136,7 +140,31 @@ impl Copy {
             Wanted::Path(path) => Ok(out(path.clone())),
             Wanted::Outputs(drv, outputs) => known_outputs(store, drv, outputs),
         });
-        results.collect()
+        let results = results.collect::<anyhow::Result<Vec<Results>>>()?;
+        let realisations = self.realisations(context, store, &wanted, &results)?;
+        Ok((results, realisations))
+    }
+
+    /// The realisations of the outputs that are copied, if their feature is enabled.
+    fn realisations(
+        &self,
+        context: &Context,
+        store: &dyn ManagedStore,
+        wanted: &[Wanted],
+        results: &[Results],
+    ) -> anyhow::Result<Vec<Realisation>> {
+        let mut realisations = Vec::new();
+        if self.selection.derivation || !context.settings.feature_enabled("ca-derivations") {
+            return Ok(realisations);
+        }
+        for (wanted, results) in wanted.iter().zip(results) {
+            if let Wanted::Outputs(drv, _) = wanted {
+                let names: Vec<String> = results.iter().map(|(name, _)| name.clone()).collect();
+                let drv = store.read_derivation(drv)?;
+                realisations.extend(derivations::realisations(store, store, &drv, &names)?);
+            }
+        }
+        Ok(realisations)
     }
 
     /// Likewise where the source's files are not on this machine.

@@ -18,8 +18,20 @@ use crate::model::store_path::{NameError, StoreDir, StorePath};
 pub enum Modulo {
     /// The hash.
     Known(Hash),
-    /// An output, or one of an input, has no path before it is built.
-    Deferred,
+    /// An output, or one of an input, has no path before it is built. The hash, if
+    /// there is one, stands for the derivation in those of others and in the names
+    /// of realisations.
+    Deferred(Option<Hash>),
+}
+
+impl Modulo {
+    /// The hash, if there is one, whether paths follow from it or not.
+    pub fn hash(self) -> Option<Hash> {
+        match self {
+            Self::Known(hash) => Some(hash),
+            Self::Deferred(hash) => hash,
+        }
+    }
 }
 
 /// Why the outputs of a derivation are not what they should be.
@@ -138,19 +150,47 @@ pub fn hash_as_input<E>(
     match addressing(drv) {
         Ok(Addressing::Fixed) => {}
         Ok(Addressing::Inputs) => return hash_text(drv, dir, false, input),
+        Ok(Addressing::Unknown) if !is_impure(drv) => {
+            return Ok(Modulo::Deferred(hash_text(drv, dir, false, input)?.hash()));
+        }
         // What nothing can come of has no hash either, however it got here.
-        Ok(Addressing::Unknown) | Err(_) => return Ok(Modulo::Deferred),
+        Ok(Addressing::Unknown) | Err(_) => return Ok(Modulo::Deferred(None)),
     }
-    let Some(DerivationOutput::Fixed { path, ca }) = drv.outputs.get("out") else {
-        return Ok(Modulo::Deferred);
-    };
+    Ok(fixed_hash(drv, dir).map_or(Modulo::Deferred(None), Modulo::Known))
+}
+
+/// The hash that names the realisations of `drv`, given those that its inputs
+/// have as inputs; none where each build has a result of its own.
+///
+/// # Errors
+/// Those of `input`.
+pub fn hash_for_realisations<E>(
+    drv: &Derivation,
+    dir: &StoreDir,
+    input: impl FnMut(&StorePath) -> Result<Modulo, E>,
+) -> Result<Option<Hash>, E> {
+    match addressing(drv) {
+        Ok(Addressing::Fixed) => Ok(fixed_hash(drv, dir)),
+        Ok(Addressing::Inputs) => Ok(hash_text(drv, dir, true, input)?.hash()),
+        Ok(Addressing::Unknown) if !is_impure(drv) => Ok(hash_text(drv, dir, true, input)?.hash()),
+        Ok(Addressing::Unknown) | Err(_) => Ok(None),
+    }
+}
+
+fn is_impure(drv: &Derivation) -> bool {
+    drv.outputs.values().any(|output| matches!(output, DerivationOutput::Impure(..)))
+}
+
+/// The hash of a derivation whose one output is promised.
+fn fixed_hash(drv: &Derivation, dir: &StoreDir) -> Option<Hash> {
+    let Some(DerivationOutput::Fixed { path, ca }) = drv.outputs.get("out") else { return None };
     let text = format!(
         "fixed:out:{}{}:{}",
         ca.method.prefix(),
         ca.hash.prefixed(crate::model::HashFormat::Base16),
         dir.display(path)
     );
-    Ok(Modulo::Known(Hash::sha256(text.as_bytes())))
+    Some(Hash::sha256(text.as_bytes()))
 }
 
 fn hash_text<E>(
@@ -160,14 +200,16 @@ fn hash_text<E>(
     mut input: impl FnMut(&StorePath) -> Result<Modulo, E>,
 ) -> Result<Modulo, E> {
     let mut inputs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut is_deferred = false;
     for (path, names) in &drv.input_drvs {
-        match input(path)? {
-            Modulo::Known(hash) => inputs.entry(hash.to_base16()).or_default().extend(names.iter().cloned()),
-            Modulo::Deferred => return Ok(Modulo::Deferred),
-        }
+        let modulo = input(path)?;
+        is_deferred |= matches!(modulo, Modulo::Deferred(_));
+        let Some(hash) = modulo.hash() else { return Ok(Modulo::Deferred(None)) };
+        inputs.entry(hash.to_base16()).or_default().extend(names.iter().cloned());
     }
     let named = inputs.iter().map(|(hash, names)| (hash.clone(), names));
-    Ok(Modulo::Known(Hash::sha256(&aterm::print_with(drv, dir, named, mask))))
+    let hash = Hash::sha256(&aterm::print_with(drv, dir, named, mask));
+    Ok(if is_deferred { Modulo::Deferred(Some(hash)) } else { Modulo::Known(hash) })
 }
 
 /// Gives an input-addressed derivation without input derivations its output
@@ -176,7 +218,7 @@ fn hash_text<E>(
 /// # Errors
 /// A bad name.
 pub fn fill_in_outputs(drv: &mut Derivation, dir: &StoreDir, name: &str) -> Result<(), NameError> {
-    let none = |_: &StorePath| Ok::<_, std::convert::Infallible>(Modulo::Deferred);
+    let none = |_: &StorePath| Ok::<_, std::convert::Infallible>(Modulo::Deferred(None));
     let Ok(Modulo::Known(hash)) = hash_text(drv, dir, true, none) else { return Ok(()) };
     for (output_name, output) in &mut drv.outputs {
         let path = dir.output_path(output_name, &hash, name)?;
@@ -232,7 +274,7 @@ pub fn check_outputs<E>(
 ) -> Result<Result<(), OutputError>, E> {
     let modulo = match addressing(drv) {
         Ok(Addressing::Inputs) => hash_text(drv, dir, true, input)?,
-        Ok(Addressing::Fixed | Addressing::Unknown) => Modulo::Deferred,
+        Ok(Addressing::Fixed | Addressing::Unknown) => Modulo::Deferred(None),
         Err(error) => return Ok(Err(error)),
     };
     Ok(drv.outputs.iter().try_for_each(|(output_name, output)| {
@@ -242,11 +284,11 @@ pub fn check_outputs<E>(
             }
             // No path can be right where none follows: whoever could choose one
             // could choose that of anything.
-            (DerivationOutput::InputAddressed(path), Modulo::Deferred) => {
+            (DerivationOutput::InputAddressed(path), Modulo::Deferred(_)) => {
                 return Err(OutputError::NotDeferred { found: dir.print(path) });
             }
             (DerivationOutput::Fixed { ca, .. }, _) => fixed_path(dir, name, output_name, ca)?,
-            (DerivationOutput::Deferred, Modulo::Deferred)
+            (DerivationOutput::Deferred, Modulo::Deferred(_))
             | (DerivationOutput::Floating(..) | DerivationOutput::Impure(..), _) => return Ok(()),
         };
         check_output(drv, dir, output_name, output.path(), &expected)
@@ -364,12 +406,12 @@ mod tests {
             format!(r#"("a","{CHOSEN}","",""),("out","","r:sha256","")"#),
             String::new(),
         ] {
-            assert_eq!(hash(&input), Modulo::Deferred, "{input}");
+            assert!(matches!(hash(&input), Modulo::Deferred(_)), "{input}");
         }
         // A chain with such an input at its end.
         let deferred = parsed(r#"("out","","","")"#, INPUT, r#"("out","")"#);
-        let above = hash_as_input(&deferred, &dir, |_| Ok::<_, Infallible>(Modulo::Deferred));
-        assert_eq!(above, Ok(Modulo::Deferred));
+        let above = hash_as_input(&deferred, &dir, |_| Ok::<_, Infallible>(Modulo::Deferred(None)));
+        assert_eq!(above, Ok(Modulo::Deferred(None)));
         assert_eq!(check_outputs(&deferred, &dir, "x", |_| above), Ok(Ok(())));
         let found = check_outputs(&chosen, &dir, "chosen", |_| above).unwrap().unwrap_err();
         assert_eq!(

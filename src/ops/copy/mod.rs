@@ -14,10 +14,10 @@ pub(super) mod watch;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-pub use trust::Trust;
+pub use trust::{Trust, unsigned_realisation};
 use watch::{Watch, Way};
 
-use crate::model::StorePath;
+use crate::model::{Realisation, StorePath};
 use crate::progress::{Progress, Unit, size_text};
 use crate::store::error::{Result, StoreError};
 use crate::store::transfer::{Item, Store};
@@ -224,6 +224,27 @@ pub fn copy_signatures(source: &dyn Store, destination: &dyn Store, paths: &[Sto
         }
     }
     Ok(added)
+}
+
+/// Tells `destination` the paths of outputs that were copied to it.
+///
+/// # Errors
+/// [`unsigned_realisation`], and those of the destination.
+pub fn copy_realisations(
+    destination: &dyn Store,
+    realisations: &[Realisation],
+    trust: Option<&Trust>,
+) -> Result<()> {
+    for realisation in realisations {
+        if destination.realisation(&realisation.id)?.as_ref() == Some(realisation) {
+            continue;
+        }
+        if trust.is_some_and(|trust| !trust.accepts_realisation(realisation)) {
+            return Err(unsigned_realisation(realisation));
+        }
+        destination.register_realisation(realisation)?;
+    }
+    Ok(())
 }
 
 /// Paths in the order in which they are copied: references first.

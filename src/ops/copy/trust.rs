@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::model::path_info::is_verifiable;
 use crate::model::signature::PublicKey;
-use crate::model::{StoreDir, ValidPathInfo};
+use crate::model::{Realisation, StoreDir, ValidPathInfo};
 use crate::store::error::{Result, StoreError};
 use crate::store::transfer::{Item, Store};
 
@@ -33,6 +33,11 @@ impl Trust {
             info.signatures.iter().any(|signature| key.verify(fingerprint.as_bytes(), signature))
         };
         self.keys.iter().filter(signed).map(PublicKey::bytes).collect::<BTreeSet<_>>().len() as u64
+    }
+
+    /// Whether a realisation is signed by one of the keys.
+    pub fn accepts_realisation(&self, realisation: &Realisation) -> bool {
+        realisation.is_signed_by(&self.keys)
     }
 
     /// Refuses the first path that is not to be accepted.
@@ -74,6 +79,15 @@ impl Trust {
         }
         text
     }
+}
+
+/// The error for a realisation that has to be signed and is not.
+pub fn unsigned_realisation(realisation: &Realisation) -> StoreError {
+    StoreError::Input(format!(
+        "that output '{}' has the path '{}' is not signed by any of the keys in 'trusted-public-keys'",
+        realisation.id,
+        realisation.out_path.base_name()
+    ))
 }
 
 fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use super::tunnel::{Outlet, Tunnel};
 use super::worker::{MAX_ARGUMENTS, MAX_SIGNATURES, Worker, check_signatures};
-use crate::model::{ContentAddressMethod, HashAlgorithm, StorePath, ValidPathInfo};
+use crate::model::realisation::{self, RealisationError};
+use crate::model::{ContentAddressMethod, HashAlgorithm, Realisation, StorePath, ValidPathInfo};
 use crate::nar::input::Input;
 use crate::nar::{Contents, Discard, NarError, Sink, reader};
-use crate::ops::copy::Trust;
+use crate::ops::copy::{Trust, unsigned_realisation};
 use crate::progress::Progress as _;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
@@ -121,6 +122,25 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         self.begin();
         let path = self.store.add_text(&name, &text, references)?;
         self.answer(|writer| writer.path(&dir, &path))
+    }
+
+    /// The path of an output of a derivation. Of a client that is not trusted it is
+    /// taken only with a signature by a trusted key: other users are to get that path.
+    pub(super) fn register_realisation(&mut self) -> Result<()> {
+        let realisation = if self.version().has(31) {
+            let text = self.reader.text(realisation::MAX_LEN as usize)?;
+            Realisation::parse(text.as_bytes()).map_err(no_realisation)?
+        } else {
+            let id = self.reader.word()?.parse().map_err(no_realisation)?;
+            Realisation::new(id, self.path()?)
+        };
+        self.begin();
+        if !self.trusted && !self.host.trust()?.accepts_realisation(&realisation) {
+            return Err(unsigned_realisation(&realisation));
+        }
+        self.store.add_temp_roots(&[&realisation.out_path])?;
+        self.store.add_realisation(&realisation)?;
+        self.answer(|_| Ok(()))
     }
 
     /// Whose signatures what comes needs, if any: only who is trusted can do
@@ -352,4 +372,9 @@ impl<R: Read, W: Outlet> Read for Asked<'_, R, W> {
         self.at += count;
         Ok(count)
     }
+}
+
+/// The error for a text that is no realisation, or no name of one.
+pub(super) fn no_realisation(error: RealisationError) -> StoreError {
+    StoreError::Input(format!("the client's realisation cannot be used: {error}"))
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
+use super::add::no_realisation;
 use super::tunnel::Outlet;
 use super::worker::Worker;
-use crate::model::{StoreDir, StorePath};
+use crate::model::{DrvOutput, StoreDir, StorePath};
 use crate::store::error::{Result, StoreError};
 use crate::store::remote::wire::Writer;
 use crate::store::remote::worker::op;
@@ -59,7 +60,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
                 let path = self.path()?;
                 self.begin();
                 self.store.path_info(&path)?;
-                let outputs = self.store.db().derivation_outputs(&path)?;
+                let outputs = self.store.known_outputs(&path)?;
                 self.answer(|writer| {
                     writer.number(outputs.len() as u64)?;
                     outputs.iter().try_for_each(|(name, path)| {
@@ -71,7 +72,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
             op::QUERY_DERIVATION_OUTPUT_NAMES => {
                 let path = self.path()?;
                 self.begin();
-                let outputs = self.store.db().derivation_outputs(&path)?;
+                let outputs = self.store.known_outputs(&path)?;
                 self.answer(|writer| writer.texts(outputs.iter().map(|(name, _)| name)))
             }
             op::QUERY_PATH_HASH => {
@@ -97,11 +98,25 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
                     op::QUERY_REFERENCES => self.store.path_info(&path)?.references,
                     op::QUERY_VALID_DERIVERS => self.store.db().valid_derivers(&path)?,
                     _ => {
-                        let outputs = self.store.db().derivation_outputs(&path)?;
+                        let outputs = self.store.known_outputs(&path)?;
                         outputs.into_iter().map(|(_, path)| path).collect::<BTreeSet<_>>()
                     }
                 };
                 self.answer(|writer| writer.paths(&dir, paths.iter()))
+            }
+            op::QUERY_REALISATION => {
+                let id: DrvOutput = self.reader.word()?.parse().map_err(no_realisation)?;
+                self.begin();
+                let found = self.store.known_realisation(&id)?;
+                let with_signatures = self.version().has(31);
+                self.answer(|writer| {
+                    writer.number(u64::from(found.is_some()))?;
+                    match found {
+                        Some(found) if with_signatures => writer.text(&found.print()),
+                        Some(found) => writer.path(&dir, &found.out_path),
+                        None => Ok(()),
+                    }
+                })
             }
             _ => self.query_substitutes(operation),
         }

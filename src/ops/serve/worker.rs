@@ -210,19 +210,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
             }
             op::BUILD_PATHS_WITH_RESULTS => self.build_with_results(),
             op::BUILD_DERIVATION => self.build_derivation(),
-            op::REGISTER_DRV_OUTPUT => {
-                self.reader.word()?;
-                if !self.version().has(31) {
-                    self.path()?;
-                }
-                self.begin();
-                Err(StoreError::Input("realisations are not available in this version of Nival".to_owned()))
-            }
-            op::QUERY_REALISATION => {
-                self.reader.word()?;
-                self.begin();
-                self.answer(|writer| writer.number(0))
-            }
+            op::REGISTER_DRV_OUTPUT => self.register_realisation(),
             _ => self.query(operation),
         }
     }

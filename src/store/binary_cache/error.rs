@@ -30,6 +30,14 @@ pub enum CacheError {
         /// The one it should be of.
         wanted: String,
     },
+    /// A realisation that cannot be used.
+    #[error("realisation '{url}' is corrupt: {reason}")]
+    Realisation {
+        /// Its file.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Paths below another directory.
     #[error("binary cache '{uri}' is for Nix stores with prefix '{found}', not '{wanted}'")]
     StoreDir {

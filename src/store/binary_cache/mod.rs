@@ -8,7 +8,7 @@
 //! | `HASHPART.ls` | what is in it (`write-nar-listing`) |
 //! | `debuginfo/BUILDID.debug` | where debug information is (`index-debug-info`) |
 //! | `log/NAME.drv` | the log of a build |
-//! | `realisations/` | outputs of derivations that follow from their contents |
+//! | `realisations/ID.doi` | the path of an output of a derivation, see [`crate::model::realisation`] |
 //!
 //! What is common to all caches stands here; where the files lie is a
 //! [`Transport`].
@@ -45,7 +45,7 @@ use transport::{Presence, Transport};
 use super::compression::{Compression, Effort};
 use super::error::{Result, StoreError};
 use super::transfer::{About, Item, NarSource, Receiver, Registrar, Store, Taken};
-use crate::model::{NarInfo, StoreDir, StorePath, nar_info};
+use crate::model::{DrvOutput, NarInfo, Realisation, StoreDir, StorePath, nar_info, realisation};
 use crate::nar::NarError;
 use crate::progress::{Activity, ActivityId, ActivityKind, Progress};
 use crate::sys::interrupt;
@@ -59,6 +59,8 @@ pub const CACHE_INFO_TYPE: &str = "text/x-nix-cache-info";
 pub const NARINFO_TYPE: &str = "text/x-nix-narinfo";
 /// Of archives.
 pub const NAR_TYPE: &str = "application/x-nix-nar";
+/// Of listings and realisations.
+const JSON_TYPE: &str = "application/json";
 /// Of build logs.
 const LOG_TYPE: &str = "text/plain; charset=utf-8";
 /// Narinfos that are stored together.
@@ -450,6 +452,10 @@ impl BinaryCache {
     }
 }
 
+fn realisation_name(id: &DrvOutput) -> String {
+    format!("realisations/{id}.doi")
+}
+
 fn encoding(error: std::io::Error) -> CacheError {
     CacheError::Option(error.to_string())
 }
@@ -543,6 +549,35 @@ impl Store for BinaryCache {
         let name = format!("log/{}", drv.base_name());
         let log = self.encoded(&name, self.options.log_coding, log)?;
         Ok(self.transport.put_encoded(&name, LOG_TYPE, self.options.log_coding, log)?)
+    }
+
+    fn realisation(&self, id: &DrvOutput) -> Result<Option<Realisation>> {
+        if self.expect_made().is_err() {
+            return Ok(None);
+        }
+        let name = realisation_name(id);
+        let text = match self.read_file(&name, realisation::MAX_LEN) {
+            Err(error @ CacheError::Refused { .. }) => {
+                self.tell_refusal(&error);
+                None
+            }
+            text => text?,
+        };
+        let Some(text) = text else { return Ok(None) };
+        let wrong = |reason| CacheError::Realisation { url: self.url(&name), reason };
+        match Realisation::parse(&text) {
+            Ok(found) if found.id == *id => Ok(Some(found)),
+            Ok(found) => Err(wrong(format!("it is about '{}'", found.id)).into()),
+            Err(error) => Err(wrong(error.to_string()).into()),
+        }
+    }
+
+    fn register_realisation(&self, realisation: &Realisation) -> Result<()> {
+        self.make()?;
+        let mut signed = realisation.clone();
+        self.options.secret_keys.iter().for_each(|key| signed.sign(key));
+        let data = Staged::Memory(signed.print().into_bytes());
+        Ok(self.transport.put(&realisation_name(&realisation.id), JSON_TYPE, data)?)
     }
 
     fn about(&self) -> Result<About> {

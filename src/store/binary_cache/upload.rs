@@ -10,7 +10,7 @@ use super::listing::{BuildId, ListingText};
 use super::partial::WORTH_KEEPING;
 use super::stage::{Stage, Staged};
 use super::transport::Presence;
-use super::{BinaryCache, CacheError, NAR_TYPE};
+use super::{BinaryCache, CacheError, JSON_TYPE, NAR_TYPE};
 use crate::model::{Hash, HashAlgorithm, HashFormat, NarFile, NarInfo, StorePath};
 use crate::nar::hashing::HashPipe;
 use crate::nar::listing::Listing;
@@ -24,7 +24,6 @@ use crate::sys::{interrupt, threads};
 
 /// Archives from this size on are compressed by all cores even if nobody asks.
 const LARGE: u64 = 16 << 20;
-const JSON_TYPE: &str = "application/json";
 
 pub(super) struct Uploader<'c>(pub &'c BinaryCache);
 

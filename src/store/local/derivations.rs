@@ -108,7 +108,7 @@ impl LocalStore {
         Ok(())
     }
 
-    fn require_feature(&self, feature: &str, what: &str) -> Result<()> {
+    pub(super) fn require_feature(&self, feature: &str, what: &str) -> Result<()> {
         if self.options.features.contains(&feature) {
             return Ok(());
         }
@@ -118,13 +118,17 @@ impl LocalStore {
         )))
     }
 
-    fn known_hash(&self, input: &StorePath, known: &HashMap<StorePath, Input>) -> Result<Modulo> {
+    pub(super) fn known_hash(&self, input: &StorePath, known: &HashMap<StorePath, Input>) -> Result<Modulo> {
         known.get(input).map(|input| input.hash).ok_or_else(|| self.invalid(input))
     }
 
     /// Computes the hash that a derivation has as an input of others, which
     /// depends on those of its own inputs.
-    fn learn_input(&self, wanted: &StorePath, known: &mut HashMap<StorePath, Input>) -> Result<()> {
+    pub(super) fn learn_input(
+        &self,
+        wanted: &StorePath,
+        known: &mut HashMap<StorePath, Input>,
+    ) -> Result<()> {
         // Chains can be as long as somebody likes: no recursion, and a text is
         // read again rather than held while its inputs are looked at.
         let mut waiting = vec![(wanted.clone(), false)];
@@ -159,7 +163,7 @@ impl LocalStore {
             };
             if drv.input_drvs.iter().any(missing) {
                 // It was not checked when it was registered.
-                hash = Modulo::Deferred;
+                hash = Modulo::Deferred(None);
             }
             let outputs = drv.outputs.keys().map(|name| name.as_str().into()).collect();
             known.insert(path, Input { hash, outputs });

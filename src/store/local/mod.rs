@@ -14,6 +14,7 @@ mod misnamed;
 pub mod optimise;
 mod optimised;
 pub mod place;
+mod realisations;
 pub mod rebuild;
 pub mod register;
 pub mod repair;

@@ -9,7 +9,7 @@ use super::batch::{Batch, Intake};
 use super::ingest::Hashes;
 use super::{Layout, LocalStore};
 use crate::model::path_info::is_verifiable;
-use crate::model::{ContentAddressMethod, StoreDir, StorePath};
+use crate::model::{ContentAddressMethod, DrvOutput, Realisation, StoreDir, StorePath};
 use crate::nar::modulo::ModuloHasher;
 use crate::nar::{Sink, dump};
 use crate::progress::Progress;
@@ -99,6 +99,14 @@ impl Store for LocalStore {
 
     fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()> {
         LocalStore::add_log(self, drv, log)
+    }
+
+    fn realisation(&self, id: &DrvOutput) -> Result<Option<Realisation>> {
+        self.known_realisation(id)
+    }
+
+    fn register_realisation(&self, realisation: &Realisation) -> Result<()> {
+        self.add_realisation(realisation)
     }
 
     fn local(&self) -> Option<&LocalStore> {

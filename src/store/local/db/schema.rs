@@ -5,7 +5,8 @@
 //! | ValidPaths | a valid path: `path` and `deriver` in full, `hash` as `sha256:`base16 of the NAR, `narSize`, `registrationTime` in seconds, `ultimate` 1 or null, `sigs` blank-separated, `ca` |
 //! | Refs | `referrer` refers to `reference`, both ids of ValidPaths |
 //! | DerivationOutputs | output `id` of the valid derivation `drv` has the path `path`, valid or not |
-//! | SchemaMigrations | names of later changes, none of which concern us |
+//! | SchemaMigrations | names of later changes |
+//! | Realisations, RealisationsRefs | where there are any, see [`super::realisations`] |
 //!
 //! The version stands in the file `schema` beside the database: two digits, no
 //! newline.

@@ -13,9 +13,9 @@ use crate::store::error::{Result, StoreError};
 
 /// A running transaction.
 pub struct Writer<'t> {
-    transaction: &'t Transaction<'t>,
+    pub(super) transaction: &'t Transaction<'t>,
     database: &'t Path,
-    dir: &'t StoreDir,
+    pub(super) dir: &'t StoreDir,
 }
 
 impl<'t> Writer<'t> {
@@ -23,7 +23,7 @@ impl<'t> Writer<'t> {
         Self { transaction, database, dir }
     }
 
-    fn error(&self, action: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError + use<'t> {
+    pub(super) fn error(&self, action: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError + use<'t> {
         let database = self.database;
         move |source| sqlite_error(action, database.to_owned(), source)
     }

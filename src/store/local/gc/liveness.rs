@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::model::StorePath;
 use crate::store::error::Result;
+use crate::store::local::LocalStore;
 use crate::store::local::db::Db;
 use crate::store::local::db::graph::{Graph, Node};
 use crate::store::local::db::read::PathId;
@@ -34,22 +35,26 @@ impl Liveness {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn of_all(db: &Db, keep: Keep) -> Result<Self> {
-        db.snapshot(|| Self::new(db, Graph::load_names(db)?, keep))
+    pub fn of_all(store: &LocalStore, keep: Keep) -> Result<Self> {
+        let realised = realised(store, keep)?;
+        let db = &store.db();
+        db.snapshot(|| Self::new(db, Graph::load_names(db)?, keep, &realised))
     }
 
     /// Only the given paths and whatever keeps them.
     ///
     /// # Errors
     /// Those of the database.
-    pub fn of_keepers(db: &Db, ids: &[PathId], keep: Keep) -> Result<Self> {
+    pub fn of_keepers(store: &LocalStore, ids: &[PathId], keep: Keep) -> Result<Self> {
+        let realised = realised(store, keep)?;
+        let db = &store.db();
         db.snapshot(|| {
-            let graph = keepers(db, ids, keep)?;
-            Self::new(db, graph, keep)
+            let graph = reach_keepers(db, ids, keep, &realised)?;
+            Self::new(db, graph, keep, &realised)
         })
     }
 
-    fn new(db: &Db, graph: Graph, keep: Keep) -> Result<Self> {
+    fn new(db: &Db, graph: Graph, keep: Keep, realised: &[(PathId, PathId)]) -> Result<Self> {
         let mut more = Vec::new();
         let ranks = (keep.derivations || keep.outputs).then(|| graph.ranks());
         if let (true, Some(ranks)) = (keep.derivations, &ranks) {
@@ -65,6 +70,8 @@ impl Liveness {
                     more.push((drv, output));
                 }
             })?;
+            let both = |(drv, output): &(_, _)| Some((ranks.get(*drv)?, ranks.get(*output)?));
+            more.extend(realised.iter().filter_map(both));
         }
         more.sort_unstable();
         let alive = vec![false; graph.len()];
@@ -169,11 +176,26 @@ impl Liveness {
     }
 }
 
+/// The outputs that derivations keep and have by realisations.
+fn realised(store: &LocalStore, keep: Keep) -> Result<Vec<(PathId, PathId)>> {
+    if keep.outputs { store.realised_outputs() } else { Ok(Vec::new()) }
+}
+
 /// The given paths, and everything because of which one of them may be kept.
 ///
 /// # Errors
 /// Those of the database.
-pub fn keepers(db: &Db, ids: &[PathId], keep: Keep) -> Result<Graph> {
+pub fn keepers(store: &LocalStore, ids: &[PathId], keep: Keep) -> Result<Graph> {
+    let realised = realised(store, keep)?;
+    let db = &store.db();
+    db.snapshot(|| reach_keepers(db, ids, keep, &realised))
+}
+
+fn reach_keepers(db: &Db, ids: &[PathId], keep: Keep, realised: &[(PathId, PathId)]) -> Result<Graph> {
+    let mut realised_by: HashMap<PathId, Vec<PathId>> = HashMap::new();
+    for (drv, output) in realised {
+        realised_by.entry(*output).or_default().push(*drv);
+    }
     // Made when the first derivation is met.
     let mut made_by: Option<HashMap<PathId, Vec<PathId>>> = None;
     let mut more = Vec::new();
@@ -191,6 +213,7 @@ pub fn keepers(db: &Db, ids: &[PathId], keep: Keep) -> Result<Graph> {
         if keep.outputs {
             db.valid_deriver_ids(id, &mut more)?;
             found.extend_from_slice(&more);
+            found.extend(realised_by.get(&id).into_iter().flatten());
         }
         Ok(())
     })

@@ -125,7 +125,7 @@ impl LocalStore {
         let collection = self.begin_collection(true)?;
         report.failed += collection.found.unread;
         if options.max_freed > 0 {
-            let mut liveness = liveness::Liveness::of_all(&self.db(), options.keep)?;
+            let mut liveness = liveness::Liveness::of_all(self, options.keep)?;
             collection.found.roots.keys().for_each(|root| liveness.mark(root));
             let strays = self.strays(liveness.graph())?;
             self.progress().notice("deleting garbage...");
@@ -163,7 +163,7 @@ impl LocalStore {
         }
         // A lost reference, or a row with another name, may be what keeps it.
         self.db().check_references()?;
-        let mut liveness = liveness::Liveness::of_keepers(&self.db(), &ids, options.keep)?;
+        let mut liveness = liveness::Liveness::of_keepers(self, &ids, options.keep)?;
         if !strays.is_empty() || self.any_is_gone(liveness.graph())? {
             self.refuse_any_misnamed()?;
         }
@@ -203,7 +203,7 @@ impl LocalStore {
         if ids.is_empty() && !roots.contains_key(path) {
             self.require_there(path)?;
         }
-        let liveness = liveness::Liveness::of_keepers(&self.db(), &ids, keep)?;
+        let liveness = liveness::Liveness::of_keepers(self, &ids, keep)?;
         explain::why_alive(&liveness, &roots, path, |_| false)
     }
 

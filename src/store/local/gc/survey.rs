@@ -39,7 +39,7 @@ impl LocalStore {
             !holders.is_empty()
         });
         self.progress().notice("determining live/dead paths...");
-        let mut liveness = Liveness::of_all(&self.db(), keep)?;
+        let mut liveness = Liveness::of_all(self, keep)?;
         roots.keys().for_each(|root| liveness.mark(root));
         // What somebody is making lies beside its path, under the same hash part.
         let kept: HashSet<_> = roots

@@ -19,7 +19,7 @@ use super::serving::among;
 use super::ssh::Ssh;
 use super::wire::Frames;
 use super::worker::op;
-use crate::model::{StoreDir, StorePath};
+use crate::model::{DrvOutput, Realisation, StoreDir, StorePath, realisation};
 use crate::progress::Progress;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::Layout;
@@ -203,6 +203,53 @@ impl Store for DaemonStore {
                 }
             },
             |reader| reader.number().map(drop),
+        )
+    }
+
+    fn realisation(&self, id: &DrvOutput) -> Result<Option<Realisation>> {
+        let (dir, link) = (self.dir(), self.link()?);
+        if !link.version().has(27) {
+            return Ok(None);
+        }
+        let mut found = link.call(
+            |writer| {
+                writer.number(op::QUERY_REALISATION)?;
+                writer.text(&id.to_string())
+            },
+            |reader| {
+                if !link.version().has(31) {
+                    let paths = reader.paths(dir)?;
+                    return Ok(paths.into_iter().map(|path| Realisation::new(id.clone(), path)).collect());
+                }
+                let mut texts = Vec::new();
+                reader.each(|reader| {
+                    texts.push(reader.text(realisation::MAX_LEN as usize)?);
+                    Ok(())
+                })?;
+                let read = |text: &String| Realisation::parse(text.as_bytes()).ok();
+                let read: Option<Vec<Realisation>> = texts.iter().map(read).collect();
+                read.ok_or_else(|| link.protocol("its realisation is none"))
+            },
+        )?;
+        found.retain(|realisation| realisation.id == *id);
+        Ok(found.pop())
+    }
+
+    fn register_realisation(&self, realisation: &Realisation) -> Result<()> {
+        let (dir, link) = (self.dir(), self.link()?);
+        if !link.version().has(27) {
+            return Err(self.too_old(&link, "registering a realisation"));
+        }
+        link.call(
+            |writer| {
+                writer.number(op::REGISTER_DRV_OUTPUT)?;
+                if link.version().has(31) {
+                    return writer.text(&realisation.print());
+                }
+                writer.text(&realisation.id.to_string())?;
+                writer.path(dir, &realisation.out_path)
+            },
+            |_| Ok(()),
         )
     }
 

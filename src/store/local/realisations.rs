@@ -1,0 +1,102 @@
+//! Which paths the outputs of derivations have that do not say so themselves.
+
+use super::LocalStore;
+use super::db::read::PathId;
+use crate::model::derivation::modulo;
+use crate::model::{Derivation, DrvOutput, Hash, Realisation, StorePath};
+use crate::store::error::Result;
+
+/// The experimental feature without which nothing is asked about realisations.
+const FEATURE: &str = "ca-derivations";
+
+impl LocalStore {
+    /// Whether realisations count: whether their feature is enabled.
+    pub fn uses_realisations(&self) -> bool {
+        self.options.features.contains(&FEATURE)
+    }
+
+    /// The hash that names the realisations of a derivation; none where each
+    /// build has a result of its own.
+    ///
+    /// # Errors
+    /// Inputs that cannot be read.
+    pub fn hash_for_realisations(&self, drv: &Derivation) -> Result<Option<Hash>> {
+        let known = &mut *self.known_inputs.borrow_mut();
+        for input in drv.input_drvs.keys() {
+            self.learn_input(input, known)?;
+        }
+        modulo::hash_for_realisations(drv, self.dir(), |input| self.known_hash(input, known))
+    }
+
+    /// The realisation of an output, if it is known and the feature is enabled.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn known_realisation(&self, id: &DrvOutput) -> Result<Option<Realisation>> {
+        if self.uses_realisations() { self.db().realisation(id) } else { Ok(None) }
+    }
+
+    /// Registers the realisation of an output; its path is valid.
+    ///
+    /// # Errors
+    /// The feature, if it is not enabled; see [`super::db::write::Writer::register_realisation`].
+    pub fn add_realisation(&self, realisation: &Realisation) -> Result<()> {
+        self.require_feature(FEATURE, "")?;
+        self.write(|writer| writer.register_realisation(realisation))
+    }
+
+    /// The outputs of a derivation of which the paths are known, by name.
+    ///
+    /// # Errors
+    /// Those of the database, and derivations that cannot be read.
+    pub fn known_outputs(&self, drv: &StorePath) -> Result<Vec<(String, StorePath)>> {
+        let recorded = self.db().derivation_outputs(drv)?;
+        let asks = recorded.is_empty() && self.uses_realisations() && self.db().has_realisations()?;
+        if !asks || !self.db().is_valid(drv)? {
+            return Ok(recorded);
+        }
+        self.realised(&self.read_derivation(drv)?)
+    }
+
+    /// The outputs of a derivation that have a realisation, by name.
+    fn realised(&self, drv: &Derivation) -> Result<Vec<(String, StorePath)>> {
+        let mut found = Vec::new();
+        if let Some(hash) = self.hash_for_realisations(drv)? {
+            for name in drv.outputs.keys() {
+                let Ok(id) = DrvOutput::new(&hash, name) else { continue };
+                let known = self.db().realisation(&id)?;
+                found.extend(known.map(|known| (name.clone(), known.out_path)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every derivation that has an output by a realisation, and the output, by
+    /// number. What cannot be read as a derivation has none, and that is told.
+    ///
+    /// # Errors
+    /// Those of the database, and signals.
+    pub fn realised_outputs(&self) -> Result<Vec<(PathId, PathId)>> {
+        let mut found = Vec::new();
+        if !self.uses_realisations() || !self.db().has_realisations()? {
+            return Ok(found);
+        }
+        let derivations = self.db().derivations_without_outputs()?;
+        for (id, path) in derivations {
+            crate::sys::interrupt::check()?;
+            let outputs = match self.read_derivation(&path).and_then(|drv| self.realised(&drv)) {
+                Ok(outputs) => outputs,
+                Err(error) if error.is_interruption() => return Err(error),
+                Err(error) => {
+                    let shown = self.dir().display(&path);
+                    self.progress().warn(&format!("the outputs of '{shown}' are not known: {error}"));
+                    continue;
+                }
+            };
+            for (_, output) in outputs {
+                found.extend(self.db().id_of(&output)?.map(|output| (id, output)));
+            }
+        }
+        Ok(found)
+    }
+}

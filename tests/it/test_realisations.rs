@@ -1,0 +1,200 @@
+//! Derivations whose output paths follow from what is built: which path an
+//! output has is known by its realisation.
+
+use nival::model::Realisation;
+use nival::model::signature::SecretKey;
+
+use crate::common::{Outcome, Side, World};
+use crate::data;
+use crate::peer::{Peer, Words, op};
+use crate::remotes::{Daemon, second_store};
+
+const SIDES: [Side; 2] = [Side::Nival, Side::Reference];
+const NIX: &str = r#"
+let make = name: args: attrs: derivation ({
+    inherit name; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" args ];
+    __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256";
+} // attrs);
+in rec {
+    low = make "low" "echo low > $out; echo $out > $dev" { outputs = [ "out" "dev" ]; };
+    top = make "top" "echo ${low} ${low.dev} $out > $out" { };
+    above = make "above" "echo ${top} > $out" { __contentAddressed = false; };
+    plain = make "plain" "echo plain > $out" { __contentAddressed = false; };
+    never = make "never" "echo never > $out" { };
+}"#;
+
+const NOT_KNOWN: &str = "error: Cannot use output path of floating content-addressing derivation until we \
+                         know what it is (e.g. by building it)";
+
+struct Built {
+    world: World,
+    /// Derivations by name.
+    low: String,
+    top: String,
+    above: String,
+    plain: String,
+    never: String,
+}
+
+/// A world where the reference has built all but `never`.
+fn built() -> Option<Built> {
+    let world = World::with_reference()?;
+    let conf = world.path("etc/nix.conf");
+    let text = std::fs::read_to_string(&conf).unwrap();
+    std::fs::write(&conf, text.replace("nix-command", "nix-command ca-derivations")).unwrap();
+    let file = world.write("src/ca.nix", NIX);
+    let [low, top, above, plain, never] = ["low", "top", "above", "plain", "never"].map(|name| {
+        let args = ["--quiet", file.to_str().unwrap(), "-A", name];
+        world.run(Side::Reference, "nix-instantiate", &args).ok();
+        world.run(Side::Reference, "nix-instantiate", &args).line()
+    });
+    world.run(Side::Reference, "nix-store", &["--quiet", "-r", &low, &above, &plain]).ok();
+    Some(Built { world, low, top, above, plain, never })
+}
+
+/// What our program says; the other says the same.
+fn both(world: &World, program: &str, args: &[&str]) -> Outcome {
+    let [ours, theirs] = SIDES.map(|side| world.run(side, program, args));
+    assert_eq!((ours.status, ours.text()), (theirs.status, theirs.text()), "{program} {args:?}");
+    ours
+}
+
+#[test]
+fn outputs_are_known_by_their_realisations() {
+    let Some(built) = built() else { return };
+    let Built { world, low, top, above, never, .. } = &built;
+    let store = |args: &[&str]| both(world, "nix-store", args);
+    for drv in [low, top, above, never] {
+        store(&["-q", drv]).fails(NOT_KNOWN);
+        store(&["-qu", "--references", drv]);
+        assert_eq!(store(&["-r", drv, "--dry-run"]).status, 0);
+        store(&["-qR", "--include-outputs", drv]).ok();
+        both(world, "nix", &["derivation", "show", drv]).ok();
+    }
+    assert_eq!(store(&["-r", low, &format!("{low}!dev"), top, above]).ok().lines().len(), 5);
+    assert_eq!(world.nix_store(&["-r", never]).status, 1);
+    let info = both(world, "nix", &["path-info", &format!("{low}^*"), &format!("{top}^out")]);
+    assert_eq!(info.ok().lines().len(), 3);
+    both(world, "nix", &["path-info", "--json", "--json-format", "1", &format!("{above}^*")]).ok();
+    // Without the feature nothing is asked about them.
+    let without = ["--option", "experimental-features", "nix-command"];
+    store(&[&["-qR", "--include-outputs", top][..], &without].concat()).ok();
+}
+
+#[test]
+fn a_derivation_keeps_its_realised_outputs() {
+    let Some(built) = built() else { return };
+    let world = &built.world;
+    let output = both(world, "nix", &["path-info", &format!("{}^out", built.top)]).line();
+    for root in [&built.top, &built.above, &output] {
+        let link = world.path("var/gcroots/root");
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(root, &link).unwrap();
+        for (outputs, derivations) in [("true", "false"), ("false", "true"), ("true", "true")] {
+            let keep = ["--option", "keep-outputs", outputs, "--option", "keep-derivations", derivations];
+            let ask = |question| [&["--gc", question][..], &keep].concat();
+            let alive = both(world, "nix-store", &ask("--print-live"));
+            // Of the reference's answers these two do not always fit together.
+            let dead = world.nix_store(&ask("--print-dead"));
+            assert!(!dead.ok().lines().iter().any(|path| alive.lines().contains(path)));
+        }
+    }
+    let roots = ["-q", "--roots", &output, "--option", "keep-outputs", "true"];
+    assert!(!both(world, "nix-store", &roots).ok().text().is_empty());
+    // What goes takes its realisation along.
+    std::fs::remove_file(world.path("var/gcroots/root")).unwrap();
+    world.nix_store(&["--gc"]).ok();
+    data::assert_sound(world);
+}
+
+#[test]
+fn a_copied_output_takes_its_realisation_along() {
+    let Some(built) = built() else { return };
+    let Built { world, low, top, above, plain, .. } = &built;
+    let [ours, theirs] = SIDES.map(|side| {
+        let cache = format!("file://{}", world.text(format!("cache-{side:?}")));
+        let outputs = [low, top, above, plain].map(|drv| format!("{drv}^*"));
+        let args: Vec<&str> =
+            ["copy", "--to", &cache].into_iter().chain(outputs.iter().map(String::as_str)).collect();
+        world.run(side, "nix", &args).ok();
+        let dir = world.path(format!("cache-{side:?}/realisations"));
+        let read = |name: String| (std::fs::read_to_string(dir.join(&name)).unwrap(), name);
+        data::names(&dir).into_iter().map(read).collect::<Vec<_>>()
+    });
+    assert_eq!(ours, theirs);
+    assert_eq!(ours.len(), 5);
+    for (text, _) in ours {
+        assert_eq!(Realisation::parse(text.as_bytes()).unwrap().print(), text);
+    }
+}
+
+/// Each side's client with each side's daemon.
+#[test]
+fn a_daemon_learns_and_tells_realisations() {
+    let Some(built) = built() else { return };
+    let Built { world, low, top, .. } = &built;
+    for (number, (server, client)) in SIDES.into_iter().flat_map(|s| SIDES.map(|c| (s, c))).enumerate() {
+        let name = format!("far-{number}");
+        // So that two processes of the daemon do not add the tables at once.
+        std::fs::create_dir(world.path(&name)).unwrap();
+        world.run(Side::Reference, "nix-store", &["--store", &second_store(world, &name), "--init"]).ok();
+        let daemon = Daemon::start(world, server, &name, &[]);
+        let to = ["copy", "--no-check-sigs", "--to", &daemon.uri];
+        world.run(client, "nix", &[&to[..], &["--derivation", top]].concat()).ok();
+        let (out, all) = (format!("{top}^out"), format!("{low}^*"));
+        world.run(client, "nix", &[&to[..], &[&out, &all]].concat()).ok();
+        let here = world.run(client, "nix", &["path-info", &out, &all]);
+        let there = world.run(client, "nix-store", &["--store", &daemon.uri, "-r", top, low]);
+        let (mut here, mut there) = (here.ok().lines(), there.ok().lines());
+        here.sort_unstable();
+        there.sort_unstable();
+        assert_eq!(here, there, "{server:?} {client:?}");
+        // In its own database.
+        let direct = world.nix_store(&["--store", &second_store(world, &name), "-r", top]);
+        direct.ok();
+    }
+}
+
+/// Nobody chooses for others which path an output has.
+#[test]
+fn a_strangers_realisation_needs_a_signature() {
+    let Some(built) = built() else { return };
+    let Built { world, top, never, .. } = &built;
+    let key = SecretKey::from_seed("k-1", &[7; 32]);
+    let conf = world.path("etc/nix.conf");
+    let text = std::fs::read_to_string(&conf).unwrap();
+    std::fs::write(&conf, format!("{text}trusted-public-keys = {}\n", key.public().print())).unwrap();
+    let path = both(world, "nix", &["path-info", &format!("{top}^out")]).line();
+    let drv = nival::model::Derivation::parse(
+        &nival::model::StoreDir::new(&world.text("store")).unwrap(),
+        &std::fs::read(never).unwrap(),
+    );
+    let dir = nival::model::StoreDir::new(&world.text("store")).unwrap();
+    let none = |_: &nival::model::StorePath| Err(());
+    let hash = nival::model::derivation::modulo::hash_for_realisations(&drv.unwrap(), &dir, none).unwrap();
+    let id = nival::model::DrvOutput::new(&hash.unwrap(), "out").unwrap();
+    let mut realisation = Realisation::new(id.clone(), dir.parse(&path).unwrap());
+    let offer = |realisation: &Realisation, trust: &str| {
+        let mut peer = Peer::over_stdio_as(world, Side::Nival, trust);
+        peer.send(Words::of(op::REGISTER_DRV_OUTPUT).text(realisation.print()));
+        peer.outcome()
+    };
+    let refused = offer(&realisation, "--force-untrusted").unwrap_err();
+    assert!(refused.contains("is not signed by any of the keys"), "{refused}");
+    let mut forged = realisation.clone();
+    forged.sign(&SecretKey::from_seed("k-1", &[8; 32]));
+    assert!(offer(&forged, "--force-untrusted").is_err());
+    let mut broken = Peer::over_stdio(world, Side::Nival);
+    broken.send(Words::of(op::REGISTER_DRV_OUTPUT).text("{\"id\":\"../x\"}"));
+    assert!(broken.outcome().unwrap_err().contains("cannot be used"));
+    realisation.sign(&key);
+    offer(&realisation, "--force-untrusted").unwrap();
+    assert_eq!(both(world, "nix-store", &["-r", never]).line(), path);
+    // It stands, and no other beside it.
+    let mut peer = Peer::over_stdio(world, Side::Nival);
+    peer.send(Words::of(op::QUERY_REALISATION).text(id.to_string()));
+    peer.outcome().unwrap();
+    assert_eq!((peer.number(), peer.text()), (1, realisation.print()));
+    realisation.out_path = dir.parse(never).unwrap();
+    assert!(offer(&realisation, "--force-trusted").unwrap_err().contains("has another path"));
+}
