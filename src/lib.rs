@@ -33,6 +33,7 @@
 //! # }
 //! ```
 pub mod fetch;
+pub mod http;
 pub mod model;
 pub mod nar;
 pub mod ops;

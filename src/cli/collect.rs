@@ -9,13 +9,13 @@ use nival::settings::flags::{FlagError, parse_unit_number};
 use nival::store::local::gc::{GcOptions, GcReport, WhyAlive};
 use nival::store::local::roots::Holder;
 use nival::store::managed::Kind;
-use nival::store::remote::daemon::DaemonStore;
+use nival::store::remote::daemon_store::DaemonStore;
 use nival::store::{ManagedStore, StoreError};
 use serde_json::{Value, json};
 
 use super::context::Context;
 use super::error::{Exit, Usage};
-use super::ui::Out;
+use crate::cli::output::messages::Out;
 
 /// Reads how many bytes are to come free; none for less than nothing, which a
 /// script may have worked out.

@@ -13,11 +13,12 @@ use nival::store::local::LocalOptions;
 use nival::store::local::gc::liveness::Keep;
 use nival::store::managed::Kind;
 use nival::store::open::Unmade;
-use nival::store::uri::{self, StoreKind, StoreUri, Surroundings};
+use nival::store::open::uri;
+use nival::store::open::uri::{StoreKind, StoreUri, Surroundings};
 use nival::store::{LocalStore, ManagedStore, Store, StoreError, open};
 
 use super::error::Usage;
-use super::ui::Ui;
+use crate::cli::output::messages::Ui;
 
 /// One run of a program.
 pub struct Context {
@@ -346,7 +347,9 @@ impl Context {
         for uri in self.settings.substituters() {
             match self.open_substituter(uri) {
                 Ok(store) => substituters.push(store),
-                Err(error) => self.ui.warn(&format!("{error:#}; '{}' is not asked", uri::shown(uri))),
+                Err(error) => {
+                    self.ui.warn(&format!("{error:#}; '{}' is not asked", nival::http::url::shown(uri)))
+                }
             }
         }
         substituters

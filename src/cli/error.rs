@@ -6,7 +6,7 @@ use nival::ops::user_env::build_env::Conflicts;
 use nival::settings::{LoadError, ValueError};
 use nival::store::StoreError;
 
-use super::ui::Ui;
+use crate::cli::output::messages::Ui;
 
 /// The words on the command line make no sense; a hint at `--help` follows.
 #[derive(Debug, thiserror::Error)]

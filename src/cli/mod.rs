@@ -4,7 +4,7 @@ mod collect;
 mod context;
 mod error;
 mod flags;
-mod json;
+mod installables;
 mod nival;
 mod nix;
 mod nix_collect_garbage;
@@ -14,10 +14,9 @@ mod nix_env;
 mod nix_hash;
 mod nix_prefetch_url;
 mod nix_store;
-mod row;
+mod output;
 mod served;
 mod tour;
-mod ui;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -26,9 +25,10 @@ use std::sync::Arc;
 
 use ::nival::settings::Environment;
 
+use crate::cli::output::messages::Ui;
 use context::Context;
 use flags::complete;
-use ui::Ui;
+use output::messages;
 
 /// The names of all programs, and what runs them.
 const PROGRAMS: &[(&str, Program)] = &[
@@ -139,9 +139,9 @@ impl Context {
     /// # Errors
     /// Those of the output.
     pub fn print_version(&self) -> anyhow::Result<()> {
-        let mut out = ui::Out::new();
+        let mut out = messages::Out::new();
         out.line(format_args!("{} (Nival, like Nix) {NIX_VERSION}", self.program))?;
-        if self.ui.verbosity() > ui::level::INFO {
+        if self.ui.verbosity() > messages::level::INFO {
             let dirs = self.environment.directories()?;
             let (home, _) = self.machine.home(&self.environment);
             let files: Vec<String> = self

@@ -92,7 +92,7 @@ pub fn run(called: &str, words: Vec<OsString>, environment: &Environment) -> any
         Some(("install-links", matches)) => install_links(matches, called, environment),
         Some(("completions", matches)) => {
             let shell = matches.get_one::<String>("shell").and_then(|shell| shells::script(shell));
-            let mut out = super::ui::Out::new();
+            let mut out = crate::cli::output::messages::Out::new();
             out.raw(shell.unwrap_or_default().as_bytes())?;
             out.finish()
         }
@@ -104,7 +104,7 @@ pub fn run(called: &str, words: Vec<OsString>, environment: &Environment) -> any
             super::tour::run(matches.get_flag("keep"), &this_program(called, environment)?)
         }
         _ if matches.get_flag("version") => {
-            let mut out = super::ui::Out::new();
+            let mut out = crate::cli::output::messages::Out::new();
             out.line(format_args!("nival (Nival) {VERSION}"))?;
             out.finish()
         }
@@ -138,7 +138,7 @@ fn install_links(matches: &ArgMatches, called: &str, environment: &Environment) 
     let Some(dir) = matches.get_one::<PathBuf>("dir") else { return Ok(()) };
     let program = this_program(called, environment)?;
     std::fs::create_dir_all(dir).map_err(::nival::sys::PathError::at("creating directory", dir))?;
-    let mut out = super::ui::Out::new();
+    let mut out = crate::cli::output::messages::Out::new();
     for (name, _) in PROGRAMS {
         let link = dir.join(name);
         make_link(&program, &link, matches.get_flag("force"))?;

@@ -19,7 +19,8 @@ use nival::ops::serve::worker;
 use nival::progress::Progress as _;
 use nival::settings::Settings;
 use nival::store::LocalStore;
-use nival::store::uri::{self, StoreKind, StoreUri};
+use nival::store::open::uri;
+use nival::store::open::uri::{StoreKind, StoreUri};
 use nival::sys::interrupt::{self, Interruptible};
 use nival::sys::users::{self, User};
 use nival::sys::{PathError, errno_text, socket};
@@ -30,7 +31,7 @@ use super::error::usage;
 use super::flags::parse::{Item, Parser};
 use super::flags::{NIX_DAEMON, page};
 use super::served::Served;
-use super::ui::{stdin, stdout_file};
+use crate::cli::output::messages::{stdin, stdout_file};
 
 /// Clients that are served at the same time: of one user who is not trusted, and
 /// in all. Who is trusted always gets in.

@@ -11,7 +11,7 @@ use super::error::usage;
 use super::flags::parse::{Item, Parser, refuse_empty, text};
 use super::flags::{NIX_HASH, page};
 use super::nix::hash_contents;
-use super::ui::Out;
+use crate::cli::output::messages::Out;
 
 /// What the flags ask for.
 struct Request {

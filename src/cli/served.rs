@@ -94,7 +94,7 @@ fn allowed_substituters(settings: &Settings, value: &str, warnings: &mut Vec<Str
             warnings.push(format!(
                 "ignoring untrusted substituter '{}', you are not a trusted user.\nRun `man nix.conf` for more \
                  information on the `substituters` configuration option.",
-                nival::store::uri::shown(uri)
+                nival::http::url::shown(uri)
             ));
         }
     }

@@ -9,11 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{FetchError, Result};
+use crate::http::client::HttpSettings;
+use crate::http::url::shown;
 use crate::progress::Progress;
 use crate::store::binary_cache::http::HttpTransport;
-use crate::store::binary_cache::http::client::HttpSettings;
 use crate::store::binary_cache::transport::Transport as _;
-use crate::store::uri::shown;
 use crate::sys::{PathError, interrupt};
 
 /// Bytes read at a time.

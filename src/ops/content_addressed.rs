@@ -14,9 +14,9 @@ use crate::nar::NarError;
 use crate::nar::hashing::HashedOutput;
 use crate::nar::writer::{FileOutput, NarWriter, Output};
 use crate::progress::Progress;
+use crate::store::api::{Item, Store};
 use crate::store::elsewhere::take;
 use crate::store::error::{Result, StoreError};
-use crate::store::transfer::{Item, Store};
 use crate::sys::interrupt;
 
 type Part = [u8; HASH_LEN];

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use crate::model::derivation::modulo::{self, Modulo, OutputError};
 use crate::model::{Derivation, DrvOutput, Realisation, StorePath};
+use crate::store::api::Store;
 use crate::store::error::{Result, StoreError};
 use crate::store::managed::ManagedStore;
-use crate::store::transfer::Store;
 use crate::sys::interrupt;
 
 /// Gives the outputs of the derivation `name` (without `.drv`) that have no path

@@ -5,14 +5,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use crate::fetch::{FetchError, Result, unpack, url};
+use crate::http::client::HttpSettings;
 use crate::model::content_address::ContentReferences;
 use crate::model::{
     ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, HashFormat, Hasher, StorePath,
 };
 use crate::nar::dump;
 use crate::progress::Progress;
-use crate::store::binary_cache::http::client::HttpSettings;
-use crate::store::{ManagedStore, StoreError, uri};
+use crate::store::{ManagedStore, StoreError};
 use crate::sys::PathError;
 
 /// What is wanted of a URL.
@@ -42,7 +42,7 @@ impl Prefetch {
 
     /// The URL as messages show it.
     pub fn shown(&self) -> String {
-        uri::shown(&self.url)
+        crate::http::url::shown(&self.url)
     }
 
     /// Gets it, unless something with the expected hash is valid already, and

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::model::{StoreDir, StorePath};
 use crate::nar::{NarError, Sink};
 use crate::progress::{Progress, Unit, size_text};
+use crate::store::api::{Item, NarSource, Store};
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
-use crate::store::transfer::{Item, NarSource, Store};
 
 use super::copy::watch::{Watch, Way};
 use super::copy::{self, Trust};

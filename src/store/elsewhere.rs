@@ -17,8 +17,6 @@ use super::local::gc::{GcOptions, GcReport};
 use super::local::roots::{RootSearch, Roots};
 use super::local::{Layout, LocalStore};
 use super::managed::{Kind, ManagedStore, Tell};
-use super::remote::wire::MAX_TEXT;
-use super::transfer::{About, Item, NarSource, Receiver, Store};
 use crate::model::content_address::ContentReferences;
 use crate::model::{
     ContentAddress, ContentAddressMethod, Derivation, DrvOutput, Hash, HashAlgorithm, Hasher, Realisation,
@@ -29,6 +27,8 @@ use crate::nar::input::Input;
 use crate::nar::writer::{FileOutput, NarWriter};
 use crate::nar::{Contents, NarError, Sink, reader};
 use crate::progress::Progress;
+use crate::store::api::{About, Item, NarSource, Receiver, Store};
+use crate::store::remote::protocol::wire::MAX_TEXT;
 
 /// See the module.
 pub struct Elsewhere {

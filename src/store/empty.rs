@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::io::Read;
 
 use super::error::{Result, StoreError};
-use super::transfer::{Item, NarSource, Receiver, Store};
 use crate::model::{StoreDir, StorePath};
+use crate::store::api::{Item, NarSource, Receiver, Store};
 
 /// See the module.
 pub struct EmptyStore {

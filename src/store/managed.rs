@@ -10,11 +10,11 @@ use super::error::{Result, StoreError};
 use super::local::gc::{GcOptions, GcReport};
 use super::local::roots::{RootSearch, Roots};
 use super::local::{Layout, LocalStore};
-use super::remote::daemon::DaemonStore;
-use super::transfer::Store;
 use crate::model::{ContentAddressMethod, Derivation, HashAlgorithm, StorePath, ValidPathInfo};
 use crate::nar::{NarError, Sink};
 use crate::progress::Progress;
+use crate::store::api::Store;
+use crate::store::remote::daemon_store::DaemonStore;
 
 /// Tells a sink of a tree.
 pub type Tell<'f> = &'f mut dyn FnMut(&mut dyn Sink) -> std::result::Result<(), NarError>;

@@ -1,19 +1,19 @@
 //! Stores: the local one, binary caches, and how a text names one.
 
+pub mod api;
 pub mod binary_cache;
 pub mod compression;
 pub mod elsewhere;
 pub mod empty;
 pub mod error;
+pub mod layout;
 pub mod local;
 pub mod managed;
 pub mod open;
 pub mod remote;
-pub mod transfer;
-pub mod uri;
 
+pub use crate::store::api::Store;
 pub use error::StoreError;
 pub use local::LocalStore;
 pub use managed::ManagedStore;
 pub use open::open_uri;
-pub use transfer::Store;

@@ -21,7 +21,7 @@ use ::nival::settings::{Environment, Machine, flags as setting_flags};
 
 use super::{Group, Operation, Program, Row, Value, common};
 use crate::cli::nix;
-use crate::cli::ui::Out;
+use crate::cli::output::messages::Out;
 
 /// The variable with the number of the word.
 pub const VARIABLE: &str = "NIX_GET_COMPLETIONS";

@@ -2,10 +2,9 @@
 //! sentence. The same page is printed by `--help` and written as a man page.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _};
 
 use super::{Group, OWN, Operation, Program, Row, common};
-use crate::cli::ui::Out;
+use crate::cli::output::messages::{Out, terminal_columns};
 
 /// The widest that text gets, and the width where there is no terminal.
 const WIDEST: usize = 100;
@@ -150,12 +149,9 @@ impl Page {
     /// # Errors
     /// As [`Out::line`].
     pub fn print(&self) -> anyhow::Result<()> {
-        let columns = match io::stdout().is_terminal() {
-            true => rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col)),
-            false => 0,
-        };
+        let columns = terminal_columns().unwrap_or(WIDEST);
         let mut out = Out::new();
-        out.raw(self.text(if columns == 0 { WIDEST } else { columns.min(WIDEST) }).as_bytes())?;
+        out.raw(self.text(columns.min(WIDEST)).as_bytes())?;
         out.finish()
     }
 

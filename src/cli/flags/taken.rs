@@ -6,7 +6,7 @@ use ::nival::settings::{Origin, flags as setting_flags};
 use super::parse::Given;
 use crate::cli::context::Context;
 use crate::cli::error::Usage;
-use crate::cli::ui::{LogFormat, level};
+use crate::cli::output::messages::{LogFormat, level};
 
 /// The settings that `--refresh` stands for: what was fetched before does not count any more.
 const REFRESH: &[(&str, &str)] = &[

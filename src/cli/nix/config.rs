@@ -7,8 +7,8 @@ use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::flags::parse;
 use crate::cli::flags::parse::Given;
-use crate::cli::json::Style;
-use crate::cli::ui::Out;
+use crate::cli::output::json::Style;
+use crate::cli::output::messages::Out;
 
 /// `nix config show`.
 #[derive(Default)]

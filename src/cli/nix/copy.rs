@@ -13,12 +13,13 @@ use nival::progress::Progress as _;
 use nival::store::{ManagedStore, Store};
 
 use super::elsewhere::Between;
-use super::installable::{Wanted, outputs_of};
-use super::selection::{self, Selection};
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::flags::parse::Given;
+use crate::cli::installables::selection;
+use crate::cli::installables::selection::Selection;
+use crate::cli::installables::store_path::{Wanted, outputs_of};
 
 /// `nix copy`.
 #[derive(Default)]

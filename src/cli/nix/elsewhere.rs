@@ -6,15 +6,15 @@ use std::ffi::OsString;
 use nival::model::StorePath;
 use nival::ops::copy;
 use nival::progress::Progress as _;
-use nival::store::transfer::Item;
+use nival::store::api::Item;
 use nival::store::{Store, StoreError};
 
-use super::installable::Wanted;
 use super::plan::Plan;
-use super::selection::{Selection, look_up};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::flags::parse::Given;
+use crate::cli::installables::selection::{Selection, look_up};
+use crate::cli::installables::store_path::Wanted;
 
 /// `--from` and `--to`: the stores that something is copied from and to.
 #[derive(Default)]

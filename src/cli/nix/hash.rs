@@ -19,7 +19,7 @@ use crate::cli::context::Context;
 use crate::cli::error::Usage;
 use crate::cli::flags::parse;
 use crate::cli::flags::parse::Given;
-use crate::cli::ui::Out;
+use crate::cli::output::messages::Out;
 
 /// Reads the name of an algorithm.
 ///

@@ -8,8 +8,8 @@ use super::{Command, framed};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::flags::parse::Given;
-use crate::cli::ui::Out;
-use crate::cli::ui::read_stdin;
+use crate::cli::output::messages::Out;
+use crate::cli::output::messages::read_stdin;
 
 /// `nix key generate-secret`.
 #[derive(Default)]

@@ -6,11 +6,11 @@ use std::path::Path;
 use nival::progress::Progress as _;
 
 use super::elsewhere::Between;
-use super::selection::Selection;
-use super::store::url;
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
+use crate::cli::installables::selection::Selection;
+use crate::cli::nix::store::info::url;
 
 /// `nix log`.
 #[derive(Default)]

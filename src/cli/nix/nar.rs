@@ -15,11 +15,11 @@ use nival::progress::Progress as _;
 use nival::sys::PathError;
 use nival::sys::interrupt::Interruptible;
 
-use super::tree::Options;
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
-use crate::cli::ui::stdout_file;
+use crate::cli::output::listing::Options;
+use crate::cli::output::messages::stdout_file;
 
 /// `nix nar pack`.
 #[derive(Default)]

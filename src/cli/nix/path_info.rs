@@ -13,13 +13,13 @@ use nival::store::{LocalStore, Store, StoreError};
 use nival::sys::interrupt;
 
 use super::elsewhere::{ClosureSizes, Found, select};
-use super::info_json::{Format, InfoWriter};
-use super::selection::Selection;
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
-use crate::cli::json::{Style, handed_through};
-use crate::cli::ui::Out;
+use crate::cli::installables::selection::Selection;
+use crate::cli::output::json::{Style, handed_through};
+use crate::cli::output::messages::Out;
+use crate::cli::output::path_info_json::{Format, InfoWriter};
 
 /// `nix path-info`.
 #[derive(Default)]

@@ -10,11 +10,11 @@ use nival::ops::substitute::{Fetch, Substituters, fetch_lines};
 use nival::progress::Progress as _;
 use nival::store::ManagedStore;
 use nival::store::managed::Kind;
-use nival::store::remote::daemon::Missing;
+use nival::store::remote::daemon_store::Missing;
 use nival::sys::interrupt;
 
-use super::installable::outputs_of;
 use crate::cli::context::Context;
+use crate::cli::installables::store_path::outputs_of;
 
 /// What can be had from elsewhere, and how.
 pub enum Obtainable {

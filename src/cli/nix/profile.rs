@@ -12,14 +12,14 @@ use nival::progress::{Progress as _, size_text};
 use nival::store::ManagedStore;
 use regex_lite::Regex;
 
-use super::installable::{Wanted, outputs_of};
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::error::{Usage, usage};
 use crate::cli::flags::parse::Given;
 use crate::cli::flags::parse::text;
-use crate::cli::json::Style;
-use crate::cli::ui::Out;
+use crate::cli::installables::store_path::{Wanted, outputs_of};
+use crate::cli::output::json::Style;
+use crate::cli::output::messages::Out;
 
 /// The flag that all of them have.
 #[derive(Default)]

@@ -1,26 +1,26 @@
 //! The subcommands, their old names, and what is said about unknown ones.
 
 use super::copy::Copy;
-use super::derivation::Show;
-use super::derivation_add::Add as AddDerivation;
-use super::gc::{Delete, Gc, Optimise};
 use super::hash::{self, Convert, HashFile, HashPath};
 use super::help::Help;
 use super::key::{GenerateSecret, SecretToPublic};
 use super::log::{CopyLog, Log};
-use super::make_content_addressed::MakeContentAddressed;
 use super::nar::{Cat, Ls, Pack};
 use super::path_info::PathInfo;
-use super::prefetch_file::PrefetchFile;
 use super::profile;
-use super::repair::Repair;
-use super::sign::{CopySigs, Sign};
-use super::store::{DumpPath, Info, PathFromHashPart};
-use super::store_add;
-use super::store_tree::{StoreCat, StoreLs};
-use super::verify::Verify;
 use super::why_depends::WhyDepends;
 use super::{Command, config};
+use crate::cli::nix::derivation::add::Add as AddDerivation;
+use crate::cli::nix::derivation::show::Show;
+use crate::cli::nix::store::add;
+use crate::cli::nix::store::gc::{Delete, Gc, Optimise};
+use crate::cli::nix::store::info::{DumpPath, Info, PathFromHashPart};
+use crate::cli::nix::store::ls::{StoreCat, StoreLs};
+use crate::cli::nix::store::make_content_addressed::MakeContentAddressed;
+use crate::cli::nix::store::prefetch_file::PrefetchFile;
+use crate::cli::nix::store::repair::Repair;
+use crate::cli::nix::store::sign::{CopySigs, Sign};
+use crate::cli::nix::store::verify::Verify;
 
 /// Makes a subcommand with no flag given yet.
 type Make = fn() -> Box<dyn Command>;
@@ -225,19 +225,19 @@ pub const TABLE: &[Row] = &[
         "store add-file",
         "[-n NAME] [--hash-algo ALGO] [--dry-run] FILE",
         "Add a file, addressed by its contents",
-        store_add::add_file,
+        add::add_file,
     ),
     built(
         "store add-path",
         "[-n NAME] [--hash-algo ALGO] [--dry-run] PATH",
         "An old name of 'store add'",
-        store_add::add,
+        add::add,
     ),
     built(
         "store add",
         "[-n NAME] [--mode nar|flat|text|git] [--hash-algo ALGO] [--dry-run] PATH",
         "Add a file or directory to the store",
-        store_add::add,
+        add::add,
     ),
     built("store cat", "PATH", "Print a file in a store path", make::<StoreCat>),
     built(

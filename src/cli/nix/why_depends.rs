@@ -9,11 +9,11 @@ use nival::progress::Progress as _;
 use nival::store::ManagedStore;
 use nival::store::local::db::graph::{Graph, Node};
 
-use super::selection::Selection;
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
-use crate::cli::ui::Out;
+use crate::cli::installables::selection::Selection;
+use crate::cli::output::messages::Out;
 
 const NORMAL: &str = "\x1b[0m";
 const FAINT: &str = "\x1b[38;5;244m";

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 use super::Call;
 use super::packages::selectors;
 use crate::cli::error::usage;
-use crate::cli::ui::Out;
+use crate::cli::output::messages::Out;
 
 /// What is to be shown.
 #[derive(Default)]

@@ -14,7 +14,7 @@ use super::Call;
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::flags::parse::text;
-use crate::cli::ui::Out;
+use crate::cli::output::messages::Out;
 use nival::progress::{Progress as _, Unit, size_text};
 
 /// Adds files and trees and prints their paths.

@@ -12,7 +12,7 @@ use nival::store::{ManagedStore, Store, StoreError};
 use super::{Call, far};
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, usage};
-use crate::cli::ui::Out;
+use crate::cli::output::messages::Out;
 
 /// Creates the store where it is missing.
 pub fn init(call: Call) -> anyhow::Result<()> {

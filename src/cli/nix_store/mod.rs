@@ -1,6 +1,7 @@
 //! `nix-store`: one operation, its flags and its arguments, in any order.
 
 mod add;
+pub mod export;
 mod far;
 mod gc;
 mod key;
@@ -8,7 +9,6 @@ pub mod maintain;
 mod query;
 mod realise;
 mod serve;
-mod transfer;
 mod validity;
 
 use std::ffi::OsString;
@@ -45,10 +45,10 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("--add-fixed", add::add_fixed),
     ("--print-fixed-path", add::print_fixed_path),
     ("--query", query::run),
-    ("--dump", transfer::dump),
-    ("--restore", transfer::restore),
-    ("--export", transfer::export),
-    ("--import", transfer::import),
+    ("--dump", export::dump),
+    ("--restore", export::restore),
+    ("--export", export::export),
+    ("--import", export::import),
     ("--init", maintain::init),
     ("--verify", maintain::verify),
     ("--verify-path", maintain::verify_path),
@@ -95,7 +95,7 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
         Err(flag) => return usage(format!("unknown flag '{flag}'")),
     };
     if from_stdin && !std::io::stdin().is_terminal() {
-        let text = super::ui::read_stdin()?;
+        let text = crate::cli::output::messages::read_stdin()?;
         reading.arguments.extend(text.split_ascii_whitespace().map(OsString::from));
     }
     // The name of a binding may be anything, and stands before the paths.

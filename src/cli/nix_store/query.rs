@@ -13,7 +13,7 @@ use nival::store::local::roots::RootSearch;
 use super::Call;
 use crate::cli::error::usage;
 use crate::cli::flags::parse::text;
-use crate::cli::ui::Out;
+use crate::cli::output::messages::Out;
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

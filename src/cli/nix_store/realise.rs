@@ -10,15 +10,15 @@ use nival::ops::realise::Outputs;
 use nival::ops::substitute::Fetch;
 use nival::progress::Progress as _;
 use nival::store::managed::Kind;
-use nival::store::remote::daemon::DaemonStore;
-use nival::store::remote::worker::build_mode;
+use nival::store::remote::daemon_store::DaemonStore;
+use nival::store::remote::protocol::worker::build_mode;
 use nival::store::{ManagedStore, Store as _};
 
 use super::{Call, store_path};
 use crate::cli::context::Context;
 use crate::cli::flags::parse::text;
 use crate::cli::nix::plan::Plan;
-use crate::cli::ui::Out;
+use crate::cli::output::messages::Out;
 
 /// An argument.
 struct Request {

@@ -3,13 +3,13 @@
 
 use std::os::fd::AsFd as _;
 
-use nival::ops::serve::shell;
+use nival::ops::serve::serve_protocol;
 use nival::sys::interrupt::{self, Interruptible};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Call;
+use crate::cli::output::messages::{stdin, stdout_file};
 use crate::cli::served::Served;
-use crate::cli::ui::{stdin, stdout_file};
 
 /// Serves one client; with `--write` it may change the store.
 pub fn serve(call: Call) -> anyhow::Result<()> {
@@ -28,6 +28,6 @@ pub fn serve(call: Call) -> anyhow::Result<()> {
     let progress = call.context.progress();
     let mut context = call.context;
     let host = Served(&mut context);
-    shell::run(input, Interruptible(output), store, &host, &*progress, writable, &more)?;
+    serve_protocol::run(input, Interruptible(output), store, &host, &*progress, writable, &more)?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use nival::store::managed::Kind;
 
 use super::Call;
 use crate::cli::error::BrokenPipe;
-use crate::cli::ui::{Out, stdin};
+use crate::cli::output::messages::{Out, stdin};
 
 /// Paths that a daemon is asked about together.
 const CHUNK: usize = 512;

@@ -17,8 +17,8 @@ use std::time::Duration;
 use super::watch::Watch;
 use crate::model::StorePath;
 use crate::nar::NarError;
+use crate::store::api::{Item, NarSource, NarTaker, Registrar, Store, Taken};
 use crate::store::error::{Result, StoreError};
-use crate::store::transfer::{Item, NarSource, NarTaker, Registrar, Store, Taken};
 use crate::sys::interrupt;
 use crate::sys::threads::locked;
 

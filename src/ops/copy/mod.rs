@@ -19,8 +19,8 @@ use watch::{Watch, Way};
 
 use crate::model::{Realisation, StorePath};
 use crate::progress::{Progress, Unit, size_text};
+use crate::store::api::{Item, Store};
 use crate::store::error::{Result, StoreError};
-use crate::store::transfer::{Item, Store};
 
 /// How to copy.
 #[derive(Debug, Default)]

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{CopyOptions, Plan};
 use crate::model::StorePath;
+use crate::store::api::{Item, Store};
 use crate::store::error::{Result, StoreError};
 use crate::store::local::db::graph::Graph;
-use crate::store::transfer::{Item, Store};
 
 /// Paths that are asked about together.
 const CHUNK: usize = 4096;

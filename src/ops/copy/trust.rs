@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::model::path_info::is_verifiable;
 use crate::model::signature::PublicKey;
 use crate::model::{Realisation, StoreDir, ValidPathInfo};
+use crate::store::api::{Item, Store};
 use crate::store::error::{Result, StoreError};
-use crate::store::transfer::{Item, Store};
 
 /// Whose signatures count.
 #[derive(Debug, Default, Clone)]
@@ -98,7 +98,7 @@ fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
 /// What tells a store from others: `local` would be the name of several.
 fn name(store: &dyn Store) -> String {
     let Some(local) = store.local() else { return store.uri() };
-    crate::store::uri::place(local.layout())
+    crate::store::open::uri::place(local.layout())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use crate::model::StoreDir;
 use crate::progress::{Activity, ActivityId, ActivityKind, Counts, Progress};
-use crate::store::transfer::Item;
+use crate::store::api::Item;
 use crate::sys::threads::locked;
 
 /// Where paths come from and go to.

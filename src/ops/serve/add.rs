@@ -13,12 +13,12 @@ use crate::nar::input::Input;
 use crate::nar::{Contents, Discard, NarError, Sink, reader};
 use crate::ops::copy::{Trust, unsigned_realisation};
 use crate::progress::Progress as _;
+use crate::store::api::{Item, Receiver, Store as _};
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
 use crate::store::managed::ManagedStore as _;
-use crate::store::remote::wire::{FrameReader, MAX_TEXT, Reader};
-use crate::store::remote::worker::message::Message;
-use crate::store::transfer::{Item, Receiver, Store as _};
+use crate::store::remote::protocol::wire::{FrameReader, MAX_TEXT, Reader};
+use crate::store::remote::protocol::worker::message::Message;
 use crate::sys::interrupt;
 
 /// Bytes of a file that are held in memory while its length is not known.

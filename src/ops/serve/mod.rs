@@ -10,9 +10,9 @@
 //! ```
 
 mod add;
-mod ask;
-mod keep;
-pub mod shell;
+pub mod gc;
+pub mod query;
+pub mod serve_protocol;
 mod tunnel;
 pub mod worker;
 
@@ -23,8 +23,8 @@ use super::substitute::Substituters;
 use crate::model::StoreDir;
 use crate::store::error::Result;
 use crate::store::local::gc::Keep;
-pub use crate::store::remote::daemon::ClientOptions;
-use crate::store::remote::wire::Reader;
+pub use crate::store::remote::daemon_store::ClientOptions;
+use crate::store::remote::protocol::wire::Reader;
 
 /// The program around a server: its settings.
 pub trait Host {

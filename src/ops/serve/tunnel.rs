@@ -9,9 +9,9 @@ use std::time::Duration;
 use crate::progress::result_kind::{PROGRESS, SET_EXPECTED};
 use crate::progress::{Activity, ActivityId, ActivityKind, Counts, Event, Field, Progress};
 use crate::store::error::Result;
-use crate::store::remote::wire::Writer;
-use crate::store::remote::worker::Version;
-use crate::store::remote::worker::message::Message;
+use crate::store::remote::protocol::wire::Writer;
+use crate::store::remote::protocol::worker::Version;
+use crate::store::remote::protocol::worker::message::Message;
 use crate::sys::interrupt::Interruptible;
 use crate::sys::threads::locked;
 

@@ -19,9 +19,9 @@ use crate::progress::Progress;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
 use crate::store::remote::RemoteError;
-use crate::store::remote::wire::{MAX_HELLO, MAX_TEXT, Reader, Writer};
-use crate::store::remote::worker::build_result::{BuildResult, status};
-use crate::store::remote::worker::{CLIENT_HELLO, SERVER_HELLO, Version, build_mode, op, trust};
+use crate::store::remote::protocol::wire::{MAX_HELLO, MAX_TEXT, Reader, Writer};
+use crate::store::remote::protocol::worker::build_result::{BuildResult, status};
+use crate::store::remote::protocol::worker::{CLIENT_HELLO, SERVER_HELLO, Version, build_mode, op, trust};
 
 /// Serves one client until it goes.
 ///

@@ -27,7 +27,7 @@ use crate::ops::profile::{Profile, ProfileError};
 use crate::store::error::StoreError;
 use crate::store::local::add::Adder;
 use crate::store::managed::Kind;
-use crate::store::remote::daemon::DaemonStore;
+use crate::store::remote::daemon_store::DaemonStore;
 use crate::store::{LocalStore, ManagedStore, Store as _};
 use crate::sys::PathError;
 use build_env::{BuildEnv, Conflicts, Package};

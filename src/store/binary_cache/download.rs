@@ -12,9 +12,9 @@ use super::{BinaryCache, CacheError};
 use crate::model::{Hash, HashAlgorithm, Hasher, NarFile, StorePath};
 use crate::nar::input::Input;
 use crate::nar::{NarError, Sink, reader};
+use crate::store::api::{Item, NarSource};
 use crate::store::compression::Compression;
 use crate::store::error::{Result, StoreError};
-use crate::store::transfer::{Item, NarSource};
 use crate::sys::threads::locked;
 use crate::sys::{interrupt, threads};
 

@@ -11,8 +11,9 @@ use std::time::{Duration, SystemTime};
 use tempfile::NamedTempFile;
 
 use super::CacheError;
-use super::stage::{MODE, PREFIX, Staged};
+use super::stage::{MODE, PREFIX};
 use super::transport::{Body, Presence, Transport};
+use crate::http::staged::Staged;
 use crate::model::store_path::HASH_LEN;
 use crate::store::compression::Compression;
 use crate::sys::threads::locked;

@@ -34,20 +34,21 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::http::staged::Staged;
 use cache_info::CacheInfo;
 use disk_cache::{DiskCache, Remembered};
 pub use error::CacheError;
 use listing::StoredListing;
 pub use options::CacheOptions;
-use stage::{Stage, Staged};
+use stage::Stage;
 use transport::{Presence, Transport};
 
 use super::compression::{Compression, Effort};
 use super::error::{Result, StoreError};
-use super::transfer::{About, Item, NarSource, Receiver, Registrar, Store, Taken};
 use crate::model::{DrvOutput, NarInfo, Realisation, StoreDir, StorePath, nar_info, realisation};
 use crate::nar::NarError;
 use crate::progress::{Activity, ActivityId, ActivityKind, Progress};
+use crate::store::api::{About, Item, NarSource, Receiver, Registrar, Store, Taken};
 use crate::sys::interrupt;
 use crate::sys::threads::{self, Permits};
 
@@ -112,7 +113,7 @@ impl BinaryCache {
     /// [`CacheError`].
     pub fn open_http(
         uri: &str,
-        settings: http::client::HttpSettings,
+        settings: crate::http::client::HttpSettings,
         dir: StoreDir,
         options: CacheOptions,
         progress: Arc<dyn Progress>,
@@ -127,7 +128,7 @@ impl BinaryCache {
     /// [`CacheError`].
     pub fn open_bucket(
         bucket: s3::S3Options,
-        settings: http::client::HttpSettings,
+        settings: crate::http::client::HttpSettings,
         around: s3::credentials::Surroundings,
         dir: StoreDir,
         options: CacheOptions,
@@ -275,7 +276,7 @@ impl BinaryCache {
 
     fn url(&self, name: &str) -> String {
         match http::is_absolute(name) {
-            true => crate::store::uri::shown(name),
+            true => crate::http::url::shown(name),
             false => format!("{}/{name}", self.transport.uri()),
         }
     }

@@ -11,14 +11,14 @@
 //! The next try compares what it writes with what is there, and writes only what
 //! is not; nothing is believed of it.
 
-use std::fs::File;
-use std::io::{self, Read, Seek as _, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use tempfile::{NamedTempFile, TempPath};
 
+use crate::http::staged::Staged;
 use crate::sys::lock::{self, LockKind};
 use crate::sys::{interrupt, writeback};
 
@@ -32,52 +32,6 @@ const MEMORY: usize = 1 << 20;
 const WRITEBACK_STEP: u64 = 8 << 20;
 /// Bytes that are compared at a time.
 const COMPARED: usize = 128 << 10;
-
-/// Something to be stored.
-pub enum Staged {
-    /// All of it.
-    Memory(Vec<u8>),
-    /// A file that goes with it.
-    File(NamedTempFile, u64),
-    /// The same, closed: there may be more of them than a process may have open.
-    Closed(TempPath, u64),
-}
-
-impl Staged {
-    /// Bytes.
-    pub fn len(&self) -> u64 {
-        match self {
-            Self::Memory(data) => data.len() as u64,
-            Self::File(_, len) | Self::Closed(_, len) => *len,
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Reads it from `from` bytes on.
-    ///
-    /// # Errors
-    /// Those of the file.
-    pub fn reader(&self, from: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        Ok(match self {
-            Self::Memory(data) => {
-                let from = usize::try_from(from).unwrap_or(usize::MAX).min(data.len());
-                Box::new(&data[from..])
-            }
-            Self::File(file, _) => open_from(file.path(), from)?,
-            Self::Closed(path, _) => open_from(path, from)?,
-        })
-    }
-}
-
-fn open_from(path: &Path, from: u64) -> io::Result<Box<dyn Read + Send>> {
-    let mut file = File::open(path)?;
-    file.seek(io::SeekFrom::Start(from))?;
-    Ok(Box::new(file))
-}
 
 /// Gathers an upload.
 pub struct Stage<'d> {

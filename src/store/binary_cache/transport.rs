@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::CacheError;
-use super::stage::Staged;
+use crate::http::staged::Staged;
 use crate::store::compression::Compression;
 
 /// A file that is being read.

@@ -8,18 +8,19 @@ use std::time::Instant;
 
 use super::listing::{BuildId, ListingText};
 use super::partial::WORTH_KEEPING;
-use super::stage::{Stage, Staged};
+use super::stage::Stage;
 use super::transport::Presence;
 use super::{BinaryCache, CacheError, JSON_TYPE, NAR_TYPE};
+use crate::http::staged::Staged;
 use crate::model::{Hash, HashAlgorithm, HashFormat, NarFile, NarInfo, StorePath};
 use crate::nar::hashing::HashPipe;
 use crate::nar::listing::Listing;
 use crate::nar::writer::{NarWriter, Output};
 use crate::nar::{Contents, NarError, Sink};
 use crate::progress::Progress;
+use crate::store::api::{Fill, Item, NarTaker, Taken};
 use crate::store::compression::{Compression, Effort, Encoder};
 use crate::store::error::{Result, StoreError};
-use crate::store::transfer::{Fill, Item, NarTaker, Taken};
 use crate::sys::{interrupt, threads};
 
 /// Archives from this size on are compressed by all cores even if nobody asks.

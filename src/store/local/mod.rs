@@ -2,12 +2,12 @@
 
 pub mod add;
 pub mod batch;
+pub mod copy;
 pub mod db;
 pub mod derivations;
 pub mod gc;
 pub mod import;
 pub mod ingest;
-pub mod layout;
 pub mod log;
 mod mend;
 mod misnamed;
@@ -21,7 +21,6 @@ pub mod repair;
 pub mod resolve;
 pub mod roots;
 pub mod temp_roots;
-mod transfer;
 pub mod verify;
 
 use std::cell::RefCell;
@@ -29,7 +28,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use layout::Layout;
+pub use crate::store::layout::Layout;
 
 use crate::model::{Derivation, StoreDir, StorePath, ValidPathInfo};
 use crate::progress::Progress;

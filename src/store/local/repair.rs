@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::LocalStore;
 use super::ingest::Hashes;
 use crate::model::StorePath;
+use crate::store::api::Store;
 use crate::store::error::{Result, StoreError};
-use crate::store::transfer::Store;
 use crate::sys::lock::PathLock;
 
 impl LocalStore {

@@ -21,9 +21,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::layout::Layout;
 use crate::model::StorePath;
 use crate::store::error::{Result, StoreError};
+use crate::store::layout::Layout;
 use crate::sys::lock::{self, LockKind};
 use crate::sys::{PathError, interrupt, socket};
 

@@ -12,8 +12,8 @@ use crate::nar::hashing::HashPipe;
 use crate::nar::{NarError, dump};
 use crate::progress::Progress;
 use crate::progress::Unit;
+use crate::store::api::Store;
 use crate::store::error::{Result, StoreError};
-use crate::store::transfer::Store;
 use crate::sys::lock::{self, LockKind};
 use crate::sys::{PathError, interrupt};
 

@@ -17,19 +17,11 @@
 //!
 //! Servers for both stand in `ops/serve`.
 
-#[cfg(feature = "built-in-ssh")]
-mod built_in;
-pub mod connection;
-pub mod daemon;
-mod link;
-mod nars;
-pub mod open;
-mod pipeline;
-pub mod serve;
-pub mod serving;
-pub mod ssh;
-pub mod wire;
-pub mod worker;
+pub mod channel;
+pub mod client;
+pub mod daemon_store;
+pub mod protocol;
+pub mod ssh_store;
 
 use std::io;
 

@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use nival::http::netrc;
 use nival::model::signature::{PublicKey, SecretKey};
 use nival::store::binary_cache::cache_info::CacheInfo;
-use nival::store::binary_cache::http::netrc;
 
 fuzz_target!(|data: &[u8]| {
     let _ = CacheInfo::parse(data);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use nival::model::{ContentAddress, StoreDir};
-use nival::store::uri::StoreUri;
+use nival::store::open::uri::StoreUri;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };

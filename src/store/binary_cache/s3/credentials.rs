@@ -64,7 +64,7 @@ pub fn signer(
         .connect_timeout(Duration::from_secs(1))
         .timeout(PATIENCE)
         .redirect(reqwest::redirect::Policy::none());
-    if let Ok(tls) = super::super::http::client::tls(certificates, false)
+    if let Ok(tls) = crate::http::client::tls(certificates, false)
         && let Ok(client) = client.tls_backend_preconfigured(tls).build()
     {
         context = context.with_http_send(Http(client));

@@ -19,15 +19,16 @@ use reqwest::header::{
 };
 use reqwest::{Method, Url};
 
-use super::CacheError;
-use super::http::client::{Client, Failure, HttpSettings, Request, Response, UploadBody};
-use super::http::{Resuming, early, is_refusal, is_temporary, pause, retry_after, shown, sleep};
-use super::stage::Staged;
 use super::transport::{Body, Presence, Transport};
+use super::{CACHE_INFO, CacheError};
+use crate::http::client::{Client, Failure, HttpSettings, Request, Response, UploadBody};
+use crate::http::resume::Resuming;
+use crate::http::retry::{early, is_refusal, is_temporary, pause, retry_after, sleep};
+use crate::http::staged::Staged;
+use crate::http::url;
 use crate::model::{HashAlgorithm, Hasher};
 use crate::progress::Progress;
 use crate::store::compression::Compression;
-use crate::store::uri;
 use crate::sys::threads::locked;
 use credentials::Surroundings;
 
@@ -98,7 +99,7 @@ impl S3Transport {
         around: Surroundings,
         progress: Arc<dyn Progress>,
     ) -> Result<Self, CacheError> {
-        let uri = uri::shown(&format!("s3://{}", options.bucket));
+        let uri = url::shown(&format!("s3://{}", options.bucket));
         let bad = |reason: String| CacheError::Option(format!("'{uri}' cannot be opened: {reason}"));
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
         if options.bucket.is_empty() || !options.bucket.chars().all(plain) {
@@ -173,7 +174,7 @@ impl Shared {
     /// Sends a request until there is an answer that would not change.
     fn request(&self, call: &Call<'_>) -> Result<Response, CacheError> {
         let mut url = self.url(call)?;
-        let attempts = self.client.attempts(call.key);
+        let attempts = self.client.attempts(call.key == CACHE_INFO);
         let payload = match &call.body {
             None => hash(io::empty())?,
             Some(body) => hash(body.data.reader(body.from).map_err(failed_read)?.take(body.len))?,
@@ -203,7 +204,7 @@ impl Shared {
                 Err(failure @ Failure::Request(_)) => (failure.to_string(), None, false),
                 Err(failure) => (failure.to_string(), None, true),
             };
-            let (action, url) = (call.action, shown(&url));
+            let (action, url) = (call.action, url::of(&url));
             if !temporary || attempt >= attempts {
                 return Err(CacheError::Transfer { action, url, reason, dead: true });
             }
@@ -241,7 +242,7 @@ impl Shared {
     ) -> Result<Result<Response, Failure>, CacheError> {
         let unsigned = |reason: String| CacheError::Transfer {
             action: call.action,
-            url: shown(url),
+            url: url::of(url),
             reason,
             dead: true,
         };
@@ -263,7 +264,7 @@ impl Shared {
                 )
             })
             .clone();
-        super::http::client::wait(self.client.runtime(), signer.sign(&mut parts, None))?
+        crate::http::client::wait(self.client.runtime(), signer.sign(&mut parts, None))?
             .map_err(|error| unsigned(credentials::causes(&error)))?;
         parts.headers.remove(HOST);
         parts.headers.extend(call.unsigned.clone());
@@ -286,7 +287,7 @@ impl Shared {
 
     /// The error for an answer that does not help, with the service's words.
     fn refused(&self, call: &Call<'_>, response: Response) -> CacheError {
-        let url = self.url(call).map_or_else(|_| call.key.to_owned(), |url| shown(&url));
+        let url = self.url(call).map_or_else(|_| call.key.to_owned(), |url| url::of(&url));
         let status = response.status;
         let text = response.excerpt();
         let code = multipart::element(&text, "Code").unwrap_or_default();
@@ -351,7 +352,7 @@ impl Transport for S3Transport {
         }
         let unusable = |reason: String| CacheError::Transfer {
             action: DOWNLOAD,
-            url: self.shared.url(&call).map_or_else(|_| name.to_owned(), |url| shown(&url)),
+            url: self.shared.url(&call).map_or_else(|_| name.to_owned(), |url| url::of(&url)),
             reason,
             dead: false,
         };
@@ -375,7 +376,7 @@ impl Transport for S3Transport {
             skip,
             end: len.and_then(|len| len.checked_add(from)),
             shown: format!("{}/{name}", self.uri),
-            attempts: self.shared.client.attempts(name),
+            attempts: self.shared.client.attempts(name == CACHE_INFO),
             attempt: 0,
             progress: Arc::clone(&self.shared.progress),
         };

@@ -11,9 +11,9 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 
 use super::super::CacheError;
-use super::super::http::client::{Response, UploadBody};
-use super::super::stage::Staged;
 use super::{Call, Shared, UPLOAD, encode, failed_read};
+use crate::http::client::{Response, UploadBody};
+use crate::http::staged::Staged;
 use crate::sys::threads::{self, locked};
 
 /// Parts sent at the same time: as much as this may have to be sent again after a

@@ -22,9 +22,9 @@ use std::thread::JoinHandle;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::super::layout::Layout;
 use crate::model::store_path::HASH_LEN;
 use crate::store::error::Result;
+use crate::store::layout::Layout;
 use crate::sys::{PathError, socket};
 
 /// The byte that grants a root.

@@ -1,0 +1,4 @@
+//! `nix derivation`.
+
+pub mod add;
+pub mod show;

@@ -1,0 +1,64 @@
+//! `nix store make-content-addressed`.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use nival::model::StorePath;
+use nival::ops::content_addressed;
+use nival::progress::Progress as _;
+use nival::store::StoreError;
+
+use crate::cli::context::Context;
+use crate::cli::flags::parse::Given;
+use crate::cli::installables::selection::Selection;
+use crate::cli::nix::elsewhere::{Between, select};
+use crate::cli::nix::{Arity, Command};
+use crate::cli::output::json::Style;
+
+/// `nix store make-content-addressed`.
+#[derive(Default)]
+pub struct MakeContentAddressed {
+    selection: Selection,
+    between: Between,
+    style: Style,
+}
+
+impl Command for MakeContentAddressed {
+    fn arity(&self) -> Arity {
+        Arity::ANY
+    }
+
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        Ok(self.style.flag(given) || self.between.flag(given)? || self.selection.flag(given)?)
+    }
+
+    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
+        let (source, destination) = self.between.open(context)?;
+        let found = select(context, &*source, &self.selection, arguments)?;
+        if let Some(path) = found.invalid.first() {
+            return Err(StoreError::Invalid(source.dir().print(path)).into());
+        }
+        let roots: Vec<StorePath> = found.items.into_iter().map(|item| item.info.path).collect();
+        let renamed = content_addressed::make(&*source, &*destination, &roots, &*context.ui)?;
+        let dir = destination.dir();
+        if self.style.json {
+            let mut json = self.style.writer();
+            json.object()?;
+            json.key("rewrites")?;
+            json.object()?;
+            for (old, new) in content_addressed::of_roots(&renamed, &BTreeSet::from_iter(roots)) {
+                json.key(&dir.print(old))?;
+                json.string(&dir.print(new))?;
+            }
+            json.end_object()?;
+            json.end_object()?;
+            return json.finish();
+        }
+        for old in &roots {
+            if let Some(new) = renamed.get(old) {
+                context.ui.notice(&format!("rewrote '{}' to '{}'", dir.display(old), dir.display(new)));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,531 @@
+//! Everything the programs print: results on standard output; messages and
+//! progress bars on standard error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nival::progress::result_kind::{BUILD_LOG_LINE, POST_BUILD_LOG_LINE, PROGRESS, SET_EXPECTED};
+use nival::progress::{Activity, ActivityId, ActivityKind, Counts, Event, Field, Progress, Unit};
+use nival::sys::interrupt::{self, Interruptible};
+
+use crate::cli::error::BrokenPipe;
+use crate::cli::output::row::{Row, row};
+
+/// How much is told, from errors only to everything.
+pub mod level {
+    /// Errors.
+    pub const ERROR: i32 = 0;
+    /// And warnings.
+    pub const WARN: i32 = 1;
+    /// And what was done; the default.
+    pub const INFO: i32 = 3;
+    /// And details (`-v`).
+    pub const TALKATIVE: i32 = 4;
+}
+
+/// The forms messages can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LogFormat {
+    /// Lines, and on a terminal a bar.
+    Bar = 0,
+    /// Lines only.
+    Raw = 1,
+    /// One JSON object a line, each after `@nix `.
+    InternalJson = 2,
+}
+
+impl LogFormat {
+    /// The form with a name on the command line.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "bar" | "bar-with-logs" | "multiline" | "multiline-with-logs" => Some(Self::Bar),
+            "raw" | "raw-with-logs" => Some(Self::Raw),
+            "internal-json" => Some(Self::InternalJson),
+            _ => None,
+        }
+    }
+}
+
+/// The two output streams and how they are used.
+pub struct Ui {
+    verbosity: AtomicI32,
+    format: AtomicU8,
+    terminal: bool,
+    colour: bool,
+    /// A terminal that knows no escape sequences.
+    dumb: bool,
+    bar: Mutex<Option<ProgressBar>>,
+    /// A copy of everything as JSON (`json-log-path`).
+    log: Mutex<Option<Box<dyn io::Write + Send>>>,
+    logged: AtomicBool,
+    /// Activities begun.
+    activities: AtomicU64,
+}
+
+impl Ui {
+    /// With the defaults; colours only on a terminal and unless NO_COLOR is set;
+    /// `term` is the kind of terminal.
+    pub fn new(no_colour: bool, term: Option<&std::ffi::OsStr>) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let dumb = term.is_none_or(|term| term.is_empty() || term == "dumb");
+        Self {
+            verbosity: AtomicI32::new(level::INFO),
+            format: AtomicU8::new(LogFormat::Bar as u8),
+            terminal,
+            colour: terminal && !no_colour && !dumb,
+            dumb,
+            bar: Mutex::new(None),
+            log: Mutex::new(None),
+            logged: AtomicBool::new(false),
+            activities: AtomicU64::new(0),
+        }
+    }
+
+    /// Tells so much more (or less).
+    pub fn change_verbosity(&self, by: i32) {
+        self.verbosity.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// How much is told.
+    pub fn verbosity(&self) -> i32 {
+        self.verbosity.load(Ordering::Relaxed)
+    }
+
+    /// Chooses the form of messages.
+    pub fn set_format(&self, format: LogFormat) {
+        self.format.store(format as u8, Ordering::Relaxed);
+    }
+
+    /// Whether a person reads the messages.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal && !self.is_json()
+    }
+
+    /// Writes a copy of everything as JSON to a file or a socket.
+    ///
+    /// # Errors
+    /// Those of opening it.
+    pub fn log_to(&self, path: &std::path::Path) -> io::Result<()> {
+        use std::os::unix::fs::FileTypeExt as _;
+        let is_socket = std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+        let log: Box<dyn io::Write + Send> = if is_socket {
+            Box::new(std::os::unix::net::UnixStream::connect(path)?)
+        } else {
+            Box::new(std::fs::OpenOptions::new().append(true).create(true).open(path)?)
+        };
+        if let Ok(mut current) = self.log.lock() {
+            *current = Some(log);
+            self.logged.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn is_logged(&self) -> bool {
+        self.logged.load(Ordering::Relaxed)
+    }
+
+    /// An event, for who follows them: in one write, so that lines of several
+    /// threads do not mix.
+    fn event(&self, event: &serde_json::Value) {
+        if self.is_json() {
+            let _ = io::stderr().write_all(format!("@nix {event}\n").as_bytes());
+        }
+        self.log(event);
+    }
+
+    fn log(&self, event: &serde_json::Value) {
+        if !self.is_logged() {
+            return;
+        }
+        if let Ok(mut log) = self.log.lock()
+            && let Some(writer) = &mut *log
+            && writer.write_all(format!("{event}\n").as_bytes()).is_err()
+        {
+            // Nobody listens any more; the work goes on.
+            *log = None;
+        }
+    }
+
+    fn is_json(&self) -> bool {
+        self.format.load(Ordering::Relaxed) == LogFormat::InternalJson as u8
+    }
+
+    fn line(&self, at: i32, prefix: &str, colour: &str, text: &str) {
+        if self.verbosity() >= at && self.is_logged() {
+            let text = printable(text);
+            self.log(&serde_json::json!({"action": "msg", "level": at, "msg": format!("{prefix}{text}")}));
+        }
+        self.show(at, prefix, colour, text);
+    }
+
+    /// As [`Ui::line`], of what the log has as an event.
+    fn show(&self, at: i32, prefix: &str, colour: &str, text: &str) {
+        if self.verbosity() < at {
+            return;
+        }
+        let text = &printable(text);
+        let line = if self.is_json() {
+            let message = serde_json::json!({"action": "msg", "level": at, "msg": format!("{prefix}{text}")});
+            format!("@nix {message}\n")
+        } else if self.colour && !prefix.is_empty() {
+            format!("\x1b[{colour}m{}\x1b[0m{}{text}\n", prefix.trim_end(), " ")
+        } else {
+            format!("{prefix}{text}\n")
+        };
+        let print = || {
+            // In one write, so that lines of several processes do not mix;
+            // there is nobody to tell that standard error is closed.
+            let _ = io::stderr().write_all(line.as_bytes());
+        };
+        match self.bar.lock() {
+            Ok(bar) => match &*bar {
+                Some(bar) => bar.suspend(print),
+                None => print(),
+            },
+            Err(_) => print(),
+        }
+    }
+
+    /// A failure.
+    pub fn error(&self, text: &str) {
+        self.line(level::ERROR, "error: ", "31;1", text);
+    }
+
+    /// A line under an error.
+    pub fn hint(&self, text: &str) {
+        self.line(level::ERROR, "", "", text);
+    }
+}
+
+/// A message without anything a terminal would act on: texts from outside may
+/// be part of it.
+fn printable(text: &str) -> std::borrow::Cow<'_, str> {
+    let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    if text.chars().all(harmless) {
+        return text.into();
+    }
+    let escaped =
+        text.chars().map(|c| if harmless(c) { c.to_string() } else { c.escape_default().to_string() });
+    escaped.collect::<String>().into()
+}
+
+impl Progress for Ui {
+    fn notice(&self, text: &str) {
+        self.line(level::INFO, "", "", text);
+    }
+
+    fn summary(&self, text: &str) {
+        // Scripts read the words of the reference only.
+        if self.is_terminal() {
+            self.notice(text);
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        self.line(level::WARN, "warning: ", "35;1", text);
+    }
+
+    fn problem(&self, text: &str) {
+        self.line(level::ERROR, "", "", text);
+    }
+
+    fn detail(&self, text: &str) {
+        self.line(level::TALKATIVE, "", "", text);
+    }
+
+    fn start(&self, activity: &Activity<'_>) -> ActivityId {
+        let kind = activity.kind.number();
+        let level = i32::try_from(activity.kind.level()).unwrap_or(level::INFO);
+        if !self.is_json() {
+            if !activity.text.is_empty() {
+                self.show(level, "", "", &format!("{}...", activity.text));
+            }
+            if !self.is_logged() {
+                return ActivityId::NONE;
+            }
+        }
+        let number = self.activities.fetch_add(1, Ordering::Relaxed);
+        let id = (u64::from(std::process::id()) << 32) + number;
+        let mut event = serde_json::json!({"action": "start"});
+        if !activity.fields.is_empty() {
+            event["fields"] = activity.fields.into();
+        }
+        event["id"] = id.into();
+        event["level"] = level.into();
+        event["parent"] = activity.parent.0.into();
+        event["text"] = activity.text.into();
+        event["type"] = kind.into();
+        self.event(&event);
+        ActivityId(id)
+    }
+
+    fn report(&self, id: ActivityId, counts: Counts) {
+        if id != ActivityId::NONE {
+            let fields = [counts.done, counts.expected, counts.running, counts.failed];
+            self.event(
+                &serde_json::json!({"action": "result", "fields": fields, "id": id.0, "type": PROGRESS}),
+            );
+        }
+    }
+
+    fn expect(&self, id: ActivityId, kind: ActivityKind, total: u64) {
+        if id != ActivityId::NONE {
+            let fields = [kind.number(), total];
+            self.event(
+                &serde_json::json!({"action": "result", "fields": fields, "id": id.0, "type": SET_EXPECTED}),
+            );
+        }
+    }
+
+    fn stop(&self, id: ActivityId) {
+        if id != ActivityId::NONE {
+            self.event(&serde_json::json!({"action": "stop", "id": id.0}));
+        }
+    }
+
+    fn verbosity(&self) -> u64 {
+        u64::try_from(Self::verbosity(self)).unwrap_or(0)
+    }
+
+    fn forward(&self, event: &Event) {
+        if self.is_json() || self.is_logged() {
+            self.event(&event_json(event));
+        }
+        if self.is_json() {
+            return;
+        }
+        match event {
+            Event::Start { level, text, .. } if !text.is_empty() => {
+                self.show(i32::try_from(*level).unwrap_or(i32::MAX), "", "", &format!("{text}..."));
+            }
+            // What a builder prints.
+            Event::Result { kind: BUILD_LOG_LINE | POST_BUILD_LOG_LINE, fields, .. } => {
+                if let Some(Field::Text(line)) = fields.first() {
+                    self.show(level::INFO, "", "", line);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn begin(&self, task: &str, total: Option<u64>, unit: Unit) {
+        let bars = self.format.load(Ordering::Relaxed) == LogFormat::Bar as u8;
+        if !self.terminal || self.dumb || !bars || self.verbosity() < level::INFO {
+            return;
+        }
+        let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+        let Row { template, message } = row(task, total, unit, usize::from(columns));
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(message);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        if let Ok(mut current) = self.bar.lock() {
+            *current = Some(bar);
+        }
+    }
+
+    fn advance(&self, amount: u64) {
+        if let Ok(bar) = self.bar.lock()
+            && let Some(bar) = &*bar
+        {
+            bar.inc(amount);
+        }
+    }
+
+    fn end(&self) {
+        if let Ok(mut current) = self.bar.lock()
+            && let Some(bar) = current.take()
+        {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// What a daemon tells, as the original shows it.
+fn event_json(event: &Event) -> serde_json::Value {
+    let list = |fields: &[Field]| -> serde_json::Value {
+        let field = |field: &Field| match field {
+            Field::Number(number) => serde_json::Value::from(*number),
+            Field::Text(text) => text.as_str().into(),
+        };
+        fields.iter().map(field).collect()
+    };
+    match event {
+        Event::Start { id, level, kind, text, fields, parent } => {
+            let mut json = serde_json::json!({"action": "start"});
+            if !fields.is_empty() {
+                json["fields"] = list(fields);
+            }
+            json["id"] = (*id).into();
+            json["level"] = (*level).into();
+            json["parent"] = (*parent).into();
+            json["text"] = text.as_str().into();
+            json["type"] = (*kind).into();
+            json
+        }
+        Event::Stop(id) => serde_json::json!({"action": "stop", "id": id}),
+        Event::Result { id, kind, fields } => {
+            serde_json::json!({"action": "result", "fields": list(fields), "id": id, "type": kind})
+        }
+    }
+}
+
+/// Bytes gathered before they are written.
+const BUFFER: usize = 64 * 1024;
+
+/// The columns of the terminal that standard output is, if it is one and says so.
+pub fn terminal_columns() -> Option<usize> {
+    let output = io::stdout();
+    let size = output.is_terminal().then(|| rustix::termios::tcgetwinsize(&output).ok()).flatten()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// Standard output, written in large pieces.
+///
+/// [`Out::finish`] writes what is left and tells of failures; without it, when
+/// an operation fails half-way, what was found till then is still written.
+#[derive(Default)]
+pub struct Out {
+    buffer: Vec<u8>,
+}
+
+impl Out {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A line.
+    ///
+    /// # Errors
+    /// [`BrokenPipe`] when nobody reads; any other failure to write.
+    pub fn line(&mut self, line: impl std::fmt::Display) -> anyhow::Result<()> {
+        writeln!(self.buffer, "{line}")?;
+        self.drain_if_full()
+    }
+
+    /// Bytes as they are.
+    ///
+    /// # Errors
+    /// See [`Out::line`].
+    pub fn raw(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.buffer.extend_from_slice(bytes);
+        self.drain_if_full()
+    }
+
+    fn drain_if_full(&mut self) -> anyhow::Result<()> {
+        if self.buffer.len() >= BUFFER { self.drain() } else { Ok(()) }
+    }
+
+    fn drain(&mut self) -> anyhow::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let result = nival::sys::write_all(stdout_file(), &self.buffer);
+        self.buffer.clear();
+        interrupt::check()?;
+        match result {
+            Ok(()) => Ok(()),
+            // A reader that has seen enough; the reference ends well here too.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(BrokenPipe { status: 0 }.into()),
+            Err(error) => Err(anyhow::anyhow!("writing the output: {}", nival::sys::errno_text(&error))),
+        }
+    }
+
+    /// Writes what is left.
+    ///
+    /// # Errors
+    /// See [`Out::line`].
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        self.drain()
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        // On the way out with another error.
+        let _ = self.drain();
+    }
+}
+
+impl io::Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= BUFFER {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = nival::sys::write_all(stdout_file(), &self.buffer);
+        // What was not written is not written later either.
+        self.buffer.clear();
+        result
+    }
+}
+
+/// Standard output without a buffer of its own.
+pub fn stdout_file() -> &'static std::fs::File {
+    use std::os::fd::AsFd as _;
+    static FILE: std::sync::OnceLock<std::fs::File> = std::sync::OnceLock::new();
+    FILE.get_or_init(|| {
+        let closed = nival::sys::closed::stdout_was_closed();
+        let file: std::fs::File = match io::stdout().as_fd().try_clone_to_owned() {
+            Ok(fd) if !closed => fd.into(),
+            // Standard output is closed: every write is to fail.
+            _ => std::fs::File::open("/dev/null").unwrap_or_else(|_| std::process::abort()),
+        };
+        if file.metadata().is_ok_and(|meta| !meta.is_file()) {
+            // A reader that takes nothing would keep us from seeing a signal.
+            // Without this, a second signal still ends the process.
+            let _ = interrupt::end_when_stuck(|| {
+                let _ = io::stderr().write_all(b"error: interrupted by the user\n");
+                std::process::exit(1);
+            });
+        }
+        file
+    })
+}
+
+/// Standard input; a signal ends the wait for it.
+///
+/// It has no buffer of its own, in which the wait would not see what is there.
+pub fn stdin() -> Interruptible<std::fs::File> {
+    use std::os::fd::AsFd as _;
+    Interruptible(match io::stdin().as_fd().try_clone_to_owned() {
+        Ok(fd) => fd.into(),
+        // Standard input is closed: there is nothing to read.
+        Err(_) => std::fs::File::open("/dev/null").unwrap_or_else(|_| std::process::abort()),
+    })
+}
+
+/// All of standard input, which must be text.
+///
+/// # Errors
+/// A signal while waiting; input that cannot be read or is not UTF-8.
+pub fn read_stdin() -> anyhow::Result<String> {
+    use io::Read as _;
+    let mut stdin = stdin();
+    let mut input = Vec::new();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        // The reader gives up waiting when a signal comes, and so does this.
+        interrupt::check()?;
+        match stdin.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => input.extend_from_slice(&buffer[..count]),
+            Err(failure) => {
+                interrupt::check()?;
+                return Err(nival::sys::PathError::new("reading", "standard input", failure).into());
+            }
+        }
+    }
+    String::from_utf8(input).map_err(|_| anyhow::anyhow!("standard input is not UTF-8"))
+}

@@ -1,0 +1,7 @@
+//! What programs print, and in which form.
+
+pub mod json;
+pub mod listing;
+pub mod messages;
+pub mod path_info_json;
+pub mod row;

@@ -1,0 +1,206 @@
+//! The local store as one that paths are copied from and to.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::sync::Arc;
+
+use crate::model::path_info::is_verifiable;
+use crate::model::{ContentAddressMethod, DrvOutput, Realisation, StoreDir, StorePath};
+use crate::nar::modulo::ModuloHasher;
+use crate::nar::{Sink, dump};
+use crate::progress::Progress;
+use crate::store::api::{Fill, Item, NarSource, NarTaker, Receiver, Registrar, Store, Taken};
+use crate::store::error::{Result, StoreError, check_nar};
+use crate::store::local::add::hash_contents;
+use crate::store::local::batch::{Batch, Intake};
+use crate::store::local::ingest::Hashes;
+use crate::store::local::{Layout, LocalStore};
+use crate::sys::threads;
+
+/// Bytes of a tree that are held in memory: many are on their way at once.
+const HELD: usize = 256 * 1024;
+/// Archives from this size on are hashed on a thread of their own.
+const LARGE: u64 = 4 << 20;
+
+impl LocalStore {
+    /// Those of the paths that are valid, which nothing keeps so.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn valid_now(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
+        let db = self.db();
+        db.snapshot(|| {
+            let mut valid = BTreeSet::new();
+            for path in paths {
+                // What is gone from the disk is copied again.
+                if db.is_valid(path)? && !self.is_gone(path) {
+                    valid.insert(path.clone());
+                }
+            }
+            Ok(valid)
+        })
+    }
+}
+
+impl Store for LocalStore {
+    fn uri(&self) -> String {
+        "local".to_owned()
+    }
+
+    fn dir(&self) -> &StoreDir {
+        LocalStore::dir(self)
+    }
+
+    fn items(&self, paths: &[StorePath]) -> Result<Vec<Option<Item>>> {
+        let db = self.db();
+        let item = |path| Ok(db.path_info(path)?.map(|info| Item { info, file: None }));
+        db.snapshot(|| paths.iter().map(item).collect())
+    }
+
+    fn valid(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
+        // With a root first, no collection comes in between.
+        if !self.is_read_only() {
+            self.add_temp_roots(&paths.iter().collect::<Vec<_>>())?;
+        }
+        self.valid_now(paths)
+    }
+
+    fn all(&self) -> Result<Vec<StorePath>> {
+        let mut all = Vec::new();
+        self.db().each_name(|_, name| all.extend(StorePath::from_base_name(name)))?;
+        Ok(all)
+    }
+
+    fn source(&self, _items: &[Item]) -> Result<Box<dyn NarSource + '_>> {
+        Ok(Box::new(Trees { layout: self.layout().clone() }))
+    }
+
+    fn parallel(&self) -> usize {
+        threads::cores()
+    }
+
+    fn receiver(&self, _items: &[Item], _check_signatures: bool) -> Result<Receiver<'_>> {
+        let intake = self.intake(HELD)?;
+        Ok(Receiver {
+            taker: Box::new(Taker { intake, dir: self.dir().clone(), watcher: self.watcher() }),
+            registrar: Box::new(Rows { batch: self.batch() }),
+            parallel: threads::cores(),
+            publishes: false,
+        })
+    }
+
+    fn add_signatures(&self, signed: &[Item]) -> Result<()> {
+        self.write(|writer| signed.iter().try_for_each(|item| writer.add_signatures(&item.info).map(drop)))
+    }
+
+    fn log(&self, path: &StorePath) -> Result<Option<Box<dyn Read + '_>>> {
+        self.open_log(path)
+    }
+
+    fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()> {
+        LocalStore::add_log(self, drv, log)
+    }
+
+    fn realisation(&self, id: &DrvOutput) -> Result<Option<Realisation>> {
+        self.known_realisation(id)
+    }
+
+    fn register_realisation(&self, realisation: &Realisation) -> Result<()> {
+        self.add_realisation(realisation)
+    }
+
+    fn local(&self) -> Option<&LocalStore> {
+        Some(self)
+    }
+
+    fn managed(&self) -> Option<&dyn crate::store::ManagedStore> {
+        Some(self)
+    }
+}
+
+/// The trees of the store.
+struct Trees {
+    layout: Layout,
+}
+
+impl NarSource for Trees {
+    fn read(&self, item: &Item, sink: &mut dyn Sink) -> Result<()> {
+        Ok(dump::walk(&self.layout.real_path(&item.info.path), sink)?)
+    }
+}
+
+struct Taker {
+    intake: Intake,
+    dir: StoreDir,
+    watcher: Arc<dyn Progress>,
+}
+
+impl NarTaker for Taker {
+    fn take(&self, item: &Item, fill: Fill<'_>) -> Result<Taken> {
+        let info = &item.info;
+        if let Some(ca) = &info.ca
+            && !info.is_content_addressed(&self.dir)
+        {
+            return Err(StoreError::ContentAddress { path: self.dir.print(&info.path), ca: ca.to_string() });
+        }
+        // The hash that its content address is made of.
+        let algorithm = info.ca.as_ref().map(|ca| ca.hash.algorithm());
+        let method = info.ca.as_ref().map_or(ContentAddressMethod::NixArchive, |ca| ca.method);
+        let archive = method == ContentAddressMethod::NixArchive;
+        let hashes = match info.nar_size < LARGE {
+            true => Hashes::without_thread(algorithm.filter(|_| archive), Arc::clone(&self.watcher)),
+            false => Hashes::new(algorithm.filter(|_| archive), Arc::clone(&self.watcher)),
+        };
+        let (ingested, mut incoming, own) = self.intake.take_in(hashes, |sink| match algorithm {
+            // Its own name in it is blanked out.
+            Some(algorithm) if archive && info.references.contains(&info.path) => {
+                let mut modulo = ModuloHasher::new(sink, info.path.hash_part(), algorithm)?;
+                fill(&mut modulo)?;
+                Ok(Some(modulo.finish()))
+            }
+            Some(algorithm) => Ok(hash_contents((method, algorithm), true, sink, |sink| fill(sink))?),
+            None => Ok(fill(sink).map(|()| None)?),
+        })?;
+        check_nar(&self.dir, info, ingested.nar_hash, ingested.nar_size)?;
+        let found = own.or(ingested.other).unwrap_or(ingested.nar_hash);
+        if let Some(ca) = &info.ca
+            && is_verifiable(info)
+            && ca.hash != found
+        {
+            return Err(StoreError::ContentMismatch {
+                path: self.dir.print(&info.path),
+                expected: ca.hash.to_string(),
+                found: found.to_string(),
+            });
+        }
+        let mut info = info.clone();
+        (info.nar_hash, info.nar_size) = (ingested.nar_hash, ingested.nar_size);
+        // Built elsewhere.
+        info.ultimate = false;
+        if incoming.held_bytes() > HELD / 2 {
+            incoming.settle()?;
+        }
+        Ok(Taken::Tree(Box::new((incoming, info))))
+    }
+
+    fn publish(&self, _taken: Taken) -> Result<()> {
+        // Rows are the store's own thread's.
+        Ok(())
+    }
+}
+
+struct Rows<'s> {
+    batch: Batch<'s>,
+}
+
+impl Registrar for Rows<'_> {
+    fn register(&mut self, taken: Taken) -> Result<()> {
+        let Taken::Tree(tree) = taken else { return Ok(()) };
+        let (incoming, info) = *tree;
+        self.batch.add(incoming, info)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.batch.flush()
+    }
+}

@@ -1,0 +1,274 @@
+//! A store behind the worker protocol: the daemon of this machine (`daemon`,
+//! `unix://`), or one that ssh leads to (`ssh-ng://`).
+
+mod managed;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::io::{Read, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::model::{DrvOutput, Realisation, StoreDir, StorePath, realisation};
+use crate::progress::Progress;
+use crate::store::api::{About, Item, NarSource, Receiver, Store};
+use crate::store::error::{Result, StoreError};
+use crate::store::local::Layout;
+use crate::store::remote::RemoteError;
+use crate::store::remote::channel::connection::Connection;
+use crate::store::remote::channel::ssh_program::Ssh;
+use crate::store::remote::client::receive::Nars;
+use crate::store::remote::client::send::Sender;
+pub use crate::store::remote::client::session::ClientOptions;
+use crate::store::remote::client::session::Link;
+pub use crate::store::remote::daemon_store::managed::Missing;
+use crate::store::remote::protocol::wire::Frames;
+use crate::store::remote::protocol::worker::op;
+use crate::store::remote::ssh_store::among;
+use crate::sys::threads;
+
+/// Where the daemon is.
+pub enum Endpoint {
+    /// Behind a socket of this machine.
+    Socket(PathBuf),
+    /// Behind a program that ssh starts.
+    Ssh(Box<Ssh>),
+}
+
+/// A store behind the worker protocol.
+pub struct DaemonStore {
+    pub(super) uri: String,
+    endpoint: Endpoint,
+    /// Where its files lie, as this machine sees them; those of another machine
+    /// are not looked at.
+    pub(super) layout: Layout,
+    /// What it is to know of the user's settings, if anything.
+    options: Option<ClientOptions>,
+    pub(super) progress: Arc<dyn Progress>,
+    link: RefCell<Option<Arc<Link>>>,
+}
+
+impl DaemonStore {
+    /// A store that is connected to when it is needed.
+    pub fn new(
+        uri: String,
+        endpoint: Endpoint,
+        layout: Layout,
+        options: Option<ClientOptions>,
+        progress: Arc<dyn Progress>,
+    ) -> Self {
+        Self { uri, endpoint, layout, options, progress, link: RefCell::default() }
+    }
+
+    /// The connection, which is made if need be.
+    pub(super) fn link(&self) -> Result<Arc<Link>> {
+        if let Some(link) = &*self.link.borrow()
+            && !link.is_broken()
+        {
+            return Ok(Arc::clone(link));
+        }
+        // An old connection goes first.
+        *self.link.borrow_mut() = None;
+        let connection = match &self.endpoint {
+            Endpoint::Socket(path) => Connection::to_socket(path)?,
+            Endpoint::Ssh(ssh) => ssh.connect()?,
+        };
+        let link = Link::to_worker(connection, &self.uri, self.options.as_ref(), Arc::clone(&self.progress));
+        let link = Arc::new(link.map_err(|error| match (&self.endpoint, error) {
+            (Endpoint::Ssh(ssh), error) => ssh.explain(error),
+            (Endpoint::Socket(_), StoreError::Remote(RemoteError::Lost { reason, .. })) => {
+                StoreError::Uri(format!("cannot open connection to remote store '{}': {reason}", self.uri))
+            }
+            (Endpoint::Socket(_), error) => error,
+        })?);
+        *self.link.borrow_mut() = Some(Arc::clone(&link));
+        Ok(link)
+    }
+
+    /// Whether its files are those of this machine.
+    pub(super) fn is_here(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Socket(_))
+    }
+}
+
+impl Store for DaemonStore {
+    fn uri(&self) -> String {
+        self.uri.clone()
+    }
+
+    fn dir(&self) -> &StoreDir {
+        &self.layout.store_dir
+    }
+
+    fn items(&self, paths: &[StorePath]) -> Result<Vec<Option<Item>>> {
+        let dir = self.dir();
+        self.link()?.calls(
+            paths,
+            |writer, path| {
+                writer.number(op::QUERY_PATH_INFO)?;
+                writer.path(dir, path)
+            },
+            |reader, path| match reader.boolean()? {
+                true => Ok(Some(Item { info: reader.info(dir, path.clone())?, file: None })),
+                false => Ok(None),
+            },
+        )
+    }
+
+    fn valid(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
+        self.valid_or_fetched(paths, false)
+    }
+
+    fn valid_or_fetched(&self, paths: &[StorePath], fetch: bool) -> Result<BTreeSet<StorePath>> {
+        let (dir, link) = (self.dir(), self.link()?);
+        let valid = link.call(
+            |writer| {
+                writer.number(op::QUERY_VALID_PATHS)?;
+                writer.paths(dir, paths.iter())?;
+                if link.version().has(27) { writer.boolean(fetch) } else { Ok(()) }
+            },
+            |reader| reader.paths(dir),
+        )?;
+        Ok(among(valid, paths))
+    }
+
+    fn all(&self) -> Result<Vec<StorePath>> {
+        let dir = self.dir();
+        let ask = |reader: &mut crate::store::remote::channel::connection::Incoming| reader.paths(dir);
+        let all = self.link()?.call(|writer| writer.number(op::QUERY_ALL_VALID_PATHS), ask)?;
+        Ok(all.into_iter().collect())
+    }
+
+    fn source(&self, items: &[Item]) -> Result<Box<dyn NarSource + '_>> {
+        Ok(Box::new(Nars::new(self.link()?, self.dir().clone(), items)))
+    }
+
+    fn parallel(&self) -> usize {
+        threads::cores()
+    }
+
+    fn receiver(&self, items: &[Item], check_signatures: bool) -> Result<Receiver<'_>> {
+        Sender::begin(self.link()?, self.dir().clone(), items, check_signatures)
+    }
+
+    fn add_signatures(&self, signed: &[Item]) -> Result<()> {
+        let dir = self.dir();
+        self.link()?.calls(
+            signed,
+            |writer, item| {
+                writer.number(op::ADD_SIGNATURES)?;
+                writer.path(dir, &item.info.path)?;
+                writer.texts(item.info.signatures.iter())
+            },
+            |reader, _| reader.number().map(drop),
+        )?;
+        Ok(())
+    }
+
+    fn log(&self, path: &StorePath) -> Result<Option<Box<dyn Read + '_>>> {
+        if !self.is_here() {
+            return Ok(None);
+        }
+        let drv = if path.is_derivation() {
+            Some(path.clone())
+        } else {
+            let item = self.items(std::slice::from_ref(path))?.pop().flatten();
+            item.and_then(|item| item.info.deriver)
+        };
+        match drv {
+            Some(drv) => Ok(self.layout.open_log(&drv)?.map(|log| log as Box<dyn Read>)),
+            None => Ok(None),
+        }
+    }
+
+    fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()> {
+        let link = self.link()?;
+        if !link.version().has(32) {
+            return Err(self.too_old(&link, "adding a build log"));
+        }
+        link.call(
+            |writer| {
+                writer.number(op::ADD_BUILD_LOG)?;
+                writer.text(drv.base_name())?;
+                let mut frames = Frames::default();
+                let mut on = frames.on(writer);
+                let mut buffer = vec![0; 64 * 1024];
+                loop {
+                    crate::sys::interrupt::check()?;
+                    let count = log.read(&mut buffer).map_err(crate::nar::NarError::Read)?;
+                    if count == 0 {
+                        return on.finish();
+                    }
+                    on.write_all(&buffer[..count]).map_err(crate::nar::NarError::Write)?;
+                }
+            },
+            |reader| reader.number().map(drop),
+        )
+    }
+
+    fn realisation(&self, id: &DrvOutput) -> Result<Option<Realisation>> {
+        let (dir, link) = (self.dir(), self.link()?);
+        if !link.version().has(27) {
+            return Ok(None);
+        }
+        let mut found = link.call(
+            |writer| {
+                writer.number(op::QUERY_REALISATION)?;
+                writer.text(&id.to_string())
+            },
+            |reader| {
+                if !link.version().has(31) {
+                    let paths = reader.paths(dir)?;
+                    return Ok(paths.into_iter().map(|path| Realisation::new(id.clone(), path)).collect());
+                }
+                let mut texts = Vec::new();
+                reader.each(|reader| {
+                    texts.push(reader.text(realisation::MAX_LEN as usize)?);
+                    Ok(())
+                })?;
+                let read = |text: &String| Realisation::parse(text.as_bytes()).ok();
+                let read: Option<Vec<Realisation>> = texts.iter().map(read).collect();
+                read.ok_or_else(|| link.protocol("its realisation is none"))
+            },
+        )?;
+        found.retain(|realisation| realisation.id == *id);
+        Ok(found.pop())
+    }
+
+    fn register_realisation(&self, realisation: &Realisation) -> Result<()> {
+        let (dir, link) = (self.dir(), self.link()?);
+        if !link.version().has(27) {
+            return Err(self.too_old(&link, "registering a realisation"));
+        }
+        link.call(
+            |writer| {
+                writer.number(op::REGISTER_DRV_OUTPUT)?;
+                if link.version().has(31) {
+                    return writer.text(&realisation.print());
+                }
+                writer.text(&realisation.id.to_string())?;
+                writer.path(dir, &realisation.out_path)
+            },
+            |_| Ok(()),
+        )
+    }
+
+    fn about(&self) -> Result<About> {
+        let link = self.link()?;
+        Ok(About { version: link.server.clone(), trusted: link.trusted })
+    }
+
+    fn takes_closures(&self) -> bool {
+        true
+    }
+
+    fn managed(&self) -> Option<&dyn crate::store::ManagedStore> {
+        Some(self)
+    }
+}
+
+impl DaemonStore {
+    fn too_old(&self, link: &Link, what: &'static str) -> StoreError {
+        RemoteError::TooOld { uri: self.uri.clone(), found: link.version().to_string(), what }.into()
+    }
+}

@@ -1,0 +1,68 @@
+//! How a build went, in the words of the protocols.
+//!
+//! ```text
+//! result = status text [times nondeterministic start stop ≥ 1.29]
+//!          [user-time system-time ≥ 1.37] [outputs ≥ 1.28]
+//! time   = 0 | 1 microseconds
+//! outputs = list of ("sha256:HASH!NAME", realisation as JSON)
+//! ```
+
+use std::io::Write;
+
+use crate::store::error::Result;
+use crate::store::remote::protocol::wire::Writer;
+use crate::store::remote::protocol::worker::Version;
+
+/// How a build went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BuildResult {
+    /// One of [`status`].
+    pub status: u64,
+    /// Why it failed.
+    pub message: String,
+    /// Seconds since 1970.
+    pub started: u64,
+    /// Seconds since 1970.
+    pub stopped: u64,
+    /// Outputs and their realisations, as they are sent.
+    pub outputs: Vec<(String, String)>,
+}
+
+/// The kinds of ends.
+pub mod status {
+    /// It was built.
+    pub const BUILT: u64 = 0;
+    /// It was fetched.
+    pub const SUBSTITUTED: u64 = 1;
+    /// It was there.
+    pub const ALREADY_VALID: u64 = 2;
+    /// Any other failure.
+    pub const MISC_FAILURE: u64 = 9;
+}
+
+impl BuildResult {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn write<W: Write>(&self, writer: &mut Writer<W>, version: Version) -> Result<()> {
+        writer.number(self.status)?;
+        writer.text(&self.message)?;
+        if version.has(29) {
+            let times = u64::from(self.status == status::BUILT);
+            [times, 0, self.started, self.stopped].into_iter().try_for_each(|word| writer.number(word))?;
+        }
+        if version.has(37) {
+            writer.number(0)?;
+            writer.number(0)?;
+        }
+        if version.has(28) {
+            writer.number(self.outputs.len() as u64)?;
+            for (output, realisation) in &self.outputs {
+                writer.text(output)?;
+                writer.text(realisation)?;
+            }
+        }
+        Ok(())
+    }
+}
