@@ -1,5 +1,6 @@
 //! What every program has at hand: settings, surroundings, the user.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use nival::model::signature::PublicKey;
 use nival::ops::copy::Trust;
 use nival::ops::substitute::Substituters;
 use nival::progress::Progress;
+use nival::settings::table::Effect;
 use nival::settings::value::lexically_normal;
 use nival::settings::{self, Environment, Machine, Settings};
 use nival::store::local::LocalOptions;
@@ -42,6 +44,10 @@ pub struct Context {
     pub no_gc_warning: bool,
     /// Experimental features whose flags were given.
     pub gated: Vec<Option<&'static str>>,
+    /// Settings that the user gave on the command line.
+    pub given: BTreeSet<&'static str>,
+    /// The user was told which settings of building change nothing.
+    pub told_of_building: std::cell::Cell<bool>,
 }
 
 impl Context {
@@ -64,6 +70,8 @@ impl Context {
             help_wanted: false,
             no_gc_warning: false,
             gated: Vec::new(),
+            given: BTreeSet::new(),
+            told_of_building: std::cell::Cell::new(false),
         };
         context.tell_warnings();
         nival::nar::case_hack::enable(context.settings.use_case_hack());
@@ -109,7 +117,7 @@ impl Context {
         let (store, warnings) = open::open_managed(&uri, &self.surroundings(), self.progress())?;
         warnings.iter().for_each(|warning| self.ui.warn(warning));
         if matches!(store.kind(), Kind::Local(_)) {
-            self.warn_of_missing_group();
+            self.warn_of_local_store();
         }
         Ok(store)
     }
@@ -309,7 +317,7 @@ impl Context {
             self.ui.warn(&warning);
         }
         if store.local().is_some() {
-            self.warn_of_missing_group();
+            self.warn_of_local_store();
         }
         Ok(store)
     }
@@ -382,8 +390,16 @@ impl Context {
         for warning in warnings {
             self.ui.warn(&warning);
         }
-        self.warn_of_missing_group();
+        self.warn_of_local_store();
         Ok(options)
+    }
+
+    /// What the settings promise, and a store of this machine does not keep.
+    fn warn_of_local_store(&self) {
+        self.warn_of_missing_group();
+        if !self.told_of_building.replace(true) {
+            self.warn_without_effect(|effect| effect == Effect::OfBuilding);
+        }
     }
 
     /// Builds as root need users to build as.

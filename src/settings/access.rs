@@ -1,7 +1,7 @@
 //! Typed access to settings.
 //!
 //! A setting the code acts on has a method of its own here, so that a wrong name or type shows at
-//! compile time or in the test below. To use one more setting: mark its row as used and add it here.
+//! compile time or in the test below. To use one more setting: let its row end in `.acts()` and add it here.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -85,7 +85,7 @@ impl Shown<'_> {
         self.default.write_json(out);
         out.push_str(",\"description\":");
         match self.row.without_effect() {
-            Some(why) => write_string(&format!("{} ({why}.)", self.row.doc), out),
+            Some(why) => write_string(&format!("{} (It {why}.)", self.row.doc), out),
             None => write_string(self.row.doc, out),
         }
         out.push_str(",\"documentDefault\":");

@@ -1,8 +1,9 @@
 //! The table of all settings: one row each, sorted by name.
 //!
 //! Names, aliases, types, defaults and feature gates are those of Nix 2.34.8, as listed by
-//! `nix config show --json`; the descriptions are our own. A row whose `used` is false is
-//! parsed, checked and shown, but Nival does not act on it (yet): `Row::without_effect` says why.
+//! `nix config show --json`; the descriptions are our own. Each row
+//! ends in what Nival does with it; what it does not act on (yet) is parsed, checked and shown, and
+//! `Row::without_effect` says why.
 //!
 //! `gc-without-proc` and `sync-store-paths` are Nival's own and therefore appear in `config show` in
 //! addition to the 129 rows of the reference.
@@ -85,36 +86,67 @@ pub struct Row {
     pub document_default: bool,
     /// The experimental feature without which assignments are ignored.
     pub feature: Option<&'static str>,
-    /// Whether Nival acts on the setting today.
-    pub used: bool,
+    /// What Nival does with it today.
+    pub effect: Effect,
     /// What it is for, in one line.
     pub doc: &'static str,
 }
 
-impl Row {
+/// What Nival does with a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nival acts on it.
+    Acts,
+    /// It is of building, which Nival does not do yet; a daemon is told of it.
+    OfBuilding,
+    /// It is of the language, which Nival does not have yet.
+    OfLanguage,
+    /// It changes nothing, for this reason.
+    Nothing(&'static str),
+}
+
+/// A row of which only the effect is missing, so that no row can be without one.
+struct Begun(Row);
+
+impl Begun {
     const fn aliases(mut self, aliases: &'static [&'static str]) -> Self {
-        self.aliases = aliases;
+        self.0.aliases = aliases;
         self
     }
 
     const fn feature(mut self, feature: &'static str) -> Self {
-        self.feature = Some(feature);
-        self
-    }
-
-    const fn used(mut self) -> Self {
-        self.used = true;
+        self.0.feature = Some(feature);
         self
     }
 
     const fn varying_default(mut self) -> Self {
-        self.document_default = false;
+        self.0.document_default = false;
         self
+    }
+
+    const fn acts(self) -> Row {
+        self.0
+    }
+
+    const fn of_building(mut self) -> Row {
+        self.0.effect = Effect::OfBuilding;
+        self.0
+    }
+
+    const fn of_language(mut self) -> Row {
+        self.0.effect = Effect::OfLanguage;
+        self.0
+    }
+
+    const fn vain(mut self, why: &'static str) -> Row {
+        self.0.effect = Effect::Nothing(why);
+        self.0
     }
 }
 
-const fn row(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Row {
-    Row { name, aliases: &[], kind, default, document_default: true, feature: None, used: false, doc }
+const fn row(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Begun {
+    let effect = Effect::Acts;
+    Begun(Row { name, aliases: &[], kind, default, document_default: true, feature: None, effect, doc })
 }
 
 const LINT: Kind = Kind::Choice { values: &["ignore", "warn", "fatal"], listed: true };
@@ -124,150 +156,150 @@ const PROFILER: Kind = Kind::Choice { values: &["disabled", "flamegraph"], liste
 // Kept out of rustfmt's hands: a row is one or two lines, not eight.
 #[rustfmt::skip]
 pub static TABLE: &[Row] = &[
-    row("abort-on-warn", Bool, "false", "Turns every `builtins.warn` into an evaluation error."),
+    row("abort-on-warn", Bool, "false", "Turns every `builtins.warn` into an evaluation error.").of_language(),
     row("accept-flake-config", Bool, "false", "Take over settings proposed by a flake without asking.")
-        .feature("flakes"),
-    row("access-tokens", Map, "", "Credentials for source hosts, as HOST=TOKEN words."),
-    row("allow-dirty", Bool, "true", "Permit work trees with uncommitted changes as inputs."),
+        .feature("flakes").of_language(),
+    row("access-tokens", Map, "", "Credentials for source hosts, as HOST=TOKEN words.").of_language(),
+    row("allow-dirty", Bool, "true", "Permit work trees with uncommitted changes as inputs.").of_language(),
     row("allow-dirty-locks", Bool, "false", "Permit lock files that refer to uncommitted inputs.")
-        .feature("flakes"),
-    row("allow-import-from-derivation", Bool, "true", "Let evaluation read files that must be built first."),
-    row("allow-new-privileges", Bool, "false", "Let builders gain privileges through set-uid programs (Linux)."),
-    row("allow-symlinked-store", Bool, "false", "Put up with symlinks on the way to the store directory.").used(),
-    row("allow-unsafe-native-code-during-evaluation", Bool, "false", "Enable builtins that load or run native code."),
-    row("allowed-impure-host-deps", Set, "", "Host paths a derivation may ask to see in its sandbox (macOS)."),
-    row("allowed-uris", List, "", "URI prefixes that restricted evaluation may still fetch from."),
-    row("allowed-users", List, "*", "Users and @groups who may talk to the daemon.").used(),
-    row("always-allow-substitutes", Bool, "false", "Substitute even derivations that ask not to be substituted."),
+        .feature("flakes").of_language(),
+    row("allow-import-from-derivation", Bool, "true", "Let evaluation read files that must be built first.").of_language(),
+    row("allow-new-privileges", Bool, "false", "Let builders gain privileges through set-uid programs (Linux).").of_building(),
+    row("allow-symlinked-store", Bool, "false", "Put up with symlinks on the way to the store directory.").acts(),
+    row("allow-unsafe-native-code-during-evaluation", Bool, "false", "Enable builtins that load or run native code.").of_language(),
+    row("allowed-impure-host-deps", Set, "", "Host paths a derivation may ask to see in its sandbox (macOS).").of_building(),
+    row("allowed-uris", List, "", "URI prefixes that restricted evaluation may still fetch from.").of_language(),
+    row("allowed-users", List, "*", "Users and @groups who may talk to the daemon.").acts(),
+    row("always-allow-substitutes", Bool, "false", "Substitute even derivations that ask not to be substituted.").of_building(),
     row("auto-allocate-uids", Bool, "false", "Give builds free uid ranges instead of members of a group.")
-        .feature("auto-allocate-uids"),
-    row("auto-optimise-store", Bool, "false", "Hard-link identical files whenever a path is added.").used(),
-    row("bash-prompt", Text, "", "Prompt of the shell opened by `nix develop`."),
-    row("bash-prompt-prefix", Text, "", "Text put before the prompt in `nix develop`."),
-    row("bash-prompt-suffix", Text, "", "Text put after the prompt in `nix develop`."),
-    row("build-dir", OptionalPath, "", "Where build directories are made; by default below the state directory."),
-    row("build-hook", List, "nix __build-remote", "Program (with arguments) that is offered builds for remote machines."),
-    row("build-poll-interval", Unsigned32, "5", "Seconds between two looks for a free build user."),
+        .feature("auto-allocate-uids").of_building(),
+    row("auto-optimise-store", Bool, "false", "Hard-link identical files whenever a path is added.").acts(),
+    row("bash-prompt", Text, "", "Prompt of the shell opened by `nix develop`.").of_language(),
+    row("bash-prompt-prefix", Text, "", "Text put before the prompt in `nix develop`.").of_language(),
+    row("bash-prompt-suffix", Text, "", "Text put after the prompt in `nix develop`.").of_language(),
+    row("build-dir", OptionalPath, "", "Where build directories are made; by default below the state directory.").of_building(),
+    row("build-hook", List, "nix __build-remote", "Program (with arguments) that is offered builds for remote machines.").of_building(),
+    row("build-poll-interval", Unsigned32, "5", "Seconds between two looks for a free build user.").of_building(),
     row("build-users-group", Text, "", "Group whose members run builds; empty builds as the calling user.")
-        .varying_default().used(),
-    row("builders", Text, "", "Remote build machines, or @FILE listing them.").varying_default(),
-    row("builders-use-substitutes", Bool, "false", "Let remote machines fetch build inputs from their own substituters."),
+        .varying_default().acts(),
+    row("builders", Text, "", "Remote build machines, or @FILE listing them.").varying_default().of_building(),
+    row("builders-use-substitutes", Bool, "false", "Let remote machines fetch build inputs from their own substituters.").of_building(),
     row("commit-lock-file-summary", Text, "", "First line of the commit that records a changed lock file.")
-        .aliases(&["commit-lockfile-summary"]).feature("flakes"),
-    row("compress-build-log", Bool, "true", "Store build logs compressed.").aliases(&["build-compress-log"]),
-    row("connect-timeout", Unsigned64, "15", "Seconds to wait for a connection when downloading; 0 waits as long as the system does.").used(),
-    row("cores", Unsigned32, "0", "Parallel jobs a builder is told to use; 0 means all CPUs.").aliases(&["build-cores"]).used(),
-    row("debugger-on-trace", Bool, "false", "Open the debugger at `builtins.trace`, if one is enabled."),
-    row("debugger-on-warn", Bool, "false", "Open the debugger at `builtins.warn`, if one is enabled."),
-    row("diff-hook", OptionalPath, "", "Program run on the two results when a repeated build differs."),
-    row("download-attempts", Unsigned32, "5", "How often a download is tried before it counts as failed.").used(),
-    row("download-buffer-size", Unsigned64, "1048576", "Bytes of a download held in memory before the sender is slowed down."),
-    row("download-speed", Unsigned32, "0", "Upper limit of the download rate in KiB/s; 0 is unlimited.").used(),
-    row("eval-attrset-update-layer-rhs-threshold", Unsigned32, "16", "Tuning of `//`: right-hand sides up to this size become a layer."),
-    row("eval-cache", Bool, "true", "Remember results of flake evaluation on disk."),
-    row("eval-profile-file", RelativePath, "nix.profile", "Where the evaluation profiler writes."),
-    row("eval-profiler", PROFILER, "disabled", "Which evaluation profiler runs."),
-    row("eval-profiler-frequency", Unsigned32, "99", "Samples a second taken by the evaluation profiler."),
-    row("eval-system", Text, "", "Value of `builtins.currentSystem`; empty takes `system`."),
-    row("experimental-features", Features, "fetch-tree flakes nix-command", "Unfinished features to switch on.").used(),
-    row("external-builders", Json, "[]", "Programs that build for foreign systems, as a JSON array."),
-    row("extra-platforms", Set, "", "System types this machine runs besides its own.").varying_default().used(),
-    row("fallback", Bool, "false", "Build from source when a substituter fails.").aliases(&["build-fallback"]).used(),
-    row("filter-syscalls", Bool, "true", "Refuse builders the system calls that make set-uid files or attributes (Linux)."),
+        .aliases(&["commit-lockfile-summary"]).feature("flakes").of_language(),
+    row("compress-build-log", Bool, "true", "Store build logs compressed.").aliases(&["build-compress-log"]).of_building(),
+    row("connect-timeout", Unsigned64, "15", "Seconds to wait for a connection when downloading; 0 waits as long as the system does.").acts(),
+    row("cores", Unsigned32, "0", "Parallel jobs a builder is told to use; 0 means all CPUs.").aliases(&["build-cores"]).of_building(),
+    row("debugger-on-trace", Bool, "false", "Open the debugger at `builtins.trace`, if one is enabled.").of_language(),
+    row("debugger-on-warn", Bool, "false", "Open the debugger at `builtins.warn`, if one is enabled.").of_language(),
+    row("diff-hook", OptionalPath, "", "Program run on the two results when a repeated build differs.").of_building(),
+    row("download-attempts", Unsigned32, "5", "How often a download is tried before it counts as failed.").acts(),
+    row("download-buffer-size", Unsigned64, "1048576", "Bytes of a download held in memory before the sender is slowed down.").vain("downloads are written to their place as they come"),
+    row("download-speed", Unsigned32, "0", "Upper limit of the download rate in KiB/s; 0 is unlimited.").acts(),
+    row("eval-attrset-update-layer-rhs-threshold", Unsigned32, "16", "Tuning of `//`: right-hand sides up to this size become a layer.").of_language(),
+    row("eval-cache", Bool, "true", "Remember results of flake evaluation on disk.").of_language(),
+    row("eval-profile-file", RelativePath, "nix.profile", "Where the evaluation profiler writes.").of_language(),
+    row("eval-profiler", PROFILER, "disabled", "Which evaluation profiler runs.").of_language(),
+    row("eval-profiler-frequency", Unsigned32, "99", "Samples a second taken by the evaluation profiler.").of_language(),
+    row("eval-system", Text, "", "Value of `builtins.currentSystem`; empty takes `system`.").of_language(),
+    row("experimental-features", Features, "fetch-tree flakes nix-command", "Unfinished features to switch on.").acts(),
+    row("external-builders", Json, "[]", "Programs that build for foreign systems, as a JSON array.").of_building(),
+    row("extra-platforms", Set, "", "System types this machine runs besides its own.").varying_default().acts(),
+    row("fallback", Bool, "false", "Build from source when a substituter fails.").aliases(&["build-fallback"]).of_building(),
+    row("filter-syscalls", Bool, "true", "Refuse builders the system calls that make set-uid files or attributes (Linux).").of_building(),
     row("flake-registry", Text, "https://channels.nixos.org/flake-registry.json", "Path or address of the flake registry used by everybody.")
-        .feature("flakes"),
-    row("fsync-metadata", Bool, "true", "Let SQLite sync the store database at each commit.").used(),
-    row("fsync-store-paths", Bool, "false", "Sync the files of each added store path.").used(),
-    row("gc-reserved-space", Signed64, "8388608", "Bytes kept in a file so that a full disk can still be cleaned.").used(),
-    row("gc-without-proc", Bool, "false", "Collect garbage also where /proc does not tell what running programs use (Nival only).").used(),
-    row("hashed-mirrors", List, "", "Servers asked by hash for files of the built-in fetcher."),
+        .feature("flakes").of_language(),
+    row("fsync-metadata", Bool, "true", "Let SQLite sync the store database at each commit.").acts(),
+    row("fsync-store-paths", Bool, "false", "Sync the files of each added store path.").acts(),
+    row("gc-reserved-space", Signed64, "8388608", "Bytes kept in a file so that a full disk can still be cleaned.").acts(),
+    row("gc-without-proc", Bool, "false", "Collect garbage also where /proc does not tell what running programs use (Nival only).").acts(),
+    row("hashed-mirrors", List, "", "Servers asked by hash for files of the built-in fetcher.").of_building(),
     row("http-connections", Unsigned64, "25", "Parallel transfers over HTTP; 0 is unlimited.")
-        .aliases(&["binary-caches-parallel-connections"]).used(),
-    row("http2", Bool, "true", "Use HTTP/2 where the server offers it.").used(),
-    row("id-count", Unsigned32, "8388608", "How many ids may be given out by automatic uid allocation."),
-    row("ignore-try", Bool, "false", "Do not let `builtins.tryEval` hide errors from the debugger."),
+        .aliases(&["binary-caches-parallel-connections"]).acts(),
+    row("http2", Bool, "true", "Use HTTP/2 where the server offers it.").acts(),
+    row("id-count", Unsigned32, "8388608", "How many ids may be given out by automatic uid allocation.").of_building(),
+    row("ignore-try", Bool, "false", "Do not let `builtins.tryEval` hide errors from the debugger.").of_language(),
     row("ignored-acls", Set, "security.csm security.selinux system.nfs4_acl", "Extended attributes left alone when a path is canonicalised.")
-        .used(),
-    row("impersonate-linux-26", Bool, "false", "Report kernel version 2.6 to builders.").aliases(&["build-impersonate-linux-26"]),
+        .acts(),
+    row("impersonate-linux-26", Bool, "false", "Report kernel version 2.6 to builders.").aliases(&["build-impersonate-linux-26"]).of_building(),
     row("impure-env", Map, "", "Values for impure environment variables of fixed-output builds.")
-        .feature("configurable-impure-env"),
-    row("json-log-path", OptionalPath, "", "File or socket that receives a copy of the log as JSON.").used(),
-    row("keep-build-log", Bool, "true", "Keep the logs of builds.").aliases(&["build-keep-log"]),
-    row("keep-derivations", Bool, "true", "Garbage collection keeps the derivations of living outputs.").aliases(&["gc-keep-derivations"]).used(),
-    row("keep-env-derivations", Bool, "false", "Profiles refer to the derivations of their packages.").aliases(&["env-keep-derivations"]).used(),
-    row("keep-failed", Bool, "false", "Leave the directory of a failed build in place.").used(),
-    row("keep-going", Bool, "false", "After a failure go on with what does not depend on it.").used(),
-    row("keep-outputs", Bool, "false", "Garbage collection keeps the outputs of living derivations.").aliases(&["gc-keep-outputs"]).used(),
-    row("lint-absolute-path-literals", LINT, "ignore", "What to do about path literals starting at / or ~."),
-    row("lint-short-path-literals", LINT, "ignore", "What to do about relative path literals without a leading ./ or ../."),
-    row("lint-url-literals", LINT, "ignore", "What to do about unquoted URLs."),
-    row("log-lines", Unsigned64, "25", "Lines of a failed build's log shown with the error."),
-    row("max-build-log-size", Unsigned64, "0", "A build that logs more bytes is killed; 0 is unlimited.").aliases(&["build-max-log-size"]),
-    row("max-call-depth", Unsigned32, "10000", "Nesting of function calls at which evaluation gives up."),
-    row("max-free", Unsigned64, "9223372036854775807", "An automatic collection ends once this many bytes are free.").used(),
-    row("max-jobs", MaxJobs, "1", "Builds run at the same time; `auto` is one per CPU.").aliases(&["build-max-jobs"]).used(),
-    row("max-silent-time", Signed64, "0", "Seconds a builder may print nothing; 0 is unlimited.").aliases(&["build-max-silent-time"]).used(),
-    row("max-substitution-jobs", Unsigned32, "16", "Substitutions run at the same time.").aliases(&["substitution-max-jobs"]),
-    row("min-free", Unsigned64, "0", "Collect garbage during a build when fewer bytes are free; 0 never does.").used(),
-    row("min-free-check-interval", Unsigned64, "5", "Seconds between two checks of `min-free`.").used(),
-    row("nar-buffer-size", Unsigned64, "33554432", "Largest NAR held in memory when a size must be known first."),
-    row("narinfo-cache-meta-ttl", Unsigned32, "604800", "Seconds for which a binary cache's own description is remembered.").used(),
-    row("narinfo-cache-negative-ttl", Unsigned32, "3600", "Seconds for which the absence of a path in a cache is remembered.").used(),
-    row("narinfo-cache-positive-ttl", Unsigned32, "2592000", "Seconds for which the presence of a path in a cache is remembered.").used(),
-    row("netrc-file", Path, "/etc/nix/netrc", "netrc file with user names and passwords for HTTP.").used(),
-    row("nix-path", List, "", "Where `<name>` is looked up.").varying_default(),
-    row("nix-shell-always-looks-for-shell-nix", Bool, "true", "`nix-shell` prefers a directory's shell.nix to default.nix."),
-    row("nix-shell-shebang-arguments-relative-to-script", Bool, "true", "Paths in a `nix-shell` script's header start at the script."),
-    row("plugin-files", Plugins, "", "Native plugins to load. Nival loads none."),
-    row("post-build-hook", Text, "", "Program run after each successful build."),
-    row("pre-build-hook", Text, "", "Program run before each build, which may add sandbox paths."),
-    row("preallocate-contents", Bool, "false", "Reserve a file's space on disk before writing it."),
-    row("print-missing", Bool, "true", "List what will be built and fetched before starting.").used(),
-    row("pure-eval", Bool, "false", "Evaluation sees nothing that is not fixed by a hash."),
-    row("require-drop-supplementary-groups", Bool, "true", "A build fails when its extra groups cannot be given up."),
-    row("require-sigs", Bool, "true", "Paths that are not content-addressed need a trusted signature.").used(),
-    row("restrict-eval", Bool, "false", "Evaluation sees only the lookup path and allowed URIs."),
-    row("run-diff-hook", Bool, "false", "Whether `diff-hook` runs."),
+        .feature("configurable-impure-env").of_building(),
+    row("json-log-path", OptionalPath, "", "File or socket that receives a copy of the log as JSON.").acts(),
+    row("keep-build-log", Bool, "true", "Keep the logs of builds.").aliases(&["build-keep-log"]).of_building(),
+    row("keep-derivations", Bool, "true", "Garbage collection keeps the derivations of living outputs.").aliases(&["gc-keep-derivations"]).acts(),
+    row("keep-env-derivations", Bool, "false", "Profiles refer to the derivations of their packages.").aliases(&["env-keep-derivations"]).acts(),
+    row("keep-failed", Bool, "false", "Leave the directory of a failed build in place.").of_building(),
+    row("keep-going", Bool, "false", "After a failure go on with what does not depend on it.").of_building(),
+    row("keep-outputs", Bool, "false", "Garbage collection keeps the outputs of living derivations.").aliases(&["gc-keep-outputs"]).acts(),
+    row("lint-absolute-path-literals", LINT, "ignore", "What to do about path literals starting at / or ~.").of_language(),
+    row("lint-short-path-literals", LINT, "ignore", "What to do about relative path literals without a leading ./ or ../.").of_language(),
+    row("lint-url-literals", LINT, "ignore", "What to do about unquoted URLs.").of_language(),
+    row("log-lines", Unsigned64, "25", "Lines of a failed build's log shown with the error.").of_building(),
+    row("max-build-log-size", Unsigned64, "0", "A build that logs more bytes is killed; 0 is unlimited.").aliases(&["build-max-log-size"]).of_building(),
+    row("max-call-depth", Unsigned32, "10000", "Nesting of function calls at which evaluation gives up.").of_language(),
+    row("max-free", Unsigned64, "9223372036854775807", "An automatic collection ends once this many bytes are free.").acts(),
+    row("max-jobs", MaxJobs, "1", "Builds run at the same time; `auto` is one per CPU.").aliases(&["build-max-jobs"]).of_building(),
+    row("max-silent-time", Signed64, "0", "Seconds a builder may print nothing; 0 is unlimited.").aliases(&["build-max-silent-time"]).of_building(),
+    row("max-substitution-jobs", Unsigned32, "16", "Substitutions run at the same time.").aliases(&["substitution-max-jobs"]).vain("'http-connections' and the cores bound how many paths are fetched at a time"),
+    row("min-free", Unsigned64, "0", "Collect garbage during a build when fewer bytes are free; 0 never does.").acts(),
+    row("min-free-check-interval", Unsigned64, "5", "Seconds between two checks of `min-free`.").acts(),
+    row("nar-buffer-size", Unsigned64, "33554432", "Largest NAR held in memory when a size must be known first.").vain("archives are never held in memory as a whole"),
+    row("narinfo-cache-meta-ttl", Unsigned32, "604800", "Seconds for which a binary cache's own description is remembered.").acts(),
+    row("narinfo-cache-negative-ttl", Unsigned32, "3600", "Seconds for which the absence of a path in a cache is remembered.").acts(),
+    row("narinfo-cache-positive-ttl", Unsigned32, "2592000", "Seconds for which the presence of a path in a cache is remembered.").acts(),
+    row("netrc-file", Path, "/etc/nix/netrc", "netrc file with user names and passwords for HTTP.").acts(),
+    row("nix-path", List, "", "Where `<name>` is looked up.").varying_default().of_language(),
+    row("nix-shell-always-looks-for-shell-nix", Bool, "true", "`nix-shell` prefers a directory's shell.nix to default.nix.").of_language(),
+    row("nix-shell-shebang-arguments-relative-to-script", Bool, "true", "Paths in a `nix-shell` script's header start at the script.").of_language(),
+    row("plugin-files", Plugins, "", "Native plugins to load. Nival loads none.").vain("Nival has no plugins"),
+    row("post-build-hook", Text, "", "Program run after each successful build.").of_building(),
+    row("pre-build-hook", Text, "", "Program run before each build, which may add sandbox paths.").of_building(),
+    row("preallocate-contents", Bool, "false", "Reserve a file's space on disk before writing it.").vain("the file system chooses the place of a file when all of it is there"),
+    row("print-missing", Bool, "true", "List what will be built and fetched before starting.").acts(),
+    row("pure-eval", Bool, "false", "Evaluation sees nothing that is not fixed by a hash.").of_language(),
+    row("require-drop-supplementary-groups", Bool, "true", "A build fails when its extra groups cannot be given up.").of_building(),
+    row("require-sigs", Bool, "true", "Paths that are not content-addressed need a trusted signature.").acts(),
+    row("restrict-eval", Bool, "false", "Evaluation sees only the lookup path and allowed URIs.").of_language(),
+    row("run-diff-hook", Bool, "false", "Whether `diff-hook` runs.").of_building(),
     row("sandbox", Sandbox, "true", "Builds are isolated; `relaxed` lets a derivation opt out.")
-        .aliases(&["build-use-chroot", "build-use-sandbox"]),
-    row("sandbox-build-dir", Path, "/build", "Where the build directory appears inside the sandbox."),
-    row("sandbox-dev-shm-size", Text, "50%", "Size limit of /dev/shm in the sandbox."),
-    row("sandbox-fallback", Bool, "true", "Build without a sandbox where the kernel has none to offer."),
+        .aliases(&["build-use-chroot", "build-use-sandbox"]).of_building(),
+    row("sandbox-build-dir", Path, "/build", "Where the build directory appears inside the sandbox.").of_building(),
+    row("sandbox-dev-shm-size", Text, "50%", "Size limit of /dev/shm in the sandbox.").of_building(),
+    row("sandbox-fallback", Bool, "true", "Build without a sandbox where the kernel has none to offer.").of_building(),
     row("sandbox-paths", Mounts, "", "Host paths shown in the sandbox: TARGET, TARGET=SOURCE, with ? when it may be missing.")
-        .aliases(&["build-chroot-dirs", "build-sandbox-paths"]),
-    row("secret-key-files", List, "", "Secret keys that sign locally built paths."),
-    row("show-trace", Bool, "false", "Print where in the program an evaluation error arose."),
-    row("ssl-cert-file", OptionalPath, "", "Certificates trusted for HTTPS.").varying_default().used(),
-    row("stalled-download-timeout", Unsigned64, "300", "Seconds without data after which a download is given up.").used(),
-    row("start-id", Unsigned32, "872415232", "First id given out by automatic uid allocation."),
-    row("store", Store, "auto", "The store to work with, as a URI.").used(),
-    row("substitute", Bool, "true", "Whether missing paths may come from substituters.").aliases(&["build-use-substitutes"]).used(),
-    row("substituters", StoreList, "https://cache.nixos.org/", "Stores asked for paths that are missing here.").aliases(&["binary-caches"]).used(),
-    row("sync-before-registering", Bool, "false", "Call sync(2) for the whole system before paths are registered.").used(),
-    row("sync-store-paths", Bool, "true", "Sync a path's data and directory entries to disk before its row is committed (Nival only).").used(),
-    row("system", Text, "", "System type of this machine.").used(),
-    row("system-features", Set, "", "What this machine can offer to derivations that require it.").varying_default(),
-    row("tarball-ttl", Unsigned32, "3600", "Seconds for which a downloaded tarball counts as fresh."),
-    row("timeout", Signed64, "0", "Seconds a build may take; 0 is unlimited.").aliases(&["build-timeout"]),
-    row("trace-function-calls", Bool, "false", "Log entry to and return from each function."),
-    row("trace-import-from-derivation", Bool, "false", "Warn whenever evaluation waits for a build."),
-    row("trace-verbose", Bool, "false", "Whether `builtins.traceVerbose` prints."),
-    row("trust-tarballs-from-git-forges", Bool, "true", "Take a forge's tarball of a commit to be that commit."),
+        .aliases(&["build-chroot-dirs", "build-sandbox-paths"]).of_building(),
+    row("secret-key-files", List, "", "Secret keys that sign locally built paths.").of_building(),
+    row("show-trace", Bool, "false", "Print where in the program an evaluation error arose.").of_language(),
+    row("ssl-cert-file", OptionalPath, "", "Certificates trusted for HTTPS.").varying_default().acts(),
+    row("stalled-download-timeout", Unsigned64, "300", "Seconds without data after which a download is given up.").acts(),
+    row("start-id", Unsigned32, "872415232", "First id given out by automatic uid allocation.").of_building(),
+    row("store", Store, "auto", "The store to work with, as a URI.").acts(),
+    row("substitute", Bool, "true", "Whether missing paths may come from substituters.").aliases(&["build-use-substitutes"]).acts(),
+    row("substituters", StoreList, "https://cache.nixos.org/", "Stores asked for paths that are missing here.").aliases(&["binary-caches"]).acts(),
+    row("sync-before-registering", Bool, "false", "Call sync(2) for the whole system before paths are registered.").acts(),
+    row("sync-store-paths", Bool, "true", "Sync a path's data and directory entries to disk before its row is committed (Nival only).").acts(),
+    row("system", Text, "", "System type of this machine.").acts(),
+    row("system-features", Set, "", "What this machine can offer to derivations that require it.").varying_default().of_building(),
+    row("tarball-ttl", Unsigned32, "3600", "Seconds for which a downloaded tarball counts as fresh.").of_language(),
+    row("timeout", Signed64, "0", "Seconds a build may take; 0 is unlimited.").aliases(&["build-timeout"]).of_building(),
+    row("trace-function-calls", Bool, "false", "Log entry to and return from each function.").of_language(),
+    row("trace-import-from-derivation", Bool, "false", "Warn whenever evaluation waits for a build.").of_language(),
+    row("trace-verbose", Bool, "false", "Whether `builtins.traceVerbose` prints.").of_language(),
+    row("trust-tarballs-from-git-forges", Bool, "true", "Take a forge's tarball of a commit to be that commit.").of_language(),
     row("trusted-public-keys", List, "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=", "Keys whose signatures are believed.")
-        .aliases(&["binary-cache-public-keys"]).used(),
-    row("trusted-substituters", StoreList, "", "Stores that untrusted users may name as substituters.").aliases(&["trusted-binary-caches"]).used(),
-    row("trusted-users", List, "root", "Users and @groups the daemon obeys in everything.").used(),
+        .aliases(&["binary-cache-public-keys"]).acts(),
+    row("trusted-substituters", StoreList, "", "Stores that untrusted users may name as substituters.").aliases(&["trusted-binary-caches"]).acts(),
+    row("trusted-users", List, "root", "Users and @groups the daemon obeys in everything.").acts(),
     row("upgrade-nix-store-path-url", Text, "https://github.com/NixOS/nixpkgs/raw/master/nixos/modules/installer/tools/nix-fallback-paths.nix",
-        "Where `nix upgrade-nix` learns the newest version."),
-    row("use-case-hack", Bool, "false", "Rename files that differ only in case when unpacking (for such file systems).").used(),
-    row("use-cgroups", Bool, "false", "Run each build in a control group of its own (Linux)."),
-    row("use-registries", Bool, "true", "Resolve indirect flake references through registries.").feature("flakes"),
-    row("use-sqlite-wal", Bool, "true", "Keep the store database in write-ahead-log mode.").used(),
-    row("use-xdg-base-directories", Bool, "false", "Keep per-user files in the XDG directories, not directly in the home directory.").used(),
-    row("user-agent-suffix", Text, "", "Text added to the HTTP user agent.").used(),
-    row("warn-dirty", Bool, "true", "Warn about work trees with uncommitted changes."),
-    row("warn-large-path-threshold", Unsigned64, "0", "Warn when a larger path (in bytes) is copied to the store; 0 never does.").used(),
-    row("warn-short-path-literals", Bool, "false", "Old form of `lint-short-path-literals`."),
+        "Where `nix upgrade-nix` learns the newest version.").vain("Nival is not upgraded by itself"),
+    row("use-case-hack", Bool, "false", "Rename files that differ only in case when unpacking (for such file systems).").acts(),
+    row("use-cgroups", Bool, "false", "Run each build in a control group of its own (Linux).").of_building(),
+    row("use-registries", Bool, "true", "Resolve indirect flake references through registries.").feature("flakes").of_language(),
+    row("use-sqlite-wal", Bool, "true", "Keep the store database in write-ahead-log mode.").acts(),
+    row("use-xdg-base-directories", Bool, "false", "Keep per-user files in the XDG directories, not directly in the home directory.").acts(),
+    row("user-agent-suffix", Text, "", "Text added to the HTTP user agent.").acts(),
+    row("warn-dirty", Bool, "true", "Warn about work trees with uncommitted changes.").of_language(),
+    row("warn-large-path-threshold", Unsigned64, "0", "Warn when a larger path (in bytes) is copied to the store; 0 never does.").acts(),
+    row("warn-short-path-literals", Bool, "false", "Old form of `lint-short-path-literals`.").of_language(),
 ];
 
 /// The experimental features that exist; any other name draws a warning.
@@ -305,73 +337,17 @@ pub fn suggestion(name: &str) -> String {
     }
 }
 
-/// Settings of building, which Nival does not do yet: they are handed to a daemon
-/// that does.
-const OF_BUILDING: &[&str] = &[
-    "allow-new-privileges",
-    "allowed-impure-host-deps",
-    "always-allow-substitutes",
-    "auto-allocate-uids",
-    "build-dir",
-    "build-hook",
-    "build-poll-interval",
-    "builders",
-    "builders-use-substitutes",
-    "compress-build-log",
-    "diff-hook",
-    "external-builders",
-    "filter-syscalls",
-    "hashed-mirrors",
-    "id-count",
-    "impersonate-linux-26",
-    "impure-env",
-    "keep-build-log",
-    "log-lines",
-    "max-build-log-size",
-    "post-build-hook",
-    "pre-build-hook",
-    "require-drop-supplementary-groups",
-    "run-diff-hook",
-    "sandbox",
-    "sandbox-build-dir",
-    "sandbox-dev-shm-size",
-    "sandbox-fallback",
-    "sandbox-paths",
-    "secret-key-files",
-    "start-id",
-    "system-features",
-    "timeout",
-    "use-cgroups",
-];
-
-/// Settings of what Nival does, but in another way than the reference, so that
-/// there is nothing for them to change.
-const OF_NOTHING: &[&str] = &[
-    "download-buffer-size",
-    "max-substitution-jobs",
-    "nar-buffer-size",
-    "plugin-files",
-    "preallocate-contents",
-    "upgrade-nix-store-path-url",
-];
-
 impl Row {
     /// Why the setting changes nothing in Nival itself, if it does not.
-    pub fn without_effect(&self) -> Option<&'static str> {
-        if self.used {
-            None
-        } else if OF_BUILDING.contains(&self.name) {
-            Some("without effect in Nival, which does not build yet; a daemon that builds is told of it")
-        } else if self.is_of_nothing() {
-            Some("without effect in Nival")
-        } else {
-            Some("without effect in Nival, which does not have the Nix language yet")
+    pub fn without_effect(&self) -> Option<String> {
+        match self.effect {
+            Effect::Acts => None,
+            Effect::OfBuilding => Some(
+                "has no effect yet: nothing is built here; a daemon that builds is told of it".to_owned(),
+            ),
+            Effect::OfLanguage => Some("has no effect yet: nothing is evaluated here".to_owned()),
+            Effect::Nothing(why) => Some(format!("has no effect: {why}")),
         }
-    }
-
-    /// Whether nothing that Nival is to do will ever look at it.
-    pub fn is_of_nothing(&self) -> bool {
-        !self.used && OF_NOTHING.contains(&self.name)
     }
 }
 

@@ -55,6 +55,7 @@ mod test_realise;
 mod test_remote;
 mod test_repair;
 mod test_robustness;
+mod test_setting_effects;
 mod test_settings;
 mod test_stores;
 mod test_strangers;

@@ -2,24 +2,24 @@
 
 use std::path::Path;
 
-use nival::settings::table::TABLE;
+use nival::settings::table::{Effect, TABLE};
 
-use crate::common::{Outcome, Side, World};
+use crate::common::{Side, World};
 
-/// The text of all sources below a directory of the project, by path.
-fn sources(dir: &str) -> Vec<(String, String)> {
-    fn walk(dir: &Path, found: &mut Vec<(String, String)>) {
+/// The text of the program's sources outside of `src/settings`.
+fn code() -> String {
+    fn walk(dir: &Path, found: &mut String) {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            if path.is_dir() && !path.ends_with("src/settings") {
                 walk(&path, found);
             } else if path.extension().is_some_and(|ext| ext == "rs") {
-                found.push((path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
+                found.push_str(&std::fs::read_to_string(&path).unwrap());
             }
         }
     }
-    let mut found = Vec::new();
-    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join(dir), &mut found);
+    let mut found = String::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
     found
 }
 
@@ -27,203 +27,72 @@ fn sources(dir: &str) -> Vec<(String, String)> {
 const BY_NAME: &[&str] = &["experimental-features"];
 
 #[test]
-fn a_setting_is_marked_as_used_if_something_reads_it() {
+fn what_acts_is_read_and_what_is_vain_is_not() {
     let access = include_str!("../../src/settings/access.rs");
-    let code: String = sources("src")
-        .iter()
-        .filter(|(path, _)| !path.contains("/settings/"))
-        .map(|(_, text)| &**text)
-        .collect();
+    let code = code();
     for row in TABLE {
         let line = access.lines().find(|line| line.ends_with(&format!(": \"{}\",", row.name)));
         let method = line.and_then(|line| line.trim().split(':').next());
-        let read = method.is_some_and(|method| code.contains(&format!(".{method}()")));
-        assert_eq!(row.used, read || BY_NAME.contains(&row.name), "{}", row.name);
-        assert_eq!(row.used, row.without_effect().is_none(), "{}", row.name);
+        let read = method.is_some_and(|method| code.contains(&format!(".{method}()")))
+            || BY_NAME.contains(&row.name);
+        match row.effect {
+            Effect::Acts => assert!(read, "{} is said to act, and nothing reads it", row.name),
+            // Some of these have a place of their own in the daemon's protocol.
+            Effect::OfBuilding => {}
+            Effect::OfLanguage | Effect::Nothing(_) => assert!(!read, "{} is read", row.name),
+        }
+        assert_eq!(row.effect == Effect::Acts, row.without_effect().is_none(), "{}", row.name);
     }
 }
 
-/// What a setting changes, seen from outside: arguments of `nix-store` or `nix`
-/// (the last one is the setting's value in each run), and what differs.
-struct Effect {
-    name: &'static str,
-    values: [&'static str; 2],
-    run: fn(&World, &[&str]) -> Outcome,
-}
-
-fn store(world: &World, option: &[&str], args: &[&str]) -> Outcome {
-    let args: Vec<&str> = option.iter().chain(args).copied().collect();
-    world.nix_store(&args)
-}
-
-fn add(world: &World, option: &[&str]) -> Outcome {
-    let outcome = store(world, option, &["--add", &world.text("src/tree")]);
-    outcome.ok();
-    outcome
+/// A path of a tree, added.
+fn add(world: &World) -> String {
+    world.nix_store(&["--add", &world.text("src/tree")]).line()
 }
 
 /// A cache with a path that is not here any more; gives the path.
 fn in_cache(world: &World) -> String {
-    let path = add(world, &[]).line();
+    let path = add(world);
     let cache = format!("file://{}?compression=none", world.text("cache"));
     world.nival("nix", &["copy", "--to", &cache, &path]).ok();
     world.nix_store(&["--delete", &path]).ok();
     path
 }
 
-fn realise(world: &World, option: &[&str]) -> Outcome {
-    let path = in_cache(world);
-    let cache = format!("file://{}", world.text("cache"));
-    let own = option[1] == "substituters";
-    let substituters = ["--option", "substituters", cache.as_str()];
-    let mut all: Vec<&str> = if own { Vec::new() } else { substituters.to_vec() };
-    all.extend(option);
-    let mut outcome = store(world, &all, &["-r", "--no-gc-warning", &path]);
-    outcome.stderr = outcome.stderr.replace(&path, "PATH");
-    outcome
-}
-
-fn shown(world: &World, option: &[&str]) -> Outcome {
-    store(world, option, &["--version", "-v"])
-}
-
-const EFFECTS: &[Effect] = &[
-    Effect { name: "print-missing", values: ["true", "false"], run: realise },
-    Effect { name: "substitute", values: ["true", "false"], run: realise },
-    Effect { name: "substituters", values: ["", "file:///nowhere"], run: realise },
-    Effect { name: "warn-large-path-threshold", values: ["0", "1000"], run: add },
-    Effect { name: "system", values: ["a-b", "c-d"], run: shown },
-    Effect { name: "extra-platforms", values: ["a-b", "c-d"], run: shown },
-    Effect { name: "allow-symlinked-store", values: ["false", "true"], run: symlinked },
-    Effect { name: "auto-optimise-store", values: ["false", "true"], run: links },
-    Effect { name: "gc-reserved-space", values: ["0", "100000"], run: reserve },
-    Effect { name: "use-sqlite-wal", values: ["false", "true"], run: journal },
-    Effect { name: "json-log-path", values: ["", "/dev/full"], run: logged },
-    Effect { name: "use-xdg-base-directories", values: ["false", "true"], run: home },
-    Effect { name: "store", values: ["auto", "bogus"], run: add_anywhere },
-    Effect {
-        name: "trusted-public-keys",
-        values: ["", "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="],
-        run: keys,
-    },
-];
-
-fn add_anywhere(world: &World, option: &[&str]) -> Outcome {
-    store(world, option, &["--add", &world.text("src/tree")])
-}
-
-fn symlinked(world: &World, option: &[&str]) -> Outcome {
-    std::fs::create_dir_all(world.path("real-store")).unwrap();
-    let _ = std::os::unix::fs::symlink(world.path("real-store"), world.path("linked-store"));
-    let mut command = world.command(Side::Nival, "nix-store");
-    command.env("NIX_STORE_DIR", world.path("linked-store")).args(option);
-    crate::common::outcome(command.args(["--add", &world.text("src/tree")]).output().unwrap())
-}
-
-fn links(world: &World, option: &[&str]) -> Outcome {
-    let mut outcome = add(world, option);
-    let links = std::fs::read_dir(world.path("store/.links")).map_or(0, Iterator::count);
-    outcome.stderr = format!("{links} links");
-    outcome
-}
-
-fn reserve(world: &World, option: &[&str]) -> Outcome {
-    let mut outcome = add(world, option);
-    let size = std::fs::metadata(world.path("var/db/reserved")).map_or(0, |meta| meta.len());
-    outcome.stderr = format!("{size} bytes");
-    outcome
-}
-
-fn journal(world: &World, option: &[&str]) -> Outcome {
-    let mut outcome = add(world, option);
-    // The header tells how the database is written.
-    let header = std::fs::read(world.path("var/db/db.sqlite")).unwrap();
-    outcome.stderr = format!("{:?}", &header[18..20]);
-    outcome
-}
-
-fn logged(world: &World, option: &[&str]) -> Outcome {
-    let file = world.text("log.json");
-    let value = if option[2].is_empty() { "" } else { file.as_str() };
-    let mut outcome = store(world, &["--option", "json-log-path", value], &["-q", "--size", "/nope"]);
-    let text = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(text.lines().all(|line| line.starts_with("{\"action\":\"")), "{text}");
-    outcome.stderr = text;
-    outcome
-}
-
-fn home(world: &World, option: &[&str]) -> Outcome {
-    let mut outcome = world.nival("nix-env", &[option, &["-q"]].concat());
-    outcome.stderr = format!("{:?}", crate::data::names(&world.path("home")));
-    outcome
-}
-
-fn keys(world: &World, option: &[&str]) -> Outcome {
-    realise(world, &["--option", option[1], option[2]])
-}
-
-#[test]
-fn settings_act() {
-    for effect in EFFECTS {
-        let [one, other] = effect.values.map(|value| {
-            let world = World::new();
-            world.write("src/tree/file", "x".repeat(5000));
-            let outcome = (effect.run)(&world, &["--option", effect.name, value]);
-            let root = world.text("");
-            (outcome.status, outcome.text().replace(&root, "/"), outcome.stderr.replace(&root, "/"))
-        });
-        assert_ne!(one, other, "{} changes nothing", effect.name);
-    }
-    // What is not tried here is tried elsewhere, by name.
-    let tests: String = sources("tests/it")
-        .iter()
-        .filter(|(path, _)| !path.ends_with("test_settings.rs"))
-        .map(|(_, text)| &**text)
-        .collect();
-    let units: String = sources("src")
-        .iter()
-        .filter(|(path, _)| !path.contains("/settings/"))
-        .map(|(_, text)| &**text)
-        .collect();
-    let missing: Vec<&str> = TABLE
-        .iter()
-        .filter(|row| row.used && !EFFECTS.iter().any(|effect| effect.name == row.name))
-        .map(|row| row.name)
-        .filter(|name| !tests.contains(name) && !units.contains(name) && !NOT_SEEN.contains(name))
-        .collect();
-    assert_eq!(missing, Vec::<&str>::new());
-}
-
-/// Settings whose effect cannot be seen from outside in a short test.
-const NOT_SEEN: &[&str] = &[
-    // How fast, and whether after a failure of power.
-    "download-speed",
-    "fsync-store-paths",
-    "min-free-check-interval",
-    "sync-before-registering",
-    // They need https, and a daemon for others.
-    "ssl-cert-file",
-    "trusted-substituters",
-    "user-agent-suffix",
-];
-
 #[test]
 fn settings_without_effect_say_so() {
     let world = World::new();
-    for row in TABLE.iter().filter(|row| !row.used && row.feature.is_none()) {
-        let shown = world.nival("nix", &["config", "show", row.name]);
-        let note = format!("note: '{}' is without effect in Nival", row.name);
-        assert!(shown.ok().stderr.contains(&note), "{}: {}", row.name, shown.stderr);
+    let json = world.nival("nix", &["config", "show", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.ok().stdout).unwrap();
+    for row in TABLE {
+        let said = json[row.name]["description"].as_str().unwrap().contains("no effect");
+        assert_eq!(said, row.effect != Effect::Acts, "{}", row.name);
+        if row.feature.is_none() && row.effect != Effect::Acts {
+            let shown = world.nival("nix", &["config", "show", row.name]);
+            let note = format!("note: '{}' has no effect", row.name);
+            assert!(shown.ok().stderr.contains(&note), "{}: {}", row.name, shown.stderr);
+        }
     }
     let used = world.nival("nix", &["config", "show", "keep-outputs"]);
     assert_eq!((used.text(), &*used.stderr), ("false\n", ""));
-    let json = world.nival("nix", &["config", "show", "--json"]);
-    let json: serde_json::Value = serde_json::from_slice(&json.ok().stdout).unwrap();
-    assert!(json["sandbox"]["description"].as_str().unwrap().contains("without effect in Nival"));
-    assert!(!json["store"]["description"].as_str().unwrap().contains("without effect"));
-    // At use, if nothing will ever look at it.
-    let used = world.nix_store(&["--nar-buffer-size", "5", "--init"]);
-    assert!(used.ok().stderr.contains("setting 'nar-buffer-size' is without effect in Nival"), "{used:?}");
+}
+
+#[test]
+fn settings_without_effect_are_told_once_where_they_are_given() {
+    let world = World::new();
+    let told = |args: &[&str]| world.nix_store(args).ok().stderr.clone();
+    for (name, value, why) in [
+        ("nar-buffer-size", "5", "has no effect: archives are never held in memory as a whole"),
+        ("pure-eval", "true", "has no effect yet: nothing is evaluated here"),
+        ("cores", "3", "has no effect yet: nothing is built here"),
+        ("sandbox", "relaxed", "has no effect yet: nothing is built here"),
+    ] {
+        let line = format!("warning: setting '{name}' {why}\n");
+        assert_eq!(told(&["--init", "--option", name, value]), line);
+        // Not for what was written down for other programs too.
+        world.write("etc/nix.conf", format!("build-users-group =\n{name} = {value}\n"));
+        assert_eq!(told(&["--init"]), "");
+    }
 }
 
 #[test]
@@ -275,7 +144,7 @@ fn a_bad_value_is_told_with_its_place() {
 fn old_flags_are_told() {
     let Some(world) = World::with_reference() else { return };
     world.write("src/tree/file", "text");
-    let path = add(&world, &[]).line();
+    let path = add(&world);
     for args in [
         &["path-info", "--no-registries", &path][..],
         &["path-info", "--recreate-lock-file", &path],

@@ -1,6 +1,7 @@
 //! What the context does with flags of every program.
 
 use ::nival::progress::Progress as _;
+use ::nival::settings::table::{self, Effect, TABLE};
 use ::nival::settings::{Origin, flags as setting_flags};
 
 use super::parse::Given;
@@ -43,6 +44,7 @@ impl Context {
             }
             "--option" => {
                 let (name, value) = given.texts()?;
+                self.note_given(&name);
                 let done = self.settings.set_option(&name, &value);
                 self.tell_warnings();
                 done?;
@@ -51,9 +53,9 @@ impl Context {
             "--version" => self.version_wanted = true,
             "--help" => self.help_wanted = true,
             "--no-gc-warning" => self.no_gc_warning = true,
-            "-j" => self.set("max-jobs", &given.text()?)?,
-            "--keep-failed" => self.set("keep-failed", "true")?,
-            "--keep-going" => self.set("keep-going", "true")?,
+            "-j" => self.set_given("max-jobs", &given.text()?)?,
+            "--keep-failed" => self.set_given("keep-failed", "true")?,
+            "--keep-going" => self.set_given("keep-going", "true")?,
             "--refresh" => self.set_all(REFRESH)?,
             "--offline" => self.set_all(OFFLINE)?,
             // What the rows of these say: there is nothing to change.
@@ -65,6 +67,11 @@ impl Context {
 
     fn set(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
         Ok(self.settings.set(name, value, Origin::CommandLine)?)
+    }
+
+    fn set_given(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
+        self.note_given(name);
+        self.set(name, value)
     }
 
     fn set_all(&mut self, settings: &[(&str, &str)]) -> anyhow::Result<()> {
@@ -84,6 +91,7 @@ impl Context {
                 false => Err(error.into()),
             };
         }
+        self.given.insert(flag.row().name);
         self.gated.push(flag.row().feature);
         self.tell_warnings();
         self.settings_changed();
@@ -111,13 +119,28 @@ impl Context {
         Ok(false)
     }
 
-    /// Tells of settings on the command line that change nothing.
+    /// Warns of settings on the command line that change nothing, whatever store is
+    /// opened; those of building wait for a store that builds nothing.
     fn warn_of_vain_settings(&self) {
-        for shown in self.settings.iter() {
-            if shown.origin == Origin::CommandLine && shown.row.is_of_nothing() {
-                self.ui.warn(&format!("setting '{}' is without effect in Nival", shown.row.name));
+        self.warn_without_effect(|effect| matches!(effect, Effect::OfLanguage | Effect::Nothing(_)));
+    }
+
+    /// Warns of settings on the command line without effect.
+    pub fn warn_without_effect(&self, of: impl Fn(Effect) -> bool) {
+        for row in TABLE.iter().filter(|row| of(row.effect) && self.given.contains(row.name)) {
+            let taken = self.settings.origin(row.name) == Some(Origin::CommandLine);
+            if taken && let Some(why) = row.without_effect() {
+                let why = why.split(';').next().unwrap_or_default();
+                self.ui.warn(&format!("setting '{}' {why}", row.name));
             }
         }
+    }
+
+    /// Notes that the user gave a setting on the command line; others are set there
+    /// by flags that stand for several.
+    fn note_given(&mut self, name: &str) {
+        let name = name.strip_prefix("extra-").unwrap_or(name);
+        self.given.extend(table::position_or_alias(name).map(|place| TABLE[place].name));
     }
 
     /// Tells of what can be seen only when all words were read.

@@ -34,7 +34,7 @@ impl Command for Show {
             out.raw(settings.show_one(&name)?.as_bytes())?;
             let shown = settings.iter().find(|shown| shown.row.name == name);
             if let Some(why) = shown.and_then(|shown| shown.row.without_effect()) {
-                context.ui.hint(&format!("note: '{name}' is {why}"));
+                context.ui.hint(&format!("note: '{name}' {why}"));
             }
             return out.finish();
         }

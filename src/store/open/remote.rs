@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::progress::Progress;
-use crate::settings::{Origin, Settings};
+use crate::settings::Settings;
+use crate::settings::table::Effect;
 use crate::store::error::{Result, StoreError};
 use crate::store::open::uri;
 use crate::store::open::uri::{Places, StoreKind, StoreUri, Surroundings};
@@ -171,25 +172,16 @@ fn decoded(name: &str, value: &str) -> Result<String> {
     line.ok_or_else(|| StoreError::Uri(format!("setting '{name}' has invalid value '{value}'")))
 }
 
-/// Settings that concern a daemon, besides those that have a place of their own
-/// in the protocol.
+/// Settings that concern a daemon, besides those of building and those that have a
+/// place of their own in the protocol.
 const OF_DAEMONS: &[&str] = &[
-    "always-allow-substitutes",
     "auto-optimise-store",
-    "build-hook",
-    "build-poll-interval",
-    "builders",
-    "builders-use-substitutes",
-    "compress-build-log",
     "connect-timeout",
     "download-attempts",
     "extra-platforms",
     "http-connections",
-    "keep-build-log",
     "keep-derivations",
     "keep-outputs",
-    "log-lines",
-    "max-build-log-size",
     "max-free",
     "max-substitution-jobs",
     "min-free",
@@ -197,22 +189,22 @@ const OF_DAEMONS: &[&str] = &[
     "narinfo-cache-negative-ttl",
     "narinfo-cache-positive-ttl",
     "require-sigs",
-    "sandbox",
-    "sandbox-fallback",
-    "sandbox-paths",
     "stalled-download-timeout",
     "substituters",
     "system",
-    "system-features",
-    "timeout",
     "trusted-public-keys",
 ];
+
+/// Settings that have a place of their own in the protocol.
+const IN_PLACES: &[&str] =
+    &["cores", "fallback", "keep-failed", "keep-going", "max-jobs", "max-silent-time", "substitute"];
 
 /// What a daemon is to know of the user's settings: not those that the system's
 /// file gives, which the daemon has read itself.
 fn client_options(settings: &Settings, verbosity: u64) -> ClientOptions {
-    let sent = settings.overridden().filter(|(name, _)| {
-        OF_DAEMONS.contains(name) && settings.origin(name).is_some_and(|origin| origin > Origin::System)
+    let sent = settings.iter().filter(|shown| {
+        let concerned = OF_DAEMONS.contains(&shown.row.name) || shown.row.effect == Effect::OfBuilding;
+        concerned && shown.overridden && !IN_PLACES.contains(&shown.row.name)
     });
     ClientOptions {
         verbosity,
@@ -224,7 +216,7 @@ fn client_options(settings: &Settings, verbosity: u64) -> ClientOptions {
         max_silent_time: u64::try_from(settings.max_silent_time()).unwrap_or(0),
         cores: settings.cores(),
         substitute: settings.substitute(),
-        overrides: sent.map(|(name, value)| (name.to_owned(), value)).collect(),
+        overrides: sent.map(|shown| (shown.row.name.to_owned(), shown.value.to_text())).collect(),
     }
 }
 
