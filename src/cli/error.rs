@@ -51,21 +51,10 @@ pub fn report(error: &anyhow::Error, program: &str, ui: &Ui) -> u8 {
         }
         _ => {}
     }
-    if let Some(near) = meant_flag(&error.to_string(), program) {
-        ui.hint(&format!("       Did you mean '{near}'?"));
-    }
     if is_usage(error) {
         ui.hint(&format!("Try '{program} --help' for more information."));
     }
     1
-}
-
-/// The flag that was probably meant where one is not known.
-fn meant_flag(message: &str, program: &str) -> Option<String> {
-    const BEGINNINGS: [&str; 3] = ["unknown flag '", "unrecognised flag '", "bad sub-operation '"];
-    let rest = BEGINNINGS.iter().find_map(|begin| message.strip_prefix(begin))?;
-    let program = program.rsplit('/').next().unwrap_or(program);
-    super::flags::suggestion(program, rest.split('\'').next()?)
 }
 
 /// The status after a build that failed.

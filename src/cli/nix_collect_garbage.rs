@@ -37,7 +37,7 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
             Item::Argument(argument) => {
                 return usage(format!("unexpected argument '{}'", argument.to_string_lossy()));
             }
-            Item::Unknown(flag) => return usage(format!("unrecognised flag '{flag}'")),
+            Item::Unknown(flag) => return Err(NIX_COLLECT_GARBAGE.unrecognised(&flag)),
             Item::Operation(_) | Item::Taken => continue,
         };
         match given.name() {

@@ -44,7 +44,7 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
                 }
                 continue;
             }
-            Item::Unknown(flag) => return usage(format!("unrecognised flag '{flag}'")),
+            Item::Unknown(flag) => return Err(NIX_COPY_CLOSURE.unrecognised(&flag)),
             Item::Operation(_) | Item::Taken => continue,
         };
         match given.name() {

@@ -29,7 +29,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::context::Context;
 use super::error::usage;
 use super::flags::parse::{Item, Parser};
-use super::flags::{NIX_DAEMON, page};
+use super::flags::{self, NIX_DAEMON, common, page};
+use super::nix;
 use super::served::Served;
 use crate::cli::output::messages::{stdin, stdout_file};
 
@@ -67,32 +68,43 @@ pub fn run_with(mut context: Context, words: Vec<OsString>, before: Vec<OsString
     let mut passed_on = before;
     passed_on.extend(words.iter().cloned());
     let mut parser = Parser::classic(&NIX_DAEMON, words);
-    while let Some(item) = parser.next(&mut context, &[])? {
+    let is_nix = context.is_nix();
+    let groups: &[&flags::Group] =
+        if is_nix { &[&flags::DAEMON, &common::OF_NIX] } else { NIX_DAEMON.groups };
+    while let Some(item) = parser.next(&mut context, groups)? {
         let given = match item {
             Item::Flag(given) => given,
             Item::Argument(argument) => {
                 return usage(format!("unexpected argument '{}'", argument.to_string_lossy()));
             }
-            Item::Unknown(flag) => return usage(format!("unrecognised flag '{flag}'")),
+            Item::Unknown(flag) => return Err(NIX_DAEMON.unrecognised(&flag)),
             Item::Operation(_) | Item::Taken => continue,
         };
         match given.name() {
+            "--daemon" if is_nix => return Err(flags::nix::unrecognised(groups, "--daemon")),
             "--daemon" => {}
             "--stdio" => stdio = true,
             "--process-ops" => itself = true,
             "--force-trusted" => trusted = Trusted::Always,
             "--force-untrusted" => trusted = Trusted::Never,
             "--default-trust" => trusted = Trusted::Default,
+            name if flags::find(&[&common::OF_NIX], name).is_some() => context.take_flag(&given)?,
             other => return Err(page::not_taken(other)),
         }
     }
-    if context.is_answered_by(|| page::of_program(&NIX_DAEMON).print())? {
+    if context.is_answered_by(|| match is_nix {
+        true => nix::print_help("daemon"),
+        false => page::of_program(&NIX_DAEMON).print(),
+    })? {
         return Ok(());
     }
     if stdio {
         return serve_stdio(context, itself, trusted);
     }
-    passed_on.retain(|word| word != "--daemon");
+    // The programs for clients are `nix-daemon`, which does not have the flags of `nix`.
+    let is_of_nix =
+        |word: &OsString| word.to_str().is_some_and(|word| flags::find(&[&common::OF_NIX], word).is_some());
+    passed_on.retain(|word| word != "--daemon" && !is_of_nix(word));
     Daemon { context, passed_on, trusted, children: Vec::new(), waiting: Vec::new() }.run()
 }
 

@@ -7,7 +7,6 @@ use nival::model::{Hash, HashAlgorithm, HashFormat, base32};
 use nival::nar::{NarError, dump};
 
 use super::context::Context;
-use super::error::usage;
 use super::flags::parse::{Item, Parser, refuse_empty, text};
 use super::flags::{NIX_HASH, page};
 use super::nix::hash_contents;
@@ -44,7 +43,7 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
                 request.arguments.push(argument);
                 continue;
             }
-            Item::Unknown(flag) => return usage(format!("unrecognised flag '{flag}'")),
+            Item::Unknown(flag) => return Err(NIX_HASH.unrecognised(&flag)),
             Item::Taken if context.version_wanted => return context.print_version(),
             Item::Operation(_) | Item::Taken => continue,
         };

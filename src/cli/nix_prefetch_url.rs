@@ -38,7 +38,7 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
                 arguments.push(text(&argument)?);
                 continue;
             }
-            Item::Unknown(flag) => return usage(format!("unrecognised flag '{flag}'")),
+            Item::Unknown(flag) => return Err(NIX_PREFETCH_URL.unrecognised(&flag)),
             Item::Operation(_) | Item::Taken => continue,
         };
         match given.name() {

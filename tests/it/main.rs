@@ -30,6 +30,7 @@ mod test_damaged_roots;
 mod test_derivations;
 mod test_elsewhere;
 mod test_far;
+mod test_flags;
 mod test_full_disk;
 mod test_gc;
 mod test_gc_liveness;

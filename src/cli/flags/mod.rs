@@ -19,6 +19,8 @@ mod taken;
 use ::nival::settings::near::nearest;
 use ::nival::settings::table::TABLE;
 
+use super::error::Usage;
+
 /// What a value of a flag, or an argument, is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
@@ -156,6 +158,11 @@ impl Operation {
     pub fn name(&self) -> &'static str {
         self.names.first().copied().unwrap_or_default()
     }
+
+    /// Its flag with a spelling.
+    pub fn row(&self, name: &str) -> Option<&'static Row> {
+        self.rows.iter().find(|row| row.names.contains(&name))
+    }
 }
 
 /// A program with flags of the classic kind: all but `nix` and `nival`.
@@ -190,11 +197,35 @@ impl Program {
         self.rows.iter().find(|row| row.names.contains(&name))
     }
 
-    /// The flag with a spelling, of all operations or of any. One spelling takes the same number of
-    /// values everywhere.
+    /// The flag with a spelling, of all operations or of any.
     pub fn any_row(&self, name: &str) -> Option<&'static Row> {
         let of_some = || self.operations.iter().flat_map(|operation| operation.rows);
         self.row(name).or_else(|| of_some().find(|row| row.names.contains(&name)))
+    }
+
+    /// The spellings of what the program knows wherever it stands.
+    fn known(&self) -> impl Iterator<Item = &str> {
+        let groups = self.groups.iter().copied().chain([&common::OF_CLASSIC, &common::ALL]);
+        names_of_rows(self.rows).chain(names(groups))
+    }
+
+    /// The error for a flag that the program does not know.
+    pub fn unrecognised(&self, flag: &str) -> anyhow::Error {
+        unknown(format!("unrecognised flag '{flag}'"), flag, self.known())
+    }
+
+    /// The error for a flag that an operation does not know, in the words of `message`.
+    pub fn unknown(&self, operation: &Operation, flag: &str, message: String) -> anyhow::Error {
+        unknown(message, flag, names_of_rows(operation.rows).chain(self.known()))
+    }
+
+    /// The error for a command line without an operation; `flag` is one that is not known, if any.
+    pub fn no_operation(&self, flag: Option<&str>) -> anyhow::Error {
+        let operations = self.operations.iter();
+        let names = operations.clone().flat_map(|operation| operation.names.iter().copied());
+        let rows = names_of_rows(operations.flat_map(|operation| operation.rows));
+        let known = names.chain(rows).chain(self.known());
+        unknown("no operation specified".to_owned(), flag.unwrap_or_default(), known)
     }
 
     /// Whether a flag with a spelling belongs to all operations.
@@ -210,7 +241,7 @@ impl Program {
 
 pub use nix_env::PROGRAM as NIX_ENV;
 pub use nix_store::PROGRAM as NIX_STORE;
-pub use single::{NIX_COLLECT_GARBAGE, NIX_COPY_CLOSURE, NIX_DAEMON, NIX_HASH, NIX_PREFETCH_URL};
+pub use single::{DAEMON, NIX_COLLECT_GARBAGE, NIX_COPY_CLOSURE, NIX_DAEMON, NIX_HASH, NIX_PREFETCH_URL};
 
 /// The classic programs.
 pub const PROGRAMS: &[&Program] = &[
@@ -233,28 +264,24 @@ pub fn find(groups: &[&'static Group], name: &str) -> Option<&'static Row> {
     groups.iter().flat_map(|group| group.rows).find(|row| row.names.contains(&name))
 }
 
-/// The flag, operation or setting of a program that looks most like a word that is none.
-pub fn suggestion(program: &str, word: &str) -> Option<String> {
-    let (mut groups, mut names): (Vec<&Group>, Vec<&str>) = (vec![&common::ALL], Vec::new());
-    match self::program(program) {
-        Some(program) => {
-            names.extend(program.rows.iter().flat_map(|row| row.names));
-            groups.push(&common::OF_CLASSIC);
-            groups.extend(program.groups);
-            for operation in program.operations {
-                names.extend(operation.names);
-                names.extend(operation.rows.iter().flat_map(|row| row.names));
-            }
-        }
-        None => {
-            groups.push(&common::OF_NIX);
-            groups.extend(nix::all());
-        }
-    }
-    names.extend(groups.iter().flat_map(|group| group.rows).flat_map(|row| row.names));
-    names.retain(|name| name.starts_with("--"));
-    if let Some(near) = nearest(word, names) {
-        return Some(near.to_owned());
-    }
-    nearest(word.strip_prefix("--")?, TABLE.iter().map(|row| row.name)).map(|name| format!("--{name}"))
+/// The error for a flag that is not known, with the one that was probably meant: one of `known`, or
+/// a setting.
+fn unknown<'n>(message: String, flag: &str, known: impl IntoIterator<Item = &'n str>) -> anyhow::Error {
+    let near = nearest(flag, known.into_iter().filter(|name| name.starts_with("--"))).map(str::to_owned);
+    let of_settings = || {
+        let near = nearest(flag.strip_prefix("--")?, TABLE.iter().map(|row| row.name));
+        near.map(|name| format!("--{name}"))
+    };
+    let near = near.or_else(of_settings);
+    let hint = near.map_or(String::new(), |near| format!("\n       Did you mean '{near}'?"));
+    Usage(format!("{message}{hint}")).into()
+}
+
+/// The spellings of the flags of some groups.
+fn names<'g>(groups: impl IntoIterator<Item = &'g Group>) -> impl Iterator<Item = &'g str> {
+    names_of_rows(groups.into_iter().flat_map(|group| group.rows))
+}
+
+fn names_of_rows<'r>(rows: impl IntoIterator<Item = &'r Row>) -> impl Iterator<Item = &'r str> {
+    rows.into_iter().flat_map(|row| row.names.iter().copied())
 }

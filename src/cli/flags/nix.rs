@@ -1,6 +1,7 @@
 //! The flags of the subcommands of `nix`.
 
 use super::Value::{Bytes, Days, File, Generation, Number, Profile, Store, Text, Word};
+use super::common;
 use super::single::DAEMON;
 use super::{ALGORITHMS, FORMATS, Group, Row, own, switch, takes};
 
@@ -142,7 +143,7 @@ const GROUPS: &[(&str, &[&Group])] = &[
         &SELECTION_TO_COPY,
         &LANGUAGE,
     ]),
-    ("daemon", &[&own(DAEMON)]),
+    ("daemon", &[&DAEMON]),
     ("derivation add", &[&own(&[DRY_RUN])]),
     ("derivation show", &[
         &own(&[
@@ -213,7 +214,7 @@ const GROUPS: &[(&str, &[&Group])] = &[
         &SELECTION,
         &LANGUAGE,
     ]),
-    ("store diff-closures", &[&LANGUAGE]),
+    ("store diff-closures", &[&choosing(&[DERIVATION]), &LANGUAGE]),
     ("store dump-path", &[&SELECTION, &LANGUAGE]),
     ("store gc", &[&own(&[
         DRY_RUN,
@@ -263,7 +264,8 @@ pub fn groups(name: &str) -> &'static [&'static Group] {
     GROUPS.iter().find(|(known, _)| *known == name).map_or(&[], |(_, groups)| groups)
 }
 
-/// The groups of all subcommands.
-pub fn all() -> impl Iterator<Item = &'static Group> {
-    GROUPS.iter().flat_map(|(_, groups)| groups.iter().copied())
+/// The error for a flag that a subcommand with some groups of flags does not know.
+pub fn unrecognised(groups: &[&Group], flag: &str) -> anyhow::Error {
+    let groups = groups.iter().copied().chain([&common::OF_NIX, &common::ALL]);
+    super::unknown(format!("unrecognised flag '{flag}'"), flag, super::names(groups))
 }

@@ -74,7 +74,11 @@ const OPERATIONS: &[Operation] = &[
         &[Package],
         "Lists the packages of the profile",
         &[
-            ATTR,
+            takes(
+                &["--attr", "-A"],
+                &[Text("ATTRIBUTE")],
+                "Would list only an attribute of a Nix expression (with --available)",
+            ),
             switch(&["--attr-path", "-P"], "Shows the attribute of each package (with --available)"),
             switch(&["--available", "-a"], "Would list what a Nix expression offers"),
             switch(

@@ -1,14 +1,11 @@
 //! The words of a command line → flags with their values, operations and arguments.
 //!
-//! The originals split words in two ways:
-//!
-//! | word | classic programs | `nix` |
-//! |---|---|---|
-//! | `-qR` | `-q -R` | `-q -R` |
-//! | `-j4` | `-j` and its value `4` | `-j` and then the word `4` |
-//! | `-s/path` | one flag, which no program has | `-s` and then the word `/path` |
-//! | `-4`, `-` | an argument | a flag that no subcommand has |
-//! | after `--` | a flag if the program has it, else an argument | an argument |
+//! | word | what it is |
+//! |---|---|
+//! | `-qR` | `-q` and `-R` |
+//! | `-j4`, `-s/path` | `-j` or `-s`, and then the word `4` or `/path` |
+//! | `-4`, `-` | a flag that nobody knows |
+//! | after `--` | an argument; in classic programs a flag if the program itself has it |
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -85,19 +82,15 @@ pub enum Item {
     Argument(OsString),
 }
 
-/// Which of the two ways of splitting words is meant.
-#[derive(Clone, Copy)]
-enum Dialect {
-    Classic(&'static Program),
-    Nix,
-}
-
 /// The words that are not looked at yet.
 pub struct Parser {
     words: VecDeque<OsString>,
     /// `--` was seen.
     ended: bool,
-    dialect: Dialect,
+    /// The classic program whose words they are; none for `nix`.
+    program: Option<&'static Program>,
+    /// The operation that was named by now.
+    operation: Option<&'static Operation>,
 }
 
 /// A word and what it looks like.
@@ -110,12 +103,12 @@ enum Word {
 impl Parser {
     /// The words of a classic program.
     pub fn classic(program: &'static Program, words: impl IntoIterator<Item = OsString>) -> Self {
-        Self { words: words.into_iter().collect(), ended: false, dialect: Dialect::Classic(program) }
+        Self { program: Some(program), ..Self::nix(words) }
     }
 
     /// The words of `nix`.
     pub fn nix(words: impl IntoIterator<Item = OsString>) -> Self {
-        Self { words: words.into_iter().collect(), ended: false, dialect: Dialect::Nix }
+        Self { words: words.into_iter().collect(), ended: false, program: None, operation: None }
     }
 
     /// The words that are left.
@@ -134,11 +127,13 @@ impl Parser {
             Some(Word::Argument(argument)) => return Ok(Some(Item::Argument(argument))),
             Some(Word::Flag(name)) => name,
         };
-        if let Dialect::Classic(program) = self.dialect {
+        if let Some(program) = self.program {
             if let Some(operation) = program.operation(&name) {
+                self.operation = Some(operation);
                 return Ok(Some(Item::Operation(operation)));
             }
-            if let Some(row) = program.any_row(&name) {
+            let of_operation = self.operation.and_then(|operation| operation.row(&name));
+            if let Some(row) = of_operation.or_else(|| program.any_row(&name)) {
                 if self.words.len() < row.values.len() {
                     return usage(format!("'{name}' requires an argument"));
                 }
@@ -148,9 +143,9 @@ impl Parser {
         if let Some(row) = find(groups, &name) {
             return self.given(row, name, context).map(|given| Some(Item::Flag(given)));
         }
-        let of_all: &[&'static Group] = match self.dialect {
-            Dialect::Classic(_) => &[&common::ALL, &common::OF_CLASSIC],
-            Dialect::Nix => &[&common::ALL, &common::OF_NIX],
+        let of_all: &[&'static Group] = match self.program {
+            Some(_) => &[&common::ALL, &common::OF_CLASSIC],
+            None => &[&common::ALL, &common::OF_NIX],
         };
         if let Some(row) = find(of_all, &name) {
             let given = self.given(row, name, context)?;
@@ -192,49 +187,25 @@ impl Parser {
             self.ended = true;
             return self.word();
         }
-        match self.dialect {
-            Dialect::Classic(program) => Some(self.classic_word(program, word)),
-            Dialect::Nix => Some(self.nix_word(word)),
-        }
-    }
-
-    fn classic_word(&mut self, program: &Program, word: OsString) -> Word {
-        let Some(text) = word.to_str() else { return Word::Argument(word) };
-        if self.ended && !is_own(program, text) {
-            return Word::Argument(word);
-        }
-        if text.starts_with("--") {
-            return Word::Flag(text.to_owned());
-        }
-        let letters =
-            text.strip_prefix('-').filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
-        let Some(letters) = letters else { return Word::Argument(word) };
-        let (first, rest) = letters.split_at(1);
-        if rest.starts_with(|c: char| c.is_ascii_digit()) {
-            self.words.push_front(rest.into());
-        } else if rest.chars().all(|c| c.is_ascii_alphabetic()) {
-            self.put_back(rest);
-        } else if !rest.is_empty() {
-            return Word::Flag(text.to_owned());
-        }
-        Word::Flag(format!("-{first}"))
-    }
-
-    fn nix_word(&mut self, word: OsString) -> Word {
         let bytes = word.as_bytes();
-        if self.ended || bytes.first() != Some(&b'-') {
-            return Word::Argument(word);
+        let may_be_flag = match self.program {
+            _ if !self.ended => true,
+            Some(program) => word.to_str().is_some_and(|text| is_own(program, text)),
+            None => false,
+        };
+        if bytes.first() != Some(&b'-') || !may_be_flag {
+            return Some(Word::Argument(word));
         }
         let letters = bytes[1..].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
         if bytes.starts_with(b"--") || letters == 0 {
-            return Word::Flag(word.to_string_lossy().into_owned());
+            return Some(Word::Flag(word.to_string_lossy().into_owned()));
         }
         let rest = &bytes[1 + letters..];
         if !rest.is_empty() {
             self.words.push_front(OsString::from_vec(rest.to_vec()));
         }
         self.put_back(&String::from_utf8_lossy(&bytes[2..=letters]));
-        Word::Flag(format!("-{}", char::from(bytes[1])))
+        Some(Word::Flag(format!("-{}", char::from(bytes[1]))))
     }
 
     /// Puts letters that were written together back as flags.
@@ -295,29 +266,32 @@ impl Reading {
                 Item::Taken => {}
             }
         }
+        // The originals take `--version` for an operation.
+        if reading.operation.is_some() && context.version_wanted {
+            return usage("only one operation may be specified");
+        }
         Ok(reading)
     }
 
     /// The error for words without an operation.
     pub fn no_operation(&self, program: &Program) -> anyhow::Error {
-        let unknown = self.flags.iter().filter_map(|flag| flag.as_ref().err());
-        let near = unknown.filter_map(|flag| super::suggestion(program.name, flag)).next();
-        let hint = near.map_or(String::new(), |near| format!("\n       Did you mean '{near}'?"));
-        Usage(format!("no operation specified{hint}")).into()
+        let mut unknown = self.flags.iter().filter_map(|flag| flag.as_ref().err());
+        program.no_operation(unknown.next().map(String::as_str))
     }
 
-    /// The flags of an operation.
-    ///
-    /// # Errors
-    /// The first flag that the operation does not have.
-    pub fn flags_of(&self, operation: &'static Operation) -> Result<Vec<Given>, String> {
+    /// The flags of an operation; instead the first flag that the operation does not have.
+    pub fn flags_of(&self, operation: &'static Operation) -> Result<anyhow::Result<Vec<Given>>, String> {
         let of_operation = |flag: &Result<Given, String>| {
             let given = flag.as_ref().map_err(Clone::clone)?;
-            let row = operation.rows.iter().find(|row| row.names.contains(&given.spelled()));
-            let row = row.ok_or_else(|| given.spelled().to_owned())?;
+            let row = operation.row(given.spelled()).ok_or_else(|| given.spelled().to_owned())?;
             Ok(Given { row, ..given.clone() })
         };
-        self.flags.iter().map(of_operation).collect()
+        let flags: Vec<Given> = self.flags.iter().map(of_operation).collect::<Result<_, String>>()?;
+        Ok(match flags.iter().find(|given| given.values.len() < given.row.values.len()) {
+            // The flag stood before the operation, where it was not known that it takes a value.
+            Some(given) => usage(format!("'{}' requires an argument", given.spelled())),
+            None => Ok(flags),
+        })
     }
 }
 
@@ -362,21 +336,21 @@ mod tests {
     }
 
     #[test]
-    fn classic_words() {
-        let program = super::super::program("nix-store").expect("a program");
-        let split = |line: &[&str]| words(Parser::classic(program, all(line)));
-        assert_eq!(split(&["-qR", "x", "--", "-y", "--"]), ["-q", "-R", "=x", "=-y", "=--"]);
-        assert_eq!(split(&["-j4", "-", "-4", "--a-b"]), ["-j", "=4", "=-", "=-4", "--a-b"]);
-        assert_eq!(split(&["-a/b"]), ["-a/b"]);
-        // Flags of the program's own are flags behind `--`, too.
-        assert_eq!(split(&["--", "-qR", "--gc", "--debug"]), ["-q", "-R", "--gc", "=--debug"]);
+    fn words_are_split() {
+        let nix = |line: &[&str]| words(Parser::nix(all(line)));
+        assert_eq!(nix(&["-sS/p", "-", "-4", "-j2"]), ["-s", "-S", "=/p", "-", "-4", "-j", "=2"]);
+        assert_eq!(nix(&["-s=3", "-s-x", "--a-b", ""]), ["-s", "==3", "-s", "-x", "--a-b", "="]);
+        assert_eq!(nix(&["-é", "-vé"]), ["-é", "-v", "=é"]);
+        assert_eq!(nix(&["x", "--", "-y", "--"]), ["=x", "=-y", "=--"]);
     }
 
     #[test]
-    fn words_of_nix() {
-        let split = |line: &[&str]| words(Parser::nix(all(line)));
-        assert_eq!(split(&["-sS/p", "-", "-4", "-j2"]), ["-s", "-S", "=/p", "-", "-4", "-j", "=2"]);
-        assert_eq!(split(&["-s=3", "-s-x", "--a-b", ""]), ["-s", "==3", "-s", "-x", "--a-b", "="]);
-        assert_eq!(split(&["x", "--", "-y", "--"]), ["=x", "=-y", "=--"]);
+    fn words_of_classic_programs() {
+        let program = super::super::program("nix-store").expect("a program");
+        let split = |line: &[&str]| words(Parser::classic(program, all(line)));
+        assert_eq!(split(&["-qR", "x", "--", "-y", "--"]), ["-q", "-R", "=x", "=-y", "=--"]);
+        assert_eq!(split(&["-j4", "-a/b", "--a-b"]), ["-j", "=4", "-a", "=/b", "--a-b"]);
+        // Flags of the program's own are flags behind `--`, too.
+        assert_eq!(split(&["--", "-qR", "--gc", "--debug"]), ["-q", "-R", "--gc", "=--debug"]);
     }
 }

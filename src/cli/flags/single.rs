@@ -2,7 +2,7 @@
 
 use super::Value::{Bytes, File, StorePath, Text};
 use super::nix::EVALUATION;
-use super::{ALGORITHMS, Program, Row, switch, takes};
+use super::{ALGORITHMS, Group, Program, own, switch, takes};
 
 /// `nix-hash`.
 pub const NIX_HASH: Program = Program {
@@ -101,15 +101,14 @@ pub const NIX_COLLECT_GARBAGE: Program = Program {
     groups: &[],
 };
 
-/// Flags of `nix-daemon`, which `nix daemon` has, too.
-pub const DAEMON: &[Row] = &[
+/// Flags of `nix-daemon` that `nix daemon` has, too.
+pub const DAEMON: Group = own(&[
     switch(&["--default-trust"], "Trusts the users that 'trusted-users' names (the default)"),
     switch(&["--force-trusted"], "Trusts all clients"),
     switch(&["--force-untrusted"], "Trusts no client"),
     switch(&["--process-ops"], "With --stdio: works on the store itself, even where a daemon would"),
     switch(&["--stdio"], "Serves one client over standard input and output"),
-    switch(&["--daemon"], "Changes nothing: the program never leaves its terminal"),
-];
+]);
 
 /// `nix-daemon`.
 pub const NIX_DAEMON: Program = Program {
@@ -119,6 +118,6 @@ pub const NIX_DAEMON: Program = Program {
     about: "Serves the local store to other users, at a socket",
     more: &["The socket is the daemon's usual one, or what systemd passes."],
     operations: &[],
-    rows: DAEMON,
-    groups: &[],
+    rows: &[switch(&["--daemon"], "Changes nothing: the program never leaves its terminal")],
+    groups: &[&DAEMON],
 };

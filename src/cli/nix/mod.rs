@@ -36,7 +36,7 @@ use super::nix_daemon;
 use crate::cli::output::messages::Out;
 
 pub use hash::hash_contents;
-pub use help::pages;
+pub use help::{pages, print as print_help};
 pub use place::Place;
 use table::Row;
 
@@ -212,7 +212,7 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
         match item {
             Item::Flag(given) => request.flag(&given, &context)?,
             Item::Unknown(_) if request.is_not_built() => {}
-            Item::Unknown(flag) => return usage(format!("unrecognised flag '{flag}'")),
+            Item::Unknown(flag) => return Err(flags::nix::unrecognised(request.groups(), &flag)),
             Item::Argument(word) if word == "daemon" && matches!(request, Request::Group("")) => {
                 context.settings.require_feature(Some("nix-command"))?;
                 // A program of its own, to which the words before it are

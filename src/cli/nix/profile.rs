@@ -12,6 +12,8 @@ use nival::progress::{Progress as _, size_text};
 use nival::store::ManagedStore;
 use regex_lite::Regex;
 
+
+use crate::cli::installables::selection::{Selection, deriver};
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::error::{Usage, usage};
@@ -453,18 +455,29 @@ fn show(difference: &Difference) -> String {
 
 /// `nix store diff-closures`.
 #[derive(Default)]
-pub struct DiffClosures;
+pub struct DiffClosures(Selection);
 
 impl Command for DiffClosures {
     fn arity(&self) -> Arity {
         Arity::exactly(2)
     }
 
+    fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
+        if given.name() == "--derivation" {
+            self.0.derivation = true;
+            return Ok(true);
+        }
+        self.0.installable_flag(given)
+    }
+
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         let store = &*context.open_store()?;
         let mut paths = Vec::new();
-        for argument in arguments {
-            paths.push(Wanted::parse(context, store.dir(), &text(argument)?)?.path().clone());
+        for wanted in self.0.wanted(context, store.dir(), arguments)? {
+            paths.push(match self.0.derivation {
+                true => deriver(store, wanted.path())?,
+                false => wanted.path().clone(),
+            });
         }
         let [before, after] = &paths[..] else { return Ok(()) };
         let mut out = Out::new();

@@ -15,7 +15,6 @@ use nival::progress::Progress as _;
 use nival::store::ManagedStore;
 
 use super::context::Context;
-use super::error::usage;
 use super::flags::parse::{Given, Reading, text};
 use super::flags::{NIX_ENV, find, page};
 
@@ -111,8 +110,8 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     }
     let Some(operation) = reading.operation else { return Err(reading.no_operation(&NIX_ENV)) };
     let flags = match reading.flags_of(operation) {
-        Ok(flags) => flags,
-        Err(flag) => return usage(format!("unknown flag '{flag}'")),
+        Ok(flags) => flags?,
+        Err(flag) => return Err(NIX_ENV.unknown(operation, &flag, format!("unknown flag '{flag}'"))),
     };
     let named = matches!(operation.name(), "--install" | "--set");
     if wanted.force_name.is_some() && !named {

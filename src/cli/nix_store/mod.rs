@@ -89,10 +89,12 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     }
     let Some(operation) = reading.operation else { return Err(reading.no_operation(&NIX_STORE)) };
     let flags = match reading.flags_of(operation) {
-        Ok(flags) => flags,
-        Err(flag) if operation.name() == "--gc" => return usage(format!("bad sub-operation '{flag}' in GC")),
+        Ok(flags) => flags?,
         Err(_) if operation.name() == "--optimise" => return usage("no arguments expected"),
-        Err(flag) => return usage(format!("unknown flag '{flag}'")),
+        Err(flag) if operation.name() == "--gc" => {
+            return Err(NIX_STORE.unknown(operation, &flag, format!("bad sub-operation '{flag}' in GC")));
+        }
+        Err(flag) => return Err(NIX_STORE.unknown(operation, &flag, format!("unknown flag '{flag}'"))),
     };
     if from_stdin && !std::io::stdin().is_terminal() {
         let text = crate::cli::output::messages::read_stdin()?;
