@@ -41,6 +41,24 @@ pub const EVALUATION: Group = Group {
     rows: &[ARG, ARG_FROM_FILE, ARG_FROM_STDIN, ARGSTR, EVAL_STORE, IMPURE, INCLUDE, OVERRIDE_FLAKE, REPAIR],
 };
 
+/// Flags of Nix expressions that `nix profile` has where no expression is wanted.
+const OF_PROFILES: Group = Group {
+    title: "Flags of Nix expressions, which change nothing for store paths",
+    offered: false,
+    rows: &[
+        DEBUGGER,
+        ARG,
+        ARG_FROM_FILE,
+        ARG_FROM_STDIN,
+        ARGSTR,
+        EVAL_STORE,
+        IMPURE,
+        INCLUDE,
+        OVERRIDE_FLAKE,
+        REPAIR,
+    ],
+};
+
 /// Flags of Nix expressions and flakes. They are accepted where the arguments might be such, and
 /// offered to nobody as long as there is no language.
 pub const LANGUAGE: Group = Group {
@@ -192,13 +210,14 @@ const GROUPS: &[(&str, &[&Group])] = &[
     ("profile add", &[&own(&[
         takes(&["--priority"], &[Number], "Chooses which package wins where two have the same file: the lower number (5 if none is given)"),
         PROFILE,
-    ])]),
+        STDIN,
+    ]), &LANGUAGE]),
     ("profile diff-closures", &[&ONLY_PROFILE]),
-    ("profile history", &[&ONLY_PROFILE]),
-    ("profile list", &[&own(&[JSON, NO_PRETTY, PRETTY, PROFILE])]),
-    ("profile remove", &[&CHOSEN]),
+    ("profile history", &[&ONLY_PROFILE, &OF_PROFILES]),
+    ("profile list", &[&own(&[JSON, NO_PRETTY, PRETTY, PROFILE]), &OF_PROFILES]),
+    ("profile remove", &[&CHOSEN, &OF_PROFILES]),
     ("profile rollback", &[&own(&[DRY_RUN, PROFILE, takes(&["--to"], &[Generation], "Goes to this version, not to the one before")])]),
-    ("profile upgrade", &[&CHOSEN]),
+    ("profile upgrade", &[&CHOSEN, &LANGUAGE]),
     ("profile wipe-history", &[&own(&[
         DRY_RUN,
         takes(&["--older-than"], &[Days], "Deletes only versions that are older"),

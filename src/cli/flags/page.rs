@@ -4,11 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{Group, OWN, Operation, Program, Row, common};
-<<<<<<< HEAD
 use crate::cli::output::messages::{Out, terminal_columns};
-=======
-use crate::cli::ui::{Out, stdout_columns};
->>>>>>> d8df8e2 (cli: words are split as the reference splits them; suggestions by place)
 
 /// The widest that text gets, and the width where there is no terminal.
 const WIDEST: usize = 100;
@@ -153,15 +149,9 @@ impl Page {
     /// # Errors
     /// As [`Out::line`].
     pub fn print(&self) -> anyhow::Result<()> {
-<<<<<<< HEAD
         let columns = terminal_columns().unwrap_or(WIDEST);
         let mut out = Out::new();
         out.raw(self.text(columns.min(WIDEST)).as_bytes())?;
-=======
-        let columns = stdout_columns().map_or(WIDEST, |columns| columns.min(WIDEST));
-        let mut out = Out::new();
-        out.raw(self.text(columns).as_bytes())?;
->>>>>>> d8df8e2 (cli: words are split as the reference splits them; suggestions by place)
         out.finish()
     }
 

@@ -12,13 +12,13 @@ use nival::progress::{Progress as _, size_text};
 use nival::store::ManagedStore;
 use regex_lite::Regex;
 
-
-use crate::cli::installables::selection::{Selection, deriver};
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::error::{Usage, usage};
+use crate::cli::flags;
 use crate::cli::flags::parse::Given;
 use crate::cli::flags::parse::text;
+use crate::cli::installables::selection::{Selection, deriver};
 use crate::cli::installables::store_path::{Wanted, outputs_of};
 use crate::cli::output::json::Style;
 use crate::cli::output::messages::Out;
@@ -29,12 +29,12 @@ struct Which(Option<OsString>);
 
 impl Which {
     fn flag(&mut self, given: &Given) -> anyhow::Result<bool> {
-        if given.name() != "--profile" {
-            return Ok(false);
+        if given.name() == "--profile" {
+            self.0 = Some(given.value());
+            return Ok(true);
         }
-        let profile = given.value();
-        self.0 = Some(profile);
-        Ok(true)
+        // Those of expressions change nothing for what is installed already.
+        Ok(flags::find(&[&flags::nix::LANGUAGE], given.name()).is_some())
     }
 
     /// The store and the profile.
@@ -55,6 +55,7 @@ impl Which {
 #[derive(Default)]
 pub struct Add {
     which: Which,
+    selection: Selection,
     priority: Option<i64>,
 }
 
@@ -64,24 +65,27 @@ impl Command for Add {
     }
 
     fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
-        if given.name() == "--priority" {
-            let value = given.text()?;
-            let number = value.parse().map_err(|_| Usage(format!("'{value}' is not an integer")))?;
-            self.priority = Some(number);
-            return Ok(true);
+        match given.name() {
+            "--priority" => {
+                let value = given.text()?;
+                let number = value.parse().map_err(|_| Usage(format!("'{value}' is not an integer")))?;
+                self.priority = Some(number);
+            }
+            "--stdin" => self.selection.stdin = true,
+            _ => return Ok(self.selection.installable_flag(given)? || self.which.flag(given)?),
         }
-        self.which.flag(given)
+        Ok(true)
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         let (opened, profile) = self.which.open(context)?;
         let store = &*opened;
-        if arguments.is_empty() {
+        if arguments.is_empty() && !self.selection.stdin {
             return usage("more arguments are required");
         }
         let mut new: Vec<(String, Vec<StorePath>)> = Vec::new();
-        for argument in arguments {
-            let paths = self.paths(context, store, &text(argument)?)?;
+        for wanted in self.selection.wanted(context, store.dir(), arguments)? {
+            let paths = valid_paths(store, &wanted)?;
             let name = paths.first().map(|path| package_name::split(path.name()).0.to_owned());
             new.push((name.unwrap_or_default(), paths));
         }
@@ -95,39 +99,31 @@ impl Command for Add {
     }
 }
 
-impl Add {
-    /// The valid paths that an installable means.
-    fn paths(
-        &self,
-        context: &Context,
-        store: &dyn ManagedStore,
-        word: &str,
-    ) -> anyhow::Result<Vec<StorePath>> {
-        let wanted = Wanted::parse(context, store.dir(), word)?;
-        store.add_temp_roots(&[wanted.path()])?;
-        if !store.is_valid(wanted.path())? {
-            anyhow::bail!(
-                "path '{}' is required, but there is no substituter that can build it",
-                store.dir().display(wanted.path())
-            );
-        }
-        let Wanted::Outputs(drv, outputs) = &wanted else { return Ok(vec![wanted.path().clone()]) };
-        let derivation = store.read_derivation(drv)?;
-        let mut paths = Vec::new();
-        for (_, path) in outputs_of(store, outputs, drv, &derivation)? {
-            let missing = || {
-                let shown = store.dir().display(drv);
-                anyhow::anyhow!("cannot build '{shown}': this version of Nival does not build yet")
-            };
-            let path = path.ok_or_else(missing)?;
-            store.add_temp_roots(&[&path])?;
-            if !store.is_valid(&path)? {
-                return Err(missing());
-            }
-            paths.push(path);
-        }
-        Ok(paths)
+/// The valid paths that an installable means.
+fn valid_paths(store: &dyn ManagedStore, wanted: &Wanted) -> anyhow::Result<Vec<StorePath>> {
+    store.add_temp_roots(&[wanted.path()])?;
+    if !store.is_valid(wanted.path())? {
+        anyhow::bail!(
+            "path '{}' is required, but there is no substituter that can build it",
+            store.dir().display(wanted.path())
+        );
     }
+    let Wanted::Outputs(drv, outputs) = wanted else { return Ok(vec![wanted.path().clone()]) };
+    let derivation = store.read_derivation(drv)?;
+    let mut paths = Vec::new();
+    for (_, path) in outputs_of(store, outputs, drv, &derivation)? {
+        let missing = || {
+            let shown = store.dir().display(drv);
+            anyhow::anyhow!("cannot build '{shown}': this version of Nival does not build yet")
+        };
+        let path = path.ok_or_else(missing)?;
+        store.add_temp_roots(&[&path])?;
+        if !store.is_valid(&path)? {
+            return Err(missing());
+        }
+        paths.push(path);
+    }
+    Ok(paths)
 }
 
 /// Which packages of a profile are meant: by name, by expression, or all.

@@ -471,15 +471,6 @@ impl io::Write for Out {
     }
 }
 
-/// The width of standard output, where it is a terminal that tells it.
-pub fn stdout_columns() -> Option<usize> {
-    if !io::stdout().is_terminal() {
-        return None;
-    }
-    let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
-    (columns > 0).then_some(columns)
-}
-
 /// Standard output without a buffer of its own.
 pub fn stdout_file() -> &'static std::fs::File {
     use std::os::fd::AsFd as _;
