@@ -240,8 +240,12 @@ impl Hash {
     /// Lower-case hexadecimal digits.
     pub fn to_base16(&self) -> String {
         const HEX: &[u8; 16] = b"0123456789abcdef";
-        let digit = |value: u8| char::from(HEX[usize::from(value)]);
-        self.as_bytes().iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+        let mut digits = String::with_capacity(2 * MAX_LEN);
+        for byte in self.as_bytes() {
+            digits.push(char::from(HEX[usize::from(byte >> 4)]));
+            digits.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+        digits
     }
 
     /// `ALGO:digits`, or the SRI form.
@@ -296,8 +300,8 @@ impl Hash {
     /// `WrongLength` or `Malformed`.
     pub fn parse_digits(text: &str, algorithm: HashAlgorithm) -> Result<Self, HashError> {
         if text.len() == algorithm.base16_len() {
-            let bytes = decode_base16(text);
-            Self::checked(algorithm, bytes.as_deref(), "base16", text)
+            let bytes = decode_base16(text).ok_or_else(|| malformed("base16", text, 0, algorithm))?;
+            Ok(Self { algorithm, bytes })
         } else if text.len() == algorithm.base32_len() {
             match base32::decode(text, algorithm.digest_len()) {
                 Ok(bytes) => Self::checked(algorithm, Some(&bytes), "nix32", text),
@@ -336,14 +340,29 @@ fn malformed(notation: &'static str, text: &str, found: usize, algorithm: HashAl
     HashError::Malformed { notation, text: text.to_owned(), found, expected: algorithm.digest_len() }
 }
 
-fn decode_base16(text: &str) -> Option<Vec<u8>> {
-    let nibble = |c: u8| match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
-        b'A'..=b'F' => Some(c - b'A' + 10),
-        _ => None,
-    };
-    text.as_bytes().chunks_exact(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect()
+/// The value of each byte as a hexadecimal digit; 255 for all others.
+const NIBBLES: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value] as usize] = value as u8;
+        values[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
+/// Reads at most [`MAX_LEN`] bytes from their hexadecimal form, without a branch
+/// for each digit: databases have hashes by the hundred thousand.
+fn decode_base16(text: &str) -> Option<[u8; MAX_LEN]> {
+    let mut bytes = [0; MAX_LEN];
+    let mut seen = 0;
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let (high, low) = (NIBBLES[usize::from(pair[0])], NIBBLES[usize::from(pair[1])]);
+        seen |= high | low;
+        *byte = high << 4 | low;
+    }
+    (seen < 16).then_some(bytes)
 }
 
 impl fmt::Display for Hash {

@@ -70,6 +70,29 @@ pub enum NameError {
     BadCharacter(String, char),
 }
 
+/// Set in [`KINDS`] for a byte that may stand in a name.
+const IN_NAME: u8 = 1;
+/// Set in [`KINDS`] for a byte that may stand in a hash part.
+const IN_HASH: u8 = 2;
+
+/// What each byte may be part of: a look into a table instead of comparisons,
+/// because databases have paths by the hundred thousand.
+const KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b'_' | b'?' | b'=') {
+            kinds[at] |= IN_NAME;
+        }
+        if base32::is_digit(byte) {
+            kinds[at] |= IN_HASH;
+        }
+        at += 1;
+    }
+    kinds
+};
+
 /// Checks a name (what follows the dash).
 ///
 /// # Errors
@@ -90,7 +113,10 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
             _ => {}
         }
     }
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "+-._?=".contains(c);
+    if name.bytes().all(|byte| KINDS[usize::from(byte)] & IN_NAME != 0) {
+        return Ok(());
+    }
+    let allowed = |c: char| u8::try_from(c).is_ok_and(|byte| KINDS[usize::from(byte)] & IN_NAME != 0);
     match name.chars().find(|c| !allowed(*c)) {
         Some(c) => Err(NameError::BadCharacter(name.to_owned(), c)),
         None => Ok(()),
@@ -123,7 +149,8 @@ impl StorePath {
         if base.len() <= HASH_LEN {
             return Err(StorePathError::TooShort(base.to_owned()));
         }
-        let digits = base.as_bytes()[..HASH_LEN].iter().all(|byte| base32::is_digit(*byte));
+        let kinds = base.as_bytes()[..HASH_LEN].iter().map(|byte| KINDS[usize::from(*byte)]);
+        let digits = kinds.fold(IN_HASH, |all, kind| all & kind) != 0;
         if !digits
             && let Some(c) =
                 base.chars().take(HASH_LEN).find(|c| !c.is_ascii() || !base32::is_digit(*c as u8))

@@ -308,6 +308,8 @@ impl LocalStore {
         db.snapshot(|| {
             let graph = crate::store::local::db::graph::Graph::load(&db)?;
             let mut index = 0;
+            let prefix = format!("{}/", self.dir().as_str());
+            let mut entry = Vec::new();
             db.each_path(|row| {
                 interrupt::check()?;
                 self.progress().advance(1);
@@ -315,7 +317,7 @@ impl LocalStore {
                 let deriver = row.deriver.unwrap_or_default();
                 let references = graph.references(index);
                 index += 1;
-                let mut entry = Vec::with_capacity(256 + references.len() * 80);
+                entry.clear();
                 let _ = writeln!(
                     entry,
                     "{}\n{hash}\n{}\n{deriver}\n{}",
@@ -324,7 +326,9 @@ impl LocalStore {
                     references.len()
                 );
                 for reference in references {
-                    let _ = writeln!(entry, "{}/{}", self.dir().as_str(), graph.base_name(*reference));
+                    entry.extend_from_slice(prefix.as_bytes());
+                    entry.extend_from_slice(graph.base_name(*reference).as_bytes());
+                    entry.push(b'\n');
                 }
                 Ok(output.write_all(&entry).map_err(crate::nar::NarError::Write)?)
             })

@@ -1,10 +1,11 @@
 //! Does the disk hold what the database says?
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
-use super::db::check::Checked;
+use super::db::check::{Checked, Names};
 use super::db::read::PathId;
 use super::{Layout, LocalStore};
 use crate::model::{Hash, HashAlgorithm, HashFormat, StorePath};
@@ -148,12 +149,12 @@ impl LocalStore {
         // of ours, and what is put into the directory meanwhile is there before
         // its row.
         let mut present = vec![false; rows.len()];
+        let names = Names::new(rows);
         let dir = &self.layout().real_store_dir;
         let error = |error| PathError::new("cannot read directory", dir, error);
         for entry in std::fs::read_dir(dir).map_err(error)? {
             let name = entry.map_err(error)?.file_name();
-            let found = name.to_str().map(|name| rows.binary_search_by(|row| row.path.base_name().cmp(name)));
-            if let Some(Ok(at)) = found {
+            if let Some(at) = names.find(name.as_bytes()) {
                 present[at] = true;
             }
         }

@@ -147,12 +147,21 @@ pub fn base_name<'v>(
     column: &'static str,
     value: ValueRef<'v>,
 ) -> std::result::Result<&'v str, Problem> {
+    full_path(dir, column, value).map(|full| &full[dir.as_str().len() + 1..])
+}
+
+/// The text of a path of this store, as it stands there.
+pub fn full_path<'v>(
+    dir: &StoreDir,
+    column: &'static str,
+    value: ValueRef<'v>,
+) -> std::result::Result<&'v str, Problem> {
     let full = text(column, value)?;
     let Some(name) = full.strip_prefix(dir.as_str()).and_then(|rest| rest.strip_prefix('/')) else {
         return problem(column, value, &format!(", which is not in '{}'", dir.as_str()));
     };
     match StorePath::check_base_name(name) {
-        Ok(()) => Ok(name),
+        Ok(()) => Ok(full),
         Err(error) => problem(column, value, &format!(", which is no store path: {error}")),
     }
 }
@@ -172,27 +181,18 @@ pub fn path(
     }
 }
 
-/// A path of this store, or nothing; older versions wrote an empty text.
-pub fn optional_path(
-    dir: &StoreDir,
-    column: &'static str,
-    value: ValueRef<'_>,
-) -> std::result::Result<Option<StorePath>, Problem> {
-    match optional_text(column, value)? {
-        None | Some("") => Ok(None),
-        Some(_) => path(dir, column, value).map(Some),
-    }
-}
-
-/// As [`optional_path`], as it stands there.
+/// The text of a path of this store, or nothing; older versions wrote an empty text.
 pub fn optional_path_text<'v>(
     dir: &StoreDir,
     column: &'static str,
     value: ValueRef<'v>,
 ) -> std::result::Result<Option<&'v str>, Problem> {
-    match optional_text(column, value)? {
-        None | Some("") => optional_text(column, value),
-        text => base_name(dir, column, value).map(|_| text),
+    match value {
+        ValueRef::Null => Ok(None),
+        ValueRef::Text(b"") => Ok(Some("")),
+        // What is no text of a path is a problem either way; only that tells which.
+        ValueRef::Text(_) => full_path(dir, column, value).map(Some),
+        _ => optional_text(column, value),
     }
 }
 

@@ -49,12 +49,8 @@ impl RawPath {
         let check = || {
             Ok(Self {
                 id,
-                path: cells::base_name(dir, "path", at(1))
-                    .and_then(|_| cells::text("path", at(1)))?
-                    .to_owned(),
-                hash: cells::parsed("hash", at(2), check_hash)
-                    .and_then(|()| cells::text("hash", at(2)))?
-                    .to_owned(),
+                path: cells::full_path(dir, "path", at(1))?.to_owned(),
+                hash: hash_text(at(2))?.to_owned(),
                 nar_size: cells::size(at(3))?,
                 deriver: cells::optional_path_text(dir, "deriver", at(4))?.map(str::to_owned),
                 registration_time: cells::number("registrationTime", at(5))?.cast_signed(),
@@ -95,11 +91,10 @@ impl RawPath {
     }
 }
 
-/// Whether [`parse_hash`] reads a text; what is always written costs least.
-fn check_hash(text: &str) -> std::result::Result<(), HashError> {
-    let digits = text.strip_prefix("sha256:").unwrap_or_default().as_bytes();
-    let usual = digits.len() == 64 && digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if usual { Ok(()) } else { parse_hash(text).map(drop) }
+/// The hash of a NAR that can be read, as it stands there.
+fn hash_text(value: ValueRef<'_>) -> std::result::Result<&str, Problem> {
+    cells::parsed("hash", value, |text| parse_hash(text).map(drop))?;
+    cells::text("hash", value)
 }
 
 /// Reads the hash of a NAR.
