@@ -10,9 +10,12 @@
 //! | `br` | `.br` | 11 | 0 … 11 |
 //! | `lz4` | `.lz4` | | |
 //! | `lzma`, `lzip` | , `.lzip` | 6 | 0 … 9 |
+//! | `compress` | | | |
 //!
 //! `xz` and `zstd` can use several threads; what they write then has a few more
 //! bytes (xz: blocks of at least 8 MiB) and is read by every program.
+
+mod lzw;
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -66,6 +69,8 @@ pub enum Compression {
     Lzma,
     /// `lzip`.
     Lzip,
+    /// LZW.
+    Compress,
 }
 
 /// What to compress with.
@@ -87,7 +92,7 @@ impl Effort {
 }
 
 impl Compression {
-    const NAMES: [(&'static str, Self, &'static str); 9] = [
+    const NAMES: [(&'static str, Self, &'static str); 10] = [
         ("none", Self::None, ""),
         ("xz", Self::Xz, ".xz"),
         ("zstd", Self::Zstd, ".zst"),
@@ -97,6 +102,7 @@ impl Compression {
         ("lz4", Self::Lz4, ".lz4"),
         ("lzma", Self::Lzma, ""),
         ("lzip", Self::Lzip, ".lzip"),
+        ("compress", Self::Compress, ""),
     ];
 
     /// The names of all.
@@ -193,6 +199,10 @@ impl Compression {
                 let options = lzma_options(level(6, 9)?)?;
                 Encoder::Xz(XzWriter::new(Stream::new_lzma_encoder(&options)?, output))
             }
+            Self::Compress if effort.level.is_some() => {
+                return Err(invalid("failed to compress (compression-level invalid)"));
+            }
+            Self::Compress => Encoder::Compress(lzw::LzwWriter::new(output)),
             Self::Lzip => Encoder::Lzip(LzipWriter::new(level(6, 9)?, output)?),
         })
     }
@@ -229,6 +239,7 @@ impl Compression {
                 let stream = Stream::new_lzip_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
                 Box::new(liblzma::bufread::XzDecoder::new_stream(buffered, stream))
             }
+            Self::Compress => Box::new(lzw::LzwReader::new(buffered)),
             Self::Zstd => {
                 let mut decoder = zstd::Decoder::with_buffer(buffered)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;
@@ -410,6 +421,8 @@ pub enum Encoder<W: Write> {
     Gzip(flate2::write::GzEncoder<W>),
     /// Brotli.
     Brotli(Box<brotli::CompressorWriter<W>>),
+    /// LZW.
+    Compress(lzw::LzwWriter<W>),
     /// LZ4.
     Lz4(lz4_flex::frame::FrameEncoder<W>),
 }
@@ -431,6 +444,7 @@ impl<W: Write> Encoder<W> {
                 encoder.flush()?;
                 Ok(encoder.into_inner())
             }
+            Self::Compress(encoder) => encoder.finish(),
             Self::Lz4(encoder) => encoder.finish().map_err(io::Error::other),
         }
     }
@@ -446,6 +460,7 @@ impl<W: Write> Write for Encoder<W> {
             Self::Bzip2(encoder) => encoder.write(data),
             Self::Gzip(encoder) => encoder.write(data),
             Self::Brotli(encoder) => encoder.write(data),
+            Self::Compress(encoder) => encoder.write(data),
             Self::Lz4(encoder) => encoder.write(data),
         }
     }
@@ -479,7 +494,8 @@ mod tests {
                 compression.decoder(threads, packed.as_slice()).unwrap().read_to_end(&mut unpacked).unwrap();
                 assert!(unpacked == data, "{name}");
                 // Cut off, it is an error and not a shorter text.
-                if !packed.is_empty() && name != "none" {
+                // `compress` has no end mark.
+                if !packed.is_empty() && !["none", "compress"].contains(&name) {
                     let cut = &packed[..packed.len() - 1];
                     let result = compression.decoder(threads, cut).unwrap().read_to_end(&mut Vec::new());
                     assert!(result.is_err(), "{name}");
@@ -516,9 +532,16 @@ mod tests {
 
     #[test]
     fn levels_have_limits() {
-        for (name, level) in
-            [("xz", 10), ("lzma", 10), ("lzip", 10), ("gzip", 10), ("bzip2", 10), ("zstd", 23), ("br", 12)]
-        {
+        for (name, level) in [
+            ("xz", 10),
+            ("lzma", 10),
+            ("lzip", 10),
+            ("gzip", 10),
+            ("bzip2", 10),
+            ("zstd", 23),
+            ("br", 12),
+            ("compress", 1),
+        ] {
             let effort = Effort { level: Some(level), threads: 1, expected: 0 };
             assert!(Compression::parse(name).unwrap().encoder(effort, Vec::new()).is_err(), "{name}");
         }

@@ -240,3 +240,53 @@ fn paths_in_a_cache_are_looked_into() {
     let outcome = world.nival("nix", &["store", "cat", "--store", &cache, &missing]);
     outcome.fails(&format!("error: path '{missing}' is not a regular file"));
 }
+
+#[test]
+fn archives_that_are_looked_into_are_kept_where_the_cache_says() {
+    let Some((world, paths, cache)) = world() else { return };
+    let tree = paths.iter().find(|path| path.ends_with("-tree")).unwrap();
+    let file = format!("{tree}/sub/text");
+    let look = |side, store: &str, words: &[&str]| {
+        world.run(side, "nix", &[&["store"], words, &["--store", store]].concat())
+    };
+    let kept = |side| format!("{cache}?local-nar-cache={}", world.text(format!("kept-{side:?}")));
+    let files = |side| {
+        let dir = world.path(format!("kept-{side:?}"));
+        let read = |name: &String| (name.clone(), std::fs::read(dir.join(name)).unwrap());
+        data::names(&dir).iter().map(read).collect::<Vec<_>>()
+    };
+    for side in SIDES {
+        assert_eq!(look(side, &kept(side), &["cat", &file]).ok().text(), "some text\n");
+    }
+    assert_eq!(files(Side::Nival), files(Side::Reference));
+    assert_eq!(files(Side::Nival).len(), 2);
+    // Each finds what the other has kept, without a look at the cache's archives.
+    std::fs::rename(world.path("cache/nar"), world.path("cache/gone")).unwrap();
+    for (side, keeper) in [(Side::Nival, Side::Reference), (Side::Reference, Side::Nival)] {
+        assert_eq!(look(side, &kept(keeper), &["cat", &file]).ok().text(), "some text\n");
+        let listed = look(side, &kept(keeper), &["ls", "-R", tree]);
+        assert_eq!(listed.ok().text(), "./empty\n./link\n./sub\n./sub/text\n");
+    }
+    assert_eq!(look(Side::Nival, &cache, &["cat", &file]).status, 1);
+    std::fs::rename(world.path("cache/gone"), world.path("cache/nar")).unwrap();
+    // What is damaged there is fetched again.
+    let name = files(Side::Nival).into_iter().map(|(name, _)| name).find(|name| name.ends_with(".nar"));
+    let archive = world.path("kept-Nival").join(name.unwrap());
+    let mut damaged = std::fs::read(&archive).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    std::fs::write(&archive, &damaged).unwrap();
+    let again = look(Side::Nival, &kept(Side::Nival), &["cat", &file]);
+    assert_eq!(again.ok().text(), "some text\n");
+    assert!(
+        again.stderr.contains("is not the archive that the cache announces; it is replaced"),
+        "{again:?}"
+    );
+    assert_eq!(files(Side::Nival), files(Side::Reference));
+    // Nothing else uses it, and a relative directory is refused.
+    for side in SIDES {
+        look(side, &kept(side).replace("kept-", "none-"), &["dump-path", tree]).ok();
+        assert!(!world.path(format!("none-{side:?}")).exists());
+        let relative = format!("{cache}?local-nar-cache=here");
+        look(side, &relative, &["cat", &file]).fails("error: not an absolute path: \"here\"");
+    }
+}

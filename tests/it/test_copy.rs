@@ -8,7 +8,8 @@ use crate::data;
 
 const SIDES: [Side; 2] = [Side::Nival, Side::Reference];
 /// Compressions that both sides write.
-const COMPRESSIONS: [&str; 9] = ["none", "xz", "zstd", "bzip2", "br", "gzip", "lz4", "lzma", "lzip"];
+const COMPRESSIONS: [&str; 10] =
+    ["none", "xz", "zstd", "bzip2", "br", "gzip", "lz4", "lzma", "lzip", "compress"];
 
 /// A store with [`data::sample`], signed by a key that this world trusts.
 struct Signed {

@@ -133,6 +133,11 @@ impl<W: Write> Visitor for ListingText<W> {
     }
 }
 
+/// The root's node in a listing that [`ListingText`] wrote.
+pub(super) fn root_node(text: &[u8]) -> Option<&[u8]> {
+    text.strip_prefix(b"{\"root\":")?.strip_suffix(b",\"version\":1}")
+}
+
 /// A listing that was read and can be of the archive it is said to be of.
 pub struct StoredListing(Vec<u8>);
 

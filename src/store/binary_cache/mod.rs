@@ -20,6 +20,7 @@ mod error;
 mod file;
 pub mod http;
 pub mod listing;
+mod looked_into;
 mod options;
 mod partial;
 pub mod s3;
@@ -374,7 +375,12 @@ impl BinaryCache {
 
     /// What is in the archive of a path, without the contents of its files, where
     /// the cache has a listing that can be of this archive. It is not signed.
+    /// Nothing where archives are kept (`local-nar-cache`), because the listing then
+    /// comes from there.
     pub fn listing(&self, item: &Item) -> Option<StoredListing> {
+        if self.options.nar_cache.is_some() {
+            return None;
+        }
         let name = upload::listing_name(&item.info.path);
         // Whatever is wrong with it: the archive tells the same.
         let body = self.transport.get(&name, 0).ok()??;

@@ -35,6 +35,8 @@ pub struct CacheOptions {
     /// Where answers are remembered and interrupted downloads kept, and for how
     /// long answers count.
     pub memory: Option<(PathBuf, Lifetimes)>,
+    /// Where archives are kept of which single files are looked at.
+    pub nar_cache: Option<PathBuf>,
     /// Archives reach the disk before the narinfos that name them.
     pub sync: bool,
 }
@@ -55,6 +57,7 @@ impl Default for CacheOptions {
             want_mass_query: None,
             trusted: false,
             memory: None,
+            nar_cache: None,
             sync: true,
         }
     }

@@ -325,10 +325,9 @@ fn cache_options(
             "priority" => options.priority = Some(value.parse().map_err(|_| invalid())?),
             "want-mass-query" => options.want_mass_query = Some(uri::boolean(name, value)?),
             "trusted" => options.trusted = uri::boolean(name, value)?,
-            "local-nar-cache" if !value.is_empty() => {
-                warnings.push("'local-nar-cache' is not used by this version of Nival".to_owned());
-            }
-            "local-nar-cache" | "path-info-cache-size" | "system-features" => {}
+            "local-nar-cache" if value.is_empty() => {}
+            "local-nar-cache" => options.nar_cache = Some(uri::absolute(value)?),
+            "path-info-cache-size" | "system-features" => {}
             other if others.contains(&other) => {}
             _ => {
                 let near = nearest(name, CACHE_PARAMETERS.iter().chain(others).copied());

@@ -124,7 +124,11 @@ impl Elsewhere {
     }
 
     fn read(&self, sink: &mut dyn Sink) -> anyhow::Result<()> {
-        Ok(self.store.source(std::slice::from_ref(&self.item))?.read(&self.item, sink)?)
+        match self.store.cache() {
+            Some(cache) => cache.look_into(&self.item, sink)?,
+            None => self.store.source(std::slice::from_ref(&self.item))?.read(&self.item, sink)?,
+        }
+        Ok(())
     }
 
     fn shown(&self) -> String {
