@@ -1,6 +1,6 @@
 //! NIX_GET_COMPLETIONS: what a shell asks for when a word is completed.
 
-use crate::common::{Outcome, Side, World, outcome};
+use crate::common::{Outcome, Side, World, outcome, skip_missing};
 
 fn complete(world: &World, side: Side, number: &str, words: &[&str]) -> Outcome {
     let mut command = world.command(side, words[0]);
@@ -102,4 +102,138 @@ fn bash_completes_by_the_script() {
     assert_eq!(ask("nix-store --print-f"), "--print-fixed-path");
     assert_eq!(ask("nix key "), "convert-secret-to-public\ngenerate-secret");
     assert_eq!(ask("nix hash file etc/ni"), "etc/nix.conf");
+}
+
+/// Types lines and TAB into a real shell on a terminal (made by zsh) and prints what became of them.
+const DRIVER: &str = r#"
+zmodload zsh/zpty
+case $1 in
+    zsh)
+        zpty shell "zsh -f -i"
+        zpty -w shell 'PS1=; autoload -Uz compinit; compinit -u -D; source ./script; show() { print -r -- "=[$BUFFER]="; BUFFER= }; zle -N show; bindkey "^T" show; bindkey "^I" complete-word; print READY' ;;
+    bash)
+        zpty shell "bash --norc --noprofile -i"
+        zpty -w shell $'PS1=; source ./script; show() { printf "=[%s]=" "$READLINE_LINE"; READLINE_LINE=; }; bind -x \'"\\C-t": show\'; echo READY' ;;
+esac
+# Answers come in pieces.
+until_line() {
+    local piece all= tries
+    for tries in {1..200}; do
+        while zpty -r -t shell piece; do all+=$piece; done
+        [[ $all == *$1* ]] && break
+        sleep 0.05
+    done
+    REPLY=$all
+}
+until_line $'\nREADY'
+for line in "${@:2}"; do
+    zpty -w -n shell "$line"$'\t\x14'
+    until_line ']='
+    REPLY=${REPLY##*=\[}
+    print -r -- "${REPLY%%\]=*}"
+done
+zpty -d shell
+"#;
+
+/// Whether a program is there; where it is not, that is told and counted.
+fn has(program: &str) -> bool {
+    let found = std::process::Command::new(program).arg("--version").output().is_ok();
+    if !found {
+        skip_missing(&format!("{program} is not installed"));
+    }
+    found
+}
+
+fn in_world(world: &World, program: &str) -> std::process::Command {
+    let mut command = std::process::Command::new(program);
+    command.env_clear().current_dir(world.path(".")).env("HOME", world.path("home")).env("TERM", "dumb");
+    command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", world.text("bin")));
+    for (name, dir) in [("STORE", "store"), ("STATE", "var"), ("CONF", "etc")] {
+        command.env(format!("NIX_{name}_DIR"), world.path(dir));
+    }
+    command
+}
+
+/// Lines that are typed, and what they become; what a shell adds at the end does not count.
+const TYPED: &[(&str, &str)] = &[
+    ("nix store g", "nix store gc"),
+    ("nix-store --print-f", "nix-store --print-fixed-path"),
+    ("nix hash file etc/ni", "nix hash file etc/nix.conf"),
+    ("nix key gen", "nix key generate-secret"),
+    ("nix --option keep-o", "nix --option keep-outputs"),
+    ("nix-store -q --tr", "nix-store -q --tree"),
+    ("nival comp", "nival completions"),
+];
+
+#[test]
+fn zsh_and_bash_complete_what_is_typed() {
+    if !has("zsh") || !has("bash") {
+        return;
+    }
+    for shell in ["zsh", "bash"] {
+        let world = World::new();
+        world.write("script", world.nival("nival", &["completions", shell]).ok().text());
+        world.write("driver", DRIVER);
+        let lines = TYPED.iter().map(|(typed, _)| typed);
+        let driven = in_world(&world, "zsh").args(["-f", "driver", shell]).args(lines).output().unwrap();
+        let became = outcome(driven);
+        let became: Vec<&str> = became.ok().lines().into_iter().map(str::trim_end).collect();
+        let expected: Vec<&str> = TYPED.iter().map(|(_, expected)| *expected).collect();
+        assert_eq!(became, expected, "{shell}");
+    }
+}
+
+#[test]
+fn fish_completes_what_is_typed() {
+    if !has("fish") {
+        return;
+    }
+    let world = World::new();
+    world.write("script", world.nival("nival", &["completions", "fish"]).ok().text());
+    for (typed, expected) in TYPED {
+        let program = format!("source ./script; complete -C '{typed}'");
+        let answer = outcome(in_world(&world, "fish").args(["-N", "-c", &program]).output().unwrap());
+        let first = answer.ok().text().lines().next().unwrap_or_default().split('\t').next().unwrap();
+        assert_eq!(first, expected.rsplit(' ').next().unwrap(), "{typed}: {answer:?}");
+    }
+}
+
+/// A package with one file.
+fn tool(world: &World, name: &str) -> String {
+    world.write(format!("src/{name}/bin/tool"), name);
+    world.nix_store(&["--add", &world.text(format!("src/{name}"))]).line()
+}
+
+/// Store paths, generations, packages and values of settings.
+#[test]
+fn names_of_things_are_completed() {
+    let world = World::new();
+    let one = tool(&world, "tool-1.0");
+    let two = tool(&world, "tool-2.0");
+    let profile = world.text("profile");
+    for path in [&one, &two] {
+        world.nival("nix-env", &["-p", &profile, "-i", path]).ok();
+    }
+    let ask = |number: &str, words: &[&str]| {
+        first_words(&complete(&world, Side::Nival, number, words)).split_off(1)
+    };
+    let store = world.text("store");
+    assert_eq!(ask("2", &["nix-store", "-q", &one[..store.len() + 10]]), [&*one]);
+    assert_eq!(ask("2", &["nix-store", "-q", &store]), [format!("{store}/")]);
+    assert_eq!(ask("2", &["nix", "path-info", &two[..store.len() + 10]]), [&*two]);
+    // Neither locks nor what belongs to nobody.
+    world.write("store/.hidden", "");
+    world.write("store/other", "");
+    let all = ask("2", &["nix-store", "-q", &format!("{store}/")]);
+    assert!(all.contains(&one) && all.iter().all(|path| path.len() > store.len() + 33), "{all:?}");
+    assert_eq!(ask("4", &["nix-env", "-p", &profile, "-G", ""]), ["1", "2"]);
+    assert_eq!(ask("4", &["nix-env", "-p", &profile, "--delete-generations", "2"]), ["2"]);
+    assert_eq!(ask("4", &["nix-env", "-p", &profile, "-e", "to"]), ["tool-2.0"]);
+    assert_eq!(ask("3", &["nix-store", "--option", "sandbox", "r"]), ["relaxed"]);
+    assert_eq!(ask("3", &["nix-store", "--option", "keep-outputs", ""]), ["false", "true"]);
+    // The same of a profile that `nix profile` made.
+    let other = world.text("other");
+    world.nival("nix", &["profile", "add", "--profile", &other, &one]).ok();
+    assert_eq!(ask("5", &["nix", "profile", "remove", "--profile", &other, ""]), ["tool"]);
+    assert_eq!(ask("6", &["nix", "profile", "rollback", "--profile", &other, "--to", ""]), ["1"]);
 }

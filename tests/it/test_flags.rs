@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::{Outcome, Side, World};
+use crate::common::{Outcome, Side, World, outcome, skip_missing};
 
 /// The flags of a help: their spellings and the placeholders of their values.
 fn documented(help: &Outcome) -> Vec<(Vec<String>, Vec<String>)> {
@@ -238,4 +238,66 @@ fn an_unknown_flag_comes_with_the_nearest_one() {
         assert_eq!(outcome.status, 1, "{line}");
         assert!(outcome.stderr.contains(&format!("Did you mean '{near}'?")), "{line}: {outcome:?}");
     }
+}
+
+/// Every place has its page; `man` reads a sample of them without a complaint, and they have all flags.
+#[test]
+fn man_pages_can_be_read() {
+    let world = World::new();
+    world.nival("nival", &["man", "man"]).ok();
+    let names = |section: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(world.path("man").join(section)).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let pages = names("man1");
+    assert_eq!(names("man5"), ["nix.conf.5"]);
+    for place in places(&world) {
+        let operation = place.get(1).is_some_and(|word| word.starts_with('-'));
+        let words: Vec<&str> = place.iter().map(|word| word.trim_start_matches('-')).collect();
+        let name = match place[0] == "nix" && !operation && place.len() > 1 {
+            true => format!("nix3-{}.1", words[1..].join("-")),
+            false => format!("{}.1", words.join("-")),
+        };
+        // Operations are shown by their longest names, which may be second ones.
+        let known = pages.contains(&name) || ["optimize", "realize"].iter().any(|end| name.contains(end));
+        assert!(known, "{name}");
+    }
+    if std::process::Command::new("man").arg("--version").output().is_err() {
+        return skip_missing("man is not installed");
+    }
+    let read = |files: &[String]| {
+        let mut command = std::process::Command::new("man");
+        command.args(["--warnings", "-P", "cat", "-l"]).args(files).current_dir(world.path("man"));
+        command.env("LC_ALL", "C.UTF-8").env("MANWIDTH", "100").env_remove("MANPAGER");
+        outcome(command.output().unwrap())
+    };
+    let sample = ["nix", "nix-env", "nix-hash", "nix-store", "nix3-copy", "nix3-store", "nival"];
+    let sample = read(&sample.map(|name| format!("man1/{name}.1")));
+    assert_eq!((sample.status, &*sample.stderr), (0, ""));
+    let settings = read(&["man5/nix.conf.5".to_owned()]);
+    assert_eq!((settings.status, &*settings.stderr), (0, ""));
+    assert!(settings.text().contains("substituters") && settings.text().contains("keep-outputs"));
+    let page = read(&["man1/nix-store-gc.1".to_owned()]);
+    for (names, _) in documented(&world.nival("nix-store", &["--gc", "--help"])) {
+        assert!(names.iter().all(|name| page.text().contains(name)), "{names:?}");
+    }
+}
+
+/// `install-links` also installs what shells and `man` read.
+#[test]
+fn links_come_with_man_pages_and_completions() {
+    let world = World::new();
+    let bin = world.text("prefix/bin");
+    world.nival("nival", &["install-links", &bin]).ok();
+    for file in [
+        "man/man1/nix-store-gc.1",
+        "man/man5/nix.conf.5",
+        "bash-completion/completions/nix-store",
+        "zsh/site-functions/_nival",
+        "fish/vendor_completions.d/nix.fish",
+    ] {
+        assert!(world.path("prefix/share").join(file).is_file(), "{file}");
+    }
+    world.nival("nival", &["install-links", "--only-links", "other/bin"]).ok();
+    assert!(world.path("other/bin/nix-shell").is_symlink() && !world.path("other/share").exists());
 }

@@ -176,12 +176,12 @@ impl Completer<'_> {
         self.partial.to_string_lossy()
     }
 
-    fn wanted(&self, wanted: &Wanted<'_>) -> Answer {
+    fn wanted(&self, wanted: &Wanted<'_>, before: &[OsString]) -> Answer {
         let which = wanted.before.len();
         match wanted.flag {
             Known::Row(row) => match (row.values.get(which), wanted.before.first()) {
                 (Some(Value::OfSetting), Some(name)) => self.of_setting(&name.to_string_lossy()),
-                (Some(value), _) => self.value(*value, wanted.before),
+                (Some(value), _) => self.value(*value, before),
                 (None, _) => Answer::default(),
             },
             Known::Setting(row) => self.of_setting(row.name),
@@ -272,7 +272,7 @@ impl Completer<'_> {
         });
         let ended = match walked {
             Ok(ended) => ended,
-            Err(wanted) => return self.wanted(&wanted),
+            Err(wanted) => return self.wanted(&wanted, before),
         };
         let place = place.into_inner();
         let mut answer = Answer::default();
@@ -315,7 +315,7 @@ impl Completer<'_> {
         });
         let ended = match walked {
             Ok(ended) => ended,
-            Err(wanted) => return self.wanted(&wanted),
+            Err(wanted) => return self.wanted(&wanted, before),
         };
         let prefix = self.prefix();
         if ended || !prefix.starts_with('-') {
@@ -351,6 +351,7 @@ impl Completer<'_> {
                 name.starts_with(rest) && dir.parse(&text).is_ok() && !name.ends_with(".lock")
             });
         } else if begin.starts_with(&*prefix) && !prefix.is_empty() {
+            answer.words.remove(dir.as_str().as_bytes());
             answer.words.insert(begin.into_bytes(), "the store".to_owned());
         }
         answer
