@@ -148,10 +148,7 @@ pub enum StoreError {
     NoDatabase,
     /// The store was opened for reading, by request or because the user may
     /// not write to it.
-    #[error(
-        "cannot write to the store: {0}\n\
-         This command may have been run as non-root in a single-user Nix installation, or the Nix daemon may have crashed."
-    )]
+    #[error("cannot write to the store {0}")]
     ReadOnly(String),
     /// Behind a symlink, paths would have other names than elsewhere.
     #[error(

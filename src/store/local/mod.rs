@@ -124,6 +124,10 @@ pub struct LocalStore {
     _big_lock: Option<File>,
 }
 
+/// What may be wrong where a store cannot be written that was opened for writing.
+const ADVICE: &str = "This command may have been run as non-root in a single-user Nix installation, \
+    or the Nix daemon may have crashed.";
+
 impl LocalStore {
     /// Opens the store below a directory, with the usual settings, and creates it
     /// where it is missing. Its paths are named as those of `/nix/store`.
@@ -148,19 +152,22 @@ impl LocalStore {
         }
         db::watch(&options.layout.db_dir(), &progress);
         if options.read_only {
-            let reason =
-                "it was opened with read-only=true (attempt to write a readonly database)".to_owned();
+            let reason = format!(
+                "'{}': it was opened with read-only=true (attempt to write a readonly database)",
+                super::open::uri::place(&options.layout)
+            );
             return Self::open_read_only(options, progress, reason, Access::Untouched);
         }
         match Self::open_read_write(options.clone(), Arc::clone(&progress)) {
             Err(error) if denied(&error) => {
                 // For reading if there is something to read; else the first error tells more.
-                Self::open_read_only(options, progress, error.to_string(), Access::ReadOnly).map_err(
-                    |second| match second {
+                let reason = format!("'{}': {error}\n{ADVICE}", super::open::uri::place(&options.layout));
+                Self::open_read_only(options, progress, reason, Access::ReadOnly).map_err(|second| {
+                    match second {
                         StoreError::SchemaTooNew(_) | StoreError::SchemaTooOld(_) => second,
                         _ => error,
-                    },
-                )
+                    }
+                })
             }
             other => other,
         }
@@ -289,7 +296,10 @@ impl LocalStore {
     fn require_place(&self) -> Result<()> {
         self.require_writable()?;
         match &self.frozen {
-            Some(reason) => Err(StoreError::ReadOnly(reason.clone())),
+            Some(reason) => {
+                let place = super::open::uri::place(self.layout());
+                Err(StoreError::ReadOnly(format!("'{place}': {reason}\n{ADVICE}")))
+            }
             None => Ok(()),
         }
     }

@@ -48,14 +48,18 @@ pub struct OptimiseReport {
 }
 
 impl LocalStore {
-    /// Links equal files of all valid paths.
+    /// Links equal files of all valid paths. Where nothing is to be linked, nothing is
+    /// written to a store that cannot be written.
     ///
     /// # Errors
     /// [`StoreError`]; what was linked till then stays so.
     pub fn optimise(&self) -> Result<OptimiseReport> {
-        self.require_place()?;
         let mut paths: Vec<Box<str>> = Vec::new();
         self.db().each_name(|_, name| paths.push(name.into()))?;
+        let made = self.layout().links_dir().exists();
+        if !made {
+            self.require_place()?;
+        }
         let mut optimiser = Optimiser::new(self.layout(), self.progress())?;
         let mut optimised = Optimised::load(self.layout(), &optimiser.links)?;
         let mut waiting = Vec::new();
@@ -67,6 +71,7 @@ impl LocalStore {
         }
         self.progress().detail(&format!("{} paths were optimised before", paths.len() - waiting.len()));
         if !waiting.is_empty() {
+            self.require_place()?;
             optimiser.load_linked()?;
         }
         self.progress().begin("optimising", Some(waiting.len() as u64), Unit::Items);
@@ -77,7 +82,9 @@ impl LocalStore {
             Ok(())
         });
         self.progress().end();
-        optimised.save();
+        if !self.is_read_only() {
+            optimised.save();
+        }
         result?;
         let report = optimiser.report();
         self.progress().notice(&format!(

@@ -22,6 +22,7 @@ mod sweep;
 mod trash;
 mod usage;
 
+use std::collections::HashSet;
 use std::fs::File;
 
 use super::LocalStore;
@@ -122,6 +123,9 @@ impl LocalStore {
     /// # Errors
     /// [`StoreError`]; a root that cannot be read, before anything is deleted.
     pub fn collect_garbage(&self, options: &GcOptions, report: &mut GcReport) -> Result<()> {
+        if self.is_read_only() && self.survey(options.keep, &HashSet::new())?.dead_count() == 0 {
+            return Ok(());
+        }
         let collection = self.begin_collection(true)?;
         report.failed += collection.found.unread;
         if options.max_freed > 0 {
