@@ -23,7 +23,7 @@ use nival::store::open::uri;
 use nival::store::open::uri::{StoreKind, StoreUri};
 use nival::sys::interrupt::{self, Interruptible};
 use nival::sys::users::{self, User};
-use nival::sys::{PathError, errno_text, socket};
+use nival::sys::{PathError, errno_text, mount, socket};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::context::Context;
@@ -371,7 +371,7 @@ impl Daemon {
             .process_group(0)
             .stdin(Stdio::from(input))
             .stdout(Stdio::from(output));
-        self.children.push((user, command.spawn()?));
+        self.children.push((user, mount::outside(&mut command).spawn()?));
         Ok(())
     }
 }

@@ -2,15 +2,20 @@
 //!
 //! Some systems keep the store directory as a read-only mount of itself, so
 //! that nobody changes it by mistake. Whoever may mount can have it writable in
-//! a mount namespace of their own; everybody else sees it as it was.
+//! a mount namespace of their own; everybody else sees it as it was, also the
+//! programs that are run by [`outside`].
 
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::StatVfsMountFlags;
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount_bind_recursive, mount_change, mount_remount};
-use rustix::thread::UnshareFlags;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use super::PathError;
 
@@ -31,6 +36,53 @@ pub fn is_in_namespace_of_its_own() -> bool {
     ALONE.load(Ordering::Relaxed)
 }
 
+/// Where the process was before it had mounts of its own.
+struct Outside {
+    namespace: OwnedFd,
+    /// The root may be another one than that of the namespace.
+    root: OwnedFd,
+    current_dir: OwnedFd,
+}
+
+static OUTSIDE: OnceLock<Outside> = OnceLock::new();
+
+impl Outside {
+    /// Where the calling thread is.
+    fn here() -> Result<Self, Errno> {
+        let open = |path: &str, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
+        Ok(Self {
+            namespace: open("/proc/thread-self/ns/mnt", OFlags::RDONLY)?,
+            root: open("/", OFlags::PATH | OFlags::DIRECTORY)?,
+            current_dir: open(".", OFlags::PATH | OFlags::DIRECTORY)?,
+        })
+    }
+
+    /// Takes the calling process back there.
+    fn enter(&self) -> Result<(), Errno> {
+        let mounts = Some(LinkNameSpaceType::Mount);
+        if move_into_link_name_space(self.namespace.as_fd(), mounts).is_err() {
+            // The right to mount was given up: it stays where it is.
+            return Ok(());
+        }
+        // Both were those of the namespace after this.
+        rustix::process::fchdir(&self.root)?;
+        rustix::process::chroot(".")?;
+        rustix::process::fchdir(&self.current_dir)
+    }
+}
+
+/// Lets a program run with the mounts that everybody else sees, in the current
+/// directory of this process.
+pub fn outside(command: &mut Command) -> &mut Command {
+    let Some(outside) = OUTSIDE.get() else { return command };
+    // SAFETY: the closure runs between fork and exec; it makes system calls only and
+    // allocates nothing.
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(|| Ok(outside.enter()?))
+    }
+}
+
 /// Makes a directory writable in a mount namespace of the calling thread's own,
 /// in which threads and processes that it starts from now on are too. Nothing
 /// of that is seen outside.
@@ -39,6 +91,10 @@ pub fn is_in_namespace_of_its_own() -> bool {
 /// What could not be done, of a directory that then stays read-only.
 pub fn make_writable_for_us(dir: &Path) -> Result<(), PathError> {
     let before = flags(dir)?;
+    // Without /proc, what is run later stays in here.
+    if let (None, Ok(here)) = (OUTSIDE.get(), Outside::here()) {
+        let _ = OUTSIDE.set(here);
+    }
     // SAFETY: what is unshared is the namespace of mounts, and with it root and
     // working directory; the table of descriptors stays common to all threads.
     #[allow(unsafe_code)]

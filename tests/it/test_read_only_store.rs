@@ -122,6 +122,46 @@ done
     world.nix_store(&["--check-validity", &path]).ok();
 }
 
+/// A program in the place of ssh notes where it is and whether it can change the
+/// store; by way of a copy, and of the daemon's processes for clients.
+const RUNS_OTHERS: &str = r#"
+a=$(nix-store --add src/a)
+mkdir fake
+cat > fake/ssh <<'END'
+#!/bin/sh
+pwd > "$NOTES/where"
+touch "$NIX_STORE_DIR/.child" 2>/dev/null && echo yes > "$NOTES/writable"
+exit 1
+END
+chmod +x fake/ssh
+export NOTES=$PWD PATH=$PWD/fake:$PATH
+check() {
+  [ "$(cat where)" = "$1" ] || { echo "it ran in $(cat where)"; exit 1; }
+  [ ! -e writable ] || { echo "it could change the store"; exit 1; }
+  rm where; outside
+}
+nix copy --no-check-sigs --to ssh://nobody@nowhere "$a" 2>/dev/null && exit 1
+check "$PWD"
+(cd src && nix copy --no-check-sigs --to ssh://nobody@nowhere "$a" 2>/dev/null) && exit 1
+check "$PWD/src"
+nix-daemon & daemon=$!
+until [ -S var/daemon-socket/socket ]; do sleep 0.01; done
+missing=$NIX_STORE_DIR/00000000000000000000000000000000-x
+NIX_REMOTE=daemon nix-store --option substituters ssh://nobody@nowhere -r "$missing" 2>/dev/null && exit 1
+check "$PWD"
+# With another root, too.
+mkdir cr; mount --rbind / cr; mount --make-rprivate cr
+chroot cr sh -c 'cd "$1" && nix copy --no-check-sigs --to ssh://nobody@nowhere "$2"' sh "$PWD/src" "$a" 2>/dev/null && exit 1
+[ "$(cat where)" = "$PWD/src" ]; [ ! -e writable ]
+"#;
+
+#[test]
+fn programs_that_it_runs_see_the_store_as_everybody_does() {
+    let world = prepared();
+    let Some(outcome) = run(&world, &world.store(), &[], RUNS_OTHERS) else { return };
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+}
+
 /// All of this system, and /proc, in a directory that becomes the root. Three
 /// programs run there: one works in a path, one has a file of a path open, and
 /// one is a path itself. Another one, of a fourth path, runs outside.

@@ -158,9 +158,9 @@ struct Commands;
 
 impl CommandExecute for Commands {
     async fn command_execute<'a>(&'a self, program: &'a str, args: &'a [&'a str]) -> Result<CommandOutput> {
-        let output = std::process::Command::new(program)
-            .args(args)
-            .stdin(std::process::Stdio::null())
+        let mut command = std::process::Command::new(program);
+        command.args(args).stdin(std::process::Stdio::null());
+        let output = crate::sys::mount::outside(&mut command)
             .output()
             .map_err(|error| Error::unexpected(format!("running '{program}': {error}")))?;
         Ok(CommandOutput {

@@ -72,7 +72,8 @@ impl Connection {
     /// # Errors
     /// Those of starting it.
     pub fn to_program(mut command: Command) -> io::Result<Self> {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = crate::sys::mount::outside(&mut command).spawn()?;
         let (input, output) = (child.stdout.take(), child.stdin.take());
         let program = Program(child);
         match (input, output) {
