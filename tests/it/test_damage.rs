@@ -383,3 +383,105 @@ fn a_lost_database_is_named_with_what_helps() {
     let old = world.nix_store(&["--verify"]);
     assert!(old.stderr.contains("schema version 5") && old.stderr.contains("Nix 1.11"), "{}", old.stderr);
 }
+
+#[test]
+fn a_content_address_of_any_kind_is_found_again() {
+    let world = World::new();
+    world.write("src/text", "some text\n");
+    world.write("src/tree/file", "another text\n");
+    let (file, tree) = (world.text("src/text"), world.text("src/tree"));
+    let flags = ["--option", "experimental-features", "nix-command git-hashing"];
+    let mut paths = Vec::new();
+    for algorithm in ["md5", "sha1", "sha512"] {
+        paths.push(world.nix_store(&["--add-fixed", algorithm, &file]).line());
+        paths.push(world.nix_store(&["--add-fixed", "--recursive", algorithm, &tree]).line());
+    }
+    for algorithm in ["sha1", "sha256"] {
+        let args = ["store", "add", "--mode", "git", "--hash-algo", algorithm, &tree];
+        paths.push(world.nival("nix", &[&flags[..], &args].concat()).line());
+    }
+    let addresses = || -> Vec<Option<String>> {
+        let sql = "select ca from ValidPaths where path = ?";
+        let of = |path| alter(&world, |database| database.query_row(sql, [path], |row| row.get(0)));
+        paths.iter().map(of).collect()
+    };
+    let before = addresses();
+    assert!(before.iter().all(Option::is_some), "{before:?}");
+    alter(&world, |database| database.execute("update ValidPaths set ca = 'fixed:zz'", []));
+    is_mended(&world, "its ca is the text 'fixed:zz'");
+    assert_eq!(addresses(), before);
+}
+
+/// Registers a path whose contents are some text.
+fn register(world: &World, part: u64, contents: &str, references: &[&str]) -> String {
+    let path = format!("{}/{}-registered", world.text("store"), data::hash_part(part));
+    std::fs::write(&path, contents).unwrap();
+    let references: String = references.iter().map(|path| format!("\n{path}")).collect();
+    let text = format!("{path}\n\n{}{references}\n", references.lines().skip(1).count());
+    world.run_with_input(Side::Nival, "nix-store", &["--register-validity"], text.as_bytes()).ok();
+    path
+}
+
+#[test]
+fn a_lost_reference_that_no_contents_name_is_given_up() {
+    let world = World::new();
+    let paths = data::sample(&world);
+    let path = register(&world, 40, "nothing in here", &[&paths[0]]);
+    lose_reference(&world, &path, &paths[0]);
+    is_mended(&world, "there is no such row");
+    assert_eq!(world.nix_store(&["-q", "--references", &path]).text(), "");
+    // Modified contents say nothing of what was in them.
+    let path = register(&world, 41, "nothing in here", &[&paths[0]]);
+    lose_reference(&world, &path, &paths[0]);
+    let mode = std::fs::metadata(&path).unwrap().permissions();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "modified").unwrap();
+    std::fs::set_permissions(&path, mode).unwrap();
+    is_kept(&world);
+}
+
+#[test]
+fn a_lost_reference_to_what_has_no_row_stays() {
+    let world = World::new();
+    let paths = data::sample(&world);
+    root(&world, &paths[5]);
+    alter(&world, |database| database.execute("delete from ValidPaths where path = ?", [&paths[4]]));
+    is_kept(&world);
+    let left = world.nix_store(&["--verify", "--repair"]);
+    assert!(left.stderr.contains("something that is there and has no row"), "{}", left.stderr);
+}
+
+#[test]
+fn what_is_what_its_name_says_is_not_taken_for_the_contents_of_another_row() {
+    let world = World::new();
+    let paths = data::sample(&world);
+    let path = register(&world, 40, "some text", &[]);
+    world.write("src/interrupted", "left by somebody who was interrupted");
+    let left = world.nix_store(&["--add", &world.text("src/interrupted")]).line();
+    alter(&world, |database| database.execute("delete from ValidPaths where path = ?", [&left]));
+    std::fs::remove_file(&path).unwrap();
+    set(&world, &path, "path", text("/elsewhere/z"));
+    root(&world, &paths[5]);
+    let mended = world.nix_store(&["--verify", "--repair"]);
+    assert_eq!(mended.status, 0, "{}", mended.stderr);
+    world.nix_store(&["--gc"]).ok();
+    assert!(!Path::new(&left).exists());
+    world.nix_store(&["--check-validity", &paths[5]]).ok();
+}
+
+#[test]
+fn what_was_gone_does_not_come_back_with_contents_that_are_refused() {
+    let Some(world) = World::with_reference() else { return };
+    let nix = r#"derivation { name = "a"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo > $out" ]; }"#;
+    let drv = world.run(Side::Reference, "nix-instantiate", &["-E", nix]).line();
+    let mut stream = data::export(&world, std::slice::from_ref(&drv));
+    let at = stream.windows(4).position(|bytes| bytes == b"echo").unwrap();
+    stream[at] = b'E';
+    std::fs::remove_file(&drv).unwrap();
+    let import = |stream: &[u8]| world.run_with_input(Side::Nival, "nix-store", &["--import"], stream);
+    assert_eq!(import(&stream).status, 1);
+    assert!(!Path::new(&drv).exists());
+    stream[at] = b'e';
+    import(&stream).ok();
+    data::assert_sound(&world);
+}

@@ -128,3 +128,24 @@ fn where_there_never_was_room_for_the_reserve_nothing_is_half_deleted() {
     assert!(!dead.iter().any(|path| std::path::Path::new(path).exists()));
     drop(mount);
 }
+
+#[test]
+fn a_full_disk_without_a_reserve_is_emptied_by_unused_links() {
+    let mut world = World::new();
+    world.variables.push(("NIX_CONFIG".to_owned(), "gc-reserved-space = 8388608".to_owned()));
+    let Some((mount, paths)) = small_store(&mut world, "size=6m") else { return };
+    let links = world.path("small/store/.links");
+    std::fs::create_dir_all(&links).unwrap();
+    for part in 0..100 {
+        let name = format!("{}{}", data::hash_part(part), &data::hash_part(part)[..20]);
+        std::fs::write(links.join(name), [1; 4096]).unwrap();
+    }
+    let mut rubbish = std::fs::File::create(world.path("small/rubbish")).unwrap();
+    while std::io::Write::write(&mut rubbish, &[1; 4096]).is_ok_and(|count| count > 0) {}
+    world.nix_store(&["--gc"]).ok();
+    let (live, dead) = paths.split_at(100);
+    assert!(live.iter().all(|path| std::path::Path::new(path).exists()));
+    assert!(!dead.iter().any(|path| std::path::Path::new(path).exists()));
+    assert_eq!(std::fs::read_dir(&links).unwrap().count(), 0);
+    drop(mount);
+}

@@ -281,14 +281,17 @@ struct Placing<'s> {
     store: &'s LocalStore,
     waiting: Vec<(Incoming, StorePath)>,
     infos: Vec<ValidPathInfo>,
-    /// What is valid, but was gone.
+    /// What is valid, but was gone, and has come back as it was registered.
     again: Vec<StorePath>,
+    /// What is valid, but was gone, and has come back with other contents.
+    replaced: HashSet<StorePath>,
     locks: Vec<PathLock>,
 }
 
 impl<'s> Placing<'s> {
     fn new(store: &'s LocalStore) -> Self {
-        Self { store, waiting: Vec::new(), infos: Vec::new(), again: Vec::new(), locks: Vec::new() }
+        let replaced = HashSet::new();
+        Self { store, waiting: Vec::new(), infos: Vec::new(), again: Vec::new(), replaced, locks: Vec::new() }
     }
 
     /// Takes a path over, unless it has become valid before its lock was had.
@@ -307,6 +310,7 @@ impl<'s> Placing<'s> {
                 self.locks.push(lock);
                 return Ok(());
             }
+            self.replaced.insert(info.path.clone());
         }
         self.waiting.push((incoming, info.path.clone()));
         self.infos.push(info);
@@ -343,8 +347,9 @@ impl Drop for Placing<'_> {
         for info in &self.infos {
             // Without a row it is rubbish, which the next to add the path, or
             // a collection, would remove as well. Where that is not certain it
-            // stays.
-            if matches!(self.store.db().is_valid(&info.path), Ok(false)) {
+            // stays, unless its row is that of other contents, which are gone.
+            if self.replaced.contains(&info.path) || matches!(self.store.db().is_valid(&info.path), Ok(false))
+            {
                 let _ = remove::remove(&self.store.real_path(&info.path));
             }
         }

@@ -7,25 +7,20 @@
 //! stand for.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::LocalStore;
 use super::db::check::{Checked, Damaged, Findings, Table};
 use super::db::read::PathId;
+use super::examine::{any_content_address, content_address, examine};
 use super::misnamed::is_near;
-use super::rebuild::{content_address, examine};
 use crate::model::references::Candidates;
 use crate::model::{Hash, HashAlgorithm, HashFormat, StorePath, ValidPathInfo};
 use crate::nar::dump;
 use crate::store::error::Result;
-use crate::sys::{clock, interrupt, threads};
+use crate::sys::{clock, interrupt};
 
 /// What came of mending a row.
 type Mended = std::result::Result<String, String>;
-
-/// A row, and the valid paths whose hash parts stand in its contents.
-type Scanned<'r> = (&'r Checked, BTreeSet<StorePath>);
 
 impl LocalStore {
     /// Tells of every row that is damaged, and with `repair` mends what can be
@@ -153,11 +148,12 @@ impl LocalStore {
     }
 }
 
-struct Mender<'m> {
-    store: &'m LocalStore,
-    findings: &'m Findings,
+/// Mends the rows of one look at the database.
+pub(super) struct Mender<'m> {
+    pub(super) store: &'m LocalStore,
+    pub(super) findings: &'m Findings,
     /// What has no row, with the hashes that were needed so far.
-    strays: Vec<(StorePath, Option<Hash>)>,
+    pub(super) strays: Vec<(StorePath, Option<Hash>)>,
 }
 
 impl<'m> Mender<'m> {
@@ -192,7 +188,7 @@ impl<'m> Mender<'m> {
         self.mend_outputs()
     }
 
-    fn tell(&self, damaged: &Damaged, mended: Mended) {
+    pub(super) fn tell(&self, damaged: &Damaged, mended: Mended) {
         match mended {
             Ok(how) => self.store.progress().notice(&format!("mended {}: {how}", damaged.label)),
             Err(why) => {
@@ -231,6 +227,31 @@ impl<'m> Mender<'m> {
         Ok(None)
     }
 
+    /// The first entry without a row that could be what a row with an unreadable
+    /// path stands for, though its contents are not those: it may have been
+    /// modified, unless it is what its own name says.
+    fn possible_contents(&self, damaged: &Damaged) -> Result<Option<StorePath>> {
+        let registered = || self.findings.rows.iter().map(|row| row.path.clone());
+        for (path, hash) in &self.strays {
+            if damaged.hash.is_none() || *hash == damaged.hash {
+                return Ok(Some(path.clone()));
+            }
+            let candidates = Candidates::new(registered().chain([path.clone()]));
+            let real = self.store.real_path(path);
+            let examined = match examine(&real, &candidates) {
+                Ok(examined) => examined,
+                Err(error) if error.is_interruption() => return Err(error),
+                Err(_) => return Ok(Some(path.clone())),
+            };
+            let mut info = ValidPathInfo::new(path.clone(), examined.hash, examined.size);
+            info.references = examined.references;
+            if content_address(self.store.dir(), &info, examined.flat).is_none() {
+                return Ok(Some(path.clone()));
+            }
+        }
+        Ok(None)
+    }
+
     fn mend_path(&mut self, damaged: &Damaged) -> Result<Mended> {
         let id = damaged.row;
         if let Some(path) = self.find_contents(damaged)? {
@@ -242,8 +263,8 @@ impl<'m> Mender<'m> {
         // The text may be cut off, and the contents unreadable for a moment or
         // modified: as long as anything has no row it may be what is sought. The
         // most similar one comes first.
-        if let Some((path, _)) = self.strays.first() {
-            let shown = self.store.dir().print(path);
+        if let Some(path) = self.possible_contents(damaged)? {
+            let shown = self.store.dir().print(&path);
             return Ok(Err(format!(
                 "it may stand for '{shown}', which has no row; \
                  if it does not, move that out of the store and try again"
@@ -277,7 +298,8 @@ impl<'m> Mender<'m> {
         let mut info = ValidPathInfo::new(row.path.clone(), row.hash.unwrap_or(Hash::sha256(b"")), row.size);
         let mut how = Vec::new();
         if ["hash", "narSize", "ca"].iter().any(|column| damaged.has(column)) {
-            let examined = match examine(&store.real_path(&row.path), &Candidates::new([])) {
+            let real = store.real_path(&row.path);
+            let examined = match examine(&real, &Candidates::new([])) {
                 Ok(examined) => examined,
                 Err(error) if error.is_interruption() => return Err(error),
                 Err(error) => return Ok(Err(error.to_string())),
@@ -285,7 +307,10 @@ impl<'m> Mender<'m> {
             info.references = self.known_references(id)?;
             info.nar_hash = examined.hash;
             info.nar_size = examined.size;
-            info.ca = content_address(store.dir(), &info, examined.flat);
+            info.ca = match any_content_address(store.dir(), &info, &real, examined.flat) {
+                Err(error) if !error.is_interruption() => return Ok(Err(error.to_string())),
+                found => found?,
+            };
             if damaged.has("hash") && row.is_addressed && info.ca.is_none() {
                 // Its address is all that can vouch for the contents now.
                 let why = "its contents are not what its content address says, as far as can be told";
@@ -331,120 +356,10 @@ impl<'m> Mender<'m> {
     }
 
     /// Paths that a row refers to, as far as they are there.
-    fn known_references(&self, id: PathId) -> Result<BTreeSet<StorePath>> {
+    pub(super) fn known_references(&self, id: PathId) -> Result<BTreeSet<StorePath>> {
         let ids: HashSet<PathId> = self.store.db().readable_reference_ids(id)?.into_iter().collect();
         let rows = self.findings.rows.iter();
         Ok(rows.filter(|row| ids.contains(&row.id)).map(|row| row.path.clone()).collect())
-    }
-
-    /// Removes references that lead nowhere, and adds those that are lost with
-    /// them, in one transaction.
-    fn mend_references(&self) -> Result<()> {
-        let damaged: Vec<&Damaged> =
-            self.findings.damaged.iter().filter(|damaged| damaged.table == Table::Refs).collect();
-        if damaged.is_empty() {
-            return Ok(());
-        }
-        // Of these the references are looked for again; of all where it is not
-        // known whose reference was lost.
-        let referrers: HashSet<PathId> = damaged.iter().filter_map(|damaged| damaged.ends.0).collect();
-        let everywhere = damaged.iter().any(|damaged| damaged.ends.0.is_none());
-        let targets: HashSet<PathId> =
-            damaged.iter().filter(|damaged| damaged.ends.0.is_none()).filter_map(|d| d.ends.1).collect();
-        let rows: Vec<&Checked> =
-            self.findings.rows.iter().filter(|row| everywhere || referrers.contains(&row.id)).collect();
-        self.store.progress().notice("looking for the references that were lost...");
-        let mut lost = Vec::new();
-        let (scanned, unread) = self.scan(&rows)?;
-        let mut complete = HashSet::new();
-        for (row, references) in scanned {
-            let known = self.known_references(row.id)?;
-            let fresh: BTreeSet<&StorePath> = references.difference(&known).collect();
-            if self.is_complete(row, &known)? {
-                complete.insert(row.id);
-                continue;
-            }
-            let ids = self.findings.rows.iter().filter(|other| fresh.contains(&other.path)).map(|r| r.id);
-            let wanted =
-                ids.filter(|id| referrers.contains(&row.id) || targets.is_empty() || targets.contains(id));
-            lost.extend(wanted.map(|id| (row.id, id)));
-        }
-        // A row that is damaged is all that is left of a reference until that is
-        // found again.
-        let is_found = |sought: &Damaged| {
-            let alike = damaged.iter().filter(|other| other.ends == sought.ends).count();
-            match sought.ends {
-                (Some(referrer), _) if unread.contains(&referrer) => false,
-                (Some(referrer), _) => {
-                    let of_it = damaged.iter().filter(|other| other.ends.0 == Some(referrer)).count();
-                    complete.contains(&referrer)
-                        || lost.iter().filter(|(from, _)| *from == referrer).count() >= of_it
-                }
-                (None, _) if !unread.is_empty() => false,
-                (None, Some(target)) => lost.iter().filter(|(_, to)| *to == target).count() >= alike,
-                (None, None) => lost.len() >= damaged.len(),
-            }
-        };
-        let (gone, kept): (Vec<&Damaged>, Vec<&Damaged>) =
-            damaged.iter().copied().partition(|damaged| is_found(damaged));
-        self.store.write(|writer| {
-            for damaged in &gone {
-                writer.remove_row("Refs", damaged.row)?;
-            }
-            let mut references = writer.references()?;
-            lost.iter().try_for_each(|(from, to)| references.add(*from, *to))
-        })?;
-        for damaged in &gone {
-            self.tell(damaged, Ok(format!("removed; {} references were found again", lost.len())));
-        }
-        for damaged in &kept {
-            let why = match unread.is_empty() {
-                true => "what it referred to was not found again",
-                false => "the contents of a path that may have it cannot be read",
-            };
-            self.tell(damaged, Err(why.to_owned()));
-        }
-        Ok(())
-    }
-
-    /// Whether a path is known to have no other references than these: its name
-    /// is made of them.
-    fn is_complete(&self, row: &Checked, references: &BTreeSet<StorePath>) -> Result<bool> {
-        let raw = match self.store.db().raw_path(&row.path) {
-            Ok(Some(raw)) => raw,
-            Err(error) if error.is_interruption() => return Err(error),
-            _ => return Ok(false),
-        };
-        let mut info = ValidPathInfo::new(row.path.clone(), raw.nar_hash()?, raw.nar_size);
-        info.references = references.clone();
-        info.ca = raw.ca.as_deref().and_then(|ca| ca.parse().ok());
-        Ok(info.is_content_addressed(self.store.dir()))
-    }
-
-    /// The valid paths whose hash parts stand in each of these, and the rows
-    /// whose contents could not be read.
-    fn scan<'r>(&self, rows: &[&'r Checked]) -> Result<(Vec<Scanned<'r>>, HashSet<PathId>)> {
-        let candidates = Candidates::new(self.findings.rows.iter().map(|row| row.path.clone()));
-        let layout = self.store.layout();
-        let next = AtomicUsize::new(0);
-        let found = Mutex::new((Vec::new(), HashSet::new()));
-        threads::on_all_cores(rows.len(), || -> Result<()> {
-            while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
-                interrupt::check()?;
-                match examine(&layout.real_path(&row.path), &candidates) {
-                    Ok(examined) => {
-                        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                        found.0.push((*row, examined.references));
-                    }
-                    Err(error) if error.is_interruption() => return Err(error),
-                    Err(_) => {
-                        found.lock().unwrap_or_else(PoisonError::into_inner).1.insert(row.id);
-                    }
-                }
-            }
-            Ok(())
-        })?;
-        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Removes outputs that cannot be read, and adds those that the files of

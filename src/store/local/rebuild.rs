@@ -16,14 +16,10 @@ use rustix::fs::{AtFlags, FileType};
 use super::LocalOptions;
 use super::db::write::Existing;
 use super::db::{Access, Db};
-use crate::model::content_address::ContentReferences;
-use crate::model::references::{Candidates, Scanner};
-use crate::model::{
-    ContentAddress, ContentAddressMethod, Derivation, Hash, HashAlgorithm, Hasher, StorePath, ValidPathInfo,
-};
+use super::examine::{content_address, examine};
+use crate::model::references::Candidates;
+use crate::model::{Derivation, StorePath, ValidPathInfo};
 use crate::nar::restore::CANONICAL_MTIME;
-use crate::nar::writer::{NarWriter, Output};
-use crate::nar::{Contents, NarError, dump};
 use crate::progress::{Progress, Unit};
 use crate::store::error::{Result, StoreError};
 use crate::sys::lock::{self, LockKind};
@@ -320,94 +316,5 @@ impl Rebuild<'_> {
         std::fs::rename(&made, &place).map_err(PathError::at("renaming to", &place))?;
         let version = super::db::schema::VERSION.to_string();
         Ok(atomic::replace_file(&db_dir.join("schema"), version.as_bytes(), 0o644)?)
-    }
-}
-
-/// What the contents of a path tell.
-pub(super) struct Examined {
-    /// The hash of the archive.
-    pub(super) hash: Hash,
-    /// Its size.
-    pub(super) size: u64,
-    /// The hash of the contents alone, of a file.
-    pub(super) flat: Option<Hash>,
-    /// The candidates whose hash parts stand in it.
-    pub(super) references: BTreeSet<StorePath>,
-}
-
-/// Hashes a tree and looks for paths in it.
-pub(super) fn examine(real: &Path, candidates: &Candidates) -> Result<Examined> {
-    let mut reading = Reading {
-        nar: Hasher::new(HashAlgorithm::Sha256),
-        size: 0,
-        flat: None,
-        scanner: Scanner::new(candidates),
-        buffer: vec![0; 128 * 1024],
-    };
-    let mut writer = NarWriter::new(&mut reading)?;
-    dump::walk(real, &mut writer)?;
-    let is_file = std::fs::symlink_metadata(real).is_ok_and(|meta| meta.is_file());
-    Ok(Examined {
-        hash: reading.nar.finish(),
-        size: reading.size,
-        flat: reading.flat.take().filter(|_| is_file).map(Hasher::finish),
-        references: reading.scanner.finish(),
-    })
-}
-
-/// The content address that leads to a path with a hash and references, if one
-/// does; `flat` is the hash of the contents alone, where it is a file.
-pub(super) fn content_address(
-    dir: &crate::model::StoreDir,
-    info: &ValidPathInfo,
-    flat: Option<Hash>,
-) -> Option<ContentAddress> {
-    let mut candidates =
-        vec![ContentAddress { method: ContentAddressMethod::NixArchive, hash: info.nar_hash }];
-    for method in [ContentAddressMethod::Text, ContentAddressMethod::Flat] {
-        candidates.extend(flat.map(|hash| ContentAddress { method, hash }));
-    }
-    let mut references = ContentReferences { others: info.references.clone(), itself: false };
-    references.itself = references.others.remove(&info.path);
-    candidates
-        .into_iter()
-        .find(|ca| dir.content_path(info.path.name(), ca, &references).is_ok_and(|path| path == info.path))
-}
-
-/// Hashes and scans an archive.
-struct Reading<'c> {
-    nar: Hasher,
-    size: u64,
-    /// Of the contents of the first file, which is the only one of a path that
-    /// is a file.
-    flat: Option<Hasher>,
-    scanner: Scanner<'c>,
-    buffer: Vec<u8>,
-}
-
-impl Output for &mut Reading<'_> {
-    fn write(&mut self, data: &[u8]) -> std::result::Result<(), NarError> {
-        self.nar.update(data);
-        self.scanner.update(data);
-        self.size += data.len() as u64;
-        Ok(())
-    }
-
-    fn contents(&mut self, contents: &mut dyn Contents) -> std::result::Result<(), NarError> {
-        let mut flat = self.flat.is_none().then(|| Hasher::new(HashAlgorithm::Sha256));
-        while contents.remaining() > 0 {
-            interrupt::check()?;
-            let mut buffer = std::mem::take(&mut self.buffer);
-            let count = contents.read(&mut buffer)?;
-            self.write(&buffer[..count])?;
-            if let Some(flat) = &mut flat {
-                flat.update(&buffer[..count]);
-            }
-            self.buffer = buffer;
-        }
-        if flat.is_some() {
-            self.flat = flat;
-        }
-        Ok(())
     }
 }

@@ -8,12 +8,13 @@ use super::server::{HashPart, RootsServer, hash_part};
 use super::trash::Trash;
 use super::{GcOptions, GcReport};
 use crate::model::StorePath;
-use crate::progress::Unit;
+use crate::progress::{Silent, Unit};
 use crate::store::LocalStore;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::db::graph::Node;
 use crate::store::local::db::write::TakenRow;
 use crate::sys::lock::PathLock;
+use crate::sys::remove::Freed;
 use crate::sys::{PathError, interrupt};
 
 /// Paths whose rows are removed together at first, and at most. A transaction
@@ -37,6 +38,8 @@ pub(super) struct Sweep<'c> {
     report: &'c mut GcReport,
     trash: Trash,
     batch: usize,
+    /// Whether unused files of `.links` were removed, for want of room.
+    links_cleaned: bool,
     /// Hash parts of the batch whose entries may still be on their way out.
     leaving: Vec<HashPart>,
 }
@@ -50,7 +53,8 @@ impl<'c> Sweep<'c> {
         report: &'c mut GcReport,
     ) -> Result<Self> {
         let trash = Trash::new(&store.layout().real_store_dir)?;
-        Ok(Self { store, server, liveness, options, report, trash, batch: FIRST_BATCH, leaving: Vec::new() })
+        let (batch, links_cleaned, leaving) = (FIRST_BATCH, false, Vec::new());
+        Ok(Self { store, server, liveness, options, report, trash, batch, links_cleaned, leaving })
     }
 
     /// Deletes `strays` and every node that is not alive.
@@ -225,10 +229,27 @@ impl<'c> Sweep<'c> {
                     self.trash.drain();
                     self.batch /= 2;
                 }
+                Err(error) if is_full(&error) && self.make_room()? => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Frees something at a disk that is too full to remove a single row: files
+    /// of `.links` that nothing shares, which the end of a collection removes
+    /// anyway. False if nothing came of it.
+    ///
+    /// Trees of dead paths would free more, but a tree must not go before its row:
+    /// if the row then cannot be removed, it is that of a path that is gone.
+    fn make_room(&mut self) -> Result<bool> {
+        if std::mem::replace(&mut self.links_cleaned, true) {
+            return Ok(false);
+        }
+        let freed = Freed::default();
+        super::links::remove_unused(&self.store.layout().links_dir(), &freed, &Silent)?;
+        self.report.freed += freed.bytes();
+        Ok(freed.bytes() > 0)
     }
 
     /// Removes rows, those of paths that something else refers to by now
