@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nival::model::signature::PublicKey;
 use nival::ops::copy::Trust;
-use nival::ops::substitute::Substituters;
+use nival::ops::realise::substitute::Substituters;
 use nival::progress::Progress;
 use nival::settings::table::Effect;
 use nival::settings::value::lexically_normal;

@@ -15,6 +15,7 @@ mod nix_hash;
 mod nix_prefetch_url;
 mod nix_store;
 mod output;
+mod realiser;
 mod served;
 mod tour;
 

@@ -1,8 +1,8 @@
 //! What servers ask of the program around them: its settings.
 
 use nival::ops::copy::Trust;
+use nival::ops::realise::substitute::Substituters;
 use nival::ops::serve::{ClientOptions, Host};
-use nival::ops::substitute::Substituters;
 use nival::settings::{Origin, Settings};
 use nival::store::StoreError;
 use nival::store::local::gc::Keep;

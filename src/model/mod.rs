@@ -6,6 +6,7 @@
 pub mod base32;
 pub mod content_address;
 pub mod derivation;
+pub mod derived_path;
 pub mod hash;
 pub mod manifest_nix;
 pub mod nar_info;
@@ -19,6 +20,7 @@ pub mod store_path;
 
 pub use content_address::{ContentAddress, ContentAddressMethod};
 pub use derivation::Derivation;
+pub use derived_path::{DerivedPath, Outputs};
 pub use hash::{Hash, HashAlgorithm, HashFormat, Hasher};
 pub use nar_info::{NarFile, NarInfo};
 pub use path_info::ValidPathInfo;

@@ -13,6 +13,5 @@ pub mod query;
 pub mod realise;
 pub mod roots_report;
 pub mod serve;
-pub mod substitute;
 pub mod user_env;
 pub mod why_depends;

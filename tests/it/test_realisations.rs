@@ -198,3 +198,55 @@ fn a_strangers_realisation_needs_a_signature() {
     realisation.out_path = dir.parse(never).unwrap();
     assert!(offer(&realisation, "--force-trusted").unwrap_err().contains("has another path"));
 }
+
+/// A cache that was not asked before knows an output's path, too.
+#[test]
+fn an_output_is_fetched_by_its_realisation() {
+    let Some(built) = built() else { return };
+    let Built { world, low, top, above, .. } = &built;
+    let key = SecretKey::from_seed("k-1", &[7; 32]);
+    let key_file = world.write("key", key.print());
+    let outputs = [low, top, above].map(|drv| format!("{drv}^*"));
+    let cache = |name: &str, query: &str| {
+        let uri = format!("file://{}", world.text(name));
+        let args = ["copy", "--to", &format!("{uri}{query}")].map(str::to_owned);
+        world.nival("nix", &[&args[..], &outputs].concat()).ok();
+        uri
+    };
+    let signed = cache("signed", &format!("?secret-key={}", key_file.display()));
+    let unsigned = cache("unsigned", "");
+    let known = world.nival("nix", &["path-info", &outputs[1], &outputs[2]]);
+    let mut derivations = String::new();
+    for (number, (from, trusts)) in [(&signed, true), (&unsigned, false)].into_iter().enumerate() {
+        let name = format!("second-{number}");
+        let second = second_store(world, &name);
+        std::fs::create_dir(world.path(&name)).unwrap();
+        let args = ["copy", "--no-check-sigs", "--to", &second, "--derivation", above];
+        world.nival("nix", &args).ok();
+        let substituters = ["--option", "substituters", from, "--option", "trusted-public-keys"];
+        let keys = key.public().print();
+        let realise = |more: &[&str]| {
+            let args = [&["--store", &second, "-r", top, above], more, &substituters, &[&keys]].concat();
+            world.nix_store(&args)
+        };
+        if !trusts {
+            let refused = realise(&[]);
+            assert_eq!(refused.status, 1);
+            assert!(refused.stderr.contains("is not believed"), "{}", refused.stderr);
+            realise(&["--option", "require-sigs", "false"]).ok();
+            continue;
+        }
+        let planned = realise(&["--dry-run"]);
+        assert!(planned.ok().stderr.contains("these 4 paths will be fetched"), "{}", planned.stderr);
+        let mut fetched = realise(&[]).ok().lines().into_iter().map(str::to_owned).collect::<Vec<_>>();
+        fetched.sort();
+        let mut known = known.lines();
+        known.sort_unstable();
+        assert_eq!(fetched, known);
+        // It is known from now on, to the reference as well.
+        let offline = ["--store", &second, "-r", top, above];
+        assert_eq!(world.run(Side::Reference, "nix-store", &offline).ok().lines().len(), 2);
+        derivations.push_str(&world.nix_store(&offline).ok().stderr);
+    }
+    assert!(!derivations.contains("will be"), "{derivations}");
+}

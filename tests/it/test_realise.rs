@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 
 use crate::common::{Outcome, Side, World};
 use crate::data;
+use crate::remotes::Daemon;
 
 const SIDES: [Side; 2] = [Side::Nival, Side::Reference];
 
@@ -78,4 +79,43 @@ fn links_are_named_and_rooted_as_by_the_reference() {
     world.nix_store(&["--check-validity", &paths[1], &paths[2]]).ok();
     symlink("nothing", world.path("dangling")).unwrap();
     data::assert_sound(&world);
+}
+
+/// Outputs are asked of the daemon by their derivation, as of the local store.
+#[test]
+fn outputs_are_named_by_their_derivation_through_a_daemon() {
+    let Some(data) = data::shared() else { return };
+    let world = &data.world;
+    let outputs = format!("{}^*", data.multi_drv);
+    let output = format!("{}^dev", data.multi_drv);
+    for (number, server) in SIDES.into_iter().enumerate() {
+        let daemon = Daemon::start(world, server, &format!("named-{number}"), &[]);
+        let copy = ["copy", "--no-check-sigs", "--to", &daemon.uri, &outputs];
+        world.nival("nix", &copy).ok();
+        world.nival("nix", &[&copy[..4], &["--derivation", &data.multi_drv]].concat()).ok();
+        for args in [
+            &["path-info", &outputs][..],
+            &["path-info", "--json", "--json-format", "1", "-s", &output],
+            &["path-info", "-r", "-S", &output],
+            &["store", "verify", "--no-trust", &outputs],
+            &["store", "dump-path", &output],
+            &[
+                "store",
+                "ls",
+                "-lR",
+                "--json",
+                &world.run(Side::Reference, "nix", &["path-info", &output]).line(),
+            ],
+            &["derivation", "show", &outputs],
+            &["store", "copy-log", "--from", &daemon.uri, &output],
+        ] {
+            let run = |side| world.run(side, "nix", &[args, &["--store", &daemon.uri]].concat());
+            let [ours, theirs] = SIDES.map(run);
+            let json = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).ok();
+            let same = ours.stdout == theirs.stdout
+                || json(&ours.stdout).is_some() && json(&ours.stdout) == json(&theirs.stdout);
+            assert_eq!(ours.status, theirs.status, "{args:?} {ours:?} {theirs:?}");
+            assert!(same, "{args:?} {ours:?} {theirs:?}");
+        }
+    }
 }

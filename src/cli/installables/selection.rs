@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use nival::model::{StoreDir, StorePath};
+use nival::model::{DerivedPath, StoreDir, StorePath};
 use nival::ops::query;
+use nival::ops::realise::Outcome;
 use nival::store::ManagedStore;
 use nival::store::local::db::graph::{Graph, Node};
 
@@ -14,9 +15,9 @@ use crate::cli::error::usage;
 use crate::cli::flags;
 use crate::cli::flags::parse;
 use crate::cli::flags::parse::Given;
-use crate::cli::installables::store_path::{Wanted, no_output, outputs_of};
-use crate::cli::nix::plan::Plan;
+use crate::cli::installables::store_path::{self, no_output, outputs_of};
 use crate::cli::output::messages::read_stdin;
+use crate::cli::realiser;
 
 /// What the flags say about the paths to work on.
 #[derive(Default)]
@@ -77,13 +78,13 @@ impl Selection {
     /// What the arguments, and the words on standard input, stand for.
     ///
     /// # Errors
-    /// Those of [`Wanted::parse`], and anything that needs the language.
+    /// Those of [`store_path::parse`], and anything that needs the language.
     pub fn wanted(
         &self,
         context: &Context,
         dir: &StoreDir,
         arguments: &[OsString],
-    ) -> anyhow::Result<Vec<Wanted>> {
+    ) -> anyhow::Result<Vec<DerivedPath>> {
         let texts = self.texts(arguments)?;
         let names_nothing = arguments.is_empty() && !self.stdin && self.language.is_none();
         if names_nothing && !in_flake(&context.current_dir) {
@@ -92,7 +93,7 @@ impl Selection {
         if let Some(flag) = self.language {
             anyhow::bail!("'{flag}' needs the Nix language, which is not available in this version of Nival");
         }
-        texts.iter().map(|text| Wanted::parse(context, dir, text)).collect()
+        texts.iter().map(|text| store_path::parse(context, dir, text)).collect()
     }
 
     fn texts(&self, arguments: &[OsString]) -> anyhow::Result<Vec<String>> {
@@ -127,61 +128,64 @@ impl Selection {
         arguments: &[OsString],
     ) -> anyhow::Result<Selected> {
         let wanted = self.wanted(context, store.dir(), arguments)?;
-        let (selected, plan) = self.look_up(store, &wanted)?;
-        plan.tell(context, store);
+        let (selected, sound) = self.look_up(store, &wanted)?;
+        realiser::tell_missing(context, store, &sound)?;
         selected
     }
 
-    /// As [`Selection::resolve`]; what is not valid is fetched, if anybody has
-    /// it.
+    /// As [`Selection::resolve`]; what is not valid is fetched, or built by a
+    /// daemon, if that can be.
     ///
     /// # Errors
-    /// Those of [`Selection::resolve`].
+    /// Those of [`Selection::resolve`], and outputs that cannot be had.
     pub fn resolve_or_fetch(
         &self,
         context: &Context,
         store: &dyn ManagedStore,
-        wanted: &[Wanted],
+        wanted: &[DerivedPath],
     ) -> anyhow::Result<Selected> {
-        let (selected, mut plan) = self.look_up(store, wanted)?;
-        let unknown: Vec<StorePath> = plan.unknown().cloned().collect();
-        if unknown.is_empty() {
-            plan.tell(context, store);
-            return selected;
+        let (selected, sound) = self.look_up(store, wanted)?;
+        let outcomes = realiser::realise(context, store, &sound)?;
+        for (request, outcome) in sound.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Failed(error) if request.outputs.is_some() => return Err(error.into()),
+                _ => {}
+            }
         }
-        let obtainable = plan.ask(context, store, &unknown)?;
-        plan.tell(context, store);
-        if !obtainable.obtain(context, store, &unknown)? {
-            return selected;
+        match &selected {
+            Ok(selected) if selected.invalid.is_empty() => {}
+            _ => return self.look_up(store, wanted)?.0,
         }
-        self.look_up(store, wanted)?.0
+        selected
     }
 
-    /// What the arguments stand for, and what is missing of it.
+    /// What the arguments stand for, and those among them that make sense.
     fn look_up(
         &self,
         store: &dyn ManagedStore,
-        wanted: &[Wanted],
-    ) -> anyhow::Result<(anyhow::Result<Selected>, Plan)> {
+        wanted: &[DerivedPath],
+    ) -> anyhow::Result<(anyhow::Result<Selected>, Vec<DerivedPath>)> {
         let mut paths = BTreeMap::new();
-        let mut plan = Plan::default();
+        let mut sound = Vec::new();
         let mut failure = None;
         for wanted in wanted {
             if self.derivation {
-                let drv = deriver(store, wanted.path())?;
+                let drv = deriver(store, &wanted.path)?;
                 let valid = store.is_valid(&drv)?;
                 paths.insert(drv, valid);
                 continue;
             }
-            if let Err(error) = look_up(store, wanted, &mut paths, &mut plan) {
-                failure = failure.or(Some(error));
+            let result = look_up(store, wanted, &mut paths);
+            if result.is_ok() || wanted.path.is_derivation() && !store.is_valid(&wanted.path)? {
+                sound.push(wanted.clone());
             }
+            failure = failure.or(result.err());
         }
         let selected = match failure {
             Some(error) => Err(error),
             None => Ok(Selected::new(paths)),
         };
-        Ok((selected, plan))
+        Ok((selected, sound))
     }
 
     /// The selected paths in an order in which references come first, as nodes
@@ -239,48 +243,40 @@ fn in_flake(dir: &Path) -> bool {
     dir.ancestors().any(|dir| dir.join("flake.nix").exists())
 }
 
-/// Finds the paths that an argument stands for, and whether they are valid; what
-/// is missing is noted in the plan.
+/// Finds the paths that an argument stands for, and whether they are valid.
 ///
 /// # Errors
-/// A derivation that is not valid or has no such output, and those of the store.
+/// A derivation that is not valid, has no such output, or does not say which path it has, and those of
+/// the store.
 pub fn look_up(
     store: &dyn ManagedStore,
-    wanted: &Wanted,
+    wanted: &DerivedPath,
     paths: &mut BTreeMap<StorePath, bool>,
-    plan: &mut Plan,
 ) -> anyhow::Result<()> {
-    let (drv, outputs) = match wanted {
-        Wanted::Path(path) => {
-            let valid = store.is_valid(path)?;
-            if !valid {
-                plan.add_unknown(path);
-            }
-            paths.insert(path.clone(), valid);
-            return Ok(());
-        }
-        Wanted::Outputs(drv, outputs) => (drv, outputs),
+    let DerivedPath { path: drv, outputs: Some(outputs) } = wanted else {
+        let valid = store.is_valid(&wanted.path)?;
+        paths.insert(wanted.path.clone(), valid);
+        return Ok(());
     };
     if !drv.is_derivation() {
         return Err(no_output(store.dir(), drv, "out"));
     }
     if !store.is_valid(drv)? {
-        plan.add_unknown(drv);
         return Err(store.invalid(drv).into());
     }
     let derivation = store.read_derivation(drv)?;
-    plan.add_outputs(store, drv, outputs)?;
     for (name, path) in outputs_of(store, outputs, drv, &derivation)? {
-        let Some(path) = path else {
-            anyhow::bail!(
-                "the path of output '{name}' of '{}' is known once it is built",
-                store.dir().display(drv)
-            );
-        };
+        let path = path.ok_or_else(|| not_known(store, &name, drv))?;
         let valid = store.is_valid(&path)?;
         paths.insert(path, valid);
     }
     Ok(())
+}
+
+/// The error for an output whose path nobody knows.
+pub fn not_known(store: &dyn ManagedStore, output: &str, drv: &StorePath) -> anyhow::Error {
+    let drv = store.dir().display(drv);
+    anyhow::anyhow!("the path of output '{output}' of '{drv}' is known once it is built")
 }
 
 /// The derivation that made a path; a derivation itself.

@@ -9,8 +9,8 @@
 
 use std::path::Path;
 
-use nival::model::{Derivation, StoreDir, StorePath};
-use nival::ops::realise::Outputs;
+use nival::model::{Derivation, DerivedPath, Outputs, StoreDir, StorePath};
+use nival::ops::realise::output_paths;
 use nival::progress::Progress as _;
 use nival::store::ManagedStore;
 use nival::sys::PathError;
@@ -19,27 +19,6 @@ use crate::cli::context::Context;
 
 /// Longest chain of symlinks that is followed.
 const MAX_LINKS: usize = 64;
-
-/// What an argument stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// A store path.
-    Path(StorePath),
-    /// Outputs of a derivation.
-    Outputs(StorePath, Outputs),
-}
-
-/// Reads the names of outputs, or `*`.
-fn outputs(text: &str) -> Option<Outputs> {
-    let valid = |name: &str| {
-        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._?=".contains(c))
-    };
-    match text {
-        "*" => Some(Outputs::All),
-        _ if text.split(',').all(valid) => Some(Outputs::Named(text.split(',').map(str::to_owned).collect())),
-        _ => None,
-    }
-}
 
 /// The names and paths of the outputs of `drv`; no path where it follows from
 /// the build and nobody has built it.
@@ -54,7 +33,7 @@ pub fn outputs_of(
 ) -> anyhow::Result<Vec<(String, Option<StorePath>)>> {
     match outputs.missing(drv) {
         Some(missing) => Err(no_output(store.dir(), path, missing)),
-        None => Ok(outputs.of(store, path, drv)?),
+        None => Ok(output_paths(store, path, drv, outputs)?),
     }
 }
 
@@ -63,44 +42,24 @@ pub fn no_output(dir: &StoreDir, path: &StorePath, name: &str) -> anyhow::Error 
     anyhow::anyhow!("the derivation '{}' doesn't have an output named '{name}'", dir.display(path))
 }
 
-impl Wanted {
-    /// Finds out what an argument stands for.
-    ///
-    /// # Errors
-    /// Anything but a store path, in the words of the original where it
-    /// refuses it too.
-    pub fn parse(context: &Context, dir: &StoreDir, text: &str) -> anyhow::Result<Self> {
-        let Some((base, names)) = text.rsplit_once('^') else {
-            return match store_path(context, dir, text) {
-                Some(path) => Ok(Self::Path(path)),
-                None => Err(no_store_path(context, text)),
-            };
-        };
-        let outputs =
-            outputs(names).ok_or_else(|| anyhow::anyhow!("invalid extended outputs specifier '{text}'"))?;
-        match store_path(context, dir, base) {
-            Some(path) => Ok(Self::Outputs(path, outputs)),
-            None => Err(no_store_path(context, base)),
+/// Finds out what an argument stands for.
+///
+/// # Errors
+/// Anything but a store path, in the words of the original where it refuses it
+/// too.
+pub fn parse(context: &Context, dir: &StoreDir, text: &str) -> anyhow::Result<DerivedPath> {
+    let (base, outputs) = match text.rsplit_once('^') {
+        None => (text, None),
+        Some((base, names)) => {
+            let outputs = Outputs::parse_strictly(names);
+            let outputs =
+                outputs.ok_or_else(|| anyhow::anyhow!("invalid extended outputs specifier '{text}'"))?;
+            (base, Some(outputs))
         }
-    }
-
-    /// The path itself, or the derivation's.
-    pub fn path(&self) -> &StorePath {
-        match self {
-            Self::Path(path) | Self::Outputs(path, _) => path,
-        }
-    }
-
-    /// The full form, for messages.
-    pub fn shown(&self, dir: &StoreDir) -> String {
-        match self {
-            Self::Path(path) => dir.print(path),
-            Self::Outputs(path, Outputs::All) => format!("{}^*", dir.display(path)),
-            Self::Outputs(path, Outputs::Named(names)) => {
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                format!("{}^{}", dir.display(path), names.join(","))
-            }
-        }
+    };
+    match store_path(context, dir, base) {
+        Some(path) => Ok(DerivedPath { path, outputs }),
+        None => Err(no_store_path(context, base)),
     }
 }
 
@@ -171,17 +130,6 @@ fn is_reference(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn output_names() {
-        assert_eq!(outputs("*"), Some(Outputs::All));
-        let named = |names: &[&str]| Some(Outputs::Named(names.iter().map(|n| (*n).to_owned()).collect()));
-        assert_eq!(outputs("out"), named(&["out"]));
-        assert_eq!(outputs("out,dev,out"), named(&["dev", "out"]));
-        for bad in ["", "*,out", "out,*", "ou t", ",", "out,"] {
-            assert_eq!(outputs(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn references_and_paths() {

@@ -4,11 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use nival::model::{Realisation, StorePath};
+use nival::model::{DerivedPath, Outputs, Realisation, StorePath};
 use nival::ops::copy::{self, CopyOptions};
 use nival::ops::derivations;
 use nival::ops::profile::Profile;
-use nival::ops::realise::Outputs;
 use nival::progress::Progress as _;
 use nival::store::{ManagedStore, Store};
 
@@ -19,7 +18,7 @@ use crate::cli::error::usage;
 use crate::cli::flags::parse::Given;
 use crate::cli::installables::selection;
 use crate::cli::installables::selection::Selection;
-use crate::cli::installables::store_path::{Wanted, outputs_of};
+use crate::cli::installables::store_path::outputs_of;
 
 /// `nix copy`.
 #[derive(Default)]
@@ -137,9 +136,9 @@ impl Copy {
             store.add_temp_roots(&selected.valid.iter().collect::<Vec<_>>())?;
         }
         let results = wanted.iter().map(|wanted| match wanted {
-            _ if self.selection.derivation => Ok(out(selection::deriver(store, wanted.path())?)),
-            Wanted::Path(path) => Ok(out(path.clone())),
-            Wanted::Outputs(drv, outputs) => known_outputs(store, drv, outputs),
+            _ if self.selection.derivation => Ok(out(selection::deriver(store, &wanted.path)?)),
+            DerivedPath { path, outputs: None } => Ok(out(path.clone())),
+            DerivedPath { path, outputs: Some(outputs) } => known_outputs(store, path, outputs),
         });
         let results = results.collect::<anyhow::Result<Vec<Results>>>()?;
         let realisations = self.realisations(context, store, &wanted, &results)?;
@@ -151,7 +150,7 @@ impl Copy {
         &self,
         context: &Context,
         store: &dyn ManagedStore,
-        wanted: &[Wanted],
+        wanted: &[DerivedPath],
         results: &[Results],
     ) -> anyhow::Result<Vec<Realisation>> {
         let mut realisations = Vec::new();
@@ -159,9 +158,9 @@ impl Copy {
             return Ok(realisations);
         }
         for (wanted, results) in wanted.iter().zip(results) {
-            if let Wanted::Outputs(drv, _) = wanted {
+            if wanted.outputs.is_some() {
                 let names: Vec<String> = results.iter().map(|(name, _)| name.clone()).collect();
-                let drv = store.read_derivation(drv)?;
+                let drv = store.read_derivation(&wanted.path)?;
                 realisations.extend(derivations::realisations(store, store, &drv, &names)?);
             }
         }
@@ -173,14 +172,14 @@ impl Copy {
         &self,
         context: &Context,
         source: &dyn Store,
-        wanted: Vec<Wanted>,
+        wanted: Vec<DerivedPath>,
     ) -> anyhow::Result<Vec<Results>> {
         let mut results = Vec::new();
         for wanted in wanted {
             results.push(match wanted {
-                Wanted::Path(path) if self.selection.derivation => out(deriver(source, &path)?),
-                Wanted::Path(path) => out(path),
-                Wanted::Outputs(drv, outputs) => match source.managed() {
+                DerivedPath { path, .. } if self.selection.derivation => out(deriver(source, &path)?),
+                DerivedPath { path, outputs: None } => out(path),
+                DerivedPath { path: drv, outputs: Some(outputs) } => match source.managed() {
                     Some(store) if store.is_valid(&drv)? => known_outputs(store, &drv, &outputs)?,
                     // What is built from it may be known where it lies itself.
                     _ => known_outputs(&*context.open_store()?, &drv, &outputs)?,
@@ -282,10 +281,7 @@ fn known_outputs(store: &dyn ManagedStore, drv: &StorePath, outputs: &Outputs) -
         .into_iter()
         .map(|(name, path)| match path {
             Some(path) => Ok((name, path)),
-            None => anyhow::bail!(
-                "the path of output '{name}' of '{}' is known once it is built",
-                store.dir().display(drv)
-            ),
+            None => Err(selection::not_known(store, &name, drv)),
         })
         .collect()
 }

@@ -3,18 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 
-use nival::model::StorePath;
+use nival::model::{DerivedPath, StorePath};
 use nival::ops::copy;
 use nival::progress::Progress as _;
 use nival::store::api::Item;
 use nival::store::{Store, StoreError};
 
-use super::plan::Plan;
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::flags::parse::Given;
 use crate::cli::installables::selection::{Selection, look_up};
-use crate::cli::installables::store_path::Wanted;
+use crate::cli::realiser;
 
 /// `--from` and `--to`: the stores that something is copied from and to.
 #[derive(Default)]
@@ -96,29 +95,29 @@ pub fn select(
         return Ok(Found { items, invalid: BTreeSet::new() });
     }
     let mut paths = BTreeSet::new();
-    let (mut outputs, mut plan) = (BTreeMap::new(), Plan::default());
-    for wanted in selection.wanted(context, store.dir(), arguments)? {
+    let mut outputs = BTreeMap::new();
+    let wanted = selection.wanted(context, store.dir(), arguments)?;
+    for wanted in &wanted {
         match wanted {
-            Wanted::Path(path) if selection.derivation => {
-                let item = store.items(std::slice::from_ref(&path))?.pop().flatten();
+            DerivedPath { path, .. } if selection.derivation => {
+                let item = store.items(std::slice::from_ref(path))?.pop().flatten();
                 let deriver = if path.is_derivation() { Some(path.clone()) } else { None };
                 let deriver = deriver.or_else(|| item.and_then(|item| item.info.deriver));
                 paths.insert(deriver.ok_or_else(|| {
-                    anyhow::anyhow!("'{}' does not have a known deriver", store.dir().display(&path))
+                    anyhow::anyhow!("'{}' does not have a known deriver", store.dir().display(path))
                 })?);
             }
-            Wanted::Path(path) => drop(paths.insert(path)),
-            Wanted::Outputs(..) => match store.managed() {
-                Some(managed) => look_up(managed, &wanted, &mut outputs, &mut plan)?,
+            DerivedPath { path, outputs: None } => drop(paths.insert(path.clone())),
+            _ => match store.managed() {
+                Some(managed) => look_up(managed, wanted, &mut outputs)?,
                 None => anyhow::bail!(
                     "what '{}' stands for cannot be asked of '{}'",
-                    wanted.shown(store.dir()),
+                    wanted.print_with_caret(store.dir()),
                     store.uri()
                 ),
             },
         }
     }
-    let named = paths.clone();
     paths.extend(outputs.into_keys());
     let paths: Vec<StorePath> = paths.into_iter().collect();
     let known = store.items(&paths)?;
@@ -126,10 +125,8 @@ pub fn select(
     let invalid: BTreeSet<StorePath> =
         paths.iter().zip(&known).filter(is_missing).map(|(path, _)| path.clone()).collect();
     match store.managed() {
-        Some(managed) => {
-            named.intersection(&invalid).for_each(|path| plan.add_unknown(path));
-            plan.tell(context, managed);
-        }
+        Some(_) if selection.derivation => {}
+        Some(managed) => realiser::tell_missing(context, managed, &wanted)?,
         None => tell_unknown(context, store, &invalid),
     }
     let items: Vec<Item> = match selection.recursive {

@@ -28,8 +28,8 @@ impl Command for Log {
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         let store = context.open_any(context.settings.store_uri())?;
         for wanted in self.0.wanted(context, store.dir(), arguments)? {
-            let shown = wanted.shown(store.dir());
-            if let Some(mut log) = store.log(wanted.path())? {
+            let shown = wanted.print_with_caret(store.dir());
+            if let Some(mut log) = store.log(&wanted.path)? {
                 let uri = if store.local().is_some() { url(context) } else { store.uri() };
                 context.ui.notice(&format!("got build log for '{shown}' from '{uri}'"));
                 super::copy_out(&mut log, Path::new(&shown))?;
@@ -39,7 +39,7 @@ impl Command for Log {
             let substituters = context.substituters();
             let mut found = None;
             for substituter in substituters.iter() {
-                match substituter.log(wanted.path()) {
+                match substituter.log(&wanted.path) {
                     Ok(log) => found = log.map(|log| (substituter.uri(), log)),
                     Err(error) => context.ui.warn(&error.to_string()),
                 }
@@ -80,7 +80,7 @@ impl Command for CopyLog {
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         let (source, destination) = self.between.open(context)?;
         for wanted in self.selection.wanted(context, source.dir(), arguments)? {
-            let path = wanted.path();
+            let path = &wanted.path;
             let drv = match path.is_derivation() {
                 true => Some(path.clone()),
                 false => {
@@ -90,7 +90,7 @@ impl Command for CopyLog {
             };
             let log = drv.as_ref().map(|drv| source.log(drv)).transpose()?.flatten();
             let (Some(drv), Some(mut log)) = (drv, log) else {
-                anyhow::bail!("build log for '{}' is not available", wanted.shown(source.dir()));
+                anyhow::bail!("build log for '{}' is not available", wanted.print_with_caret(source.dir()));
             };
             destination.add_log(&drv, &mut *log)?;
         }

@@ -14,7 +14,6 @@ mod log;
 mod nar;
 mod path_info;
 mod place;
-pub mod plan;
 mod profile;
 mod store;
 mod table;

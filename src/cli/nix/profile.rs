@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
 
-use nival::model::{StoreDir, StorePath, package_name};
+use nival::model::{DerivedPath, StoreDir, StorePath, package_name};
 use nival::ops::closure_diff::{self, Difference};
 use nival::ops::nix_profile::{self, DEFAULT_PRIORITY, Manifest, ProfileElement};
 use nival::ops::profile::{Doomed, Generation, Profile, parse_days};
+use nival::ops::realise::Outcome;
 use nival::progress::{Progress as _, size_text};
 use nival::store::ManagedStore;
 use regex_lite::Regex;
@@ -19,9 +20,10 @@ use crate::cli::flags;
 use crate::cli::flags::parse::Given;
 use crate::cli::flags::parse::text;
 use crate::cli::installables::selection::{Selection, deriver};
-use crate::cli::installables::store_path::{Wanted, outputs_of};
+use crate::cli::installables::store_path::outputs_of;
 use crate::cli::output::json::Style;
 use crate::cli::output::messages::Out;
+use crate::cli::realiser;
 
 /// The flag that all of them have.
 #[derive(Default)]
@@ -85,7 +87,7 @@ impl Command for Add {
         }
         let mut new: Vec<(String, Vec<StorePath>)> = Vec::new();
         for wanted in self.selection.wanted(context, store.dir(), arguments)? {
-            let paths = valid_paths(store, &wanted)?;
+            let paths = valid_paths(context, store, &wanted)?;
             let name = paths.first().map(|path| package_name::split(path.name()).0.to_owned());
             new.push((name.unwrap_or_default(), paths));
         }
@@ -99,31 +101,32 @@ impl Command for Add {
     }
 }
 
-/// The valid paths that an installable means.
-fn valid_paths(store: &dyn ManagedStore, wanted: &Wanted) -> anyhow::Result<Vec<StorePath>> {
-    store.add_temp_roots(&[wanted.path()])?;
-    if !store.is_valid(wanted.path())? {
-        anyhow::bail!(
-            "path '{}' is required, but there is no substituter that can build it",
-            store.dir().display(wanted.path())
-        );
+/// The valid paths that an installable means, which are fetched if need be.
+fn valid_paths(
+    context: &Context,
+    store: &dyn ManagedStore,
+    wanted: &DerivedPath,
+) -> anyhow::Result<Vec<StorePath>> {
+    if store.is_valid(&wanted.path)? {
+        // An output that there is not is told of before anything is done.
+        known_paths(store, wanted)?;
     }
-    let Wanted::Outputs(drv, outputs) = wanted else { return Ok(vec![wanted.path().clone()]) };
-    let derivation = store.read_derivation(drv)?;
-    let mut paths = Vec::new();
-    for (_, path) in outputs_of(store, outputs, drv, &derivation)? {
-        let missing = || {
-            let shown = store.dir().display(drv);
-            anyhow::anyhow!("cannot build '{shown}': this version of Nival does not build yet")
-        };
-        let path = path.ok_or_else(missing)?;
-        store.add_temp_roots(&[&path])?;
-        if !store.is_valid(&path)? {
-            return Err(missing());
+    for outcome in realiser::realise(context, store, std::slice::from_ref(wanted))? {
+        if let Outcome::Failed(error) = outcome {
+            return Err(error.into());
         }
-        paths.push(path);
     }
-    Ok(paths)
+    known_paths(store, wanted)
+}
+
+/// The paths that an installable stands for, as far as they are known.
+fn known_paths(store: &dyn ManagedStore, wanted: &DerivedPath) -> anyhow::Result<Vec<StorePath>> {
+    let DerivedPath { path: drv, outputs: Some(outputs) } = wanted else {
+        return Ok(vec![wanted.path.clone()]);
+    };
+    let derivation = store.read_derivation(drv)?;
+    let known = outputs_of(store, outputs, drv, &derivation)?;
+    Ok(known.into_iter().filter_map(|(_, path)| path).collect())
 }
 
 /// Which packages of a profile are meant: by name, by expression, or all.
@@ -470,10 +473,7 @@ impl Command for DiffClosures {
         let store = &*context.open_store()?;
         let mut paths = Vec::new();
         for wanted in self.0.wanted(context, store.dir(), arguments)? {
-            paths.push(match self.0.derivation {
-                true => deriver(store, wanted.path())?,
-                false => wanted.path().clone(),
-            });
+            paths.push(if self.0.derivation { deriver(store, &wanted.path)? } else { wanted.path });
         }
         let [before, after] = &paths[..] else { return Ok(()) };
         let mut out = Out::new();

@@ -77,7 +77,7 @@ impl Command for WhyDepends {
         let (Some(start), Some(target)) = (graph.find(&from), graph.find(&to)) else {
             let wanted = self.selection.wanted(context, store.dir(), arguments)?;
             let named: Vec<String> =
-                wanted.iter().map(|wanted| format!("'{}'", wanted.shown(store.dir()))).collect();
+                wanted.iter().map(|wanted| format!("'{}'", wanted.print_with_caret(store.dir()))).collect();
             context.ui.notice(&named.join(" does not depend on "));
             return Ok(());
         };

@@ -3,18 +3,18 @@
 
 use std::path::Path;
 
-use nival::model::StorePath;
+use nival::model::{DerivedPath, Outputs, StorePath};
 use nival::ops::profile::Profile;
+use nival::ops::realise::{Outcome, output_paths};
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::{Selector, select};
 use nival::store::ManagedStore;
-use nival::store::managed::Kind;
 
 use super::{Call, needs_language};
 use crate::cli::context::not_in_store;
-use crate::cli::nix::plan::Plan;
 use crate::cli::nix_store::store_path;
+use crate::cli::realiser;
 
 /// The packages that the arguments mean.
 ///
@@ -65,86 +65,61 @@ pub fn selectors(store: &dyn ManagedStore, words: &[String]) -> anyhow::Result<V
     words.iter().map(|word| Selector::parse(store.dir(), word).map_err(anyhow::Error::msg)).collect()
 }
 
-/// A store path, and which outputs are wanted if it is a derivation:
-/// `DRV` for its output `out`, `DRV!NAME,NAME` for others.
-struct Word<'w> {
-    path: StorePath,
-    outputs: Option<&'w str>,
-}
-
+/// The packages at store paths: `PATH`, `DRV` for its output `out`, or `DRV!NAME,NAME`.
 fn of_paths(call: &Call, store: &dyn ManagedStore, words: &[String]) -> anyhow::Result<Vec<Element>> {
-    let mut parsed = Vec::with_capacity(words.len());
+    let mut requests = Vec::with_capacity(words.len());
     for word in words {
         let (base, outputs) = match word.split_once('!') {
-            Some((base, outputs)) => (base, Some(outputs)),
-            None => (word.as_str(), None),
+            Some((base, outputs)) => (base, outputs),
+            None => (word.as_str(), "out"),
         };
         if !base.contains('/') {
             return Err(not_in_store(&call.context.absolute(Path::new(base))).into());
         }
-        parsed.push(Word { path: store_path(&call.context, store, base)?, outputs });
+        let path = store_path(&call.context, store, base)?;
+        let outputs = path.is_derivation().then(|| Outputs::parse(outputs));
+        requests.push(DerivedPath { path, outputs });
     }
     // Before it is asked whether they are valid, and until everything is done.
-    store.add_temp_roots(&parsed.iter().map(|word| &word.path).collect::<Vec<_>>())?;
-    // One question for all of them.
-    let paths: Vec<StorePath> = parsed.iter().map(|word| word.path.clone()).collect();
-    let mut valid = store.valid(&paths)?;
-    let missing: Vec<StorePath> = paths.iter().filter(|path| !valid.contains(path)).cloned().collect();
-    if !missing.is_empty() {
-        let mut plan = Plan::default();
-        let obtainable = plan.ask(&call.context, store, &missing)?;
-        if obtainable.is_some() {
-            plan.tell(&call.context, store);
-            obtainable.obtain(&call.context, store, &missing)?;
-            valid = store.valid(&paths)?;
+    store.add_temp_roots(&requests.iter().map(|request| &request.path).collect::<Vec<_>>())?;
+    for request in &requests {
+        refuse_missing(store, request)?;
+    }
+    let outcomes = realiser::realise(&call.context, store, &requests)?;
+    for (request, outcome) in requests.iter().zip(outcomes) {
+        refuse_missing(store, request)?;
+        if let Outcome::Failed(error) = outcome {
+            return Err(error.into());
         }
     }
-    if let Some(missing) = parsed.iter().find(|word| !valid.contains(&word.path)) {
-        let missing = store.dir().display(&missing.path);
-        anyhow::bail!("path '{missing}' is required, but there is no substituter that can build it");
-    }
-    parsed.into_iter().map(|word| of_path(store, word)).collect()
+    requests.into_iter().map(|request| of_path(store, request)).collect()
 }
 
-/// The package at a valid path.
-fn of_path(store: &dyn ManagedStore, word: Word<'_>) -> anyhow::Result<Element> {
-    let Word { path, outputs } = word;
-    if !path.is_derivation() {
-        return Ok(Element::of_path(path.name(), path.clone()));
+/// Refuses an output that a valid derivation does not have.
+fn refuse_missing(store: &dyn ManagedStore, request: &DerivedPath) -> anyhow::Result<()> {
+    let Some(outputs) = &request.outputs else { return Ok(()) };
+    if !store.is_valid(&request.path)? {
+        return Ok(());
     }
-    let known = store.read_derivation(&path)?;
-    let names: Vec<&str> = outputs.map_or(vec!["out"], |names| names.split(',').collect());
+    match outputs.missing(&store.read_derivation(&request.path)?) {
+        None => Ok(()),
+        Some(name) => {
+            let drv = store.dir().display(&request.path);
+            anyhow::bail!("derivation '{drv}' does not have output '{name}'")
+        }
+    }
+}
+
+/// The package at a valid path, or that valid outputs are.
+fn of_path(store: &dyn ManagedStore, request: DerivedPath) -> anyhow::Result<Element> {
+    let DerivedPath { path, outputs } = request;
     let mut element = Element::of_path(path.name(), path.clone());
+    let Some(outputs) = outputs else { return Ok(element) };
+    let known = output_paths(store, &path, &store.read_derivation(&path)?, &outputs)?;
     element.drv_path = Some(path.clone());
-    element.outputs.clear();
-    element.output_names.clear();
-    for name in names {
-        anyhow::ensure!(
-            known.outputs.contains_key(name),
-            "derivation '{}' does not have output '{name}'",
-            store.dir().display(&path)
-        );
-        let output = output(store, &path, name)?;
-        element.outputs.insert(name.to_owned(), output);
-        element.output_names.push(name.to_owned());
-    }
+    element.outputs = known.into_iter().filter_map(|(name, output)| Some((name, output?))).collect();
+    element.output_names = element.outputs.keys().cloned().collect();
     let default = element.outputs.get("out").or_else(|| element.outputs.values().next());
     element.out_path = default.cloned().unwrap_or(path);
     Ok(element)
-}
-
-/// A valid output of a derivation.
-fn output(store: &dyn ManagedStore, drv: &StorePath, name: &str) -> anyhow::Result<StorePath> {
-    let outputs = store.derivation_outputs(drv)?;
-    let shown = store.dir().display(drv);
-    if let Some((_, path)) = outputs.into_iter().find(|(output, _)| output == name) {
-        store.add_temp_roots(&[&path])?;
-        if let (false, Kind::Daemon(daemon)) = (store.is_valid(&path)?, store.kind()) {
-            daemon.build_paths(&[format!("{shown}!{name}")])?;
-        }
-        if store.is_valid(&path)? {
-            return Ok(path);
-        }
-    }
-    anyhow::bail!("cannot build '{shown}': this version of Nival does not build yet")
 }

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use nival::model::StorePath;
-use nival::ops::substitute::Substituters;
+use nival::ops::realise::substitute::Substituters;
 use nival::progress::{Progress as _, Unit};
 use nival::store::local::verify::{Damage, Expected};
 use nival::store::managed::Kind;

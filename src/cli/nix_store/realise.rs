@@ -1,200 +1,49 @@
 //! `--realise`: paths that are there already or can be fetched, and roots for
-//! them. Nothing is built yet.
+//! them.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use nival::model::StorePath;
-use nival::ops::realise;
-use nival::ops::realise::Outputs;
-use nival::ops::substitute::Fetch;
+use nival::model::{DerivedPath, Outputs, StorePath};
+use nival::ops::realise::{Outcome, output_paths};
 use nival::progress::Progress as _;
+use nival::store::ManagedStore;
 use nival::store::managed::Kind;
-use nival::store::remote::daemon_store::DaemonStore;
 use nival::store::remote::protocol::worker::build_mode;
-use nival::store::{ManagedStore, Store as _};
 
 use super::{Call, store_path};
-use crate::cli::context::Context;
 use crate::cli::flags::parse::text;
-use crate::cli::nix::plan::Plan;
 use crate::cli::output::messages::Out;
+use crate::cli::realiser;
 
-/// An argument.
-struct Request {
-    path: StorePath,
-    outputs: Outputs,
-}
-
-/// What an argument stands for.
-#[derive(Default)]
-struct Resolved {
-    /// Output names and paths, in the order of the paths.
-    outputs: Vec<(String, StorePath)>,
-    /// Every one of them is there.
-    complete: bool,
-}
-
-impl Request {
-    /// `PATH` or `DRV!NAME,NAME`.
-    fn parse(call: &Call, store: &dyn ManagedStore, word: &std::ffi::OsStr) -> anyhow::Result<Self> {
-        let word = text(word)?;
-        let (path, names) = match word.split_once('!') {
-            Some((path, names)) => (path, Some(names)),
-            None => (word.as_str(), None),
-        };
-        let path = store_path(&call.context, store, path)?;
-        let outputs = match names {
-            Some(names) => Outputs::Named(names.split(',').map(str::to_owned).collect()),
-            None => Outputs::All,
-        };
-        Ok(Self { path, outputs })
-    }
-
-    /// What it stands for; what is missing is noted in the plan.
-    fn resolve(&self, store: &dyn ManagedStore, plan: &mut Plan, fetch: &Fetch) -> anyhow::Result<Resolved> {
-        let dir = store.dir();
-        store.add_temp_roots(&[&self.path])?;
-        let valid = store.is_there(&self.path)?;
-        if !valid {
-            plan.add_unknown(&self.path);
-            return Ok(Resolved::default());
-        }
-        if !self.path.is_derivation() {
-            return Ok(Resolved { outputs: vec![("out".to_owned(), self.path.clone())], complete: true });
-        }
-        let derivation = store.read_derivation(&self.path)?;
-        if let Some(name) = self.outputs.missing(&derivation) {
-            anyhow::bail!("derivation '{}' does not have output '{name}'", dir.display(&self.path));
-        }
-        let mut resolved = Resolved { outputs: Vec::new(), complete: true };
-        for (name, path) in self.outputs.of(store, &self.path, &derivation)? {
-            let Some(path) = path else {
-                resolved.complete = false;
-                continue;
-            };
-            store.add_temp_roots(&[&path])?;
-            resolved.complete &= store.is_there(&path)?;
-            resolved.outputs.push((name, path));
-        }
-        let mut comes = true;
-        for (_, path) in &resolved.outputs {
-            comes &= fetch.has(path) || store.is_there(path)?;
-        }
-        if !comes || resolved.outputs.is_empty() {
-            plan.add_outputs(store, &self.path, &self.outputs)?;
-        }
-        resolved.outputs.sort_by(|a, b| a.1.cmp(&b.1));
-        Ok(resolved)
-    }
-}
-
-type All<'r> = Vec<(&'r Request, Resolved)>;
-
-/// What all arguments stand for, and what has to be done for it if so much is
-/// fetched.
-fn resolve_all<'r>(
-    store: &dyn ManagedStore,
-    requests: &'r [Request],
-    ignore_unknown: bool,
-    fetch: &Fetch,
-) -> anyhow::Result<(All<'r>, Plan)> {
-    let mut plan = Plan::default();
-    let mut resolved = Vec::new();
-    for request in requests {
-        if ignore_unknown && !request.path.is_derivation() && !store.is_there(&request.path)? {
-            continue;
-        }
-        resolved.push((request, request.resolve(store, &mut plan, fetch)?));
-    }
-    Ok((resolved, plan))
-}
-
-/// The paths that are wanted and not valid.
-fn missing(store: &dyn ManagedStore, plan: &Plan, all: &All<'_>) -> anyhow::Result<Vec<StorePath>> {
-    let mut missing: BTreeSet<StorePath> = plan.unknown().cloned().collect();
-    for (_, path) in all.iter().flat_map(|(_, resolved)| &resolved.outputs) {
-        if !store.is_there(path)? {
-            missing.insert(path.clone());
-        }
-    }
-    Ok(missing.into_iter().collect())
-}
-
-/// Fetches what is missing and tells of it, or only tells; a derivation that
-/// was missing itself may have outputs that are.
-fn fetch<'r>(
-    context: &Context,
-    store: &dyn ManagedStore,
-    requests: &'r [Request],
-    mut wanted: Vec<StorePath>,
-    ignore_unknown: bool,
-    dry_run: bool,
-) -> anyhow::Result<All<'r>> {
-    let local = match store.kind() {
-        Kind::Local(local) => local,
-        Kind::Daemon(daemon) => return fetch_by(context, daemon, requests, ignore_unknown, dry_run),
-        Kind::Elsewhere => {
-            let (resolved, plan) = resolve_all(store, requests, ignore_unknown, &Fetch::default())?;
-            plan.tell(context, store);
-            return Ok(resolved);
-        }
+/// Reads `PATH`, or `DRV!NAME,NAME`; a derivation alone stands for all of its
+/// outputs.
+fn parse(call: &Call, store: &dyn ManagedStore, word: &std::ffi::OsStr) -> anyhow::Result<DerivedPath> {
+    let word = text(word)?;
+    let (path, names) = match word.split_once('!') {
+        Some((path, names)) => (path, Some(names)),
+        None => (word.as_str(), None),
     };
-    let substituters = context.substituters();
-    let trust = context.trust_for(local)?;
-    loop {
-        let fetch = match substituters.is_empty() {
-            true => Fetch::default(),
-            false => substituters.plan(local, &wanted, trust.as_ref(), &*context.ui)?,
-        };
-        let (resolved, mut plan) = resolve_all(store, requests, ignore_unknown, &fetch)?;
-        plan.set_fetch(store.dir(), &fetch);
-        plan.tell(context, store);
-        if dry_run || fetch.is_empty() {
-            return Ok(resolved);
-        }
-        substituters.fetch(local, &wanted, fetch, trust.as_ref(), &*context.ui)?;
-        let (resolved, plan) = resolve_all(store, requests, ignore_unknown, &Fetch::default())?;
-        let left = missing(store, &plan, &resolved)?;
-        // Without progress, nobody has the rest.
-        if left.is_empty() || left == wanted || left.iter().all(|path| wanted.contains(path)) {
-            return Ok(resolved);
-        }
-        wanted = left;
-    }
+    let path = store_path(&call.context, store, path)?;
+    Ok(match path.is_derivation() {
+        true => DerivedPath::built(path, names.map_or(Outputs::All, Outputs::parse)),
+        false => DerivedPath::opaque(path),
+    })
 }
 
-/// Requests in the words of a daemon.
-fn words(daemon: &DaemonStore, requests: &[Request], ignore_unknown: bool) -> anyhow::Result<Vec<String>> {
-    let mut words = Vec::new();
-    for request in requests {
-        // Unknown paths are no reason to fail then.
-        if ignore_unknown && !request.path.is_derivation() && !daemon.is_valid(&request.path)? {
-            continue;
-        }
-        let outputs = request.path.is_derivation().then(|| request.outputs.clone());
-        words.push(realise::Request { path: request.path.clone(), outputs }.print(daemon.dir()));
+/// The output names and paths that a fulfilled request stands for, in the order
+/// of the paths. An output that a derivation does not have is refused.
+fn results(store: &dyn ManagedStore, request: &DerivedPath) -> anyhow::Result<Vec<(String, StorePath)>> {
+    let DerivedPath { path, outputs: Some(outputs) } = request else {
+        return Ok(vec![("out".to_owned(), request.path.clone())]);
+    };
+    let drv = store.read_derivation(path)?;
+    if let Some(name) = outputs.missing(&drv) {
+        anyhow::bail!("derivation '{}' does not have output '{name}'", store.dir().display(path));
     }
-    Ok(words)
-}
-
-/// Has a daemon fetch or build what is missing, and tells of it, or only tells.
-fn fetch_by<'r>(
-    context: &Context,
-    daemon: &DaemonStore,
-    requests: &'r [Request],
-    ignore_unknown: bool,
-    dry_run: bool,
-) -> anyhow::Result<All<'r>> {
-    let dir = daemon.dir();
-    let words = words(daemon, requests, ignore_unknown)?;
-    let mut plan = Plan::default();
-    plan.set_missing(dir, &daemon.missing(&words)?);
-    plan.tell(context, daemon);
-    if !dry_run {
-        daemon.build_paths(&words)?;
-    }
-    Ok(resolve_all(daemon, requests, ignore_unknown, &Fetch::default())?.0)
+    let known = output_paths(store, path, &drv, outputs)?.into_iter();
+    let mut results: Vec<_> = known.filter_map(|(name, path)| Some((name, path?))).collect();
+    results.sort_by(|a, b| a.1.cmp(&b.1));
+    Ok(results)
 }
 
 /// Prints what arguments stand for, and makes it roots.
@@ -210,49 +59,59 @@ pub fn realise(call: Call) -> anyhow::Result<()> {
     let store = &*call.context.open_store()?;
     let mut requests = Vec::new();
     for word in &call.arguments {
-        requests.push(Request::parse(&call, store, word)?);
+        let request = parse(&call, store, word)?;
+        store.add_temp_roots(&[&request.path])?;
+        let is_there = store.is_there(&request.path)?;
+        if is_there {
+            // Before anything is fetched.
+            results(store, &request)?;
+        }
+        // Unknown paths are no reason to fail then.
+        if is_there || !ignore_unknown || request.outputs.is_some() {
+            requests.push(request);
+        }
     }
     if let Some((flag, mode)) = again {
         let Kind::Daemon(daemon) = store.kind() else {
             anyhow::bail!("'--realise {flag}' needs a builder, which this version of Nival does not have");
         };
         if !dry_run {
-            let words = words(daemon, &requests, ignore_unknown)?;
-            daemon.build_paths_again(&words, mode)?;
+            daemon.build_paths_again(&requests, mode)?;
         }
     }
-    let (mut resolved, plan) = resolve_all(store, &requests, ignore_unknown, &Fetch::default())?;
-    let missing = missing(store, &plan, &resolved)?;
-    if missing.is_empty() {
-        plan.tell(&call.context, store);
-    } else {
-        resolved = fetch(&call.context, store, &requests, missing, ignore_unknown, dry_run)?;
-    }
     if dry_run {
-        return Ok(());
+        return realiser::tell_missing(&call.context, store, &requests);
     }
-    refuse_missing(store, &resolved)?;
+    for outcome in realiser::realise(&call.context, store, &requests)? {
+        if let Outcome::Failed(error) = outcome {
+            return Err(error.into());
+        }
+    }
     if ignore_unknown {
         // The original says nothing of what is there either.
         return Ok(());
     }
+    print(&call, store, &requests)
+}
+
+fn print(call: &Call, store: &dyn ManagedStore, requests: &[DerivedPath]) -> anyhow::Result<()> {
     let mut out = Out::new();
     // Where no roots can be made, none are missed, and none are made.
     let with_roots = store.is_here();
     let mut warned = call.add_root.is_some() || call.context.no_gc_warning || !with_roots;
-    for (number, (_, argument)) in resolved.iter().enumerate() {
+    for (number, request) in requests.iter().enumerate() {
         let mut lines = Vec::new();
-        for (name, path) in &argument.outputs {
+        for (name, path) in results(store, request)? {
             if !std::mem::replace(&mut warned, true) {
                 call.context.ui.warn(
                     "you did not specify '--add-root'; the result might be removed by the garbage collector",
                 );
             }
             match call.add_root.as_ref().filter(|_| with_roots) {
-                None => lines.push(store.dir().print(path)),
+                None => lines.push(store.dir().print(&path)),
                 Some(root) => {
-                    let link = root_link(&call, root, number, name);
-                    store.add_indirect_root(&link, path)?;
+                    let link = root_link(call, root, number, &name);
+                    store.add_indirect_root(&link, &path)?;
                     lines.push(link.display().to_string());
                 }
             }
@@ -274,23 +133,4 @@ fn root_link(call: &Call, root: &std::ffi::OsStr, number: usize, output: &str) -
         link.push(format!("-{output}"));
     }
     call.context.absolute(std::path::Path::new(&link))
-}
-
-/// The first thing that would have to be made.
-fn refuse_missing(store: &dyn ManagedStore, all: &All<'_>) -> anyhow::Result<()> {
-    let dir = store.dir();
-    for (request, resolved) in all {
-        let shown = dir.display(&request.path);
-        if !store.is_there(&request.path)? {
-            if request.path.is_derivation() {
-                anyhow::bail!("failed to obtain derivation of '{shown}'");
-            }
-            anyhow::bail!("path '{shown}' is required, but there is no substituter that can build it");
-        }
-        anyhow::ensure!(
-            resolved.complete,
-            "cannot build '{shown}': this version of Nival does not build yet"
-        );
-    }
-    Ok(())
 }

@@ -3,5 +3,6 @@
 pub mod json;
 pub mod listing;
 pub mod messages;
+pub mod missing;
 pub mod path_info_json;
 pub mod row;

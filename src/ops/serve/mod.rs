@@ -19,7 +19,7 @@ pub mod worker;
 use std::io::Read;
 
 use super::copy::Trust;
-use super::substitute::Substituters;
+use super::realise::substitute::Substituters;
 use crate::model::StoreDir;
 use crate::store::error::Result;
 use crate::store::local::gc::Keep;

@@ -129,13 +129,12 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
                 let requests = self.requests()?;
                 self.begin();
                 let missing = self.with_means(|means| means.missing(&requests))?;
-                let (download, unpacked) = missing.fetch.sizes();
                 self.answer(|writer| {
                     writer.paths(&dir, missing.build.iter())?;
-                    writer.paths(&dir, missing.fetch.paths())?;
+                    writer.paths(&dir, missing.fetch.iter())?;
                     writer.paths(&dir, missing.unknown.iter())?;
-                    writer.number(download)?;
-                    writer.number(unpacked)
+                    writer.number(missing.download)?;
+                    writer.number(missing.unpacked)
                 })
             }
             op::HAS_SUBSTITUTES | op::QUERY_SUBSTITUTABLE_PATH_INFO => {

@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
-use crate::model::{StoreDir, StorePath};
+use crate::model::{DerivedPath, StoreDir, StorePath};
 use crate::nar::writer::NarWriter;
 use crate::nar::{NarError, dump};
 use crate::ops::query;
-use crate::ops::realise::{Means, Outcome, Request};
+use crate::ops::realise::{Means, Outcome};
 use crate::ops::serve::Host;
 use crate::ops::serve::worker::MAX_ARGUMENTS;
 use crate::progress::Progress;
@@ -139,7 +139,7 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
                     self.store.add_temp_roots(&paths.iter().collect::<Vec<_>>())?;
                 }
                 if fetch && self.writable {
-                    let requests: Vec<Request> = paths.iter().cloned().map(Request::of_path).collect();
+                    let requests: Vec<DerivedPath> = paths.iter().cloned().map(DerivedPath::opaque).collect();
                     self.realise(&requests)?;
                 }
                 let valid = self.store.valid(&paths)?;
@@ -214,27 +214,21 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
         (0..count).try_for_each(|_| self.reader.number().map(drop))
     }
 
-    fn realise(&self, requests: &[Request]) -> Result<Vec<Outcome>> {
+    fn realise(&self, requests: &[DerivedPath]) -> Result<Vec<Outcome>> {
         let substituters = self.host.substituters();
         let trust = match self.store.options().require_sigs {
             true => Some(self.host.trust()?),
             false => None,
         };
-        let means = Means {
-            store: self.store,
-            substituters: &substituters,
-            trust: trust.as_ref(),
-            trusted: true,
-            progress: self.progress,
-        };
-        means.realise(requests)
+        let means = Means::new(self.store, &substituters, trust.as_ref(), true, self.progress);
+        means.realise(requests, &mut |_| ())
     }
 
     fn build_paths(&mut self, dir: &StoreDir) -> Result<()> {
         self.require_writable("building")?;
         let mut requests = Vec::new();
         self.reader.each(|reader| {
-            requests.push(Request::parse(dir, &reader.word()?, true)?);
+            requests.push(DerivedPath::parse(dir, &reader.word()?, true)?);
             Ok(())
         })?;
         self.options()?;

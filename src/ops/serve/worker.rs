@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use super::tunnel::{Outlet, Tunnel};
 use super::{ClientOptions, Host};
-use crate::model::{StoreDir, StorePath};
+use crate::model::{DerivedPath, StoreDir, StorePath};
 use crate::nar::NarError;
 use crate::ops::copy::Trust;
-use crate::ops::realise::{Means, Outcome, Request};
-use crate::ops::substitute::Substituters;
+use crate::ops::realise::substitute::Substituters;
+use crate::ops::realise::{Means, Outcome};
 use crate::progress::Progress;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
@@ -198,7 +198,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
             op::ENSURE_PATH => {
                 let path = self.path()?;
                 self.begin();
-                self.realise_all(&[Request::of_path(path)])?;
+                self.realise_all(&[DerivedPath::opaque(path)])?;
                 self.done()
             }
             op::BUILD_PATHS => {
@@ -254,11 +254,11 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         self.answer(|_| Ok(()))
     }
 
-    pub(super) fn requests(&mut self) -> Result<Vec<Request>> {
+    pub(super) fn requests(&mut self) -> Result<Vec<DerivedPath>> {
         let (dir, old) = (self.dir(), !self.version().has(30));
         let mut requests = Vec::new();
         self.reader.each(|reader| {
-            requests.push(Request::parse(&dir, &reader.word()?, old)?);
+            requests.push(DerivedPath::parse(&dir, &reader.word()?, old)?);
             Ok(())
         })?;
         Ok(requests)
@@ -288,13 +288,8 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
     /// What a store needs to fetch from elsewhere.
     pub(super) fn with_means<T>(&self, work: impl FnOnce(&Means<'_>) -> Result<T>) -> Result<T> {
         let trust = self.needed_trust()?;
-        work(&Means {
-            store: &self.store,
-            substituters: self.substituters(),
-            trust: trust.as_ref(),
-            trusted: self.trusted,
-            progress: &*self.tunnel,
-        })
+        let trusted = self.trusted;
+        work(&Means::new(&self.store, self.substituters(), trust.as_ref(), trusted, &*self.tunnel))
     }
 
     /// Whose signatures paths from elsewhere need, if any.
@@ -303,13 +298,13 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
     }
 
     pub(super) fn fetch(&self, paths: &[StorePath]) -> Result<()> {
-        let requests: Vec<Request> = paths.iter().cloned().map(Request::of_path).collect();
+        let requests: Vec<DerivedPath> = paths.iter().cloned().map(DerivedPath::opaque).collect();
         // What cannot be had is not there afterwards, which is the answer.
-        self.with_means(|means| means.realise(&requests)).map(drop)
+        self.with_means(|means| means.realise(&requests, &mut |_| ())).map(drop)
     }
 
-    fn realise_all(&self, requests: &[Request]) -> Result<()> {
-        let outcomes = self.with_means(|means| means.realise(requests))?;
+    fn realise_all(&self, requests: &[DerivedPath]) -> Result<()> {
+        let outcomes = self.with_means(|means| means.realise(requests, &mut |_| ()))?;
         outcomes.into_iter().try_for_each(|outcome| match outcome {
             Outcome::Failed(error) => Err(error),
             _ => Ok(()),
@@ -320,7 +315,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         let requests = self.requests()?;
         self.build_mode()?;
         self.begin();
-        let outcomes = self.with_means(|means| means.realise(&requests))?;
+        let outcomes = self.with_means(|means| means.realise(&requests, &mut |_| ()))?;
         let (dir, version) = (self.dir(), self.version());
         self.answer(|writer| {
             writer.number(requests.len() as u64)?;

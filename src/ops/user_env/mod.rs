@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use crate::model::derivation::{DerivationOutput, modulo};
 use crate::model::manifest_nix::{ManifestError, Value};
 use crate::model::store_path::NameError;
-use crate::model::{Derivation, StoreDir, StorePath};
+use crate::model::{Derivation, DerivedPath, Outputs, StoreDir, StorePath};
 use crate::nar::Sink;
 use crate::ops::profile::{Profile, ProfileError};
 use crate::store::error::StoreError;
@@ -215,7 +215,7 @@ fn build_by(
     daemon.add_temp_roots(&[&out])?;
     let sources = BTreeSet::from([manifest]);
     let drv_path = daemon.add_text(&format!("{NAME}.drv"), &drv.print(dir), sources)?;
-    daemon.build_paths(&[format!("{}!*", dir.display(&drv_path))])?;
+    daemon.build_paths(&[DerivedPath::built(drv_path.clone(), Outputs::All)])?;
     Ok(out)
 }
 

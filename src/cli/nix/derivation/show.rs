@@ -46,7 +46,7 @@ impl Command for Show {
         let store = &*context.open_store()?;
         let mut paths = BTreeSet::new();
         for wanted in self.selection.wanted(context, store.dir(), arguments)? {
-            let path = deriver(store, wanted.path())?;
+            let path = deriver(store, &wanted.path)?;
             if !store.is_valid(&path)? {
                 anyhow::bail!("path '{}' is not a valid store path", store.dir().display(&path));
             }

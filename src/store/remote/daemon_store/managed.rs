@@ -5,7 +5,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::model::{ContentAddressMethod, Derivation, HashAlgorithm, StorePath, ValidPathInfo};
+use crate::model::{
+    ContentAddressMethod, Derivation, DerivedPath, HashAlgorithm, Outputs, StorePath, ValidPathInfo,
+};
 use crate::nar::writer::{NarWriter, Output};
 use crate::nar::{Contents, NarError, Sink};
 use crate::progress::Progress;
@@ -24,10 +26,10 @@ use crate::store::remote::protocol::worker::{build_mode, gc_action, op};
 /// What would have to be done for some requests.
 #[derive(Debug, Default)]
 pub struct Missing {
-    /// Derivations that would be built.
-    pub build: BTreeSet<StorePath>,
-    /// Paths that would be fetched.
-    pub fetch: BTreeSet<StorePath>,
+    /// Derivations that would be built, as far as possible each after its inputs.
+    pub build: Vec<StorePath>,
+    /// Paths that would be fetched, as far as possible each after what it refers to.
+    pub fetch: Vec<StorePath>,
     /// Paths that nobody has.
     pub unknown: BTreeSet<StorePath>,
     /// Bytes to download.
@@ -57,13 +59,13 @@ impl DaemonStore {
         self.ask(operation, |writer| writer.path(dir, path), |reader| reader.paths(dir))
     }
 
-    /// Requests (`PATH`, `DRV!NAME,NAME`, `DRV!*`) in the words of the server.
-    fn requests(link: &Link, writer: &mut Outgoing, requests: &[String]) -> Result<()> {
+    /// Writes requests in the words of the server.
+    fn requests(&self, link: &Link, writer: &mut Outgoing, requests: &[DerivedPath]) -> Result<()> {
         // Before 1.30 a derivation alone stood for its outputs.
         let old = !link.version().has(30);
-        let word = |request: &String| match request.strip_suffix("!*") {
-            Some(drv) if old => drv.to_owned(),
-            _ => request.clone(),
+        let word = |request: &DerivedPath| match request.outputs {
+            Some(Outputs::All) if old => self.dir().print(&request.path),
+            _ => request.print(self.dir()),
         };
         writer.texts(requests.iter().map(word))
     }
@@ -72,7 +74,7 @@ impl DaemonStore {
     ///
     /// # Errors
     /// [`StoreError`]; a build that failed for one.
-    pub fn build_paths(&self, requests: &[String]) -> Result<()> {
+    pub fn build_paths(&self, requests: &[DerivedPath]) -> Result<()> {
         self.build_paths_again(requests, build_mode::NORMAL)
     }
 
@@ -80,12 +82,12 @@ impl DaemonStore {
     ///
     /// # Errors
     /// [`StoreError`]; a build that failed, or that came out differently.
-    pub fn build_paths_again(&self, requests: &[String], mode: u64) -> Result<()> {
+    pub fn build_paths_again(&self, requests: &[DerivedPath], mode: u64) -> Result<()> {
         let link = self.link()?;
         link.call(
             |writer| {
                 writer.number(op::BUILD_PATHS)?;
-                Self::requests(&link, writer, requests)?;
+                self.requests(&link, writer, requests)?;
                 writer.number(mode)
             },
             |reader| reader.number().map(drop),
@@ -96,7 +98,7 @@ impl DaemonStore {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn missing(&self, requests: &[String]) -> Result<Missing> {
+    pub fn missing(&self, requests: &[DerivedPath]) -> Result<Missing> {
         let (dir, link) = (self.dir(), self.link()?);
         if !link.version().has(19) {
             return Err(self.too_old(&link, "asking what is missing"));
@@ -104,12 +106,12 @@ impl DaemonStore {
         link.call(
             |writer| {
                 writer.number(op::QUERY_MISSING)?;
-                Self::requests(&link, writer, requests)
+                self.requests(&link, writer, requests)
             },
             |reader| {
                 Ok(Missing {
-                    build: reader.paths(dir)?,
-                    fetch: reader.paths(dir)?,
+                    build: reader.paths(dir)?.into_iter().collect(),
+                    fetch: reader.paths(dir)?.into_iter().collect(),
                     unknown: reader.paths(dir)?,
                     download: reader.number()?,
                     unpacked: reader.number()?,

@@ -7,15 +7,15 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::model::{StoreDir, StorePath};
+use crate::model::{DrvOutput, Realisation, StoreDir, StorePath};
 use crate::nar::{NarError, Sink};
-use crate::progress::{Progress, Unit, size_text};
+use crate::progress::{Progress, Unit};
 use crate::store::api::{Item, NarSource, Store};
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
 
-use super::copy::watch::{Watch, Way};
-use super::copy::{self, Trust};
+use crate::ops::copy::watch::{Watch, Way};
+use crate::ops::copy::{self, Trust, unsigned_realisation};
 
 /// Stores to fetch from.
 #[derive(Default)]
@@ -76,6 +76,52 @@ impl Substituters {
         known.into_values().collect()
     }
 
+    /// What the first that knows it says of an output, if it may be believed. One
+    /// that cannot be asked knows nothing, and that is told.
+    ///
+    /// # Errors
+    /// Signals.
+    pub fn realisation(
+        &self,
+        dir: &StoreDir,
+        id: &DrvOutput,
+        trust: Option<&Trust>,
+        progress: &dyn Progress,
+    ) -> Result<Option<Realisation>> {
+        for (number, substituter) in self.stores.iter().enumerate() {
+            if self.dead.borrow().contains(&number) || substituter.store.dir() != dir {
+                continue;
+            }
+            match substituter.store.realisation(id) {
+                Ok(None) => {}
+                Ok(Some(found)) => {
+                    let accepts = |trust: &Trust| trust.accepts_realisation(&found);
+                    if substituter.trusted || trust.is_none_or(accepts) {
+                        return Ok(Some(found));
+                    }
+                    let (error, uri) = (unsigned_realisation(&found), substituter.store.uri());
+                    progress.warn(&format!("{error}; '{uri}' says so, and is not believed"));
+                }
+                Err(error) if error.is_interruption() => return Err(error),
+                Err(error) => self.tell_failure(number, &error, progress),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tells what is wrong with a substituter, which is not asked any more if
+    /// nothing can be had of it.
+    fn tell_failure(&self, number: usize, error: &StoreError, progress: &dyn Progress) {
+        match error {
+            StoreError::Cache(error) if !error.is_dead() => progress.warn(&error.to_string()),
+            error => {
+                let uri = self.stores[number].store.uri();
+                progress.warn(&format!("{error}; '{uri}' is not asked any more"));
+                self.dead.borrow_mut().insert(number);
+            }
+        }
+    }
+
     /// Finds out what has to be fetched so that `wanted` are valid.
     ///
     /// # Errors
@@ -123,9 +169,7 @@ impl Substituters {
                         self.one_by_one(substituter, &asked, progress)?
                     }
                     Err(error) => {
-                        let uri = substituter.store.uri();
-                        progress.warn(&format!("{error}; '{uri}' is not asked any more"));
-                        self.dead.borrow_mut().insert(number);
+                        self.tell_failure(number, &error, progress);
                         continue;
                     }
                 };
@@ -301,11 +345,6 @@ impl Fetch {
         )
     }
 
-    /// The paths that will be fetched.
-    pub fn paths(&self) -> impl ExactSizeIterator<Item = &StorePath> {
-        self.items.keys()
-    }
-
     /// Whether there is nothing to fetch.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -316,29 +355,16 @@ impl Fetch {
         self.items.contains_key(path)
     }
 
-    /// The lines that say what will be fetched.
-    pub fn lines(&self, dir: &StoreDir) -> Vec<String> {
-        let items = copy::in_reference_order(self.items.values().map(|(item, _)| item.clone()).collect());
-        let (download, unpacked) = self.sizes();
-        fetch_lines(items.iter().map(|item| dir.print(&item.info.path)), download, unpacked)
+    /// The paths that will be fetched, references first.
+    pub fn in_reference_order(&self) -> Vec<StorePath> {
+        let items = self.items.values().map(|(item, _)| item.clone()).collect();
+        copy::in_reference_order(items).into_iter().map(|item| item.info.path).collect()
     }
-}
 
-/// The lines that say which paths will be fetched, and how much that is.
-pub fn fetch_lines(
-    paths: impl ExactSizeIterator<Item = String>,
-    download: u64,
-    unpacked: u64,
-) -> Vec<String> {
-    let shown = |size| size_text(i64::try_from(size).unwrap_or(i64::MAX));
-    let sizes = format!("({} download, {} unpacked):", shown(download), shown(unpacked));
-    let mut lines = match paths.len() {
-        0 => return Vec::new(),
-        1 => vec![format!("this path will be fetched {sizes}")],
-        count => vec![format!("these {count} paths will be fetched {sizes}")],
-    };
-    lines.extend(paths.map(|path| format!("  {path}")));
-    lines
+    /// Takes over what can be fetched for other paths.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        self.items.extend(other.items.iter().map(|(path, item)| (path.clone(), item.clone())));
+    }
 }
 
 /// Reads each archive from where it is to come from.

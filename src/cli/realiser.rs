@@ -1,0 +1,72 @@
+//! Making paths valid with what the settings offer, for every program.
+
+use nival::model::DerivedPath;
+use nival::ops::realise::{Means, Outcome, Realiser, is_complete};
+use nival::store::ManagedStore;
+use nival::store::managed::Kind;
+
+use crate::cli::context::Context;
+use crate::cli::output::missing;
+
+/// Fulfils requests, and tells first what is missing. Substituters are opened only
+/// if something is.
+///
+/// # Errors
+/// Those of the store, keys that are none, and signals.
+pub fn realise(
+    context: &Context,
+    store: &dyn ManagedStore,
+    requests: &[DerivedPath],
+) -> anyhow::Result<Vec<Outcome>> {
+    if are_complete(store, requests, true)? {
+        return Ok(requests.iter().map(|_| Outcome::Valid).collect());
+    }
+    with_realiser(context, store, |realiser| {
+        let tell = &mut |found: &_| missing::tell(context, store.dir(), found);
+        Ok(realiser.realise(requests, tell)?)
+    })
+}
+
+/// Tells what is missing of requests, if anything is.
+///
+/// # Errors
+/// Those of the store, and keys that are none.
+pub fn tell_missing(
+    context: &Context,
+    store: &dyn ManagedStore,
+    requests: &[DerivedPath],
+) -> anyhow::Result<()> {
+    if are_complete(store, requests, false)? {
+        return Ok(());
+    }
+    with_realiser(context, store, |realiser| {
+        missing::tell(context, store.dir(), &realiser.missing(requests)?);
+        Ok(())
+    })
+}
+
+fn are_complete(store: &dyn ManagedStore, requests: &[DerivedPath], keep: bool) -> anyhow::Result<bool> {
+    for request in requests {
+        if !is_complete(store, request, keep)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn with_realiser<T>(
+    context: &Context,
+    store: &dyn ManagedStore,
+    work: impl FnOnce(&Realiser<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    match store.kind() {
+        Kind::Local(local) => {
+            let substituters = context.substituters();
+            let trust = context.trust_for(local)?;
+            let means = Means::new(local, &substituters, trust.as_ref(), true, &*context.ui);
+            work(&Realiser::Here(means))
+        }
+        Kind::Daemon(daemon) => work(&Realiser::Daemon(daemon)),
+        Kind::Elsewhere => work(&Realiser::Nobody(store)),
+    }
+}

@@ -1,0 +1,95 @@
+//! What becomes of a request once everything is here that could be fetched. A
+//! derivation that would have to be built is built here one day; today only
+//! environments, which need no builder, are made.
+
+use super::{Means, Outcome, no_output, output_paths};
+use crate::model::derived_path::DerivedPath;
+use crate::model::{StoreDir, StorePath};
+use crate::ops::user_env::{self, UserEnvError};
+use crate::store::error::{Result, StoreError};
+use crate::store::managed::ManagedStore;
+
+/// The error for a path that nobody has.
+pub(super) fn no_substituter(dir: &StoreDir, path: &StorePath) -> StoreError {
+    StoreError::Input(format!(
+        "path '{}' is required, but there is no substituter that can build it",
+        dir.display(path)
+    ))
+}
+
+fn no_derivation(dir: &StoreDir, drv: &StorePath) -> StoreError {
+    StoreError::Input(format!("failed to obtain derivation of '{}'", dir.display(drv)))
+}
+
+fn no_builder(dir: &StoreDir, drv: &StorePath) -> StoreError {
+    StoreError::Input(format!(
+        "cannot build '{}': its outputs are not valid, no substituter has them, and this version of Nival \
+         does not build yet",
+        dir.display(drv)
+    ))
+}
+
+/// Fulfils one request, which was fulfilled before anything was fetched if it
+/// `was_valid`.
+pub(super) fn fulfil(means: &Means<'_>, request: &DerivedPath, was_valid: bool) -> Result<Outcome> {
+    let result = goal(means, request, was_valid);
+    match result {
+        Err(error) if error.is_interruption() => Err(error),
+        Err(error) => Ok(Outcome::Failed(error)),
+        outcome => outcome,
+    }
+}
+
+fn goal(means: &Means<'_>, request: &DerivedPath, was_valid: bool) -> Result<Outcome> {
+    let store = means.store;
+    let there = || Ok(if was_valid { Outcome::Valid } else { Outcome::Fetched });
+    store.add_temp_roots(&[&request.path])?;
+    let is_there = store.is_there(&request.path)?;
+    let Some(outputs) = &request.outputs else {
+        return if is_there { there() } else { Err(no_substituter(store.dir(), &request.path)) };
+    };
+    if !is_there {
+        return Err(no_derivation(store.dir(), &request.path));
+    }
+    let drv = store.read_derivation(&request.path)?;
+    if let Some(name) = outputs.missing(&drv) {
+        return Err(no_output(store.dir(), &request.path, name));
+    }
+    let mut complete = true;
+    for (_, path) in output_paths(store, &request.path, &drv, outputs)? {
+        complete &= match path {
+            Some(path) => {
+                store.add_temp_roots(&[&path])?;
+                store.is_there(&path)?
+            }
+            None => false,
+        };
+    }
+    if complete {
+        return there();
+    }
+    build(means, &request.path)
+}
+
+/// Builds a derivation, or says that it cannot be built.
+fn build(means: &Means<'_>, drv: &StorePath) -> Result<Outcome> {
+    match user_env::make(means.store, drv, means.trusted) {
+        Ok(true) => Ok(Outcome::Made),
+        Ok(false) => Err(no_builder(means.store.dir(), drv)),
+        Err(UserEnvError::Store(error)) => Err(error),
+        Err(error) => Err(StoreError::Input(error.to_string())),
+    }
+}
+
+/// What becomes of a request to a store that nothing is fetched or built for.
+pub(super) fn without_means(store: &dyn ManagedStore, request: &DerivedPath) -> Result<Outcome> {
+    let dir = store.dir();
+    if super::is_complete(store, request, true)? {
+        return Ok(Outcome::Valid);
+    }
+    Ok(Outcome::Failed(match (&request.outputs, store.is_valid(&request.path)?) {
+        (None, _) => no_substituter(dir, &request.path),
+        (Some(_), false) => no_derivation(dir, &request.path),
+        (Some(_), true) => no_builder(dir, &request.path),
+    }))
+}

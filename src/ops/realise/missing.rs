@@ -1,0 +1,255 @@
+//! What is missing of what somebody asked for: derivations that would have to be
+//! built, paths that would be fetched, and paths that nobody has.
+//!
+//! ```text
+//! requests → which paths are not valid? → which of them can be fetched?
+//!     ↑                                        ↓ a derivation some outputs of which cannot be
+//!     └──────── outputs of its inputs ─────────┘
+//! ```
+//!
+//! All requests of a round are asked about together.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::substitute::Fetch;
+use super::{Means, Missing, no_output, output_paths};
+use crate::model::derived_path::{DerivedPath, Outputs};
+use crate::model::{Derivation, StorePath};
+use crate::store::error::Result;
+use crate::store::managed::ManagedStore;
+use crate::sys::interrupt;
+
+/// What a search has found.
+pub(super) struct Found {
+    /// What is to be told.
+    pub missing: Missing,
+    /// Paths that the requests need and that are not valid.
+    pub wanted: Vec<StorePath>,
+    /// How they can be fetched, as far as they can.
+    pub fetch: Fetch,
+    /// Derivations that are not valid, whose outputs are not known for that reason.
+    pub unread: Vec<StorePath>,
+    /// Requests that are not fulfilled.
+    pub incomplete: HashSet<DerivedPath>,
+}
+
+/// Searches for what requests to a local store need. To `keep` it is to protect
+/// everything on the way from collection, and to pass over requests that make no
+/// sense: they fail later, each for itself.
+pub(super) fn search(means: &Means<'_>, requests: &[DerivedPath], keep: bool) -> Result<Found> {
+    let mut search = Search {
+        means,
+        keep,
+        seen: HashSet::new(),
+        inputs: BTreeMap::new(),
+        all: Fetch::default(),
+        unknown: BTreeSet::new(),
+    };
+    let first = search.round(requests)?;
+    let mut next = first.next;
+    while !next.is_empty() {
+        next = search.round(&next)?.next;
+    }
+    let mut missing = Missing { build: search.build_order(requests), ..Missing::default() };
+    missing.fetch = search.all.in_reference_order();
+    (missing.download, missing.unpacked) = search.all.sizes();
+    missing.unknown = search.unknown;
+    let Round { wanted, fetch, unread, incomplete, .. } = first;
+    Ok(Found { missing, wanted: wanted.into_iter().collect(), fetch, unread, incomplete })
+}
+
+struct Search<'s, 'm> {
+    means: &'s Means<'m>,
+    keep: bool,
+    seen: HashSet<DerivedPath>,
+    /// Derivations to be built, and their inputs.
+    inputs: BTreeMap<StorePath, Vec<StorePath>>,
+    all: Fetch,
+    unknown: BTreeSet<StorePath>,
+}
+
+/// Requests that were asked about together.
+#[derive(Default)]
+struct Round {
+    wanted: BTreeSet<StorePath>,
+    fetch: Fetch,
+    unread: Vec<StorePath>,
+    incomplete: HashSet<DerivedPath>,
+    /// What would have to be valid for what has to be built.
+    next: Vec<DerivedPath>,
+}
+
+/// A derivation of which outputs are missing.
+struct Unfinished {
+    path: StorePath,
+    drv: Derivation,
+    /// Outputs that are not valid.
+    invalid: Vec<StorePath>,
+    /// There is an output whose path nobody knows.
+    is_open: bool,
+}
+
+impl Search<'_, '_> {
+    fn round(&mut self, requests: &[DerivedPath]) -> Result<Round> {
+        let mut round = Round::default();
+        let mut unfinished = Vec::new();
+        for request in requests {
+            interrupt::check()?;
+            if !self.seen.insert(request.clone()) {
+                continue;
+            }
+            match self.look(request, &mut round) {
+                Ok(found) => unfinished.extend(found),
+                Err(error) if self.keep && !error.is_interruption() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        round.fetch = self.plan(&round.wanted)?;
+        let mut built = BTreeSet::new();
+        for Unfinished { path, drv, invalid, is_open } in unfinished {
+            if !is_open && invalid.iter().all(|output| round.fetch.has(output)) {
+                continue;
+            }
+            built.extend(invalid);
+            let inputs = drv.input_drvs.iter();
+            let inputs =
+                inputs.map(|(path, names)| DerivedPath::built(path.clone(), Outputs::Named(names.clone())));
+            round.next.extend(inputs);
+            self.inputs.insert(path, drv.input_drvs.into_keys().collect());
+        }
+        let unknown = round.wanted.iter().filter(|path| !round.fetch.has(path) && !built.contains(*path));
+        self.unknown.extend(unknown.cloned());
+        self.all.absorb(&round.fetch);
+        Ok(round)
+    }
+
+    /// Notes what is missing of one request.
+    fn look(&self, request: &DerivedPath, round: &mut Round) -> Result<Option<Unfinished>> {
+        let store = self.means.store;
+        let is_there = self.is_there(&request.path)?;
+        if !is_there {
+            round.incomplete.insert(request.clone());
+            round.wanted.insert(request.path.clone());
+        }
+        let Some(outputs) = &request.outputs else { return Ok(None) };
+        if !is_there {
+            // What it would lead to is known once it is here.
+            round.unread.push(request.path.clone());
+            return Ok(None);
+        }
+        let drv = store.read_derivation(&request.path)?;
+        if let Some(name) = outputs.missing(&drv) {
+            return Err(no_output(store.dir(), &request.path, name));
+        }
+        let (mut invalid, mut is_open) = (Vec::new(), false);
+        for (_, path) in self.means.output_paths(&request.path, &drv, outputs)? {
+            match path {
+                Some(path) if self.is_there(&path)? => {}
+                Some(path) => invalid.push(path),
+                None => is_open = true,
+            }
+        }
+        if invalid.is_empty() && !is_open {
+            return Ok(None);
+        }
+        round.incomplete.insert(request.clone());
+        round.wanted.extend(invalid.iter().cloned());
+        Ok(Some(Unfinished { path: request.path.clone(), drv, invalid, is_open }))
+    }
+
+    fn is_there(&self, path: &StorePath) -> Result<bool> {
+        // A question keeps nothing from being collected.
+        if self.keep {
+            self.means.store.add_temp_roots(&[path])?;
+        }
+        self.means.store.is_there(path)
+    }
+
+    fn plan(&self, wanted: &BTreeSet<StorePath>) -> Result<Fetch> {
+        let means = self.means;
+        if means.substituters.is_empty() || wanted.is_empty() {
+            return Ok(Fetch::default());
+        }
+        let wanted: Vec<StorePath> = wanted.iter().cloned().collect();
+        means.substituters.plan(means.store, &wanted, means.trust, means.progress)
+    }
+
+    fn build_order(&self, requests: &[DerivedPath]) -> Vec<StorePath> {
+        build_order(&self.inputs, requests)
+    }
+}
+
+/// The derivations that have to be built, each after its inputs.
+fn build_order(inputs: &BTreeMap<StorePath, Vec<StorePath>>, requests: &[DerivedPath]) -> Vec<StorePath> {
+    let mut order = Vec::with_capacity(inputs.len());
+    let mut seen = HashSet::new();
+    for request in requests {
+        // Without recursion: each derivation before (false) and after its inputs.
+        let mut stack = vec![(&request.path, false)];
+        while let Some((path, inputs_done)) = stack.pop() {
+            if inputs_done {
+                order.push(path.clone());
+                continue;
+            }
+            let Some(below) = inputs.get(path) else { continue };
+            if seen.insert(path) {
+                stack.push((path, true));
+                stack.extend(below.iter().map(|input| (input, false)));
+            }
+        }
+    }
+    order
+}
+
+/// Whether a request is fulfilled, as far as a store knows. To `keep` it is to
+/// protect what is asked about from collection.
+///
+/// # Errors
+/// Those of the store.
+pub fn is_complete(store: &dyn ManagedStore, request: &DerivedPath, keep: bool) -> Result<bool> {
+    let is_there = |path: &StorePath| {
+        if keep {
+            store.add_temp_roots(&[path])?;
+        }
+        store.is_there(path)
+    };
+    if !is_there(&request.path)? {
+        return Ok(false);
+    }
+    let Some(outputs) = &request.outputs else { return Ok(true) };
+    let drv = store.read_derivation(&request.path)?;
+    if outputs.missing(&drv).is_some() {
+        return Ok(false);
+    }
+    for (_, path) in output_paths(store, &request.path, &drv, outputs)? {
+        match path {
+            Some(path) if is_there(&path)? => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// What is missing in a store that nothing is fetched for.
+pub(super) fn without_means(store: &dyn ManagedStore, requests: &[DerivedPath]) -> Result<Missing> {
+    let mut missing = Missing::default();
+    let (mut inputs, mut seen) = (BTreeMap::new(), HashSet::new());
+    let mut waiting = requests.to_vec();
+    while let Some(request) = waiting.pop() {
+        interrupt::check()?;
+        if !seen.insert(request.clone()) || is_complete(store, &request, false)? {
+            continue;
+        }
+        if request.outputs.is_none() || !store.is_valid(&request.path)? {
+            missing.unknown.insert(request.path);
+            continue;
+        }
+        let drv = store.read_derivation(&request.path)?;
+        inputs.insert(request.path, drv.input_drvs.keys().cloned().collect());
+        waiting.extend(
+            drv.input_drvs.into_iter().map(|(path, names)| DerivedPath::built(path, Outputs::Named(names))),
+        );
+    }
+    missing.build = build_order(&inputs, requests);
+    Ok(missing)
+}

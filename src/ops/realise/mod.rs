@@ -1,0 +1,231 @@
+//! Making paths valid that somebody asked for.
+//!
+//! ```text
+//! missing      what would have to be built or fetched
+//! substitute   fetching, from the stores that the settings name
+//! goals        what becomes of a request once all that can be fetched is here
+//! ```
+//!
+//! Programs ask a [`Realiser`], which works on a local store itself and leaves
+//! the work to a daemon where there is one.
+
+mod goals;
+mod missing;
+pub mod substitute;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
+
+use super::copy::Trust;
+use crate::model::derived_path::{DerivedPath, Outputs};
+use crate::model::{Derivation, DrvOutput, Realisation, StoreDir, StorePath};
+use crate::progress::Progress;
+use crate::store::error::{Result, StoreError};
+use crate::store::local::LocalStore;
+use crate::store::managed::ManagedStore;
+use crate::store::remote::daemon_store::DaemonStore;
+pub use crate::store::remote::daemon_store::Missing;
+pub use missing::is_complete;
+use substitute::Substituters;
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Everything was there.
+    Valid,
+    /// Something was fetched.
+    Fetched,
+    /// Something was made.
+    Made,
+    /// It cannot be had, and why.
+    Failed(StoreError),
+}
+
+/// Hears what is missing before anything is done about it.
+pub type Tell<'t> = &'t mut dyn FnMut(&Missing);
+
+/// The names and paths of some outputs of a derivation; no path where it follows
+/// from the build and the store does not know it.
+///
+/// # Errors
+/// Those of the store.
+pub fn output_paths(
+    store: &dyn ManagedStore,
+    path: &StorePath,
+    drv: &Derivation,
+    outputs: &Outputs,
+) -> Result<Vec<(String, Option<StorePath>)>> {
+    let wanted = drv.outputs.iter().filter(|(name, _)| outputs.contains(name));
+    let mut found: Vec<_> = wanted.map(|(name, output)| (name.clone(), output.path().cloned())).collect();
+    if found.iter().any(|(_, path)| path.is_none()) {
+        let known: BTreeMap<String, StorePath> = store.derivation_outputs(path)?.into_iter().collect();
+        for (name, path) in found.iter_mut().filter(|(_, path)| path.is_none()) {
+            *path = known.get(name).cloned();
+        }
+    }
+    Ok(found)
+}
+
+/// The error for an output that a derivation does not have.
+fn no_output(dir: &StoreDir, drv: &StorePath, name: &str) -> StoreError {
+    StoreError::Input(format!("derivation '{}' does not have wanted outputs '{name}'", dir.display(drv)))
+}
+
+/// What makes paths valid.
+pub enum Realiser<'r> {
+    /// This process, in a local store.
+    Here(Means<'r>),
+    /// A daemon.
+    Daemon(&'r DaemonStore),
+    /// Nobody: paths of a store without more to it are there, or they are not.
+    Nobody(&'r dyn ManagedStore),
+}
+
+impl Realiser<'_> {
+    /// Finds out what is missing.
+    ///
+    /// # Errors
+    /// Those of the store; a request for an output that a derivation does not have.
+    pub fn missing(&self, requests: &[DerivedPath]) -> Result<Missing> {
+        match self {
+            Self::Here(means) => means.missing(requests),
+            Self::Daemon(daemon) => daemon.missing(requests),
+            Self::Nobody(store) => missing::without_means(*store, requests),
+        }
+    }
+
+    /// Fulfils requests; every outcome is for itself. `tell` hears what is missing
+    /// first, and again where more is missing than could be known.
+    ///
+    /// # Errors
+    /// Those of the store, and signals; of a daemon also that a request cannot be fulfilled.
+    pub fn realise(&self, requests: &[DerivedPath], tell: Tell<'_>) -> Result<Vec<Outcome>> {
+        match self {
+            Self::Here(means) => means.realise(requests, tell),
+            Self::Daemon(daemon) => {
+                let mut complete = true;
+                for request in requests {
+                    complete &= is_complete(*daemon, request, true)?;
+                }
+                if complete {
+                    return Ok(requests.iter().map(|_| Outcome::Valid).collect());
+                }
+                tell(&daemon.missing(requests)?);
+                daemon.build_paths(requests)?;
+                Ok(requests.iter().map(|_| Outcome::Fetched).collect())
+            }
+            Self::Nobody(store) => {
+                tell(&missing::without_means(*store, requests)?);
+                requests.iter().map(|request| goals::without_means(*store, request)).collect()
+            }
+        }
+    }
+}
+
+/// What requests to a local store are fulfilled with.
+pub struct Means<'m> {
+    store: &'m LocalStore,
+    substituters: &'m Substituters,
+    trust: Option<&'m Trust>,
+    trusted: bool,
+    progress: &'m dyn Progress,
+    /// What substituters said of outputs whose paths the store does not know.
+    offered: RefCell<BTreeMap<DrvOutput, Option<Realisation>>>,
+}
+
+impl<'m> Means<'m> {
+    /// Fetches from `substituters` what is signed as `trust` wants it, if it wants
+    /// anything. With `trusted` those who ask may see what this process sees.
+    pub fn new(
+        store: &'m LocalStore,
+        substituters: &'m Substituters,
+        trust: Option<&'m Trust>,
+        trusted: bool,
+        progress: &'m dyn Progress,
+    ) -> Self {
+        Self { store, substituters, trust, trusted, progress, offered: RefCell::default() }
+    }
+
+    /// As [`output_paths`]; substituters are asked about what the store does not know.
+    fn output_paths(
+        &self,
+        path: &StorePath,
+        drv: &Derivation,
+        outputs: &Outputs,
+    ) -> Result<Vec<(String, Option<StorePath>)>> {
+        let mut found = output_paths(self.store, path, drv, outputs)?;
+        let is_open = found.iter().any(|(_, path)| path.is_none());
+        if !is_open || self.substituters.is_empty() || !self.store.uses_realisations() {
+            return Ok(found);
+        }
+        let Some(hash) = self.store.hash_for_realisations(drv)? else { return Ok(found) };
+        for (name, path) in found.iter_mut().filter(|(_, path)| path.is_none()) {
+            let Ok(id) = DrvOutput::new(&hash, name) else { continue };
+            *path = self.offered(&id)?.map(|realisation| realisation.out_path);
+        }
+        Ok(found)
+    }
+
+    /// What the first substituter that knows an output says of it.
+    fn offered(&self, id: &DrvOutput) -> Result<Option<Realisation>> {
+        if let Some(known) = self.offered.borrow().get(id) {
+            return Ok(known.clone());
+        }
+        let found = self.substituters.realisation(self.store.dir(), id, self.trust, self.progress)?;
+        self.offered.borrow_mut().insert(id.clone(), found.clone());
+        Ok(found)
+    }
+
+    /// Registers what substituters said of outputs that are valid now.
+    fn keep_offered(&self) -> Result<()> {
+        let offered = std::mem::take(&mut *self.offered.borrow_mut());
+        for realisation in offered.into_values().flatten() {
+            if !self.store.is_there(&realisation.out_path)? {
+                continue;
+            }
+            match self.store.add_realisation(&realisation) {
+                Ok(()) => {}
+                Err(error) if error.is_interruption() => return Err(error),
+                Err(error) => self.progress.warn(&error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out what is missing.
+    ///
+    /// # Errors
+    /// Those of the store; a request for an output that a derivation does not have.
+    pub fn missing(&self, requests: &[DerivedPath]) -> Result<Missing> {
+        Ok(missing::search(self, requests, false)?.missing)
+    }
+
+    /// Fulfils requests, as [`Realiser::realise`] does.
+    ///
+    /// # Errors
+    /// Those of the store, and signals.
+    pub fn realise(&self, requests: &[DerivedPath], tell: Tell<'_>) -> Result<Vec<Outcome>> {
+        let mut incomplete: Option<HashSet<DerivedPath>> = None;
+        loop {
+            let found = missing::search(self, requests, true)?;
+            tell(&found.missing);
+            incomplete.get_or_insert(found.incomplete);
+            if found.fetch.is_empty() {
+                break;
+            }
+            self.substituters.fetch(self.store, &found.wanted, found.fetch, self.trust, self.progress)?;
+            self.keep_offered()?;
+            // A derivation that was missing itself may have outputs that are.
+            let mut learnt = false;
+            for drv in &found.unread {
+                learnt |= self.store.is_there(drv)?;
+            }
+            if !learnt {
+                break;
+            }
+        }
+        self.keep_offered()?;
+        let incomplete = incomplete.unwrap_or_default();
+        requests.iter().map(|request| goals::fulfil(self, request, !incomplete.contains(request))).collect()
+    }
+}
