@@ -208,6 +208,23 @@ pub trait Progress: Send + Sync {
         let _ = amount;
     }
 
+    /// So many of the things that the task is about are done, and so many there are. Told by tasks
+    /// whose amounts are bytes.
+    fn count(&self, done: u64, total: u64) {
+        let _ = (done, total);
+    }
+
+    /// So many bytes came free by the task up to now.
+    fn freed(&self, bytes: u64) {
+        let _ = bytes;
+    }
+
+    /// A line about one of many things that the task is about. A display that counts them may leave
+    /// it out.
+    fn item(&self, text: &str) {
+        self.notice(text);
+    }
+
     /// The task ends.
     fn end(&self) {}
 }

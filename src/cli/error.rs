@@ -3,6 +3,7 @@
 use nival::nar::NarError;
 use nival::ops::user_env::UserEnvError;
 use nival::ops::user_env::build_env::Conflicts;
+use nival::progress::Progress as _;
 use nival::settings::{LoadError, ValueError};
 use nival::store::StoreError;
 
@@ -33,6 +34,8 @@ pub fn usage<T>(message: impl Into<String>) -> anyhow::Result<T> {
 
 /// Tells of a failure and gives the exit status.
 pub fn report(error: &anyhow::Error, program: &str, ui: &Ui) -> u8 {
+    // A task that failed is not shown any more.
+    ui.end();
     if let Some(Exit(status)) = error.downcast_ref() {
         return *status;
     }

@@ -48,6 +48,7 @@ mod test_nix_profile;
 mod test_optimise;
 mod test_prefetch;
 mod test_programs;
+mod test_progress;
 mod test_protocol;
 mod test_query;
 mod test_read_only_store;

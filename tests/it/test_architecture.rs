@@ -76,7 +76,7 @@ fn offenders(words: &[&str], may: impl Fn(&str) -> bool) -> Vec<String> {
 #[test]
 fn only_the_user_interface_prints() {
     let words = ["println!", "print!(", "io::stdout()", "io::stderr()"];
-    assert_eq!(offenders(&words, |name| name == "cli/output/messages.rs"), [""; 0]);
+    assert_eq!(offenders(&words, |name| name.starts_with("cli/output/")), [""; 0]);
 }
 
 #[test]

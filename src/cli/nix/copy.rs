@@ -96,6 +96,8 @@ impl Command for Copy {
         copy::copy_realisations(&*destination, &realisations, trust.as_ref())?;
         if report.paths > 0 {
             context.ui.summary(&report.summary(begun.elapsed()));
+        } else {
+            context.ui.summary("there is nothing to copy");
         }
         self.link(context, &*destination, &results)
     }

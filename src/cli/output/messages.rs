@@ -1,18 +1,18 @@
 //! Everything the programs print: results on standard output; messages and
-//! progress bars on standard error.
+//! the row of the running task on standard error.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nival::progress::result_kind::{BUILD_LOG_LINE, POST_BUILD_LOG_LINE, PROGRESS, SET_EXPECTED};
 use nival::progress::{Activity, ActivityId, ActivityKind, Counts, Event, Field, Progress, Unit};
 use nival::sys::interrupt::{self, Interruptible};
+use nival::sys::threads::locked;
 
 use crate::cli::error::BrokenPipe;
-use crate::cli::output::row::{Row, row};
+use crate::cli::output::task::Task;
 
 /// How much is told, from errors only to everything.
 pub mod level {
@@ -58,7 +58,10 @@ pub struct Ui {
     colour: bool,
     /// A terminal that knows no escape sequences.
     dumb: bool,
-    bar: Mutex<Option<ProgressBar>>,
+    /// The running task, where a row shows it.
+    task: Mutex<Option<Task>>,
+    /// Activities that are copies of several paths.
+    copies: Mutex<BTreeSet<u64>>,
     /// A copy of everything as JSON (`json-log-path`).
     log: Mutex<Option<Box<dyn io::Write + Send>>>,
     logged: AtomicBool,
@@ -78,7 +81,8 @@ impl Ui {
             terminal,
             colour: terminal && !no_colour && !dumb,
             dumb,
-            bar: Mutex::new(None),
+            task: Mutex::new(None),
+            copies: Mutex::new(BTreeSet::new()),
             log: Mutex::new(None),
             logged: AtomicBool::new(false),
             activities: AtomicU64::new(0),
@@ -181,12 +185,26 @@ impl Ui {
             // there is nobody to tell that standard error is closed.
             let _ = io::stderr().write_all(line.as_bytes());
         };
-        match self.bar.lock() {
-            Ok(bar) => match &*bar {
-                Some(bar) => bar.suspend(print),
-                None => print(),
-            },
-            Err(_) => print(),
+        match &*locked(&self.task) {
+            Some(task) => task.suspend(print),
+            None => print(),
+        }
+    }
+
+    /// Whether a row shows the running task.
+    fn has_rows(&self) -> bool {
+        let bars = self.format.load(Ordering::Relaxed) == LogFormat::Bar as u8;
+        self.terminal && !self.dumb && bars && self.verbosity() >= level::INFO
+    }
+
+    /// Whether lines about single paths are left out, because a row counts the paths.
+    fn leaves_out_lines(&self) -> bool {
+        self.has_rows() && self.verbosity() < level::TALKATIVE
+    }
+
+    fn with_task(&self, tell: impl FnOnce(&Task)) {
+        if let Some(task) = &*locked(&self.task) {
+            tell(task);
         }
     }
 
@@ -240,16 +258,25 @@ impl Progress for Ui {
     fn start(&self, activity: &Activity<'_>) -> ActivityId {
         let kind = activity.kind.number();
         let level = i32::try_from(activity.kind.level()).unwrap_or(level::INFO);
+        let copies = matches!(activity.kind, ActivityKind::CopyPath | ActivityKind::CopyPaths);
         if !self.is_json() {
-            if !activity.text.is_empty() {
+            if !(activity.text.is_empty() || copies && self.leaves_out_lines()) {
                 self.show(level, "", "", &format!("{}...", activity.text));
             }
-            if !self.is_logged() {
+            if !(self.is_logged() || copies && self.has_rows()) {
                 return ActivityId::NONE;
             }
         }
         let number = self.activities.fetch_add(1, Ordering::Relaxed);
         let id = (u64::from(std::process::id()) << 32) + number;
+        match activity.kind {
+            ActivityKind::CopyPaths => drop(locked(&self.copies).insert(id)),
+            ActivityKind::CopyPath => {
+                let path = activity.fields.first().copied().unwrap_or_default();
+                self.with_task(|task| task.start(id, short_name(path)));
+            }
+            ActivityKind::QueryPathInfo | ActivityKind::FileTransfer => {}
+        }
         let mut event = serde_json::json!({"action": "start"});
         if !activity.fields.is_empty() {
             event["fields"] = activity.fields.into();
@@ -264,6 +291,9 @@ impl Progress for Ui {
     }
 
     fn report(&self, id: ActivityId, counts: Counts) {
+        if locked(&self.copies).contains(&id.0) {
+            self.with_task(|task| task.count(counts.done, counts.expected));
+        }
         if id != ActivityId::NONE {
             let fields = [counts.done, counts.expected, counts.running, counts.failed];
             self.event(
@@ -283,6 +313,8 @@ impl Progress for Ui {
 
     fn stop(&self, id: ActivityId) {
         if id != ActivityId::NONE {
+            locked(&self.copies).remove(&id.0);
+            self.with_task(|task| task.stop(id.0));
             self.event(&serde_json::json!({"action": "stop", "id": id.0}));
         }
     }
@@ -313,38 +345,42 @@ impl Progress for Ui {
     }
 
     fn begin(&self, task: &str, total: Option<u64>, unit: Unit) {
-        let bars = self.format.load(Ordering::Relaxed) == LogFormat::Bar as u8;
-        if !self.terminal || self.dumb || !bars || self.verbosity() < level::INFO {
-            return;
-        }
-        let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
-        let Row { template, message } = row(task, total, unit, usize::from(columns));
-        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
-        if let Ok(style) = ProgressStyle::with_template(&template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar.set_message(message);
-        bar.enable_steady_tick(Duration::from_millis(200));
-        if let Ok(mut current) = self.bar.lock() {
-            *current = Some(bar);
-        }
+        let task = self.has_rows().then(|| Task::begin(task, total, unit));
+        // The one before ends here.
+        drop(std::mem::replace(&mut *locked(&self.task), task));
     }
 
     fn advance(&self, amount: u64) {
-        if let Ok(bar) = self.bar.lock()
-            && let Some(bar) = &*bar
-        {
-            bar.inc(amount);
+        self.with_task(|task| task.advance(amount));
+    }
+
+    fn count(&self, done: u64, total: u64) {
+        self.with_task(|task| task.count(done, total));
+    }
+
+    fn freed(&self, bytes: u64) {
+        self.with_task(|task| task.freed(bytes));
+    }
+
+    fn item(&self, text: &str) {
+        let is_shown = locked(&self.task).is_some() && self.leaves_out_lines();
+        if !is_shown {
+            self.notice(text);
+        } else if self.is_logged() {
+            let text = printable(text);
+            self.log(&serde_json::json!({"action": "msg", "level": level::INFO, "msg": text}));
         }
     }
 
     fn end(&self) {
-        if let Ok(mut current) = self.bar.lock()
-            && let Some(bar) = current.take()
-        {
-            bar.finish_and_clear();
-        }
+        drop(locked(&self.task).take());
     }
+}
+
+/// The name of a store path without its hash part.
+fn short_name(path: &str) -> &str {
+    let base = path.rsplit('/').next().unwrap_or_default();
+    base.split_once('-').map_or(base, |(_, name)| name)
 }
 
 /// What a daemon tells, as the original shows it.

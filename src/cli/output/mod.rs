@@ -5,4 +5,5 @@ pub mod listing;
 pub mod messages;
 pub mod missing;
 pub mod path_info_json;
-pub mod row;
+mod row;
+mod task;

@@ -312,10 +312,12 @@ impl LocalStore {
             .collect();
         let total = work.iter().fold(0u64, |total, (_, expected)| total.saturating_add(expected.size));
         let (ids, work): (Vec<PathId>, Vec<Expected>) = work.into_iter().unzip();
-        self.progress().begin("checking store hashes", Some(total), Unit::Bytes);
-        let mut ids = ids.into_iter();
+        self.progress().begin("checking", Some(total), Unit::Bytes);
+        let count = ids.len() as u64;
+        let mut ids = ids.into_iter().zip(1..);
         let result = self.verify_contents(&work, |path, damage| {
-            let id = ids.next().unwrap_or_default();
+            let (id, number) = ids.next().unwrap_or_default();
+            self.progress().count(number, count);
             self.progress().detail(&format!("checking contents of '{}'", self.dir().display(path)));
             // What was collected since it was listed is no concern of ours.
             if let Some(damage) = damage

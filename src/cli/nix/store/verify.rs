@@ -79,8 +79,13 @@ impl Command for Verify {
         }
         drop(graph);
         let progress = &context.ui;
-        progress.begin("verifying store paths", Some(total), Unit::Bytes);
-        let mut tell = |path: &StorePath, damage| check.path(&store.path_info(path)?, damage, !self.no_trust);
+        progress.begin("verifying", Some(total), Unit::Bytes);
+        let mut done = 0;
+        let mut tell = |path: &StorePath, damage| {
+            done += 1;
+            progress.count(done, work.len() as u64);
+            check.path(&store.path_info(path)?, damage, !self.no_trust)
+        };
         let result = if self.no_contents {
             work.iter().try_for_each(|Expected { path, .. }| {
                 interrupt::check()?;

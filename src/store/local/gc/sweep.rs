@@ -223,6 +223,7 @@ impl<'c> Sweep<'c> {
                     rest = later;
                     self.batch = (self.batch * 2).min(MAX_BATCH);
                     self.store.progress().advance(now.len() as u64);
+                    self.store.progress().freed(self.trash.freed().for_limit());
                 }
                 // Less at a time, after what is under way has made room.
                 Err(error) if is_full(&error) && self.batch > 1 => {
@@ -343,7 +344,7 @@ impl<'c> Sweep<'c> {
     fn take_path(&mut self, node: Node) -> std::result::Result<(), PathError> {
         let name = self.liveness.graph().base_name(node);
         let shown = format!("{}/{name}", self.store.dir().as_str());
-        self.store.progress().notice(&format!("deleting '{shown}'"));
+        self.store.progress().item(&format!("deleting '{shown}'"));
         if let Ok(name) = CString::new(name) {
             self.trash.take(&name)?;
         }
@@ -377,7 +378,7 @@ impl<'c> Sweep<'c> {
                 Err(_) => {}
             }
         }
-        self.store.progress().notice(&format!("deleting '{}/{text}'", self.store.dir().as_str()));
+        self.store.progress().item(&format!("deleting '{}/{text}'", self.store.dir().as_str()));
         self.store.progress().advance(1);
         match path_lock {
             // Removed as its holder would remove it.
