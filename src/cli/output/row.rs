@@ -216,7 +216,7 @@ mod tests {
     fn rows_fit_and_say_what_matters() {
         assert_eq!(
             row(&COPY, 80),
-            "copying 3/6 [========>                       ] 13/47 MiB 10 MiB/s 3s big40"
+            "copying 3/6 [==========>                          ] 13/47 MiB 10 MiB/s 3s big40"
         );
         assert_eq!(row(&COPY, 40), "copying 3/6 13/47 MiB 3s big40");
         assert_eq!(row(&COPY, 30), "copying 3/6 13/47 MiB 3s");
