@@ -27,6 +27,9 @@ pub fn outputs(store: &dyn ManagedStore, path: &StorePath) -> Result<Vec<StorePa
     if let Ok(drv) = store.read_derivation(path)
         && drv.outputs.values().any(|output| output.path().is_none())
     {
+        if let Kind::Local(local) = store.kind() {
+            local.check_features(&drv)?;
+        }
         return Err(StoreError::Input(
             "Cannot use output path of floating content-addressing derivation until we know what it is (e.g. by building it)"
                 .to_owned(),

@@ -52,6 +52,14 @@ fn built() -> Option<Built> {
     Some(Built { world, low, top, above, plain, never })
 }
 
+/// A daemon over a new store.
+fn daemon(world: &World, server: Side, name: &str) -> Daemon {
+    // So that two processes of the daemon do not add the tables at once.
+    std::fs::create_dir(world.path(name)).unwrap();
+    world.run(Side::Reference, "nix-store", &["--store", &second_store(world, name), "--init"]).ok();
+    Daemon::start(world, server, name, &[])
+}
+
 /// What our program says; the other says the same.
 fn both(world: &World, program: &str, args: &[&str]) -> Outcome {
     let [ours, theirs] = SIDES.map(|side| world.run(side, program, args));
@@ -76,9 +84,73 @@ fn outputs_are_known_by_their_realisations() {
     let info = both(world, "nix", &["path-info", &format!("{low}^*"), &format!("{top}^out")]);
     assert_eq!(info.ok().lines().len(), 3);
     both(world, "nix", &["path-info", "--json", "--json-format", "1", &format!("{above}^*")]).ok();
+    // What is not built is told, and has no path.
+    let unbuilt = world.nival("nix", &["path-info", &format!("{never}^*")]);
+    assert_eq!(
+        unbuilt.stderr,
+        world.run(Side::Reference, "nix", &["path-info", &format!("{never}^*")]).stderr
+    );
     // Without the feature nothing is asked about them.
     let without = ["--option", "experimental-features", "nix-command"];
-    store(&[&["-qR", "--include-outputs", top][..], &without].concat()).ok();
+    let store = |args: &[&str]| store(&[args, &without].concat());
+    store(&["-qR", "--include-outputs", top]).ok();
+    store(&["-r", "--dry-run", above]).ok();
+    const DISABLED: &str = "error: experimental Nix feature 'ca-derivations' is disabled; add \
+                            '--extra-experimental-features ca-derivations' to enable it";
+    store(&["-q", top]).fails(DISABLED);
+    store(&["-q", above]).fails(NOT_KNOWN);
+    store(&["-r", top]).fails(DISABLED);
+    store(&["-r", above]).fails(DISABLED);
+    let cache = format!("file://{}", world.text("none"));
+    let copy = ["copy", "--to", &cache, &format!("{top}^*")];
+    both(world, "nix", &[&copy[..], &without].concat()).fails(DISABLED);
+}
+
+/// Where the derivations are in a cache as well, it knows their outputs.
+#[test]
+fn outputs_are_copied_from_a_cache() {
+    let Some(built) = built() else { return };
+    let Built { world, top, .. } = &built;
+    let cache = format!("file://{}", world.text("cache"));
+    let outputs = format!("{top}^*");
+    world.nival("nix", &["copy", "--to", &cache, &outputs]).ok();
+    world.nival("nix", &["copy", "--to", &cache, "--derivation", top]).ok();
+    both(world, "nix", &["path-info", "--store", &cache, &outputs]).ok();
+    for side in SIDES {
+        let second = second_store(world, &format!("second-{side:?}"));
+        std::fs::create_dir(world.path(format!("second-{side:?}"))).unwrap();
+        let copy = ["copy", "--no-check-sigs", "--from", &cache, "--to", &second];
+        world.run(side, "nix", &[&copy[..], &[&outputs]].concat()).ok();
+        world.run(side, "nix", &[&copy[..], &["--derivation", top]].concat()).ok();
+        both(world, "nix-store", &["--store", &second, "-r", top]).ok();
+    }
+}
+
+/// A client that has requests fulfilled hears what came of them.
+#[test]
+fn a_client_hears_the_paths_of_outputs() {
+    let Some(built) = built() else { return };
+    let Built { world, low, top, above, plain, .. } = &built;
+    for (name, server) in [("ours", Side::Nival), ("theirs", Side::Reference)] {
+        let daemon = daemon(world, server, name);
+        let copy = ["copy", "--no-check-sigs", "--to", &daemon.uri];
+        world.nival("nix", &[&copy[..], &["--derivation", above, plain]].concat()).ok();
+        let outputs = [low, top, above, plain].map(|drv| format!("{drv}^*"));
+        let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+        world.nival("nix", &[&copy[..], &outputs].concat()).ok();
+        for drv in [low, top, above, plain] {
+            let args =
+                ["build", "--no-link", "--print-out-paths", "--store", &daemon.uri, &format!("{drv}^*")];
+            let told = world.run(Side::Reference, "nix", &args);
+            let known = world.run(Side::Reference, "nix", &["path-info", &format!("{drv}^*")]);
+            let sorted = |outcome: &Outcome| {
+                let mut lines: Vec<String> = outcome.ok().lines().into_iter().map(str::to_owned).collect();
+                lines.sort();
+                lines
+            };
+            assert_eq!(sorted(&told), sorted(&known), "{server:?} {drv}");
+        }
+    }
 }
 
 #[test]
@@ -135,10 +207,7 @@ fn a_daemon_learns_and_tells_realisations() {
     let Built { world, low, top, .. } = &built;
     for (number, (server, client)) in SIDES.into_iter().flat_map(|s| SIDES.map(|c| (s, c))).enumerate() {
         let name = format!("far-{number}");
-        // So that two processes of the daemon do not add the tables at once.
-        std::fs::create_dir(world.path(&name)).unwrap();
-        world.run(Side::Reference, "nix-store", &["--store", &second_store(world, &name), "--init"]).ok();
-        let daemon = Daemon::start(world, server, &name, &[]);
+        let daemon = daemon(world, server, &name);
         let to = ["copy", "--no-check-sigs", "--to", &daemon.uri];
         world.run(client, "nix", &[&to[..], &["--derivation", top]].concat()).ok();
         let (out, all) = (format!("{top}^out"), format!("{low}^*"));

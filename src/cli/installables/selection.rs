@@ -175,11 +175,10 @@ impl Selection {
                 paths.insert(drv, valid);
                 continue;
             }
-            let result = look_up(store, wanted, &mut paths);
-            if result.is_ok() || wanted.path.is_derivation() && !store.is_valid(&wanted.path)? {
+            if makes_sense(store, wanted)? {
                 sound.push(wanted.clone());
             }
-            failure = failure.or(result.err());
+            failure = failure.or(look_up(store, wanted, &mut paths).err());
         }
         let selected = match failure {
             Some(error) => Err(error),
@@ -243,6 +242,16 @@ fn in_flake(dir: &Path) -> bool {
     dir.ancestors().any(|dir| dir.join("flake.nix").exists())
 }
 
+/// Whether an argument can stand for something: not for an output that there is
+/// not.
+fn makes_sense(store: &dyn ManagedStore, wanted: &DerivedPath) -> anyhow::Result<bool> {
+    let DerivedPath { path: drv, outputs: Some(outputs) } = wanted else { return Ok(true) };
+    if !drv.is_derivation() || !store.is_valid(drv)? {
+        return Ok(drv.is_derivation());
+    }
+    Ok(outputs.missing(&store.read_derivation(drv)?).is_none())
+}
+
 /// Finds the paths that an argument stands for, and whether they are valid.
 ///
 /// # Errors
@@ -276,7 +285,7 @@ pub fn look_up(
 /// The error for an output whose path nobody knows.
 pub fn not_known(store: &dyn ManagedStore, output: &str, drv: &StorePath) -> anyhow::Error {
     let drv = store.dir().display(drv);
-    anyhow::anyhow!("the path of output '{output}' of '{drv}' is known once it is built")
+    anyhow::anyhow!("cannot operate on output '{output}' of the unbuilt derivation '{drv}'")
 }
 
 /// The derivation that made a path; a derivation itself.

@@ -107,6 +107,23 @@ impl Command for Copy {
 /// are.
 type Results = Vec<(String, StorePath)>;
 
+/// The feature with which realisations are copied.
+const FEATURE: &str = "ca-derivations";
+
+/// The realisations that `source` has of outputs of a derivation in `store`.
+fn realisations_of(
+    store: &dyn ManagedStore,
+    source: &dyn Store,
+    drv: &StorePath,
+    results: &Results,
+) -> anyhow::Result<Vec<Realisation>> {
+    let names: Vec<String> = results.iter().map(|(name, _)| name.clone()).collect();
+    let found = derivations::realisations(store, source, &store.read_derivation(drv)?, &names)?;
+    // Those of the paths that are copied.
+    let is_copied = |found: &Realisation| results.iter().any(|(_, path)| *path == found.out_path);
+    Ok(found.into_iter().filter(is_copied).collect())
+}
+
 fn out(path: StorePath) -> Results {
     vec![("out".to_owned(), path)]
 }
@@ -126,7 +143,7 @@ impl Copy {
         }
         let wanted = self.selection.wanted(context, source.dir(), arguments)?;
         let Some(store) = source.managed().filter(|store| store.is_here()) else {
-            return Ok((self.results_elsewhere(context, source, wanted)?, Vec::new()));
+            return self.results_elsewhere(context, source, wanted);
         };
         let selected = self.selection.resolve_or_fetch(context, store, &wanted)?;
         if let Some(path) = selected.invalid.first() {
@@ -156,14 +173,12 @@ impl Copy {
         results: &[Results],
     ) -> anyhow::Result<Vec<Realisation>> {
         let mut realisations = Vec::new();
-        if self.selection.derivation || !context.settings.feature_enabled("ca-derivations") {
+        if self.selection.derivation || !context.settings.feature_enabled(FEATURE) {
             return Ok(realisations);
         }
         for (wanted, results) in wanted.iter().zip(results) {
             if wanted.outputs.is_some() {
-                let names: Vec<String> = results.iter().map(|(name, _)| name.clone()).collect();
-                let drv = store.read_derivation(&wanted.path)?;
-                realisations.extend(derivations::realisations(store, store, &drv, &names)?);
+                realisations.extend(realisations_of(store, store, &wanted.path, results)?);
             }
         }
         Ok(realisations)
@@ -175,18 +190,35 @@ impl Copy {
         context: &Context,
         source: &dyn Store,
         wanted: Vec<DerivedPath>,
-    ) -> anyhow::Result<Vec<Results>> {
-        let mut results = Vec::new();
+    ) -> anyhow::Result<(Vec<Results>, Vec<Realisation>)> {
+        let with_realisations = context.settings.feature_enabled(FEATURE);
+        let (mut results, mut realisations) = (Vec::new(), Vec::new());
         for wanted in wanted {
-            results.push(match wanted {
-                DerivedPath { path, .. } if self.selection.derivation => out(deriver(source, &path)?),
-                DerivedPath { path, outputs: None } => out(path),
-                DerivedPath { path: drv, outputs: Some(outputs) } => match source.managed() {
-                    Some(store) if store.is_valid(&drv)? => known_outputs(store, &drv, &outputs)?,
-                    // What is built from it may be known where it lies itself.
-                    _ => known_outputs(&*context.open_store()?, &drv, &outputs)?,
-                },
-            });
+            let (drv, outputs) = match wanted {
+                DerivedPath { path, .. } if self.selection.derivation => {
+                    results.push(out(deriver(source, &path)?));
+                    continue;
+                }
+                DerivedPath { path, outputs: None } => {
+                    results.push(out(path));
+                    continue;
+                }
+                DerivedPath { path, outputs: Some(outputs) } => (path, outputs),
+            };
+            let here;
+            let store = match source.managed() {
+                Some(store) if store.is_valid(&drv)? => store,
+                // What is built from it may be known where it lies itself.
+                _ => {
+                    here = context.open_store()?;
+                    &*here
+                }
+            };
+            let known = known_outputs(store, &drv, &outputs)?;
+            if with_realisations {
+                realisations.extend(realisations_of(store, source, &drv, &known)?);
+            }
+            results.push(known);
         }
         let mut roots: Vec<StorePath> = results.iter().flatten().map(|(_, path)| path.clone()).collect();
         roots.sort_unstable();
@@ -201,7 +233,7 @@ impl Copy {
             }
             anyhow::bail!(no_substituter(source, first));
         }
-        Ok(results)
+        Ok((results, realisations))
     }
 
     /// Makes what was copied a root, if asked to.

@@ -55,18 +55,24 @@ fn goal(means: &Means<'_>, request: &DerivedPath, was_valid: bool) -> Result<Out
     if let Some(name) = outputs.missing(&drv) {
         return Err(no_output(store.dir(), &request.path, name));
     }
-    let mut complete = true;
+    let (mut complete, mut is_open) = (true, false);
     for (_, path) in output_paths(store, &request.path, &drv, outputs)? {
         complete &= match path {
             Some(path) => {
                 store.add_temp_roots(&[&path])?;
                 store.is_there(&path)?
             }
-            None => false,
+            None => {
+                is_open = true;
+                false
+            }
         };
     }
     if complete {
         return there();
+    }
+    if is_open {
+        store.require_realisations()?;
     }
     build(means, &request.path)
 }

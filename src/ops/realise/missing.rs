@@ -153,6 +153,10 @@ impl Search<'_, '_> {
             return Ok(None);
         }
         round.incomplete.insert(request.clone());
+        if invalid.is_empty() && !store.uses_realisations() {
+            // What cannot be asked for is not built either.
+            return Ok(None);
+        }
         round.wanted.extend(invalid.iter().cloned());
         Ok(Some(Unfinished { path: request.path.clone(), drv, invalid, is_open }))
     }

@@ -17,12 +17,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 
 use super::copy::Trust;
+use super::derivations;
 use crate::model::derived_path::{DerivedPath, Outputs};
 use crate::model::{Derivation, DrvOutput, Realisation, StoreDir, StorePath};
 use crate::progress::Progress;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
-use crate::store::managed::ManagedStore;
+use crate::store::managed::{Kind, ManagedStore};
 use crate::store::remote::daemon_store::DaemonStore;
 pub use crate::store::remote::daemon_store::Missing;
 pub use missing::is_complete;
@@ -61,6 +62,41 @@ pub fn output_paths(
         let known: BTreeMap<String, StorePath> = store.derivation_outputs(path)?.into_iter().collect();
         for (name, path) in found.iter_mut().filter(|(_, path)| path.is_none()) {
             *path = known.get(name).cloned();
+        }
+    }
+    let open: Vec<String> =
+        found.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| name.clone()).collect();
+    if open.is_empty() || !matches!(store.kind(), Kind::Elsewhere) {
+        return Ok(found);
+    }
+    match derivations::realisations(store, store, drv, &open) {
+        Ok(known) => {
+            for realisation in known {
+                let output = found.iter_mut().find(|(name, _)| name == realisation.id.output());
+                output.map(|(_, path)| path.insert(realisation.out_path));
+            }
+        }
+        // A cache need not have the inputs of a derivation, from which the name follows.
+        Err(StoreError::Missing(_) | StoreError::Invalid(_)) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(found)
+}
+
+/// The realisations of the outputs that a fulfilled request stands for, as they
+/// are told to clients; one that is not registered has no signatures.
+///
+/// # Errors
+/// Those of the store.
+pub fn realisations(store: &LocalStore, request: &DerivedPath) -> Result<Vec<Realisation>> {
+    let Some(outputs) = &request.outputs else { return Ok(Vec::new()) };
+    let drv = store.read_derivation(&request.path)?;
+    let Some(hash) = store.hash_for_realisations(&drv)? else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for (name, path) in output_paths(store, &request.path, &drv, outputs)? {
+        if let (Some(path), Ok(id)) = (path, DrvOutput::new(&hash, &name)) {
+            let known = store.known_realisation(&id)?.filter(|known| known.out_path == path);
+            found.push(known.unwrap_or_else(|| Realisation::new(id, path)));
         }
     }
     Ok(found)

@@ -14,7 +14,7 @@ use crate::model::{DerivedPath, StoreDir, StorePath};
 use crate::nar::NarError;
 use crate::ops::copy::Trust;
 use crate::ops::realise::substitute::Substituters;
-use crate::ops::realise::{Means, Outcome};
+use crate::ops::realise::{self, Means, Outcome};
 use crate::progress::Progress;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
@@ -317,11 +317,20 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         self.begin();
         let outcomes = self.with_means(|means| means.realise(&requests, &mut |_| ()))?;
         let (dir, version) = (self.dir(), self.version());
+        let mut results = Vec::with_capacity(requests.len());
+        for (request, outcome) in requests.iter().zip(outcomes) {
+            let mut result = result_of(outcome);
+            if result.status != status::MISC_FAILURE {
+                let outputs = realise::realisations(&self.store, request)?.into_iter();
+                result.outputs = outputs.map(|output| (output.id.to_string(), output.print())).collect();
+            }
+            results.push((request, result));
+        }
         self.answer(|writer| {
-            writer.number(requests.len() as u64)?;
-            for (request, outcome) in requests.iter().zip(outcomes) {
+            writer.number(results.len() as u64)?;
+            for (request, result) in results {
                 writer.text(&request.print(&dir))?;
-                result_of(outcome).write(writer, version)?;
+                result.write(writer, version)?;
             }
             Ok(())
         })

@@ -15,6 +15,14 @@ impl LocalStore {
         self.options.features.contains(&FEATURE)
     }
 
+    /// Refuses to look for realisations while their feature is not enabled.
+    ///
+    /// # Errors
+    /// The feature.
+    pub fn require_realisations(&self) -> Result<()> {
+        self.require_feature(FEATURE, "")
+    }
+
     /// The hash that names the realisations of a derivation; none where each
     /// build has a result of its own.
     ///
@@ -41,7 +49,7 @@ impl LocalStore {
     /// # Errors
     /// The feature, if it is not enabled; see [`super::db::write::Writer::register_realisation`].
     pub fn add_realisation(&self, realisation: &Realisation) -> Result<()> {
-        self.require_feature(FEATURE, "")?;
+        self.require_realisations()?;
         self.write(|writer| writer.register_realisation(realisation))
     }
 
