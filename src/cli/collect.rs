@@ -49,7 +49,8 @@ pub fn collect(context: &Context, max_freed: Option<u64>, max_links: Option<u64>
 /// The last line, unless nothing could even begin; then the failure, if there
 /// was one.
 fn finish(report: &GcReport, result: Result<(), StoreError>) -> anyhow::Result<()> {
-    if !matches!(result, Err(StoreError::ReadOnly(_))) || report.deleted > 0 {
+    let begun = !matches!(result, Err(StoreError::ReadOnly(_) | StoreError::Uri(_)));
+    if begun || report.deleted > 0 {
         let freed = size_text(i64::try_from(report.freed).unwrap_or(i64::MAX));
         let mut out = Out::new();
         out.line(format_args!("{} store paths deleted, {freed} freed", report.deleted))?;

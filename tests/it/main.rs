@@ -9,9 +9,11 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
+mod conformance;
 mod data;
 mod peer;
 mod remotes;
+mod s3;
 mod servers;
 
 mod test_adding;

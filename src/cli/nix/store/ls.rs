@@ -80,7 +80,7 @@ impl Command for StoreCat {
             let mut output = FileOutput::new(stdout_file());
             let mut file = OneFile::new(&elsewhere.inner, &mut output);
             elsewhere.read(&mut file)?;
-            anyhow::ensure!(file.found, "path '{}' is not a regular file", elsewhere.shown());
+            anyhow::ensure!(file.found, "path '{}' is not a regular file", elsewhere.shown_within());
             return Ok(output.flush()?);
         }
         let store = &*context.open_store()?;
@@ -132,7 +132,12 @@ impl Elsewhere {
     }
 
     fn shown(&self) -> String {
-        let mut shown = self.store.dir().print(&self.item.info.path).into_bytes();
+        self.store.dir().print(&self.item.info.path) + &self.shown_within()
+    }
+
+    /// Its name within the store path.
+    fn shown_within(&self) -> String {
+        let mut shown = Vec::new();
         for name in &self.inner {
             shown.push(b'/');
             shown.extend_from_slice(name);
