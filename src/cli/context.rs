@@ -109,9 +109,6 @@ impl Context {
     }
 
     /// As [`Context::open_store`]; a cache that is not there is made.
-    ///
-    /// # Errors
-    /// See [`Context::open_store`].
     pub fn open_store_to_add(&self) -> anyhow::Result<Box<dyn ManagedStore>> {
         let uri = self.parse_uri(self.settings.store_uri())?;
         let (store, warnings) = open::open_managed(&uri, &self.surroundings(), self.progress())?;
@@ -123,17 +120,11 @@ impl Context {
     }
 
     /// Opens the store that the settings name, to be worked on by this process.
-    ///
-    /// # Errors
-    /// See [`Context::open_store`]; also where another program works on it.
     pub fn open_local_store(&self) -> anyhow::Result<LocalStore> {
         Ok(LocalStore::open(self.local_options()?, self.progress())?)
     }
 
     /// As [`Context::open_store`], to collect its garbage.
-    ///
-    /// # Errors
-    /// See [`Context::open_store`].
     pub fn open_managed_to_collect(&self) -> anyhow::Result<Box<dyn ManagedStore>> {
         let uri = self.parse_uri(self.settings.store_uri())?;
         match open::is_far(&uri, &self.surroundings())? {
@@ -143,9 +134,6 @@ impl Context {
     }
 
     /// Opens the store that the settings name, to collect its garbage.
-    ///
-    /// # Errors
-    /// See [`Context::open_store`].
     pub fn open_store_to_collect(&self) -> anyhow::Result<LocalStore> {
         let mut options = self.local_options()?;
         options.use_reserve = true;
@@ -153,9 +141,6 @@ impl Context {
     }
 
     /// How the store that the settings name would be opened.
-    ///
-    /// # Errors
-    /// See [`Context::open_store`].
     pub fn local_options(&self) -> anyhow::Result<LocalOptions> {
         self.store_options(self.settings.store_uri())
     }
@@ -295,18 +280,12 @@ impl Context {
     }
 
     /// Opens a store of any kind; what is not there is made.
-    ///
-    /// # Errors
-    /// See [`Context::open_any`].
     pub fn open_to_write(&self, uri: &str) -> anyhow::Result<Box<dyn Store>> {
         self.open_with(&self.parse_uri(uri)?, &self.surroundings())
     }
 
     /// What stands for a store that would have to be made, until it is known
     /// that something can be put into it.
-    ///
-    /// # Errors
-    /// See [`Context::open_any`].
     pub fn unmade(&self, uri: &str) -> anyhow::Result<Option<Unmade>> {
         Ok(open::unmade(&self.parse_uri(uri)?, &self.surroundings())?)
     }

@@ -114,7 +114,7 @@ fn program(name: &str) -> Option<Program> {
 
 /// The process's own state, before anything is done.
 fn prepare() -> anyhow::Result<()> {
-    // Modes of what is created are what they should be, whoever calls.
+    // Files get the modes that they should have, whatever the caller's umask is.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     // Many paths at once take many lock files; what the system allows is had
     // for the asking, and where it is not, less is done at once.
@@ -136,9 +136,6 @@ fn not_built(context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
 
 impl Context {
     /// `NAME (Nival, like Nix) X.Y.Z`; with `-v` also where everything is.
-    ///
-    /// # Errors
-    /// Those of the output.
     pub fn print_version(&self) -> anyhow::Result<()> {
         let mut out = messages::Out::new();
         out.line(format_args!("{} (Nival, like Nix) {NIX_VERSION}", self.program))?;

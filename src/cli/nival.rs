@@ -75,9 +75,6 @@ fn command() -> Command {
 }
 
 /// Runs it.
-///
-/// # Errors
-/// Those of the subcommand.
 pub fn run(called: &str, words: Vec<OsString>, environment: &Environment) -> anyhow::Result<()> {
     let words = std::iter::once(OsString::from("nival")).chain(words);
     let matches = match command().try_get_matches_from(words) {
@@ -147,24 +144,25 @@ fn install_links(matches: &ArgMatches, called: &str, environment: &Environment) 
     if !matches.get_flag("only-links") {
         let share = share(&std::path::absolute(dir)?);
         write_man_pages(&share.join("man"))?;
-        for (shell, file) in COMPLETION_FILES {
-            write_file(&share.join(file), shells::script(shell).unwrap_or_default())?;
+        for (shell, script) in shells::SHELLS {
+            for name in PROGRAMS.iter().map(|(name, _)| *name).chain(["nival"]) {
+                write_file(&share.join(completion_file(shell, name)), script)?;
+            }
         }
         out.line(format_args!("man pages and completions are in {}", share.display()))?;
     }
     out.finish()
 }
 
-/// Where shells look for completions below a directory `share`.
-const COMPLETION_FILES: &[(&str, &str)] = &[
-    ("bash", "bash-completion/completions/nix"),
-    ("bash", "bash-completion/completions/nix-store"),
-    ("bash", "bash-completion/completions/nix-env"),
-    ("bash", "bash-completion/completions/nival"),
-    ("fish", "fish/vendor_completions.d/nival.fish"),
-    ("fish", "fish/vendor_completions.d/nix.fish"),
-    ("zsh", "zsh/site-functions/_nival"),
-];
+/// The files below a directory `share` in which a shell looks for the completion of a program.
+fn completion_file(shell: &str, program: &str) -> String {
+    match shell {
+        "bash" => format!("bash-completion/completions/{program}"),
+        "fish" => format!("fish/vendor_completions.d/{program}.fish"),
+        // One file is for all programs that its first line names.
+        _ => "zsh/site-functions/_nival".to_owned(),
+    }
+}
 
 /// The directory of man pages and completions that goes with one of programs: beside a directory
 /// `bin`, else within it.

@@ -69,8 +69,7 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     if old.failed { Err(Exit(1).into()) } else { Ok(()) }
 }
 
-/// How long to wait for whoever holds the lock of a profile that is somebody
-/// else's.
+/// How long to wait for the lock of a profile that belongs to another user.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Old generations.

@@ -39,14 +39,15 @@ use crate::cli::output::messages::{stdin, stdout_file};
 const MAX_OF_USER: usize = 128;
 const MAX_CLIENTS: usize = 1024;
 
-/// What is known of a client.
+/// Which clients are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trusted {
-    /// By the user that it is; over standard input: whoever can start this is.
+    /// A client is trusted if its user is; over standard input every client is, as it could start
+    /// this program itself.
     Default,
-    /// It is.
+    /// Every client is trusted.
     Always,
-    /// It is not.
+    /// No client is trusted.
     Never,
 }
 
@@ -133,7 +134,7 @@ fn serve_stdio(mut context: Context, itself: bool, trusted: Trusted) -> anyhow::
     };
     warnings.iter().for_each(|warning| context.ui.warn(warning));
     let output = stdout_file().try_clone()?;
-    // Whoever asks may go while something is being done for it.
+    // The client may go while something is being done for it.
     interrupt::request_when_gone(output.try_clone()?)?;
     if trusted == Trusted::Never {
         limit_memory();

@@ -10,9 +10,6 @@ use crate::cli::output::missing;
 
 /// Fulfils requests, and tells first what is missing. Substituters are opened only
 /// if something is.
-///
-/// # Errors
-/// Those of the store, keys that are none, and signals.
 pub fn realise(
     context: &Context,
     store: &dyn ManagedStore,
@@ -28,9 +25,6 @@ pub fn realise(
 }
 
 /// Tells what is missing of requests, if anything is.
-///
-/// # Errors
-/// Those of the store, and keys that are none.
 pub fn tell_missing(
     context: &Context,
     store: &dyn ManagedStore,

@@ -81,7 +81,7 @@ fn set(settings: &mut Settings, name: &str, value: &str) -> Option<String> {
     settings.set(name, value, Origin::CommandLine).err().map(|error| error.to_string())
 }
 
-/// Those of the named substituters that somebody who is not trusted may name.
+/// The named substituters that a user who is not trusted may name.
 fn allowed_substituters(settings: &Settings, value: &str, warnings: &mut Vec<String>) -> String {
     let plain = |uri: &str| uri.trim_end_matches('/').to_owned();
     let known: Vec<String> =

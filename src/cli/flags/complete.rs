@@ -69,9 +69,6 @@ impl Answer {
 
 /// Answers what word `number` (as text) of the words after the program's name may become. A text
 /// that is no such number gets an answer without words.
-///
-/// # Errors
-/// As [`Out::line`].
 pub fn run(
     program: &str,
     words: &[OsString],

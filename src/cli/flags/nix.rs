@@ -16,7 +16,7 @@ const fn choosing(rows: &'static [Row]) -> Group {
 
 /// Flags that choose the store paths to work on.
 const SELECTION: Group = choosing(&[ALL, DERIVATION, RECURSIVE, STDIN]);
-/// Those of a copy, which is recursive anyway.
+/// Flags that choose what a copy works on; it is recursive anyway.
 const SELECTION_TO_COPY: Group = choosing(&[ALL, DERIVATION, STDIN]);
 
 const ARG: Row =
@@ -281,6 +281,12 @@ const GROUPS: &[(&str, &[&Group])] = &[
 /// The groups of flags of a subcommand.
 pub fn groups(name: &str) -> &'static [&'static Group] {
     GROUPS.iter().find(|(known, _)| *known == name).map_or(&[], |(_, groups)| groups)
+}
+
+/// The subcommands that have flags of their own.
+#[cfg(test)]
+pub fn names() -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().map(|(name, _)| *name)
 }
 
 /// The error for a flag that a subcommand with some groups of flags does not know.

@@ -145,9 +145,6 @@ pub fn of_subcommands(group: &str, about: &str, members: Vec<(String, String)>) 
 
 impl Page {
     /// Prints the page on standard output.
-    ///
-    /// # Errors
-    /// As [`Out::line`].
     pub fn print(&self) -> anyhow::Result<()> {
         let columns = terminal_columns().unwrap_or(WIDEST);
         let mut out = Out::new();

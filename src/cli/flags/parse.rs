@@ -239,9 +239,6 @@ pub struct Reading {
 
 impl Reading {
     /// Reads the words of a program. Flags of all its operations go to `take`.
-    ///
-    /// # Errors
-    /// Those of [`Parser::next`] and `take`, and a usage error for a second operation.
     pub fn read(
         program: &'static Program,
         context: &mut Context,

@@ -105,9 +105,6 @@ impl Context {
 
     /// Prints the version or the help if one of them was asked for, and says whether it was. All words
     /// must have been read.
-    ///
-    /// # Errors
-    /// As [`Context::end_of_args`].
     pub fn is_answered_by(&mut self, help: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<bool> {
         self.end_of_args()?;
         if self.version_wanted {

@@ -76,9 +76,6 @@ impl Selection {
     }
 
     /// What the arguments, and the words on standard input, stand for.
-    ///
-    /// # Errors
-    /// Those of [`store_path::parse`], and anything that needs the language.
     pub fn wanted(
         &self,
         context: &Context,
@@ -118,9 +115,6 @@ impl Selection {
 
     /// Looks up what the arguments stand for, and tells what would have to be
     /// built or fetched of it. Not for `--all`.
-    ///
-    /// # Errors
-    /// Those of [`Selection::wanted`] and of the store.
     pub fn resolve(
         &self,
         context: &Context,
@@ -135,9 +129,6 @@ impl Selection {
 
     /// As [`Selection::resolve`]; what is not valid is fetched, or built by a
     /// daemon, if that can be.
-    ///
-    /// # Errors
-    /// Those of [`Selection::resolve`], and outputs that cannot be had.
     pub fn resolve_or_fetch(
         &self,
         context: &Context,
@@ -190,10 +181,6 @@ impl Selection {
     /// The selected paths in an order in which references come first, as nodes
     /// of a graph, and those that are not valid. With `closed` the graph holds
     /// everything they refer to.
-    ///
-    /// # Errors
-    /// Those of [`Selection::resolve`]; with `--recursive` also a path that is
-    /// not valid.
     pub fn graph(
         &self,
         context: &Context,

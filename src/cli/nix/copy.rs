@@ -184,7 +184,7 @@ impl Copy {
         Ok(realisations)
     }
 
-    /// Likewise where the source's files are not on this machine.
+    /// What the arguments stand for, where the source's files are not on this machine.
     fn results_elsewhere(
         &self,
         context: &Context,

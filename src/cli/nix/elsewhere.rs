@@ -48,9 +48,6 @@ impl Between {
     }
 
     /// Opens the store that something is copied from.
-    ///
-    /// # Errors
-    /// Those of opening.
     pub fn open_source(&self, context: &Context) -> anyhow::Result<Box<dyn Store>> {
         context.open_any(self.from.as_deref().unwrap_or(context.settings.store_uri()))
     }
@@ -61,9 +58,6 @@ impl Between {
     }
 
     /// Opens both; the one that was not named is that of the settings.
-    ///
-    /// # Errors
-    /// Those of opening.
     pub fn open(&self, context: &Context) -> anyhow::Result<(Box<dyn Store>, Box<dyn Store>)> {
         Ok((self.open_source(context)?, context.open_to_write(self.destination(context))?))
     }
@@ -78,10 +72,6 @@ pub struct Found {
 }
 
 /// Looks up what the arguments stand for, and tells what is not there.
-///
-/// # Errors
-/// Those of the arguments and of the store; with `--recursive` also a path that
-/// is not there.
 pub fn select(
     context: &Context,
     store: &dyn Store,
@@ -191,9 +181,6 @@ pub struct Sizes {
 
 impl ClosureSizes {
     /// Asks the store for everything that the paths refer to.
-    ///
-    /// # Errors
-    /// Those of the store.
     pub fn of(store: &dyn Store, items: &[Item]) -> anyhow::Result<Self> {
         let roots: Vec<StorePath> = items.iter().map(|item| item.info.path.clone()).collect();
         let all: BTreeMap<StorePath, Item> =

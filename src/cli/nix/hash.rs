@@ -125,9 +125,6 @@ impl Command for HashFile {
 }
 
 /// The hash of all that a file, or a pipe, has.
-///
-/// # Errors
-/// Those of reading.
 pub fn hash_contents(mut file: File, path: &Path, algorithm: HashAlgorithm) -> anyhow::Result<Hash> {
     let mut pipe = HashPipe::new(algorithm);
     loop {

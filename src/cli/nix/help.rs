@@ -28,9 +28,6 @@ impl Command for Help {
 }
 
 /// Prints the help of a subcommand or a group.
-///
-/// # Errors
-/// As [`Page::print`].
 pub fn print(name: &str) -> anyhow::Result<()> {
     page_of(name).print()
 }
@@ -65,6 +62,31 @@ fn page_of(name: &str) -> Page {
                 _ => format!("The subcommands of 'nix {name}'"),
             };
             page::of_subcommands(name, &about, members)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::flags::find;
+
+    /// What a synopsis shows is in the rows.
+    #[test]
+    fn flags_of_a_synopsis_are_there() {
+        for row in table::TABLE {
+            let words = row.synopsis.split([' ', '[', ']', '|', '.']);
+            for flag in words.filter(|word| word.starts_with('-')) {
+                assert!(find(flags::nix::groups(row.name), flag).is_some(), "{} {flag}", row.name);
+            }
+        }
+    }
+
+    /// Rows belong to subcommands that are there.
+    #[test]
+    fn no_group_is_left_over() {
+        for name in flags::nix::names() {
+            assert!(table::find(name).is_some(), "{name}");
         }
     }
 }

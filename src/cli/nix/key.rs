@@ -56,9 +56,6 @@ impl Command for SecretToPublic {
 }
 
 /// Reads a secret key.
-///
-/// # Errors
-/// Those of the key, in the layout of the original.
 pub fn parse_secret(context: &Context, text: &str) -> anyhow::Result<SecretKey> {
     SecretKey::parse(text).map_err(|error| match error {
         KeyError::Corrupt => framed(context, "while decoding key named ''", &error.to_string()),

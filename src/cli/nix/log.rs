@@ -35,7 +35,7 @@ impl Command for Log {
                 super::copy_out(&mut log, Path::new(&shown))?;
                 continue;
             }
-            // Whoever offers the path may have kept the log, too.
+            // The substituter that offers the path may have kept the log, too.
             let substituters = context.substituters();
             let mut found = None;
             for substituter in substituters.iter() {

@@ -64,9 +64,6 @@ pub trait Command {
     }
 
     /// Does the work.
-    ///
-    /// # Errors
-    /// Those of the work.
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()>;
 }
 
@@ -199,9 +196,6 @@ fn named(name: &str) -> Option<Request> {
 }
 
 /// Reads the words and does what they ask for.
-///
-/// # Errors
-/// Those of the words and of the subcommand.
 pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     // Whatever the configuration says: only a flag makes evaluation impure.
     context.settings.set("pure-eval", "true", Origin::CommandLine)?;

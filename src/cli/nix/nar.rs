@@ -49,9 +49,6 @@ impl Command for Pack {
 
 /// Writes the archive of a tree to standard output; where that fails, what
 /// there was of it.
-///
-/// # Errors
-/// Those of the tree and of the output.
 pub fn pack(path: &Path) -> Result<(), NarError> {
     let mut output = FileOutput::new(stdout_file());
     let mut writer = NarWriter::new(&mut output)?;

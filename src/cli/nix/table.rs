@@ -53,7 +53,7 @@ const fn built(name: &'static str, synopsis: &'static str, about: &'static str, 
     Row { name, synopsis, about, make: Some(make) }
 }
 
-/// One that is to come, and why it is not there, or what can be done without it.
+/// A subcommand that is not there yet; `about` says why, or what can be done without it.
 const fn later(name: &'static str, about: &'static str) -> Row {
     Row { name, synopsis: "", about, make: None }
 }
@@ -65,7 +65,7 @@ const RUN: &str = "it needs the Nix language, which comes later; \
                    'nix profile add' and 'nix-env -i' make store paths usable";
 const FLAKES: &str = "flakes need the Nix language, which comes later";
 
-/// One that is a program of its own.
+/// A subcommand that is a program of its own.
 const fn apart(name: &'static str, synopsis: &'static str, about: &'static str) -> Row {
     Row { name, synopsis, about, make: None }
 }

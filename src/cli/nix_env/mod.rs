@@ -171,9 +171,6 @@ impl Call {
     }
 
     /// The store, and the user's links to profiles and channels.
-    ///
-    /// # Errors
-    /// Those of opening it.
     pub fn open_store(&self) -> anyhow::Result<Box<dyn ManagedStore>> {
         let store = self.context.open_store()?;
         if !store.is_read_only() {

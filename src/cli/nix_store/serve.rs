@@ -1,4 +1,4 @@
-//! `--serve`: the local store for whoever is at the other end of standard input
+//! `--serve`: the local store for the client at the other end of standard input
 //! and output.
 
 use std::os::fd::AsFd as _;
@@ -17,7 +17,7 @@ pub fn serve(call: Call) -> anyhow::Result<()> {
     call.no_arguments()?;
     let store = &call.context.open_local_store()?;
     let output = stdout_file().try_clone()?;
-    // Whoever asks may go while something is being done for it.
+    // The client may go while something is being done for it.
     interrupt::request_when_gone(output.try_clone()?)?;
     let input = stdin();
     let watched = input.0.as_fd().try_clone_to_owned()?;

@@ -68,9 +68,6 @@ impl Json {
     }
 
     /// Ends the text and the line.
-    ///
-    /// # Errors
-    /// Those of the output, as for every method here.
     pub fn finish(mut self) -> anyhow::Result<()> {
         self.out.raw(b"\n")?;
         self.out.finish()

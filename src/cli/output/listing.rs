@@ -54,9 +54,6 @@ impl Options {
 
     /// Prints what `list` tells; `name` is shown for a root that is not a
     /// directory.
-    ///
-    /// # Errors
-    /// Those of `list` and of the output.
     pub fn print(
         &self,
         name: &[u8],

@@ -110,9 +110,6 @@ impl Ui {
     }
 
     /// Writes a copy of everything as JSON to a file or a socket.
-    ///
-    /// # Errors
-    /// Those of opening it.
     pub fn log_to(&self, path: &std::path::Path) -> io::Result<()> {
         use std::os::unix::fs::FileTypeExt as _;
         let is_socket = std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
@@ -447,9 +444,6 @@ impl Out {
     }
 
     /// Bytes as they are.
-    ///
-    /// # Errors
-    /// See [`Out::line`].
     pub fn raw(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         self.buffer.extend_from_slice(bytes);
         self.drain_if_full()
@@ -475,9 +469,6 @@ impl Out {
     }
 
     /// Writes what is left.
-    ///
-    /// # Errors
-    /// See [`Out::line`].
     pub fn finish(mut self) -> anyhow::Result<()> {
         self.drain()
     }

@@ -39,9 +39,6 @@ pub struct InfoWriter<'d> {
 
 impl<'d> InfoWriter<'d> {
     /// Begins.
-    ///
-    /// # Errors
-    /// Those of the output, as for every method here.
     pub fn new(mut json: Json, dir: &'d StoreDir, format: Format) -> anyhow::Result<Self> {
         json.object()?;
         if format == Format::Two {
