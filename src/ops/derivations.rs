@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::model::derivation::modulo::{self, Modulo, OutputError};
-use crate::model::{Derivation, DrvOutput, Realisation, StorePath};
+use crate::model::{Derivation, DrvOutput, Hash, Realisation, StorePath};
 use crate::store::api::Store;
 use crate::store::error::{Result, StoreError};
 use crate::store::managed::ManagedStore;
@@ -37,18 +37,29 @@ pub fn realisations(
     drv: &Derivation,
     outputs: &[String],
 ) -> Result<Vec<Realisation>> {
-    let mut known = HashMap::new();
-    for input in drv.input_drvs.keys() {
-        learn(store, input, &mut known)?;
-    }
-    let hash = |input: &StorePath| known_hash(store, input, &known);
-    let Some(hash) = modulo::hash_for_realisations(drv, store.dir(), hash)? else { return Ok(Vec::new()) };
+    let Some(hash) = hash_for_realisations(store, drv)? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for output in outputs {
         let Ok(id) = DrvOutput::new(&hash, output) else { continue };
         found.extend(source.realisation(&id)?);
     }
     Ok(found)
+}
+
+/// The name of the realisation of an output, if it can have one.
+///
+/// # Errors
+/// Inputs that cannot be read.
+pub fn output_id(store: &dyn ManagedStore, drv: &Derivation, output: &str) -> Result<Option<DrvOutput>> {
+    Ok(hash_for_realisations(store, drv)?.and_then(|hash| DrvOutput::new(&hash, output).ok()))
+}
+
+fn hash_for_realisations(store: &dyn ManagedStore, drv: &Derivation) -> Result<Option<Hash>> {
+    let mut known = HashMap::new();
+    for input in drv.input_drvs.keys() {
+        learn(store, input, &mut known)?;
+    }
+    modulo::hash_for_realisations(drv, store.dir(), |input| known_hash(store, input, &known))
 }
 
 type Known = HashMap<StorePath, Modulo>;

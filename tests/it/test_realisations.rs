@@ -84,6 +84,12 @@ fn outputs_are_known_by_their_realisations() {
     let info = both(world, "nix", &["path-info", &format!("{low}^*"), &format!("{top}^out")]);
     assert_eq!(info.ok().lines().len(), 3);
     both(world, "nix", &["path-info", "--json", "--json-format", "1", &format!("{above}^*")]).ok();
+    for more in [&[][..], &["--json"], &["-r"], &["--derivation"], &["--json", "--pretty"]] {
+        let outputs = [low, top, above].map(|drv| format!("{drv}^*"));
+        let [low, top, above] = outputs.each_ref().map(String::as_str);
+        both(world, "nix", &[&["realisation", "info", low, top, above, never][..], more].concat()).ok();
+    }
+    both(world, "nix", &["realisation", "info", "--all"]).ok();
     // What is not built is told, and has no path.
     let unbuilt = world.nival("nix", &["path-info", &format!("{never}^*")]);
     assert_eq!(

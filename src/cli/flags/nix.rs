@@ -223,6 +223,7 @@ const GROUPS: &[(&str, &[&Group])] = &[
         takes(&["--older-than"], &[Days], "Deletes only versions that are older"),
         PROFILE,
     ])]),
+    ("realisation info", &[&own(&[JSON, NO_PRETTY, PRETTY]), &SELECTION, &LANGUAGE]),
     ("store add", &[&ADDED]),
     ("store add-file", &[&ADDED]),
     ("store add-path", &[&ADDED]),

@@ -15,6 +15,7 @@ mod nar;
 mod path_info;
 mod place;
 mod profile;
+mod realisation;
 mod store;
 mod table;
 mod why_depends;

@@ -12,6 +12,7 @@ use super::why_depends::WhyDepends;
 use super::{Command, config};
 use crate::cli::nix::derivation::add::Add as AddDerivation;
 use crate::cli::nix::derivation::show::Show;
+use crate::cli::nix::realisation::info::Info as RealisationInfo;
 use crate::cli::nix::store::add;
 use crate::cli::nix::store::gc::{Delete, Gc, Optimise};
 use crate::cli::nix::store::info::{DumpPath, Info, PathFromHashPart};
@@ -212,7 +213,12 @@ pub const TABLE: &[Row] = &[
         "Delete the other versions of a profile",
         make::<profile::WipeHistory>,
     ),
-    later("realisation info", "realisations come later"),
+    built(
+        "realisation info",
+        "[-r] [--all] [--json] INSTALLABLES...",
+        "Print which paths the outputs of derivations have",
+        make::<RealisationInfo>,
+    ),
     later("registry add", FLAKES),
     later("registry list", FLAKES),
     later("registry pin", FLAKES),

@@ -1,0 +1,3 @@
+//! `nix realisation`.
+
+pub mod info;
