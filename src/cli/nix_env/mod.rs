@@ -67,9 +67,25 @@ struct Wanted {
     prebuilt: bool,
     force_name: Option<String>,
     expression: bool,
+    file: Option<PathBuf>,
 }
 
 impl Wanted {
+    /// Refuses a file that is not there, for operations that would read it.
+    fn check_file(&self, operation: &str, flags: &[Given]) -> anyhow::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let reads = match operation {
+            "--install" | "--upgrade" | "--set" => true,
+            _ => flags.iter().any(|given| matches!(given.name(), "--available" | "--compare-versions")),
+        };
+        anyhow::ensure!(
+            !reads || file.to_string_lossy().contains("://") || std::fs::symlink_metadata(file).is_ok(),
+            "path '{}' does not exist",
+            file.display()
+        );
+        Ok(())
+    }
+
     fn take(&mut self, given: &Given, context: &mut Context) -> anyhow::Result<()> {
         match given.name() {
             "--profile" => self.profile = Some(given.value()),
@@ -80,12 +96,7 @@ impl Wanted {
                 self.dry_run = true;
             }
             "--file" => {
-                let file = context.absolute(std::path::Path::new(&given.value()));
-                anyhow::ensure!(
-                    file.to_string_lossy().contains("://") || std::fs::symlink_metadata(&file).is_ok(),
-                    "path '{}' does not exist",
-                    file.display()
-                );
+                self.file = Some(context.absolute(std::path::Path::new(&given.value())));
                 self.expression = true;
             }
             "--arg" | "--argstr" | "--arg-from-file" | "--arg-from-stdin" => self.expression = true,
@@ -113,6 +124,7 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
         Ok(flags) => flags?,
         Err(flag) => return Err(NIX_ENV.unknown(operation, &flag, format!("unknown flag '{flag}'"))),
     };
+    wanted.check_file(operation.name(), &flags)?;
     let named = matches!(operation.name(), "--install" | "--set");
     if wanted.force_name.is_some() && !named {
         context.ui.warn(&format!("'--force-name' has no effect with '{}'", operation.name()));
@@ -120,7 +132,7 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     let Some((_, run)) = OPERATIONS.iter().find(|(name, _)| *name == operation.name()) else {
         return Err(page::not_taken(operation.name()));
     };
-    let Wanted { profile, dry_run, prebuilt, force_name, mut expression } = wanted;
+    let Wanted { profile, dry_run, prebuilt, force_name, mut expression, .. } = wanted;
     let (mut from_profile, mut mode) = (None, Mode::Higher);
     for given in &flags {
         match given.name() {
