@@ -27,10 +27,10 @@ pub fn work_out(store: &dyn ManagedStore, drv: &mut Derivation, name: &str) -> R
 }
 
 /// The realisations that `source` knows of some outputs of a derivation that lies
-/// in `store`, all of which it has.
+/// in `store`.
 ///
 /// # Errors
-/// Inputs that cannot be read, and those of the stores.
+/// [`StoreError::Missing`] for an input that is not there.
 pub fn realisations(
     store: &dyn ManagedStore,
     source: &dyn Store,
@@ -49,7 +49,7 @@ pub fn realisations(
 /// The name of the realisation of an output, if it can have one.
 ///
 /// # Errors
-/// Inputs that cannot be read.
+/// [`StoreError::Missing`] for an input that is not there.
 pub fn output_id(store: &dyn ManagedStore, drv: &Derivation, output: &str) -> Result<Option<DrvOutput>> {
     Ok(hash_for_realisations(store, drv)?.and_then(|hash| DrvOutput::new(&hash, output).ok()))
 }

@@ -290,6 +290,13 @@ fn an_output_is_fetched_by_its_realisation() {
     };
     let signed = cache("signed", &format!("?secret-key={}", key_file.display()));
     let unsigned = cache("unsigned", "");
+    // As old versions wrote it: with what was used, which is not known here.
+    for name in data::names(&world.path("unsigned/realisations")) {
+        let file = world.path("unsigned/realisations").join(name);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let used = format!(r#"{{"sha256:{}!out":"{}-x"}}"#, "1".repeat(64), data::hash_part(7));
+        std::fs::write(&file, text.replacen("{}", &used, 1)).unwrap();
+    }
     let known = world.nival("nix", &["path-info", &outputs[1], &outputs[2]]);
     let mut derivations = String::new();
     for (number, (from, trusts)) in [(&signed, true), (&unsigned, false)].into_iter().enumerate() {

@@ -207,9 +207,6 @@ fn build_order(inputs: &BTreeMap<StorePath, Vec<StorePath>>, requests: &[Derived
 
 /// Whether a request is fulfilled, as far as a store knows. To `keep` it is to
 /// protect what is asked about from collection.
-///
-/// # Errors
-/// Those of the store.
 pub fn is_complete(store: &dyn ManagedStore, request: &DerivedPath, keep: bool) -> Result<bool> {
     let is_there = |path: &StorePath| {
         if keep {

@@ -47,9 +47,6 @@ pub type Tell<'t> = &'t mut dyn FnMut(&Missing);
 
 /// The names and paths of some outputs of a derivation; no path where it follows
 /// from the build and the store does not know it.
-///
-/// # Errors
-/// Those of the store.
 pub fn output_paths(
     store: &dyn ManagedStore,
     path: &StorePath,
@@ -85,9 +82,6 @@ pub fn output_paths(
 
 /// The realisations of the outputs that a fulfilled request stands for, as they
 /// are told to clients; one that is not registered has no signatures.
-///
-/// # Errors
-/// Those of the store.
 pub fn realisations(store: &LocalStore, request: &DerivedPath) -> Result<Vec<Realisation>> {
     let Some(outputs) = &request.outputs else { return Ok(Vec::new()) };
     let drv = store.read_derivation(&request.path)?;
@@ -119,9 +113,6 @@ pub enum Realiser<'r> {
 
 impl Realiser<'_> {
     /// Finds out what is missing.
-    ///
-    /// # Errors
-    /// Those of the store; a request for an output that a derivation does not have.
     pub fn missing(&self, requests: &[DerivedPath]) -> Result<Missing> {
         match self {
             Self::Here(means) => means.missing(requests),
@@ -134,7 +125,7 @@ impl Realiser<'_> {
     /// first, and again where more is missing than could be known.
     ///
     /// # Errors
-    /// Those of the store, and signals; of a daemon also that a request cannot be fulfilled.
+    /// A daemon gives its first failure as an error, and no outcomes.
     pub fn realise(&self, requests: &[DerivedPath], tell: Tell<'_>) -> Result<Vec<Outcome>> {
         match self {
             Self::Here(means) => means.realise(requests, tell),
@@ -229,17 +220,11 @@ impl<'m> Means<'m> {
     }
 
     /// Finds out what is missing.
-    ///
-    /// # Errors
-    /// Those of the store; a request for an output that a derivation does not have.
     pub fn missing(&self, requests: &[DerivedPath]) -> Result<Missing> {
         Ok(missing::search(self, requests, false)?.missing)
     }
 
     /// Fulfils requests, as [`Realiser::realise`] does.
-    ///
-    /// # Errors
-    /// Those of the store, and signals.
     pub fn realise(&self, requests: &[DerivedPath], tell: Tell<'_>) -> Result<Vec<Outcome>> {
         let mut incomplete: Option<HashSet<DerivedPath>> = None;
         loop {

@@ -76,11 +76,8 @@ impl Substituters {
         known.into_values().collect()
     }
 
-    /// What the first that knows it says of an output, if it may be believed. One
-    /// that cannot be asked knows nothing, and that is told.
-    ///
-    /// # Errors
-    /// Signals.
+    /// The realisation of an output, from the first substituter that has one and
+    /// may be believed. What is wrong with a substituter is told.
     pub fn realisation(
         &self,
         dir: &StoreDir,

@@ -1,4 +1,4 @@
-//! Which paths the outputs of derivations have that do not say so themselves.
+//! The output paths of derivations that do not say so themselves: their realisations.
 
 use super::LocalStore;
 use super::db::read::PathId;
@@ -18,7 +18,7 @@ impl LocalStore {
     /// Refuses to look for realisations while their feature is not enabled.
     ///
     /// # Errors
-    /// The feature.
+    /// [`StoreError::Input`](crate::store::StoreError::Input), which names the feature.
     pub fn require_realisations(&self) -> Result<()> {
         self.require_feature(FEATURE, "")
     }
@@ -27,7 +27,7 @@ impl LocalStore {
     /// build has a result of its own.
     ///
     /// # Errors
-    /// Inputs that cannot be read.
+    /// [`StoreError::Missing`](crate::store::StoreError::Missing) for an input that is not there.
     pub fn hash_for_realisations(&self, drv: &Derivation) -> Result<Option<Hash>> {
         let known = &mut *self.known_inputs.borrow_mut();
         for input in drv.input_drvs.keys() {
@@ -37,9 +37,6 @@ impl LocalStore {
     }
 
     /// The realisation of an output, if it is known and the feature is enabled.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub fn known_realisation(&self, id: &DrvOutput) -> Result<Option<Realisation>> {
         if self.uses_realisations() { self.db().realisation(id) } else { Ok(None) }
     }
@@ -47,16 +44,14 @@ impl LocalStore {
     /// Registers the realisation of an output; its path is valid.
     ///
     /// # Errors
-    /// The feature, if it is not enabled; see [`super::db::write::Writer::register_realisation`].
+    /// See [`LocalStore::require_realisations`] and
+    /// [`Writer::register_realisation`](super::db::write::Writer::register_realisation).
     pub fn add_realisation(&self, realisation: &Realisation) -> Result<()> {
         self.require_realisations()?;
         self.write(|writer| writer.register_realisation(realisation))
     }
 
     /// The outputs of a derivation of which the paths are known, by name.
-    ///
-    /// # Errors
-    /// Those of the database, and derivations that cannot be read.
     pub fn known_outputs(&self, drv: &StorePath) -> Result<Vec<(String, StorePath)>> {
         let recorded = self.db().derivation_outputs(drv)?;
         let asks = recorded.is_empty() && self.uses_realisations() && self.db().has_realisations()?;
@@ -81,9 +76,6 @@ impl LocalStore {
 
     /// Every derivation that has an output by a realisation, and the output, by
     /// number. What cannot be read as a derivation has none, and that is told.
-    ///
-    /// # Errors
-    /// Those of the database, and signals.
     pub fn realised_outputs(&self) -> Result<Vec<(PathId, PathId)>> {
         let mut found = Vec::new();
         if !self.uses_realisations() || !self.db().has_realisations()? {

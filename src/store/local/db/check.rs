@@ -338,6 +338,7 @@ fn bytes(value: ValueRef<'_>) -> &[u8] {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -47,9 +47,6 @@ insert or ignore into SchemaMigrations (migration) values ('20220326-ca-derivati
 
 impl Db {
     /// Whether there may be realisations: whether there is a table of them with a row.
-    ///
-    /// # Errors
-    /// Those of SQLite.
     pub fn has_realisations(&self) -> Result<bool> {
         let mut found = false;
         let sql = "select 1 from sqlite_master where type = 'table' and name = 'Realisations'";
@@ -71,7 +68,7 @@ impl Db {
     /// The realisation of an output, if one is registered.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Damaged`] for a row that cannot be read.
     pub fn realisation(&self, id: &DrvOutput) -> Result<Option<Realisation>> {
         if !self.has_realisations()? {
             return Ok(None);
@@ -118,7 +115,7 @@ impl Db {
     /// output paths do not follow from them.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Damaged`] for a row that cannot be read.
     pub fn derivations_without_outputs(&self) -> Result<Vec<(PathId, StorePath)>> {
         let mut found = Vec::new();
         let sql = "select v.id, v.path from ValidPaths v where v.path like '%.drv' \
@@ -135,11 +132,12 @@ impl Db {
 
 impl Writer<'_> {
     /// Registers a realisation, or adds its signatures to those of the same one
-    /// that is registered. Its path is valid.
+    /// that is registered. Its path is valid. What it depends on is noted as far as
+    /// that is registered.
     ///
     /// # Errors
     /// [`StoreError::Invalid`] if its path is not valid after all; [`StoreError::Input`] if the output
-    /// has another path already, or if a realisation that it depends on is not known.
+    /// has another path already.
     pub fn register_realisation(&self, realisation: &Realisation) -> Result<()> {
         let id = &realisation.id;
         let path = self.id_of(&realisation.out_path)?;
@@ -195,11 +193,8 @@ impl Writer<'_> {
                     params![number, dependent.drv_hash(), dependent.output(), self.dir.print(path)],
                 )
             };
-            if query().map_err(self.error("registering a realisation"))? == 0 {
-                return Err(StoreError::Input(format!(
-                    "output '{id}' depends on output '{dependent}', of which this store does not know the path"
-                )));
-            }
+            // Without a row there is nothing to refer to, and nobody needs it.
+            query().map_err(self.error("registering a realisation"))?;
         }
         Ok(())
     }
