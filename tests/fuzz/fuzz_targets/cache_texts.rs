@@ -1,9 +1,10 @@
 //! The other texts that come with binary caches: `nix-cache-info`, keys and
-//! signatures, netrc files.
+//! signatures, realisations, netrc files.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use nival::http::netrc;
+use nival::model::Realisation;
 use nival::model::signature::{PublicKey, SecretKey};
 use nival::store::binary_cache::cache_info::CacheInfo;
 
@@ -17,6 +18,9 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(key) = PublicKey::parse(&text) {
         assert_eq!(PublicKey::parse(&key.print()), Ok(key.clone()));
         assert!(!key.verify(b"nobody signed this", &text));
+    }
+    if let Ok(realisation) = Realisation::parse(data) {
+        assert_eq!(Realisation::parse(realisation.print().as_bytes()), Ok(realisation));
     }
     let _ = netrc::lookup(&text, "example.org");
 });

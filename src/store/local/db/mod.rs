@@ -8,7 +8,7 @@ pub mod check;
 pub mod closure_sizes;
 pub mod graph;
 pub mod read;
-mod realisations;
+pub mod realisations;
 pub mod schema;
 mod waiting;
 pub mod write;
