@@ -254,3 +254,13 @@ fn hashes_derivations_settings_and_logs() {
         assert!(ours.iter().any(|other| *other == line), "{line}");
     }
 }
+
+#[test]
+fn a_subcommand_goes_by_the_name_that_was_typed() {
+    let world = World::new();
+    for name in ["shell", "env shell"] {
+        let words: Vec<&str> = name.split(' ').chain(["x"]).collect();
+        let told = world.nival("nix", &words).stderr;
+        assert!(told.starts_with(&format!("error: 'nix {name}' is not available")), "{told}");
+    }
+}

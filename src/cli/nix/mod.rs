@@ -91,7 +91,11 @@ impl Arity {
 }
 
 /// A subcommand that has a name, but nothing behind it yet.
-struct NotBuilt(&'static Row);
+struct NotBuilt {
+    /// As it was typed, if it has a second name.
+    name: &'static str,
+    about: &'static str,
+}
 
 impl Command for NotBuilt {
     fn arity(&self) -> Arity {
@@ -99,7 +103,7 @@ impl Command for NotBuilt {
     }
 
     fn run(&self, _context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
-        let Row { name, about, .. } = self.0;
+        let Self { name, about } = self;
         anyhow::bail!("'nix {name}' is not available in this version of Nival: {about}")
     }
 }
@@ -174,10 +178,11 @@ fn step(group: &'static str, word: &str, context: &Context) -> anyhow::Result<Re
     if let Some(target) = table::alias(&name) {
         let shown = target.strip_prefix(group).map_or(target, str::trim_start);
         // A second name that is not an old one.
-        if name != "shell" {
+        let typed = if name == SHELL { SHELL } else { target };
+        if typed == target {
             context.ui.warn(&format!("'{word}' is a deprecated alias for '{shown}'"));
         }
-        return named(target).ok_or_else(|| anyhow::anyhow!("'{target}' is missing"));
+        return named_as(target, typed).ok_or_else(|| anyhow::anyhow!("'{target}' is missing"));
     }
     match named(&name) {
         Some(request) => Ok(request),
@@ -185,11 +190,20 @@ fn step(group: &'static str, word: &str, context: &Context) -> anyhow::Result<Re
     }
 }
 
+/// The second name of `nix env shell`, which is not an old one.
+const SHELL: &str = "shell";
+
 fn named(name: &str) -> Option<Request> {
+    let row = table::find(name);
+    named_as(name, row.map_or("", |row| row.name))
+}
+
+/// The subcommand or group `name`, which messages call `typed`.
+fn named_as(name: &str, typed: &'static str) -> Option<Request> {
     if let Some(row) = table::find(name) {
         let command = match row.make {
             Some(make) => make(),
-            None => Box::new(NotBuilt(row)),
+            None => Box::new(NotBuilt { name: typed, about: row.about }),
         };
         return Some(Request::Command(row, command, Vec::new()));
     }
