@@ -6,7 +6,7 @@
 //! | Refs | `referrer` refers to `reference`, both ids of ValidPaths |
 //! | DerivationOutputs | output `id` of the valid derivation `drv` has the path `path`, valid or not |
 //! | SchemaMigrations | names of later changes |
-//! | Realisations, RealisationsRefs | where there are any, see [`super::realisations`] |
+//! | Realisations, RealisationsRefs | where there are any, see `realisations.rs` |
 //!
 //! The version stands in the file `schema` beside the database: two digits, no
 //! newline.
