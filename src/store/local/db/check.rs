@@ -349,14 +349,14 @@ mod tests {
         let other = format!("1{}-x", &hash[1..]);
         let mut findings = Findings::default();
         for (id, name) in (1..).zip(names.iter().chain([&other])) {
-            let path = StorePath::from_base_name(name).unwrap();
+            let path = StorePath::from_base_name(name).expect("a base name");
             findings.rows.push(Checked { id, path, hash: None, size: 0, is_addressed: false });
         }
         findings.sort();
         assert!(findings.rows.is_sorted_by(|a, b| a.path < b.path));
         let index = Names::new(&findings.rows);
         for name in names.iter().chain([&other]) {
-            let at = index.find(name.as_bytes()).unwrap();
+            let at = index.find(name.as_bytes()).expect("a node");
             assert_eq!(findings.rows[at].path.base_name(), name);
         }
         for absent in ["", "0", "01234567", ".links", &format!("{hash}-bb"), &format!("2{}-x", &hash[1..])] {
