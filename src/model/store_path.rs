@@ -142,7 +142,7 @@ impl StorePath {
     /// Whether [`StorePath::from_base_name`] takes a text.
     ///
     /// # Errors
-    /// Those of [`StorePath::from_base_name`].
+    /// The errors of [`StorePath::from_base_name`].
     pub fn check_base_name(base: &str) -> Result<(), StorePathError> {
         // A hash part, a dash and one more character at least; the reference
         // lets a missing name through to the name's own message.

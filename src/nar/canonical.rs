@@ -72,8 +72,8 @@ impl Fix<'_> {
                 Ok(None)
             }
             FileType::RegularFile => {
-                // Under another name it may be a file that is not meant: whoever
-                // made the tree has only linked to it.
+                // Under another name it may be a file that is not meant: the
+                // maker of the tree has only linked to it.
                 if stat.st_nlink > 1 && stat.st_uid != rustix::process::geteuid().as_raw() {
                     return Err(NarError::HardLink(PathBuf::from(OsStr::from_bytes(shown))));
                 }

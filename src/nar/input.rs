@@ -77,7 +77,7 @@ impl<R: Read> Input<R> {
     /// Whether the stream ends here.
     ///
     /// # Errors
-    /// Those of the stream.
+    /// Errors of the stream.
     pub fn at_end(&mut self) -> Result<bool, NarError> {
         Ok(self.start == self.end && !self.fill()?)
     }

@@ -233,7 +233,7 @@ impl<F: FnMut(&mut dyn Contents) -> Result<(), NarError>> Sink for Finder<'_, F>
 /// for the root) to `found`; true if there is such a file.
 ///
 /// # Errors
-/// Those of the archive and of `found`.
+/// Errors of the archive and of `found`.
 pub fn find<R: Read>(
     input: &mut Input<R>,
     path: &[u8],

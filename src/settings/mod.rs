@@ -11,7 +11,6 @@ mod access;
 pub mod conf;
 pub mod environment;
 pub mod flags;
-mod json;
 pub mod load;
 pub mod machine;
 pub mod near;

@@ -5,7 +5,8 @@
 //! the reference `gc-without-proc` and `sync-store-paths` appear additionally, and descriptions are
 //! our own.
 
-use super::json::{write_array, write_string};
+use serde_json::{Value as Json, json};
+
 use super::table::{Row, TABLE};
 use super::value::Value;
 use super::{Origin, Settings};
@@ -62,42 +63,26 @@ impl Settings {
 
     /// The output of `config show --json`.
     pub fn show_json(&self) -> String {
-        let mut out = String::from("{");
-        for (index, shown) in self.iter().enumerate() {
-            if index > 0 {
-                out.push(',');
-            }
-            write_string(shown.row.name, &mut out);
-            out.push(':');
-            shown.write_json(&mut out);
-        }
-        out.push_str("}\n");
-        out
+        let all = self.iter().map(|shown| (shown.row.name.to_owned(), shown.to_json()));
+        format!("{}\n", Json::Object(all.collect()))
     }
 }
 
 impl Shown<'_> {
     /// The object that stands for this setting in `config show --json`.
-    fn write_json(&self, out: &mut String) {
-        out.push_str("{\"aliases\":");
-        write_array(self.row.aliases.iter().copied(), out);
-        out.push_str(",\"defaultValue\":");
-        self.default.write_json(out);
-        out.push_str(",\"description\":");
-        match self.row.without_effect() {
-            Some(why) => write_string(&format!("{} (It {why}.)", self.row.doc), out),
-            None => write_string(self.row.doc, out),
-        }
-        out.push_str(",\"documentDefault\":");
-        out.push_str(if self.row.document_default { "true" } else { "false" });
-        out.push_str(",\"experimentalFeature\":");
-        match self.row.feature {
-            Some(feature) => write_string(feature, out),
-            None => out.push_str("null"),
-        }
-        out.push_str(",\"value\":");
-        self.value.write_json(out);
-        out.push('}');
+    fn to_json(self) -> Json {
+        let description = match self.row.without_effect() {
+            Some(why) => format!("{} (It {why}.)", self.row.doc),
+            None => self.row.doc.to_owned(),
+        };
+        json!({
+            "aliases": self.row.aliases,
+            "defaultValue": self.default.to_json(),
+            "description": description,
+            "documentDefault": self.row.document_default,
+            "experimentalFeature": self.row.feature,
+            "value": self.value.to_json(),
+        })
     }
 }
 

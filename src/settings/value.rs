@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use super::json::{write_array, write_object, write_string};
+use serde_json::{Value as Json, json};
+
 use super::table::{Kind, Row};
 
 /// A path shown in the sandbox: where it comes from, and whether it may be missing.
@@ -270,27 +271,28 @@ impl Value {
         }
     }
 
-    /// Appends the value as JSON, in the types `config show --json` uses.
-    pub fn write_json(&self, out: &mut String) {
+    /// The value as JSON, in the types `config show --json` uses.
+    pub fn to_json(&self) -> Json {
         match self {
-            Value::Bool(_) | Value::Unsigned(_) | Value::Signed(_) | Value::Json(_) => {
-                out.push_str(&self.to_text());
+            Value::Bool(value) => json!(value),
+            Value::Unsigned(value) => json!(value),
+            Value::Signed(value) => json!(value),
+            // What is no JSON was refused when the value was read.
+            Value::Json(text) => serde_json::from_str(text).unwrap_or_default(),
+            Value::Text(text) => json!(text),
+            Value::OptionalText(text) => json!(text),
+            Value::List(list) => json!(list),
+            Value::Set(set) => json!(set),
+            Value::Map(map) => json!(map),
+            Value::Mounts(mounts) => {
+                let mounts = mounts.iter().map(|(target, mount)| {
+                    (target.clone(), json!({ "optional": mount.optional, "source": mount.source }))
+                });
+                Json::Object(mounts.collect())
             }
-            Value::Text(text) => write_string(text, out),
-            Value::OptionalText(None) => out.push_str("null"),
-            Value::OptionalText(Some(text)) => write_string(text, out),
-            Value::List(list) => write_array(list.iter().map(String::as_str), out),
-            Value::Set(set) => write_array(set.iter().map(String::as_str), out),
-            Value::Map(map) => write_object(map, out, |value, out| write_string(value, out)),
-            Value::Mounts(mounts) => write_object(mounts, out, |mount, out| {
-                out.push_str("{\"optional\":");
-                out.push_str(if mount.optional { "true" } else { "false" });
-                out.push_str(",\"source\":");
-                write_string(&mount.source, out);
-                out.push('}');
-            }),
-            Value::Sandbox(SandboxMode::Relaxed) => out.push_str("\"relaxed\""),
-            Value::Sandbox(mode) => out.push_str(mode.as_str()),
+            Value::Sandbox(SandboxMode::Enabled) => json!(true),
+            Value::Sandbox(SandboxMode::Disabled) => json!(false),
+            Value::Sandbox(SandboxMode::Relaxed) => json!("relaxed"),
         }
     }
 }
@@ -429,9 +431,7 @@ mod tests {
     }
 
     fn json(name: &str, text: &str) -> String {
-        let mut out = String::new();
-        parse(name, text).expect("a valid value").write_json(&mut out);
-        out
+        parse(name, text).expect("a valid value").to_json().to_string()
     }
 
     #[test]
@@ -520,7 +520,7 @@ mod tests {
             for text in odd {
                 if let Ok(value) = Value::parse(row, text, &CONTEXT) {
                     value.to_text();
-                    value.write_json(&mut String::new());
+                    value.to_json();
                 }
             }
         }

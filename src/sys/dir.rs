@@ -21,7 +21,7 @@ pub const DIRECTORY: OFlags =
 /// directories of any size.
 ///
 /// # Errors
-/// Those of `each`, a [`PathError`] that names `path`, and a signal.
+/// The errors of `each`, a [`PathError`] that names `path`, and a signal.
 pub fn each_entry<E: From<PathError> + From<Interrupted>>(
     dir: impl AsFd,
     path: &Path,
@@ -52,7 +52,7 @@ impl Names {
     /// Reads every name but `.` and `..`.
     ///
     /// # Errors
-    /// Those of getdents64 and fstatat.
+    /// Errors of getdents64 and fstatat.
     pub fn read(dir: BorrowedFd<'_>) -> Result<Self, Errno> {
         let mut names = Self::default();
         let mut buffer = Vec::with_capacity(32 * 1024);

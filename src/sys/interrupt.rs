@@ -1,6 +1,6 @@
 //! Ending early and cleanly on SIGINT, SIGTERM and SIGHUP.
 //!
-//! A signal only raises a flag; whoever works for long looks at it between two
+//! A signal only raises a flag; long work looks at it between two
 //! steps and returns [`Interrupted`], so that temporary files are removed on
 //! the way out.
 
@@ -22,7 +22,7 @@ const SIGNALS: [i32; 3] =
 
 static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// The user, or whoever stops services, wants the program to end.
+/// The user, or the manager of services, wants the program to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted by the user")]
 pub struct Interrupted;
@@ -128,7 +128,7 @@ impl<R: Read + AsFd> Read for Interruptible<R> {
     }
 }
 
-/// Writes so that a signal ends the wait for whoever reads: for files, pipes and
+/// Writes so that a signal ends the wait for the reader: for files, pipes and
 /// sockets that are non-blocking.
 impl Write for Interruptible<File> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
@@ -148,7 +148,7 @@ impl Interruptible<File> {
     /// file is non-blocking.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of writing.
     pub fn write_within(&self, data: &[u8], time: Duration) -> io::Result<usize> {
         let mut wanted = [PollFd::new(&self.0, PollFlags::OUT)];
         // A few seconds.

@@ -78,8 +78,8 @@ pub fn lock(file: &File, path: &Path, kind: LockKind, waiting: impl FnOnce()) ->
     lock_telling(file, path, kind, waiting, |_| ())
 }
 
-/// As [`lock`]; calls `long` once with whoever holds the lock, as a text for
-/// people, when that takes more than a few seconds and the system tells.
+/// As [`lock`]; calls `long` once with the names of the processes that hold the
+/// lock, as a text for people, when that takes more than a few seconds and the system tells.
 ///
 /// # Errors
 /// A [`LockError`].
@@ -174,8 +174,8 @@ pub fn holders_of(path: &Path, bytes: &std::ops::Range<u64>) -> Vec<String> {
 
 /// A lock file that is removed when its holder is done with it.
 ///
-/// Whoever acquires it makes sure that the file is still the one the path
-/// names: the holder before may have removed it. A removed file gets one byte,
+/// The process that acquires the lock makes sure that the file is still the one
+/// the path names: the holder before may have removed it. A removed file gets one byte,
 /// which tells those who wait on the old one to open it anew.
 #[derive(Debug)]
 pub struct PathLock {

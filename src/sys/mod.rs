@@ -92,7 +92,7 @@ fn read_file(path: &Path, limit: u64, flags: i32) -> Result<Vec<u8>, PathError> 
 /// signal comes.
 ///
 /// # Errors
-/// Those of writing; [`io::ErrorKind::Interrupted`] after a signal.
+/// Errors of writing; [`io::ErrorKind::Interrupted`] after a signal.
 pub fn write_all(file: &std::fs::File, mut data: &[u8]) -> io::Result<()> {
     use rustix::io::Errno;
     while !data.is_empty() {

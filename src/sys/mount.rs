@@ -1,7 +1,7 @@
 //! A directory that is mounted read-only, made writable for us alone.
 //!
 //! Some systems keep the store directory as a read-only mount of itself, so
-//! that nobody changes it by mistake. Whoever may mount can have it writable in
+//! that nobody changes it by mistake. A user who may mount can have it writable in
 //! a mount namespace of their own; everybody else sees it as it was, also the
 //! programs that are run by [`outside`].
 
@@ -22,7 +22,7 @@ use super::PathError;
 /// Whether a directory that is there is mounted read-only.
 ///
 /// # Errors
-/// Those of statvfs.
+/// Errors of statvfs.
 pub fn is_read_only(dir: &Path) -> Result<bool, PathError> {
     Ok(flags(dir)?.contains(StatVfsMountFlags::RDONLY))
 }

@@ -88,7 +88,7 @@ impl Freed {
     /// Removes something that is no directory.
     ///
     /// # Errors
-    /// Those of fstatat and unlinkat.
+    /// Errors of fstatat and unlinkat.
     pub fn unlink(&self, parent: BorrowedFd<'_>, name: &CStr, inode: u64) -> Result<(), Errno> {
         let stripe = usize::try_from(inode % STRIPES as u64).unwrap_or(0);
         let _alone = self.stripes[stripe].lock();

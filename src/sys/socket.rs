@@ -11,7 +11,7 @@ const MAX_PATH: usize = 100;
 /// Listens at `path`, where nothing may be.
 ///
 /// # Errors
-/// Those of the system.
+/// Errors of the system.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     with_short(path, |short| UnixListener::bind(short))
 }
@@ -19,7 +19,7 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 /// Connects to `path`.
 ///
 /// # Errors
-/// Those of the system.
+/// Errors of the system.
 pub fn connect(path: &Path) -> io::Result<UnixStream> {
     with_short(path, |short| UnixStream::connect(short))
 }
@@ -54,7 +54,7 @@ pub fn bind_for_all(path: &Path) -> io::Result<UnixListener> {
     placed.map(|()| listener)
 }
 
-/// The sockets that whoever started this process has opened for it: `count`
+/// The sockets that the parent of this process has opened for it: `count`
 /// descriptors from 3 on.
 ///
 /// # Errors
@@ -73,7 +73,7 @@ pub fn passed(count: u32) -> io::Result<Vec<UnixListener>> {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the descriptor is open, as was just seen, and was opened for
-        // us by whoever says so in the environment: nobody else here owns it.
+        // us by the parent that says so in the environment: nobody else here owns it.
         #[allow(unsafe_code)]
         let fd = unsafe { OwnedFd::from_raw_fd(raw) };
         if !rustix::net::sockopt::socket_acceptconn(&fd)? {
@@ -99,7 +99,7 @@ pub struct Peer {
 /// Who is at the other end of a connection.
 ///
 /// # Errors
-/// Those of the system.
+/// Errors of the system.
 pub fn peer(stream: &UnixStream) -> io::Result<Peer> {
     let mut found = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let size = std::mem::size_of::<libc::ucred>();

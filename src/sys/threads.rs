@@ -13,7 +13,7 @@ pub fn cores() -> usize {
 /// by `work` itself. Where no thread can be had this one does everything.
 ///
 /// # Errors
-/// Those of `work`.
+/// The errors of `work`.
 ///
 /// # Panics
 /// When `work` does.
@@ -24,7 +24,7 @@ pub fn on_all_cores<E: Send>(limit: usize, work: impl Fn() -> Result<(), E> + Sy
 /// As [`on_all_cores`], on so many threads: for work that waits.
 ///
 /// # Errors
-/// Those of `work`.
+/// The errors of `work`.
 ///
 /// # Panics
 /// When `work` does.
@@ -49,7 +49,7 @@ pub fn on_threads<E: Send>(threads: usize, work: impl Fn() -> Result<(), E> + Sy
 }
 
 /// What a mutex guards, also after a thread panicked: the panic itself is told
-/// to whoever waits for that thread.
+/// to the code that waits for that thread.
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

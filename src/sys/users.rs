@@ -113,7 +113,7 @@ pub fn is_member(user: &User, group_name: &str) -> bool {
 /// theirs. Without any to give up, this does nothing.
 ///
 /// # Errors
-/// Those of the system.
+/// Errors of the system.
 pub fn become_nobody() -> std::io::Result<()> {
     use rustix::process::{Gid, Uid};
     /// The user that owns nothing, by the number that all systems give it.

@@ -42,7 +42,7 @@ impl Entry<'_> {
 /// What vanishes meanwhile is passed over.
 ///
 /// # Errors
-/// Those of `visit`, directories that cannot be read, and a signal (`EINTR`).
+/// The errors of `visit`, directories that cannot be read, and a signal (`EINTR`).
 pub fn walk<E: From<PathError>>(
     parent: BorrowedFd<'_>,
     name: &CStr,

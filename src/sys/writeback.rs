@@ -1,6 +1,6 @@
 //! Telling the kernel to begin writing what a sync will wait for later.
 //!
-//! Nothing depends on it: whoever needs the data on disk syncs.
+//! Nothing depends on it: code that needs the data on disk syncs.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::mpsc::{SyncSender, sync_channel};

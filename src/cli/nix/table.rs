@@ -393,7 +393,7 @@ pub fn not_recognised(group: &str, word: &str) -> String {
     const FURTHEST: usize = 2;
     let mut near: Vec<(usize, &str)> = members(group)
         .into_iter()
-        .map(|name| (nival::settings::near::distance(word, name), name))
+        .map(|name| (strsim::levenshtein(word, name), name))
         .filter(|(distance, _)| *distance <= FURTHEST)
         .collect();
     near.sort_unstable();

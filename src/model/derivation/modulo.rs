@@ -141,7 +141,7 @@ pub fn addressing(drv: &Derivation) -> Result<Addressing, OutputError> {
 /// The hash of `drv` as an input of another, given those of its own inputs.
 ///
 /// # Errors
-/// Those of `input`.
+/// The errors of `input`.
 pub fn hash_as_input<E>(
     drv: &Derivation,
     dir: &StoreDir,
@@ -163,7 +163,7 @@ pub fn hash_as_input<E>(
 /// have as inputs; none where each build has a result of its own.
 ///
 /// # Errors
-/// Those of `input`.
+/// The errors of `input`.
 pub fn hash_for_realisations<E>(
     drv: &Derivation,
     dir: &StoreDir,
@@ -282,8 +282,8 @@ pub fn check_outputs<E>(
             (DerivationOutput::InputAddressed(_) | DerivationOutput::Deferred, Modulo::Known(hash)) => {
                 dir.output_path(output_name, &hash, name)?
             }
-            // No path can be right where none follows: whoever could choose one
-            // could choose that of anything.
+            // No path can be right where none follows: a person who could choose
+            // one could choose that of anything.
             (DerivationOutput::InputAddressed(path), Modulo::Deferred(_)) => {
                 return Err(OutputError::NotDeferred { found: dir.print(path) });
             }

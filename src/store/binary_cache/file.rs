@@ -28,7 +28,7 @@ pub struct FileTransport {
     sync: bool,
     /// Whether the umask takes bits away from new files.
     masked: OnceLock<bool>,
-    /// The directory, open before anything is written: whoever opens it later
+    /// The directory, open before anything is written: a process that opens it later
     /// does not hear of failures that another sync was told of.
     handle: OnceLock<File>,
     ahead: Mutex<Ahead>,
@@ -255,7 +255,7 @@ fn is_absent(error: &io::Error) -> bool {
 /// Reads a small file whole; longer ones are refused.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read_small(body: Body, most: u64) -> io::Result<Vec<u8>> {
     let mut data = Vec::new();
     if body.reader.take(most + 1).read_to_end(&mut data)? as u64 > most {

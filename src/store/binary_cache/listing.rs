@@ -54,7 +54,7 @@ impl<W: Write> ListingText<W> {
     /// Begins a listing.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     pub fn new(mut text: W) -> std::io::Result<Self> {
         text.write_all(b"{\"root\":")?;
         let (place, build_ids) = (Vec::new(), Vec::new());
@@ -64,7 +64,7 @@ impl<W: Write> ListingText<W> {
     /// The listing, if the archive can have one, and the build ids that were seen.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     pub fn finish(mut self) -> std::io::Result<(Option<W>, Vec<BuildId>)> {
         self.text.write_all(b",\"version\":1}")?;
         Ok((self.complete.then_some(self.text), self.build_ids))
@@ -160,7 +160,7 @@ impl StoredListing {
     /// Tells a sink what is listed, without the contents of files.
     ///
     /// # Errors
-    /// Those of the sink.
+    /// Errors of the sink.
     pub fn tell(&self, sink: &mut dyn Sink) -> Result<(), NarError> {
         tell(&self.0, sink)
     }

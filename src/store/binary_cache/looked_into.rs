@@ -30,7 +30,7 @@ impl BinaryCache {
     /// cache was opened with `local-nar-cache`, the archive is kept there.
     ///
     /// # Errors
-    /// Those of the cache, of the directory, and of the sink.
+    /// Errors of the cache, of the directory, and of the sink.
     pub fn look_into(&self, item: &Item, sink: &mut dyn Sink) -> Result<()> {
         let Some(dir) = &self.options.nar_cache else {
             return self.source(std::slice::from_ref(item))?.read(item, sink);

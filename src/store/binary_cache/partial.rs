@@ -94,7 +94,7 @@ impl Continued {
     /// What is here, then `rest`.
     ///
     /// # Errors
-    /// Those of the file.
+    /// Errors of the file.
     pub fn new(mut partial: Partial, rest: Box<dyn Read + Send>) -> io::Result<Self> {
         partial.file.seek(SeekFrom::Start(0))?;
         Ok(Self { partial: Some(partial), read: 0, rest })

@@ -83,7 +83,7 @@ impl<'d> Stage<'d> {
     /// What was written.
     ///
     /// # Errors
-    /// Those of cutting off what an earlier try left.
+    /// Errors of cutting off what an earlier try left.
     pub fn finish(mut self) -> io::Result<Staged> {
         self.forget_earlier()?;
         Ok(match self.file.take() {

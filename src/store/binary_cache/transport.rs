@@ -131,8 +131,8 @@ pub trait Transport: Send + Sync {
     }
 }
 
-/// How a server has encoded a file: nobody asked it to, but whoever stored the
-/// file may have.
+/// How a server has encoded a file: the client did not ask for it, but the file
+/// may have been stored so.
 ///
 /// # Errors
 /// A word about an encoding that nobody reads here.

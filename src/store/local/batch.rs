@@ -96,7 +96,7 @@ impl Intake {
     /// Takes a tree in, as `fill` tells of it.
     ///
     /// # Errors
-    /// Those of `fill`; nothing is then left of it.
+    /// The errors of `fill`; nothing is then left of the tree.
     pub(super) fn take_in<T>(
         &self,
         hashes: Hashes,
@@ -124,7 +124,7 @@ impl LocalStore {
     /// Takes a tree in, as `fill` tells of it.
     ///
     /// # Errors
-    /// Those of `fill`; nothing is then left of it.
+    /// The errors of `fill`; nothing is then left of the tree.
     pub(super) fn take_in<T>(
         &self,
         hashes: Hashes,
@@ -251,7 +251,7 @@ impl Batch<'_> {
                 }
                 all.finish()
             }
-            // Whoever holds one of these locks may be waiting for another of
+            // The holder of one of these locks may be waiting for another of
             // them: one at a time nobody waits for us.
             None => items.into_iter().try_for_each(|(incoming, info)| {
                 let mut one = Placing::new(store);
@@ -304,7 +304,7 @@ impl<'s> Placing<'s> {
             let shown = self.store.dir().print(&info.path);
             self.store.progress().warn(&format!("path '{shown}' was gone, and is put there again"));
             if known.nar_hash()? == info.nar_hash {
-                // Its row says more than whoever adds it knows.
+                // Its row says more than what adds it knows.
                 self.again.push(info.path.clone());
                 self.waiting.push((incoming, info.path));
                 self.locks.push(lock);

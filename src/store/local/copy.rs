@@ -23,7 +23,7 @@ const HELD: usize = 256 * 1024;
 const LARGE: u64 = 4 << 20;
 
 impl LocalStore {
-    /// Those of the paths that are valid, which nothing keeps so.
+    /// The paths among them that are valid; nothing keeps them so.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,6 +1,6 @@
 //! Do the outputs of derivations follow from what the derivations say?
 //!
-//! Whoever may add a text may add a derivation, and what a derivation names as
+//! A user who may add a text may add a derivation, and what a derivation names as
 //! its output is made under that name. So no name is believed: each is computed
 //! from the inputs, when the derivation is registered, and again before anything
 //! is made of it, since others may have registered it.

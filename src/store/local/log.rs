@@ -17,7 +17,7 @@ impl LocalStore {
     /// output; `None` where there is none.
     ///
     /// # Errors
-    /// Those of the database and of opening the file.
+    /// Errors of the database, and of opening the file.
     pub fn open_log(&self, path: &StorePath) -> Result<Option<Box<dyn Read>>> {
         if path.is_derivation() {
             return self.layout().open_log(path);
@@ -32,7 +32,7 @@ impl LocalStore {
     /// Keeps the log of a derivation, compressed.
     ///
     /// # Errors
-    /// Those of reading it and of making the file.
+    /// Errors of reading the log and of making the file.
     pub fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()> {
         self.require_writable()?;
         let (dir, rest) = drv.base_name().split_at(2);
@@ -63,7 +63,7 @@ impl Layout {
     /// Opens the log of a derivation; `None` where there is none.
     ///
     /// # Errors
-    /// Those of opening the file.
+    /// Errors of opening the file.
     pub fn open_log(&self, drv: &StorePath) -> Result<Option<Box<dyn Read>>> {
         let name = drv.base_name();
         let (dir, rest) = name.split_at(2);

@@ -59,7 +59,7 @@ impl LocalStore {
     /// As [`LocalStore::refuse_misnamed`], of the whole store.
     ///
     /// # Errors
-    /// Those of the database and the file system, too.
+    /// Errors of the database and of the file system, too.
     pub(super) fn refuse_any_misnamed(&self) -> Result<()> {
         let graph = Graph::load_names(&self.db())?;
         // It looks by itself.
@@ -69,7 +69,7 @@ impl LocalStore {
     /// Whether something is not on disk that has a row.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Errors of the database.
     pub(super) fn any_is_gone(&self, graph: &Graph) -> Result<bool> {
         for node in graph.nodes() {
             crate::sys::interrupt::check()?;
@@ -84,7 +84,7 @@ impl LocalStore {
     /// these, which are sorted; lock files apart.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub(super) fn unregistered(&self, registered: &[&StorePath]) -> Result<Vec<StorePath>> {
         let path = &self.layout().real_store_dir;
         let handle = dir::open_dir(path)?;

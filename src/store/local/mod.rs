@@ -66,7 +66,7 @@ pub struct LocalOptions {
     pub require_sigs: bool,
     /// Extended attributes that may stay on store files (`ignored-acls`).
     pub ignored_xattrs: Vec<String>,
-    /// Those of [`derivations::FEATURES`] that are enabled (`experimental-features`).
+    /// The features among [`derivations::FEATURES`] that are enabled (`experimental-features`).
     pub features: Vec<&'static str>,
     /// The store directory may lie behind symlinks (`allow-symlinked-store`).
     pub allow_symlinks: bool,
@@ -249,12 +249,12 @@ impl LocalStore {
         &self.options
     }
 
-    /// Whoever watches.
+    /// The observer of what is being done.
     pub fn progress(&self) -> &dyn Progress {
         &*self.progress
     }
 
-    /// Whoever watches, for parts that outlive a call.
+    /// The observer of what is being done, for parts that outlive a call.
     pub fn watcher(&self) -> Arc<dyn Progress> {
         Arc::clone(&self.progress)
     }
@@ -312,7 +312,7 @@ impl LocalStore {
     /// See [`TempRoots::add`].
     pub fn add_temp_roots(&self, paths: &[&StorePath]) -> Result<()> {
         if self.is_read_only() {
-            // Whoever only reads cannot keep anything.
+            // A process that only reads cannot keep anything.
             return Ok(());
         }
         self.temp_roots.add(paths)
@@ -333,7 +333,7 @@ impl LocalStore {
     /// the back of the store, and then it has to come again.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Errors of the database.
     pub fn is_there(&self, path: &StorePath) -> Result<bool> {
         Ok(self.db().is_valid(path)? && !self.is_gone(path))
     }

@@ -302,7 +302,7 @@ impl LocalStore {
     /// Writes the entries of all paths, in order.
     ///
     /// # Errors
-    /// Those of the database and the output.
+    /// Errors of the database and of the output.
     pub fn dump_all(&self, output: &mut impl Write) -> Result<()> {
         let db = self.db();
         db.snapshot(|| {
@@ -339,7 +339,7 @@ impl LocalStore {
 /// Writes the entry of a path.
 ///
 /// # Errors
-/// Those of the output.
+/// Errors of the output.
 pub fn dump_entry(dir: &StoreDir, info: &ValidPathInfo, output: &mut impl Write) -> Result<()> {
     let mut entry = Vec::new();
     let deriver = info.deriver.as_ref().map(|deriver| dir.print(deriver)).unwrap_or_default();

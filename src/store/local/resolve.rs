@@ -18,7 +18,7 @@ impl Layout {
     /// The real path without symlinks of something that exists.
     ///
     /// # Errors
-    /// Those of the system: `NotFound` for links that lead nowhere.
+    /// Errors of the system: `NotFound` for links that lead nowhere.
     pub fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         let logical = Path::new(self.store_dir.as_str());
         if self.real_store_dir == logical {

@@ -399,7 +399,7 @@ impl LocalStore {
     /// See [`Layout::verify_contents`].
     ///
     /// # Errors
-    /// Those of `found`, and interruption.
+    /// The errors of `found`, and a signal.
     pub fn verify_contents(
         &self,
         work: &[Expected],
@@ -414,7 +414,7 @@ impl Layout {
     /// order of `work`, with `None` for what is as it should be.
     ///
     /// # Errors
-    /// Those of `found`, and interruption.
+    /// The errors of `found`, and a signal.
     pub fn verify_contents(
         &self,
         work: &[Expected],

@@ -13,6 +13,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
 use crate::model::StoreDir;
 use crate::settings::value::lexically_normal;
 use crate::settings::{Environment, Machine, Settings};
@@ -120,25 +122,44 @@ impl std::fmt::Display for StoreUri {
     }
 }
 
+/// Characters that stand for themselves in the name of a directory, as the
+/// reference shows it.
+const IN_PATH: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'@');
+
+/// Characters that stand for themselves in a parameter.
+const IN_PARAMETER: AsciiSet = IN_PATH
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b',')
+    .remove(b';');
+
 /// What stands in a parameter.
 fn percent_encode(text: &str) -> String {
-    encode(text, b"-._~/:@!$'()*,;")
+    utf8_percent_encode(text, &IN_PARAMETER).to_string()
 }
 
 /// What stands for a directory: as the reference shows it.
 fn encode_path(path: &Path) -> String {
-    encode(&path.to_string_lossy(), b"-._~/:@")
-}
-
-fn encode(text: &str, plain: &[u8]) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || plain.contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    utf8_percent_encode(&path.to_string_lossy(), &IN_PATH).to_string()
 }
 
 /// The path of a URL on the web as the reference writes it, which is its name in
 /// the memory of answers, too: what can be encoded is, once.
 pub(super) fn encode_url_path(path: &str) -> String {
-    let part = |part: &str| encode(&percent_decode(part), b"-._~:@");
+    /// A slash within a part is no slash between parts.
+    const IN_PART: AsciiSet = IN_PATH.add(b'/');
+    let part = |part: &str| utf8_percent_encode(&percent_decode(part), &IN_PART).to_string();
     path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
@@ -158,23 +179,7 @@ pub(super) fn cache_directory(rest: &str) -> Result<PathBuf> {
 }
 
 fn percent_decode(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let digit = |i: usize| after.get(i).and_then(|c| char::from(*c).to_digit(16));
-        match (byte, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                // Both are below 16.
-                out.push((high * 16 + low) as u8);
-                rest = &after[2..];
-            }
-            _ => {
-                out.push(byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// What tells a local store from others, in messages: a chroot store goes by its

@@ -31,6 +31,7 @@ use crate::progress::Progress;
 use crate::store::compression::Compression;
 use crate::sys::threads::locked;
 use credentials::Surroundings;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// How a bucket is named in a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,10 +138,12 @@ fn base_url(options: &S3Options) -> Result<Url, String> {
     }
 }
 
+/// Characters that stand for themselves in a key.
+const IN_KEY: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
 /// A key as it stands in a URL.
 fn encode(key: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
-    key.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    utf8_percent_encode(key, &IN_KEY).to_string()
 }
 
 /// A request before it is signed.

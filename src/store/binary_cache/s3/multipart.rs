@@ -7,11 +7,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use md5::{Digest as _, Md5};
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 
 use super::super::CacheError;
-use super::{Call, Shared, UPLOAD, encode, failed_read};
+use super::{Call, IN_KEY, Shared, UPLOAD, failed_read};
 use crate::http::client::{Response, UploadBody};
 use crate::http::staged::Staged;
 use crate::sys::threads::{self, locked};
@@ -221,7 +222,8 @@ impl Shared {
 }
 
 fn encode_value(text: &str) -> String {
-    encode(text).replace('/', "%2F")
+    const IN_VALUE: AsciiSet = IN_KEY.add(b'/');
+    utf8_percent_encode(text, &IN_VALUE).to_string()
 }
 
 /// The tag that a service gives to a part.

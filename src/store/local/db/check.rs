@@ -83,7 +83,7 @@ impl Db {
     /// Looks at every row of every table.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`](crate::store::StoreError::Sqlite) and [`StoreError::Unusable`](crate::store::StoreError::Unusable).
     pub fn check(&self) -> Result<Findings> {
         self.snapshot(|| {
             let mut findings = Findings::default();

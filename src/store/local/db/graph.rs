@@ -60,7 +60,7 @@ impl Graph {
     /// Every valid path and reference.
     ///
     /// # Errors
-    /// Those of the database, and [`StoreError::Damaged`] for any row that is
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`]; [`StoreError::Damaged`] for any row that is
     /// not as it should be: what would be left out could not be told apart from
     /// what nobody needs.
     pub fn load(db: &Db) -> Result<Self> {
@@ -131,7 +131,7 @@ impl Graph {
     /// referrers, outputs. The edges of the graph are always the references.
     ///
     /// # Errors
-    /// Those of the database and of `next`.
+    /// The errors of `next`, [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn reach(
         db: &Db,
         start: &[PathId],
@@ -166,7 +166,7 @@ impl Graph {
     /// one of them.
     ///
     /// # Errors
-    /// Those of the database, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn of(db: &Db, ids: Vec<PathId>, from: impl Fn(PathId) -> Option<PathId>) -> Result<Self> {
         let mut rows = Vec::with_capacity(ids.len());
         for id in ids {

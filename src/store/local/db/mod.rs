@@ -76,7 +76,7 @@ impl Db {
         };
         let mut db = Self { connection, path, dir: dir.clone(), fsync: options.fsync };
         while let Err(error) = db.configure(access, options) {
-            // Whoever opens the database first looks through its log, for which
+            // The first to open the database looks through its log, for which
             // SQLite waits ten seconds, and asks nobody.
             let locked = error.sqlite_error_code() == Some(rusqlite::ErrorCode::FileLockingProtocolFailed);
             if !locked || interrupt::requested() {
@@ -121,7 +121,7 @@ impl Db {
     /// Runs `work` in a write transaction; it is undone when `work` fails.
     ///
     /// # Errors
-    /// Those of `work` and of SQLite.
+    /// The errors of `work`, [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn write<T>(&mut self, work: impl FnOnce(&write::Writer<'_>) -> Result<T>) -> Result<T> {
         let path = self.path.clone();
         let error = |action| {
@@ -170,7 +170,7 @@ impl Db {
     /// is synced at all (`fsync-metadata`).
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn set_durable(&self, durable: bool) -> Result<()> {
         if !self.fsync {
             return Ok(());
@@ -185,7 +185,7 @@ impl Db {
     /// else is writing; true if it was done.
     ///
     /// # Errors
-    /// Those of SQLite, other than that it could not be done now.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`] if the pages cannot be counted.
     pub fn give_pages_back(&mut self) -> Result<bool> {
         /// Bytes that are not worth the trouble.
         const LITTLE: u64 = 1 << 20;
@@ -222,7 +222,7 @@ impl Db {
     /// Runs `work` on one unchanging state of the database.
     ///
     /// # Errors
-    /// Those of `work` and of SQLite.
+    /// The errors of `work`, [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn snapshot<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let transaction =
             self.connection.unchecked_transaction().map_err(self.error("beginning a transaction"))?;
@@ -263,7 +263,7 @@ fn is_unusable(error: &rusqlite::Error) -> bool {
 /// it says; none where it has no such table.
 ///
 /// # Errors
-/// Those of SQLite.
+/// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
 pub fn count_rows(path: &Path) -> Result<u64> {
     let connection = open_read_only(path, Access::ReadOnly)?;
     let error = |source| sqlite_error("counting paths", path.to_owned(), source);

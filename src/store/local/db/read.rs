@@ -143,7 +143,7 @@ impl Db {
     /// Whether the path is registered.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn is_valid(&self, path: &StorePath) -> Result<bool> {
         Ok(self.id_of(path)?.is_some())
     }
@@ -151,7 +151,7 @@ impl Db {
     /// The number of a path, if it is registered.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn id_of(&self, path: &StorePath) -> Result<Option<PathId>> {
         let mut found = None;
         let sql = "select id from ValidPaths where path = ?";
@@ -166,7 +166,7 @@ impl Db {
     /// is registered.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn name_and_size(&self, id: PathId) -> Result<Option<(String, u64)>> {
         let mut found = None;
         let sql = "select path, narSize from ValidPaths where id = ?";
@@ -182,7 +182,7 @@ impl Db {
     /// The full path with a number, for messages too: as it stands there.
     ///
     /// # Errors
-    /// Those of SQLite; also when there is none.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`]; also when there is none.
     pub fn path_text(&self, id: PathId) -> Result<String> {
         let mut found = None;
         let sql = "select path from ValidPaths where id = ?";
@@ -198,7 +198,7 @@ impl Db {
     /// nothing that could be a size.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn size_of(&self, id: PathId) -> Result<u64> {
         let mut size = 0;
         self.each_row("looking up a size", "select narSize from ValidPaths where id = ?", [id], |row| {
@@ -211,7 +211,7 @@ impl Db {
     /// The row of a path, if it is registered.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn raw_path(&self, path: &StorePath) -> Result<Option<RawPath>> {
         let mut found = None;
         let sql = format!("select {COLUMNS} from ValidPaths where path = ?");
@@ -225,7 +225,7 @@ impl Db {
     /// The metadata of a path, if it is registered.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn path_info(&self, path: &StorePath) -> Result<Option<ValidPathInfo>> {
         let Some(raw) = self.raw_path(path)? else { return Ok(None) };
         let references = self.references(raw.id)?;
@@ -265,7 +265,7 @@ impl Db {
     /// The paths that a path refers to.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn references(&self, id: PathId) -> Result<BTreeSet<StorePath>> {
         let sql = "select r.rowid, r.reference, v.path from Refs r \
                    left join ValidPaths v on r.reference = v.id where r.referrer = ?";
@@ -275,7 +275,7 @@ impl Db {
     /// The valid paths that refer to a path, itself among them where it does.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn referrers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>> {
         let Some(id) = self.id_of(path)? else { return Ok(BTreeSet::new()) };
         let sql = "select r.rowid, r.referrer, v.path from Refs r \
@@ -310,7 +310,7 @@ impl Db {
     /// The valid derivations that have a path as an output.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn valid_derivers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>> {
         let shown = self.dir.print(path);
         let mut found = BTreeSet::new();
@@ -332,7 +332,7 @@ impl Db {
     /// Numbers of the paths that a path refers to, in no order.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn reference_ids(&self, id: PathId, found: &mut Vec<PathId>) -> Result<()> {
         self.ids("select rowid, reference from Refs where referrer = ?", "reference", id, found)
     }
@@ -340,7 +340,7 @@ impl Db {
     /// Numbers of the paths that refer to a path, in no order.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn referrer_ids(&self, id: PathId, found: &mut Vec<PathId>) -> Result<()> {
         self.ids("select rowid, referrer from Refs where reference = ?", "referrer", id, found)
     }
@@ -363,7 +363,7 @@ impl Db {
     /// The known output paths of a valid derivation, by output name.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn derivation_outputs(&self, drv: &StorePath) -> Result<Vec<(String, StorePath)>> {
         let Some(id) = self.id_of(drv)? else { return Ok(Vec::new()) };
         let shown = self.dir.print(drv);
@@ -383,7 +383,7 @@ impl Db {
     /// The valid path whose hash part has the given digits.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn path_from_hash_part(&self, hash_part: &str) -> Result<Option<StorePath>> {
         let prefix = format!("{}/{hash_part}", self.dir.as_str());
         let mut found = None;
@@ -402,7 +402,7 @@ impl Db {
     /// Every valid path, in order, one at a time.
     ///
     /// # Errors
-    /// Those of SQLite and of `each`, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`], [`StoreError::Damaged`], and the errors of `each`.
     pub fn each_path(&self, mut each: impl FnMut(RawPath) -> Result<()>) -> Result<()> {
         let sql = format!("select {COLUMNS} from ValidPaths order by path");
         self.each_row("reading all paths", &sql, [], |row| each(RawPath::from_row(&self.dir, row)?))
@@ -412,7 +412,7 @@ impl Db {
     /// of their paths.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn each_id(&self, mut each: impl FnMut(PathId, &str, u64)) -> Result<()> {
         let sql = "select id, path, narSize from ValidPaths order by path";
         self.each_row("reading all paths", sql, [], |row| {
@@ -427,7 +427,7 @@ impl Db {
     /// The numbers and NAR sizes of all valid paths, in any order.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn each_size(&self, mut each: impl FnMut(PathId, u64)) -> Result<()> {
         self.each_row("reading sizes", "select id, narSize from ValidPaths", [], |row| {
             let id = id_at(row, 0);
@@ -440,7 +440,7 @@ impl Db {
     /// index of paths has all.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn each_name(&self, mut each: impl FnMut(PathId, &str)) -> Result<()> {
         let sql = "select id, path from ValidPaths order by path";
         self.each_row("reading all paths", sql, [], |row| {
@@ -454,7 +454,7 @@ impl Db {
     /// Every valid output of a valid derivation: the derivation, the output.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`] for any row of the table,
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`]; [`StoreError::Damaged`] for any row of the table,
     /// also of outputs that are not valid.
     pub fn each_derivation_output(&self, mut each: impl FnMut(PathId, PathId)) -> Result<()> {
         let sql = "select d.rowid, d.drv, d.path, v.id, w.id from DerivationOutputs d \
@@ -477,7 +477,7 @@ impl Db {
     /// Every reference, as numbers, ordered by referrer.
     ///
     /// # Errors
-    /// Those of SQLite and of `each`, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`], [`StoreError::Damaged`], and the errors of `each`.
     pub fn each_reference(&self, mut each: impl FnMut(PathId, PathId) -> Result<()>) -> Result<()> {
         let sql = "select referrer, reference from Refs order by referrer, reference";
         self.each_row("reading all references", sql, [], |row| {
@@ -498,7 +498,7 @@ impl Db {
     /// As [`Db::reference_ids`], without those that are no numbers.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn readable_reference_ids(&self, id: PathId) -> Result<Vec<PathId>> {
         let mut found = Vec::new();
         let sql = "select reference from Refs where referrer = ? and typeof(reference) = 'integer'";
@@ -512,7 +512,7 @@ impl Db {
     /// Checks that every reference leads from one row to another.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn check_references(&self) -> Result<()> {
         let sql = "select r.rowid, r.referrer, r.reference, a.path, b.path from Refs r \
                    left join ValidPaths a on a.id = r.referrer left join ValidPaths b on b.id = r.reference \
@@ -529,7 +529,7 @@ impl Db {
     /// How many valid paths there are.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn count(&self) -> Result<u64> {
         let mut count = 0i64;
         self.each_row("counting paths", "select count(*) from ValidPaths", [], |row| {
@@ -542,7 +542,7 @@ impl Db {
     /// The valid outputs of a valid derivation.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn valid_output_ids(&self, drv: PathId, found: &mut Vec<PathId>) -> Result<()> {
         found.clear();
         let sql = "select d.rowid, d.path, v.id from DerivationOutputs d \
@@ -562,7 +562,7 @@ impl Db {
     /// base name of the deriver.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn each_deriver(&self, mut each: impl FnMut(PathId, &str)) -> Result<()> {
         let sql = "select id, deriver, path from ValidPaths where deriver is not null and deriver <> ''";
         self.each_row("reading the derivers", sql, [], |row| {
@@ -576,7 +576,7 @@ impl Db {
     /// The valid paths whose deriver is valid too, by the deriver.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn ids_by_deriver(&self) -> Result<HashMap<PathId, Vec<PathId>>> {
         let mut found: HashMap<PathId, Vec<PathId>> = HashMap::new();
         let sql = "select d.id, v.id from ValidPaths v join ValidPaths d on d.path = v.deriver";
@@ -590,7 +590,7 @@ impl Db {
     /// The valid derivations that have a valid path as an output.
     ///
     /// # Errors
-    /// Those of SQLite, and [`StoreError::Damaged`].
+    /// [`StoreError::Sqlite`], [`StoreError::Unusable`] and [`StoreError::Damaged`].
     pub fn valid_deriver_ids(&self, output: PathId, found: &mut Vec<PathId>) -> Result<()> {
         let sql = "select d.rowid, d.drv from ValidPaths v join DerivationOutputs d on d.path = v.path \
                    where v.id = ?";

@@ -31,7 +31,7 @@ impl<'t> Writer<'t> {
     /// The number of a path, if it is registered.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn id_of(&self, path: &StorePath) -> Result<Option<PathId>> {
         let query = || {
             self.transaction
@@ -46,7 +46,7 @@ impl<'t> Writer<'t> {
     /// every path they may name has its row.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn insert(&self, info: &ValidPathInfo, now: i64) -> Result<PathId> {
         let signatures: Vec<&str> = info.signatures.iter().map(String::as_str).collect();
         let query = || {
@@ -73,7 +73,7 @@ impl<'t> Writer<'t> {
     /// signatures and content address.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn update(&self, id: PathId, info: &ValidPathInfo) -> Result<()> {
         let signatures: Vec<&str> = info.signatures.iter().map(String::as_str).collect();
         let query = || {
@@ -97,7 +97,7 @@ impl<'t> Writer<'t> {
     /// gives the number of those that it did not have.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn add_signatures(&self, info: &ValidPathInfo) -> Result<usize> {
         self.add_signatures_up_to(info, usize::MAX)
     }
@@ -143,7 +143,7 @@ impl<'t> Writer<'t> {
     /// What notes that paths refer to others.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn references(&self) -> Result<References<'_>> {
         let prepared = self
             .transaction
@@ -155,7 +155,7 @@ impl<'t> Writer<'t> {
     /// Drops the indices of references if there are none; true if so.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub(super) fn drop_indices_if_empty(&self) -> Result<bool> {
         let query = || {
             let empty = self
@@ -176,7 +176,7 @@ impl<'t> Writer<'t> {
     /// Creates the indices that were dropped.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub(super) fn create_indices(&self, dropped: bool) -> Result<()> {
         if !dropped {
             return Ok(());
@@ -189,7 +189,7 @@ impl<'t> Writer<'t> {
     /// Notes the output paths of a registered derivation.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn add_derivation_outputs(&self, id: PathId, drv: &Derivation) -> Result<()> {
         for (name, path) in drv.output_paths() {
             let query = || {
@@ -273,7 +273,7 @@ impl<'t> Writer<'t> {
     /// Removes the row of a path and its references to others.
     ///
     /// # Errors
-    /// Those of SQLite; also when other paths refer to it.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`]; also when other paths refer to it.
     pub fn invalidate(&self, path: &StorePath) -> Result<()> {
         let query = || {
             self.transaction
@@ -289,7 +289,7 @@ impl Writer<'_> {
     /// those of `inside`.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn has_referrer_outside(&self, id: PathId, inside: &HashSet<PathId>) -> Result<bool> {
         let query = || {
             let mut statement =
@@ -309,7 +309,7 @@ impl Writer<'_> {
     /// Removes the references of the path with a number to others.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn remove_references(&self, id: PathId) -> Result<()> {
         let query = || self.transaction.prepare_cached("delete from Refs where referrer = ?")?.execute([id]);
         query().map(drop).map_err(self.error("removing references"))
@@ -319,7 +319,7 @@ impl Writer<'_> {
     /// there is none.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn take(&self, id: PathId) -> Result<Option<TakenRow>> {
         let query = || {
             self.transaction
@@ -349,7 +349,7 @@ impl Writer<'_> {
     /// what a derivation makes, are added apart.
     ///
     /// # Errors
-    /// Those of SQLite; also when the path was registered meanwhile.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`]; also when the path was registered meanwhile.
     pub fn give_back(&self, row: &TakenRow) -> Result<()> {
         let query = || {
             let mut statement = self.transaction.prepare_cached(
@@ -386,7 +386,7 @@ impl Writer<'_> {
     /// Sets one column of a row of ValidPaths.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn set(&self, id: PathId, column: &'static str, value: impl rusqlite::ToSql) -> Result<()> {
         let sql = format!("update ValidPaths set {column} = ? where id = ?");
         let query = || self.transaction.execute(&sql, params![value, id]);
@@ -396,7 +396,7 @@ impl Writer<'_> {
     /// Removes a row of a table by its number.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn remove_row(&self, table: &'static str, row: i64) -> Result<()> {
         let sql = format!("delete from {table} where rowid = ?");
         let query = || self.transaction.execute(&sql, [row]);
@@ -406,7 +406,7 @@ impl Writer<'_> {
     /// Removes every reference to and from a path with a number, and its row.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn remove_with_references(&self, id: PathId) -> Result<()> {
         let query = || {
             self.transaction.execute("delete from Refs where referrer = ?1 or reference = ?1", [id])?;
@@ -418,7 +418,7 @@ impl Writer<'_> {
     /// Removes the outputs of a derivation.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn remove_outputs(&self, drv: PathId) -> Result<()> {
         let query = || self.transaction.execute("delete from DerivationOutputs where drv = ?", [drv]);
         query().map(drop).map_err(self.error("removing a derivation's outputs"))
@@ -435,7 +435,7 @@ impl References<'_> {
     /// Notes that one path refers to another.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn add(&mut self, referrer: PathId, reference: PathId) -> Result<()> {
         match self.statement.execute([referrer, reference]) {
             Ok(_) => Ok(()),

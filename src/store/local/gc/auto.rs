@@ -63,7 +63,7 @@ impl LocalStore {
         }
         let wanted = auto.max_free.saturating_sub(before);
         self.progress().notice(&format!("running auto-GC to free {wanted} bytes"));
-        // Another connection: this one may be in use by whoever calls.
+        // Another connection: this one may be in use by the caller.
         let mut options = self.options().clone();
         options.auto_gc = None;
         let collector = LocalStore::open(options, self.watcher())?;

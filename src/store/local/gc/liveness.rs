@@ -34,7 +34,7 @@ impl Liveness {
     /// All valid paths, none of them alive yet.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Errors of the database.
     pub fn of_all(store: &LocalStore, keep: Keep) -> Result<Self> {
         let realised = realised(store, keep)?;
         let db = &store.db();
@@ -44,7 +44,7 @@ impl Liveness {
     /// Only the given paths and whatever keeps them.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Errors of the database.
     pub fn of_keepers(store: &LocalStore, ids: &[PathId], keep: Keep) -> Result<Self> {
         let realised = realised(store, keep)?;
         let db = &store.db();
@@ -184,7 +184,7 @@ fn realised(store: &LocalStore, keep: Keep) -> Result<Vec<(PathId, PathId)>> {
 /// The given paths, and everything because of which one of them may be kept.
 ///
 /// # Errors
-/// Those of the database.
+/// Errors of the database.
 pub fn keepers(store: &LocalStore, ids: &[PathId], keep: Keep) -> Result<Graph> {
     let realised = realised(store, keep)?;
     let db = &store.db();

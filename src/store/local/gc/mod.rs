@@ -4,7 +4,7 @@
 //! lock out other collections and new temporary roots (from now on the server grants them)
 //!   └→ roots → graph → mark → entries of the store directory that have no row
 //!        └→ batches: pick what is still dead; remove the rows (one durable transaction); take the
-//!           entries away; let whoever waits for one of them go on
+//!           entries away; let processes that wait for one of them go on
 //!             └→ files of .links that nothing shares
 //! ```
 //!

@@ -7,10 +7,10 @@
 //! A path is granted at once, unless it is just being deleted: then when it is
 //! completely gone. What was granted stays for the whole collection, and so do
 //! all entries of the store directory with the same hash part (locks and
-//! scratch directories of whoever makes the path).
+//! scratch directories of the process that makes the path).
 //!
 //! Users other than root and our own have a limited share of connections and
-//! roots: whoever asks for more waits for the end of the collection.
+//! roots: a user who asks for more waits for the end of the collection.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read as _, Write as _};
@@ -91,7 +91,7 @@ pub(super) struct RootsServer {
 
 impl RootsServer {
     /// Begins to answer; the collector's lock is held. Where no socket can be
-    /// made (at a full disk), whoever wants a root waits for the end of the
+    /// made (at a full disk), a process that wants a root waits for the end of the
     /// collection.
     ///
     /// # Errors
@@ -270,7 +270,7 @@ impl Server {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => {
-                    // No descriptor left, say: whoever wants in waits a little.
+                    // No descriptor left, say: the process that wants in waits a little.
                     std::thread::sleep(std::time::Duration::from_millis(10));
                     return;
                 }

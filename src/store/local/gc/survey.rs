@@ -101,7 +101,7 @@ impl Survey {
     /// everything that is dead, in order.
     ///
     /// # Errors
-    /// Those of `each`.
+    /// The errors of `each`.
     pub fn each_name<E>(
         &self,
         alive: bool,

@@ -22,7 +22,7 @@ use crate::store::error::Result;
 use crate::sys::remove::{Freed, remove_counted};
 use crate::sys::{PathError, dir, interrupt};
 
-/// Trees that wait to be deleted; whoever brings more of them waits.
+/// Trees that wait to be deleted; a thread that brings more of them waits.
 const WAITING: usize = 512;
 /// A thread takes this part of what waits, and as many trees at most.
 const SHARE: usize = 16;
@@ -94,7 +94,7 @@ struct Queue {
     closed: bool,
     /// Threads that wait for more: waking nobody costs a call, too.
     idle: usize,
-    /// Whoever waits for fewer.
+    /// Threads that wait until there are fewer.
     watched: usize,
 }
 
@@ -118,7 +118,7 @@ impl Shared {
 
     fn delete(&self, tree: &Tree) {
         let dir = if tree.in_place() { &self.store } else { &self.trash };
-        // Whatever happens, whoever waits for the tree must not wait for ever.
+        // Whatever happens, a thread that waits for the tree must not wait for ever.
         let work = || remove_counted(dir.as_fd(), &tree.entry, &tree.shown, &self.freed);
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
             Err(PathError::new("removing", &tree.shown, std::io::Error::other("an error in this program")))
@@ -373,7 +373,7 @@ impl Bin {
             let shared = Arc::clone(&shared);
             std::thread::Builder::new().spawn(move || shared.work()).ok()
         };
-        // Without a thread, whoever brings a tree deletes it.
+        // Without a thread, the caller that brings a tree deletes it.
         let threads = (0..cores).filter_map(spawn).collect();
         Some(Self { shared, name, threads, count: 0 })
     }

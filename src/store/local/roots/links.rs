@@ -43,7 +43,7 @@ struct Traced {
 }
 
 impl Finder<'_> {
-    /// Looks at everything below a directory, by handles: whoever owns one of
+    /// Looks at everything below a directory, by handles: the owner of one of
     /// the directories below can move things about, and lead us nowhere else.
     pub(super) fn links_below(&mut self, top: &Path) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

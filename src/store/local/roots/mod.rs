@@ -145,7 +145,7 @@ impl LocalStore {
     /// See [`LocalStore::find_roots`].
     pub fn look_for_roots(&self, search: RootSearch) -> Result<FoundRoots> {
         let mut finder = Finder::new(self, search);
-        // Temporary roots first: whoever makes a link meanwhile lets its
+        // Temporary roots first: a process that makes a link meanwhile lets its
         // temporary root go only afterwards.
         finder.temporary()?;
         for dir in ["gcroots", "profiles"] {

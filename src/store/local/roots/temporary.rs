@@ -71,8 +71,8 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// Removes a file whose lock is held by us and was by nobody else. Whoever
-    /// opened it just now finds the byte in it, and makes another.
+    /// Removes a file whose lock is held by us and was by nobody else. A
+    /// process that opened the file just now finds the byte in it, and makes another.
     fn remove_stale(&self, mut file: &File, path: &Path) -> Result<()> {
         if !lock::is_same(file, path) {
             // Somebody else was quicker, and the name may be that of a living
