@@ -15,19 +15,19 @@
 //! ```
 //! use nival::ops::copy::{self, CopyOptions};
 //! use nival::settings::Settings;
-//! use nival::store::{LocalStore, ManagedStore as _, Store as _, open_uri};
+//! use nival::store::{LocalStore, Store, open_uri};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let dir = tempfile::tempdir()?;
 //! // A store of one's own, below a directory; paths are named `/nix/store/…`.
-//! let store = LocalStore::at(dir.path().join("root"))?;
+//! let store: Box<dyn Store> = Box::new(LocalStore::at(dir.path().join("root"))?);
 //! let path = store.add_text("hello.txt", b"hello\n", Default::default())?;
 //! // Any other store by its URI: here a binary cache in a directory.
 //! let uri = format!("file://{}", dir.path().join("cache").display());
 //! let cache = open_uri(&uri, &Settings::built_in())?;
 //! let options = CopyOptions::default();
-//! let plan = copy::plan(&store, &*cache, &[path.clone()], &options)?;
-//! copy::copy(&store, &*cache, plan, &options, &*nival::progress::silent())?;
+//! let plan = copy::plan(&*store, &*cache, &[path.clone()], &options)?;
+//! copy::copy(&*store, &*cache, plan, &options, &*nival::progress::silent())?;
 //! assert!(cache.valid(&[path.clone()])?.contains(&path));
 //! # Ok(())
 //! # }

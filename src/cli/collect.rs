@@ -1,16 +1,18 @@
 //! What the programs that collect garbage have in common.
 
+use nival::store::api::Store;
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use nival::model::StorePath;
 use nival::progress::{Progress as _, size_text};
 use nival::settings::flags::{FlagError, parse_unit_number};
-use nival::store::local::gc::{GcOptions, GcReport, WhyAlive};
-use nival::store::local::roots::Holder;
-use nival::store::managed::Kind;
-use nival::store::remote::daemon_store::DaemonStore;
-use nival::store::{ManagedStore, StoreError};
+use nival::store::LocalStore;
+use nival::store::StoreError;
+use nival::store::api::collect::CollectStore;
+use nival::store::api::collect::{GcOptions, GcReport, WhyAlive};
+use nival::store::api::roots::Holder;
 use serde_json::{Value, json};
 
 use super::context::Context;
@@ -42,7 +44,7 @@ pub fn collect(context: &Context, max_freed: Option<u64>, max_links: Option<u64>
     options.max_freed = max_freed.unwrap_or(u64::MAX);
     options.max_links = max_links;
     let mut report = GcReport::default();
-    let result = store.collect_garbage(&options, &mut report);
+    let result = store.require_collector()?.collect_garbage(&options, &mut report);
     finish(&report, result)
 }
 
@@ -64,19 +66,19 @@ fn finish(report: &GcReport, result: Result<(), StoreError>) -> anyhow::Result<(
 /// much came free.
 pub fn delete(
     context: &Context,
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     paths: &[StorePath],
     ignore_liveness: bool,
 ) -> anyhow::Result<()> {
     let options = GcOptions::new(context.keep());
     let mut report = GcReport::default();
-    let result = store.delete_paths(paths, ignore_liveness, &options, &mut report);
+    let result = store.require_collector()?.delete_paths(paths, ignore_liveness, &options, &mut report);
     tell_alive(context, store, &report);
     finish(&report, result)
 }
 
 /// Says which paths were not deleted, and why.
-fn tell_alive(context: &Context, store: &dyn ManagedStore, report: &GcReport) {
+fn tell_alive(context: &Context, store: &dyn Store, report: &GcReport) {
     for why in &report.alive {
         context.ui.error(&format!(
             "Cannot delete path '{}' since it is still alive. To find out why, use: nix-store --query --roots \
@@ -91,10 +93,8 @@ fn tell_alive(context: &Context, store: &dyn ManagedStore, report: &GcReport) {
 /// what that would free.
 pub fn dry_run(context: &Context, without: &HashSet<PathBuf>) -> anyhow::Result<()> {
     let store = context.open_store()?;
-    let store = match store.kind() {
-        Kind::Local(store) => store,
-        Kind::Daemon(daemon) => return dry_run_by(context, daemon, without),
-        Kind::Elsewhere => anyhow::bail!("Garbage collection not supported by store '{}'", store.uri()),
+    let Some(store) = store.downcast::<LocalStore>() else {
+        return dry_run_by(context, store.require_collector()?, without);
     };
     let survey = store.survey(context.keep(), without)?;
     let dir = store.dir().as_str();
@@ -110,15 +110,23 @@ pub fn dry_run(context: &Context, without: &HashSet<PathBuf>) -> anyhow::Result<
     Ok(())
 }
 
-/// A daemon says what is dead now, and not how much that is.
-fn dry_run_by(context: &Context, daemon: &DaemonStore, without: &HashSet<PathBuf>) -> anyhow::Result<()> {
-    let dead = daemon.survey(false)?;
-    dead.iter().for_each(|path| context.ui.notice(&format!("would delete '{path}'")));
+/// Another program says what is dead now, and not how much that is.
+fn dry_run_by(
+    context: &Context,
+    collector: &dyn CollectStore,
+    without: &HashSet<PathBuf>,
+) -> anyhow::Result<()> {
+    let mut count = 0u64;
+    collector.survey(false, context.keep(), &mut |path| {
+        context.ui.notice(&format!("would delete '{path}'"));
+        count += 1;
+        ControlFlow::Continue(())
+    })?;
     if !without.is_empty() {
         context.ui.warn("what only the old generations keep is not among them: a daemon does not tell");
     }
     let mut out = Out::new();
-    out.line(format_args!("{} store paths would be deleted", dead.len()))?;
+    out.line(format_args!("{count} store paths would be deleted"))?;
     out.finish()
 }
 
@@ -150,12 +158,13 @@ fn program(pid: &str) -> Option<String> {
 }
 
 /// The processes that hold the lock of a path.
-pub fn lock_holders(store: &dyn ManagedStore, why: &WhyAlive) -> Vec<String> {
-    nival::sys::lock::holders(&store.layout().lock_path(&why.path))
+pub fn lock_holders(store: &dyn Store, why: &WhyAlive) -> Vec<String> {
+    let locked = store.files().map(|files| files.lock_path(&why.path));
+    locked.map_or_else(Vec::new, |lock| nival::sys::lock::holders(&lock))
 }
 
 /// Why a path is alive, line by line.
-pub fn explain(store: &dyn ManagedStore, why: &WhyAlive) -> Vec<String> {
+pub fn explain(store: &dyn Store, why: &WhyAlive) -> Vec<String> {
     let dir = store.dir();
     let mut lines = Vec::new();
     if why.chain.is_empty() {
@@ -190,7 +199,7 @@ pub fn holder_json(holder: &Holder) -> Value {
 }
 
 /// As [`explain`], as JSON.
-pub fn explain_json(store: &dyn ManagedStore, why: &WhyAlive) -> Value {
+pub fn explain_json(store: &dyn Store, why: &WhyAlive) -> Value {
     let dir = store.dir();
     json!({
         "path": dir.print(&why.path),
@@ -204,6 +213,6 @@ pub fn explain_json(store: &dyn ManagedStore, why: &WhyAlive) -> Value {
 
 /// Links equal files.
 pub fn optimise(context: &Context) -> anyhow::Result<()> {
-    let failed = context.open_store()?.link_equal_files()?;
+    let failed = context.open_store()?.require_maintainer("optimiseStore")?.link_equal_files()?;
     if failed > 0 { Err(Exit(1).into()) } else { Ok(()) }
 }

@@ -11,13 +11,12 @@ use nival::progress::Progress;
 use nival::settings::table::Effect;
 use nival::settings::value::lexically_normal;
 use nival::settings::{self, Environment, Machine, Settings};
+use nival::store::api::collect::Keep;
 use nival::store::local::LocalOptions;
-use nival::store::local::gc::liveness::Keep;
-use nival::store::managed::Kind;
 use nival::store::open::Unmade;
 use nival::store::open::uri;
 use nival::store::open::uri::{StoreKind, StoreUri, Surroundings};
-use nival::store::{LocalStore, ManagedStore, Store, StoreError, open};
+use nival::store::{LocalStore, Store, StoreError, open};
 
 use super::error::Usage;
 use crate::cli::output::messages::Ui;
@@ -99,7 +98,7 @@ impl Context {
     ///
     /// # Errors
     /// [`StoreError`], or a usage error for a URI that cannot be read.
-    pub fn open_store(&self) -> anyhow::Result<Box<dyn ManagedStore>> {
+    pub fn open_store(&self) -> anyhow::Result<Box<dyn Store>> {
         open::require_cache(&self.parse_uri(self.settings.store_uri())?)?;
         self.open_store_to_add()
     }
@@ -109,11 +108,11 @@ impl Context {
     }
 
     /// As [`Context::open_store`]; a cache that is not there is made.
-    pub fn open_store_to_add(&self) -> anyhow::Result<Box<dyn ManagedStore>> {
+    pub fn open_store_to_add(&self) -> anyhow::Result<Box<dyn Store>> {
         let uri = self.parse_uri(self.settings.store_uri())?;
-        let (store, warnings) = open::open_managed(&uri, &self.surroundings(), self.progress())?;
+        let (store, warnings) = open::open(&uri, &self.surroundings(), self.progress())?;
         warnings.iter().for_each(|warning| self.ui.warn(warning));
-        if matches!(store.kind(), Kind::Local(_)) {
+        if store.is_direct() {
             self.warn_of_local_store();
         }
         Ok(store)
@@ -125,7 +124,7 @@ impl Context {
     }
 
     /// As [`Context::open_store`], to collect its garbage.
-    pub fn open_managed_to_collect(&self) -> anyhow::Result<Box<dyn ManagedStore>> {
+    pub fn open_managed_to_collect(&self) -> anyhow::Result<Box<dyn Store>> {
         let uri = self.parse_uri(self.settings.store_uri())?;
         match open::is_far(&uri, &self.surroundings())? {
             true => self.open_store(),
@@ -295,7 +294,7 @@ impl Context {
         for warning in warnings {
             self.ui.warn(&warning);
         }
-        if store.local().is_some() {
+        if store.downcast::<LocalStore>().is_some() {
             self.warn_of_local_store();
         }
         Ok(store)

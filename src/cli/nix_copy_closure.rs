@@ -85,7 +85,7 @@ fn copy(context: &Context, request: &Request, host: &str) -> anyhow::Result<()> 
     if request.include_outputs {
         let mut more = Vec::new();
         if request.from {
-            let closure = there.closure(&roots, true)?;
+            let closure = there.queries().known_closure(&roots, true)?;
             more.extend(closure.ok_or_else(|| anyhow::anyhow!("'{}' cannot tell outputs", there.uri()))?);
         } else {
             let graph = query::closure(&*here, &roots, true)?;

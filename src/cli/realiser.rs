@@ -2,8 +2,8 @@
 
 use nival::model::DerivedPath;
 use nival::ops::realise::{Means, Outcome, Realiser, is_complete};
-use nival::store::ManagedStore;
-use nival::store::managed::Kind;
+use nival::store::LocalStore;
+use nival::store::api::Store;
 
 use crate::cli::context::Context;
 use crate::cli::output::missing;
@@ -12,7 +12,7 @@ use crate::cli::output::missing;
 /// if something is.
 pub fn realise(
     context: &Context,
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     requests: &[DerivedPath],
 ) -> anyhow::Result<Vec<Outcome>> {
     if are_complete(store, requests, true)? {
@@ -25,11 +25,7 @@ pub fn realise(
 }
 
 /// Tells what is missing of requests, if anything is.
-pub fn tell_missing(
-    context: &Context,
-    store: &dyn ManagedStore,
-    requests: &[DerivedPath],
-) -> anyhow::Result<()> {
+pub fn tell_missing(context: &Context, store: &dyn Store, requests: &[DerivedPath]) -> anyhow::Result<()> {
     if are_complete(store, requests, false)? {
         return Ok(());
     }
@@ -39,7 +35,7 @@ pub fn tell_missing(
     })
 }
 
-fn are_complete(store: &dyn ManagedStore, requests: &[DerivedPath], keep: bool) -> anyhow::Result<bool> {
+fn are_complete(store: &dyn Store, requests: &[DerivedPath], keep: bool) -> anyhow::Result<bool> {
     for request in requests {
         if !is_complete(store, request, keep)? {
             return Ok(false);
@@ -50,17 +46,17 @@ fn are_complete(store: &dyn ManagedStore, requests: &[DerivedPath], keep: bool) 
 
 fn with_realiser<T>(
     context: &Context,
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     work: impl FnOnce(&Realiser<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    match store.kind() {
-        Kind::Local(local) => {
-            let substituters = context.substituters();
-            let trust = context.trust_for(local)?;
-            let means = Means::new(local, &substituters, trust.as_ref(), true, &*context.ui);
-            work(&Realiser::Here(means))
-        }
-        Kind::Daemon(daemon) => work(&Realiser::Daemon(daemon)),
-        Kind::Elsewhere => work(&Realiser::Nobody(store)),
+    if let Some(local) = store.downcast::<LocalStore>() {
+        let substituters = context.substituters();
+        let trust = context.trust_for(local)?;
+        let means = Means::new(local, &substituters, trust.as_ref(), true, &*context.ui);
+        return work(&Realiser::Here(means));
+    }
+    match store.realiser() {
+        Some(realiser) => work(&Realiser::By(store, realiser)),
+        None => work(&Realiser::Nobody(store)),
     }
 }

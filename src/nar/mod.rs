@@ -30,7 +30,9 @@
 
 pub mod canonical;
 pub mod case_hack;
+pub mod content_hash;
 pub mod dump;
+pub mod file;
 pub mod git;
 pub mod hashing;
 pub mod input;

@@ -1,10 +1,10 @@
 //! What differs between two closures, package by package.
 
+use crate::store::api::Store;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::query;
 use crate::model::{StorePath, package_name};
-use crate::store::ManagedStore;
 use crate::store::error::Result;
 
 /// Smaller differences of size are not worth a word.
@@ -29,7 +29,7 @@ struct Package {
     size: u64,
 }
 
-fn packages(store: &dyn ManagedStore, path: &StorePath) -> Result<BTreeMap<String, Package>> {
+fn packages(store: &dyn Store, path: &StorePath) -> Result<BTreeMap<String, Package>> {
     let graph = query::closure(store, std::slice::from_ref(path), false)?;
     let mut found: BTreeMap<String, Package> = BTreeMap::new();
     for node in graph.nodes() {
@@ -60,7 +60,7 @@ fn without_output(name: &str) -> &str {
 ///
 /// # Errors
 /// Those of the database.
-pub fn diff(store: &dyn ManagedStore, before: &StorePath, after: &StorePath) -> Result<Vec<Difference>> {
+pub fn diff(store: &dyn Store, before: &StorePath, after: &StorePath) -> Result<Vec<Difference>> {
     let (mut old, mut new) = (packages(store, before)?, packages(store, after)?);
     let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
     let mut found = Vec::new();

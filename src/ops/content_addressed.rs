@@ -14,8 +14,8 @@ use crate::nar::NarError;
 use crate::nar::hashing::HashedOutput;
 use crate::nar::writer::{FileOutput, NarWriter, Output};
 use crate::progress::Progress;
+use crate::store::api::add::take;
 use crate::store::api::{Item, Store};
-use crate::store::elsewhere::take;
 use crate::store::error::{Result, StoreError};
 use crate::sys::interrupt;
 

@@ -7,7 +7,6 @@ use crate::model::derivation::modulo::{self, Modulo, OutputError};
 use crate::model::{Derivation, DrvOutput, Hash, Realisation, StorePath};
 use crate::store::api::Store;
 use crate::store::error::{Result, StoreError};
-use crate::store::managed::ManagedStore;
 use crate::sys::interrupt;
 
 /// Gives the outputs of the derivation `name` (without `.drv`) that have no path
@@ -15,7 +14,7 @@ use crate::sys::interrupt;
 ///
 /// # Errors
 /// Inputs that cannot be read, and a bad name.
-pub fn work_out(store: &dyn ManagedStore, drv: &mut Derivation, name: &str) -> Result<()> {
+pub fn work_out(store: &dyn Store, drv: &mut Derivation, name: &str) -> Result<()> {
     let mut known = HashMap::new();
     for input in drv.input_drvs.keys() {
         learn(store, input, &mut known)?;
@@ -32,7 +31,7 @@ pub fn work_out(store: &dyn ManagedStore, drv: &mut Derivation, name: &str) -> R
 /// # Errors
 /// [`StoreError::Missing`] for an input that is not there.
 pub fn realisations(
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     source: &dyn Store,
     drv: &Derivation,
     outputs: &[String],
@@ -50,11 +49,11 @@ pub fn realisations(
 ///
 /// # Errors
 /// [`StoreError::Missing`] for an input that is not there.
-pub fn output_id(store: &dyn ManagedStore, drv: &Derivation, output: &str) -> Result<Option<DrvOutput>> {
+pub fn output_id(store: &dyn Store, drv: &Derivation, output: &str) -> Result<Option<DrvOutput>> {
     Ok(hash_for_realisations(store, drv)?.and_then(|hash| DrvOutput::new(&hash, output).ok()))
 }
 
-fn hash_for_realisations(store: &dyn ManagedStore, drv: &Derivation) -> Result<Option<Hash>> {
+fn hash_for_realisations(store: &dyn Store, drv: &Derivation) -> Result<Option<Hash>> {
     let mut known = HashMap::new();
     for input in drv.input_drvs.keys() {
         learn(store, input, &mut known)?;
@@ -64,13 +63,13 @@ fn hash_for_realisations(store: &dyn ManagedStore, drv: &Derivation) -> Result<O
 
 type Known = HashMap<StorePath, Modulo>;
 
-fn known_hash(store: &dyn ManagedStore, input: &StorePath, known: &Known) -> Result<Modulo> {
+fn known_hash(store: &dyn Store, input: &StorePath, known: &Known) -> Result<Modulo> {
     known.get(input).copied().ok_or_else(|| store.invalid(input))
 }
 
 /// Computes the hash that a derivation has as an input of others. Chains can be as
 /// long as somebody likes, so there is no recursion.
-fn learn(store: &dyn ManagedStore, wanted: &StorePath, known: &mut Known) -> Result<()> {
+fn learn(store: &dyn Store, wanted: &StorePath, known: &mut Known) -> Result<()> {
     let mut waiting = vec![wanted.clone()];
     let mut begun = HashSet::new();
     while let Some(path) = waiting.last().cloned() {
@@ -82,7 +81,7 @@ fn learn(store: &dyn ManagedStore, wanted: &StorePath, known: &mut Known) -> Res
         if !store.is_valid(&path)? {
             return Err(StoreError::Missing(store.dir().print(&path)));
         }
-        let drv = store.read_derivation(&path)?;
+        let drv = store.queries().read_derivation(&path)?;
         let unknown: Vec<StorePath> =
             drv.input_drvs.keys().filter(|input| !known.contains_key(*input)).cloned().collect();
         if unknown.is_empty() {

@@ -8,10 +8,10 @@ use crate::nar::hashing::HashedOutput;
 use crate::nar::input::Input;
 use crate::nar::writer::{FileOutput, NarWriter, Output};
 use crate::nar::{NarError, reader};
-use crate::store::api::Item;
+use crate::store::LocalStore;
+use crate::store::api::{Item, Store};
 use crate::store::error::{Result, StoreError};
 use crate::store::local::import::{begin_item, end_item, read_head, read_tail};
-use crate::store::managed::{Kind, ManagedStore};
 use crate::sys::interrupt;
 
 /// Paths that are asked about together.
@@ -21,8 +21,8 @@ const CHUNK: usize = 512;
 ///
 /// # Errors
 /// See [`crate::store::LocalStore::export`].
-pub fn export(store: &dyn ManagedStore, paths: &[StorePath], output: &mut impl Output) -> Result<()> {
-    if let Kind::Local(local) = store.kind() {
+pub fn export(store: &dyn Store, paths: &[StorePath], output: &mut impl Output) -> Result<()> {
+    if let Some(local) = store.downcast::<LocalStore>() {
         return local.export(paths, output);
     }
     for chunk in paths.chunks(CHUNK) {
@@ -51,8 +51,8 @@ pub fn export(store: &dyn ManagedStore, paths: &[StorePath], output: &mut impl O
 ///
 /// # Errors
 /// See [`crate::store::LocalStore::import`].
-pub fn import(store: &dyn ManagedStore, stream: impl Read) -> Result<Vec<StorePath>> {
-    if let Kind::Local(local) = store.kind() {
+pub fn import(store: &dyn Store, stream: impl Read) -> Result<Vec<StorePath>> {
+    if let Some(local) = store.downcast::<LocalStore>() {
         return local.import(stream);
     }
     let mut input = Input::new(stream);
@@ -78,9 +78,9 @@ pub fn import(store: &dyn ManagedStore, stream: impl Read) -> Result<Vec<StorePa
     Ok(imported)
 }
 
-fn add(store: &dyn ManagedStore, item: &Item, archive: &std::fs::File) -> Result<()> {
+fn add(store: &dyn Store, item: &Item, archive: &std::fs::File) -> Result<()> {
     if store.is_there(&item.info.path)? {
         return Ok(());
     }
-    crate::store::elsewhere::take(store, item, archive)
+    crate::store::api::add::take(store, item, archive)
 }

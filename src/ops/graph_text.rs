@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use crate::model::StoreDir;
 use crate::model::store_path::HASH_LEN;
-use crate::store::local::db::graph::{Graph, Node, TopologicalSort};
+use crate::store::graph::{Graph, Node, TopologicalSort};
 
 /// Nodes in the order of a work list from which the smallest path is taken
 /// first, as both graph formats list them.

@@ -1,5 +1,6 @@
 //! Adding what is behind a URL to a store.
 
+use crate::store::api::Store;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::model::{
 };
 use crate::nar::dump;
 use crate::progress::Progress;
-use crate::store::{ManagedStore, StoreError};
+use crate::store::StoreError;
 use crate::sys::PathError;
 
 /// What is wanted of a URL.
@@ -52,7 +53,7 @@ impl Prefetch {
     /// [`FetchError`]; nothing is added then.
     pub fn run(
         &self,
-        store: &dyn ManagedStore,
+        store: &dyn Store,
         settings: HttpSettings,
         progress: Arc<dyn Progress>,
     ) -> Result<(Hash, StorePath)> {

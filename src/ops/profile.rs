@@ -9,6 +9,7 @@
 mod below;
 mod doomed;
 
+use crate::store::api::Store;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -25,7 +26,7 @@ pub use doomed::{Doomed, parse_age, parse_days};
 
 use crate::model::StorePath;
 use crate::progress::Progress;
-use crate::store::{ManagedStore, StoreError};
+use crate::store::StoreError;
 use crate::sys::clock::now;
 use crate::sys::dir::{DIRECTORY, Names};
 use crate::sys::lock::{LockError, PathLock};
@@ -93,10 +94,8 @@ pub struct Generation {
 
 impl Generation {
     /// What is wrong with where it leads to, if it leads to nothing.
-    pub fn gone(&self, store: &dyn ManagedStore) -> Option<String> {
-        if !store.is_here() {
-            return None;
-        }
+    pub fn gone(&self, store: &dyn Store) -> Option<String> {
+        store.files()?;
         let target = std::fs::read_link(&self.link).ok()?;
         let real = match store.dir().parse_below(&target.to_string_lossy()) {
             Ok((path, _)) => store.real_path(&path),
@@ -279,7 +278,7 @@ impl Profile {
     ///
     /// # Errors
     /// [`ProfileError`]; the profile is then as before.
-    pub fn add_generation(&self, store: &dyn ManagedStore, path: &StorePath) -> Result<Number> {
+    pub fn add_generation(&self, store: &dyn Store, path: &StorePath) -> Result<Number> {
         let target = PathBuf::from(store.dir().print(path));
         let generations = self.generations()?;
         let newest = generations.all.last();
@@ -287,7 +286,11 @@ impl Profile {
             && std::fs::read_link(&newest.link).is_ok_and(|there| there == target)
         {
             // Whoever made it may have been killed before it was a root.
-            store.register_indirect_root(&newest.link).map_err(Box::new)?;
+            store
+                .require_root_links()
+                .map_err(Box::new)?
+                .register_indirect_root(&newest.link)
+                .map_err(Box::new)?;
             self.switch(newest.number)?;
             return Ok(newest.number);
         }
@@ -295,7 +298,7 @@ impl Profile {
         let link = self.generation_link(number);
         // The directory is synced with the switch, which it must not outlive.
         atomic::replace_symlink_unsynced(&link, &target)?;
-        store.register_indirect_root(&link).map_err(Box::new)?;
+        store.require_root_links().map_err(Box::new)?.register_indirect_root(&link).map_err(Box::new)?;
         self.switch(number)?;
         Ok(number)
     }
@@ -310,7 +313,7 @@ impl Profile {
     /// Those of `make`, and [`ProfileError`] by way of `failed`.
     pub fn change<E>(
         &self,
-        store: &dyn ManagedStore,
+        store: &dyn Store,
         failed: impl Fn(ProfileError) -> E,
         mut make: impl FnMut() -> std::result::Result<Option<StorePath>, E>,
     ) -> std::result::Result<bool, E> {

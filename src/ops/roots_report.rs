@@ -6,11 +6,12 @@ use std::time::SystemTime;
 
 use crate::model::StorePath;
 use crate::store::LocalStore;
+use crate::store::api::collect::Keep;
+use crate::store::api::roots::Holder;
 use crate::store::error::Result;
-use crate::store::local::db::graph::Node;
+use crate::store::graph::Node;
 use crate::store::local::gc::Survey;
-use crate::store::local::gc::liveness::{Keep, Liveness};
-use crate::store::local::roots::Holder;
+use crate::store::local::gc::liveness::Liveness;
 use crate::sys::interrupt;
 
 /// One root.

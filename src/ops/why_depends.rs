@@ -9,7 +9,7 @@ use crate::model::store_path::HASH_LEN;
 use crate::nar::{Contents, NarError, Sink};
 use crate::store::api::Store;
 use crate::store::error::{Result, StoreError};
-use crate::store::local::db::graph::{Graph, Node};
+use crate::store::graph::{Graph, Node};
 use crate::sys::interrupt;
 
 /// How far each path of a graph is from one that it leads to.

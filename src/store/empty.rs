@@ -1,23 +1,29 @@
 //! A store that has nothing and takes nothing: `dummy://`, and what stands for
 //! a store that is not made yet.
 
+use crate::store::api::add::{Adder, SpoolingAdder};
+use crate::store::api::query::QueryStore;
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::sync::Arc;
 
 use super::error::{Result, StoreError};
 use crate::model::{StoreDir, StorePath};
+use crate::progress::Progress;
 use crate::store::api::{Item, NarSource, Receiver, Store};
 
 /// See the module.
 pub struct EmptyStore {
     uri: String,
     dir: StoreDir,
+    progress: Arc<dyn Progress>,
 }
 
 impl EmptyStore {
     /// An empty store with this name in messages.
     pub fn new(uri: String, dir: StoreDir) -> Self {
-        Self { uri, dir }
+        Self { uri, dir, progress: crate::progress::silent() }
     }
 
     fn unsupported(&self, operation: &str) -> StoreError {
@@ -73,10 +79,28 @@ impl Store for EmptyStore {
         Err(self.unsupported("addBuildLog"))
     }
 
-    fn takes_closures(&self) -> bool {
+    fn is_closed(&self) -> bool {
         true
     }
+
+    fn progress(&self) -> &dyn Progress {
+        &*self.progress
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn queries(&self) -> &dyn QueryStore {
+        self
+    }
+
+    fn adder(&self) -> Box<dyn Adder + '_> {
+        Box::new(SpoolingAdder(self))
+    }
 }
+
+impl QueryStore for EmptyStore {}
 
 /// Reads nothing.
 struct Nothing;

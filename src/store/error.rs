@@ -159,6 +159,17 @@ pub enum StoreError {
     /// A store directory or URI that cannot be used.
     #[error("{0}")]
     Uri(String),
+    /// The store has nothing that could do this.
+    #[error("operation '{operation}' is not supported by store '{store}'")]
+    Unsupported {
+        /// What it was asked for.
+        operation: String,
+        /// Its name.
+        store: String,
+    },
+    /// The store cannot be collected.
+    #[error("Garbage collection not supported by store '{0}'")]
+    NoCollection(String),
     /// The roots of the collector cannot be told.
     #[error("{0}")]
     Roots(String),
@@ -289,6 +300,11 @@ pub fn check_nar(dir: &StoreDir, info: &ValidPathInfo, hash: Hash, size: u64) ->
 }
 
 impl StoreError {
+    /// The error for an operation that a store does not have.
+    pub fn unsupported(operation: &str, store: &str) -> Self {
+        Self::Unsupported { operation: operation.to_owned(), store: store.to_owned() }
+    }
+
     /// Whether a signal is the cause.
     pub fn is_interruption(&self) -> bool {
         matches!(

@@ -44,6 +44,13 @@ impl Layout {
         }
     }
 
+    /// The places of a store whose files lie where their names say; its state is
+    /// nobody's here.
+    pub fn of_names(store_dir: &StoreDir) -> Self {
+        let real_store_dir = PathBuf::from(store_dir.as_str());
+        Self { store_dir: store_dir.clone(), real_store_dir, ..Self::below(Path::new("/")) }
+    }
+
     /// The database's directory.
     pub fn db_dir(&self) -> PathBuf {
         self.state_dir.join("db")

@@ -3,17 +3,15 @@
 pub mod api;
 pub mod binary_cache;
 pub mod compression;
-pub mod elsewhere;
 pub mod empty;
 pub mod error;
+pub mod graph;
 pub mod layout;
 pub mod local;
-pub mod managed;
 pub mod open;
 pub mod remote;
 
 pub use crate::store::api::Store;
 pub use error::StoreError;
 pub use local::LocalStore;
-pub use managed::ManagedStore;
 pub use open::open_uri;

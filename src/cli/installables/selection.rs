@@ -1,5 +1,6 @@
 //! The store paths that a subcommand works on, and the flags that choose them.
 
+use nival::store::api::Store;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,8 +8,7 @@ use std::path::Path;
 use nival::model::{DerivedPath, StoreDir, StorePath};
 use nival::ops::query;
 use nival::ops::realise::Outcome;
-use nival::store::ManagedStore;
-use nival::store::local::db::graph::{Graph, Node};
+use nival::store::graph::{Graph, Node};
 
 use crate::cli::context::Context;
 use crate::cli::error::usage;
@@ -118,7 +118,7 @@ impl Selection {
     pub fn resolve(
         &self,
         context: &Context,
-        store: &dyn ManagedStore,
+        store: &dyn Store,
         arguments: &[OsString],
     ) -> anyhow::Result<Selected> {
         let wanted = self.wanted(context, store.dir(), arguments)?;
@@ -132,7 +132,7 @@ impl Selection {
     pub fn resolve_or_fetch(
         &self,
         context: &Context,
-        store: &dyn ManagedStore,
+        store: &dyn Store,
         wanted: &[DerivedPath],
     ) -> anyhow::Result<Selected> {
         let (selected, sound) = self.look_up(store, wanted)?;
@@ -153,7 +153,7 @@ impl Selection {
     /// What the arguments stand for, and those among them that make sense.
     fn look_up(
         &self,
-        store: &dyn ManagedStore,
+        store: &dyn Store,
         wanted: &[DerivedPath],
     ) -> anyhow::Result<(anyhow::Result<Selected>, Vec<DerivedPath>)> {
         let mut paths = BTreeMap::new();
@@ -184,13 +184,13 @@ impl Selection {
     pub fn graph(
         &self,
         context: &Context,
-        store: &dyn ManagedStore,
+        store: &dyn Store,
         arguments: &[OsString],
         closed: bool,
     ) -> anyhow::Result<(Graph, Vec<Node>, Vec<StorePath>)> {
         if self.all {
             self.expect_nothing_else(arguments)?;
-            let graph = query::all(store)?;
+            let graph = store.queries().whole_graph()?;
             let order = graph.topological(graph.nodes());
             return Ok((graph, order, Vec::new()));
         }
@@ -203,7 +203,7 @@ impl Selection {
         let graph = if self.recursive || closed {
             query::closure(store, &selected.valid, false)?
         } else {
-            query::among(store, &selected.valid)?
+            store.queries().graph_among(&selected.valid)?
         };
         let order = if self.recursive {
             graph.topological(graph.nodes())
@@ -231,12 +231,12 @@ fn in_flake(dir: &Path) -> bool {
 
 /// Whether an argument can stand for something: not for an output that there is
 /// not.
-fn makes_sense(store: &dyn ManagedStore, wanted: &DerivedPath) -> anyhow::Result<bool> {
+fn makes_sense(store: &dyn Store, wanted: &DerivedPath) -> anyhow::Result<bool> {
     let DerivedPath { path: drv, outputs: Some(outputs) } = wanted else { return Ok(true) };
     if !drv.is_derivation() || !store.is_valid(drv)? {
         return Ok(drv.is_derivation());
     }
-    Ok(outputs.missing(&store.read_derivation(drv)?).is_none())
+    Ok(outputs.missing(&store.queries().read_derivation(drv)?).is_none())
 }
 
 /// Finds the paths that an argument stands for, and whether they are valid.
@@ -245,7 +245,7 @@ fn makes_sense(store: &dyn ManagedStore, wanted: &DerivedPath) -> anyhow::Result
 /// A derivation that is not valid, has no such output, or does not say which path it has, and those of
 /// the store.
 pub fn look_up(
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     wanted: &DerivedPath,
     paths: &mut BTreeMap<StorePath, bool>,
 ) -> anyhow::Result<()> {
@@ -260,7 +260,7 @@ pub fn look_up(
     if !store.is_valid(drv)? {
         return Err(store.invalid(drv).into());
     }
-    let derivation = store.read_derivation(drv)?;
+    let derivation = store.queries().read_derivation(drv)?;
     for (name, path) in outputs_of(store, outputs, drv, &derivation)? {
         let path = path.ok_or_else(|| not_known(store, &name, drv))?;
         let valid = store.is_valid(&path)?;
@@ -270,7 +270,7 @@ pub fn look_up(
 }
 
 /// The error for an output whose path nobody knows.
-pub fn not_known(store: &dyn ManagedStore, output: &str, drv: &StorePath) -> anyhow::Error {
+pub fn not_known(store: &dyn Store, output: &str, drv: &StorePath) -> anyhow::Error {
     let drv = store.dir().display(drv);
     anyhow::anyhow!("cannot operate on output '{output}' of the unbuilt derivation '{drv}'")
 }
@@ -279,11 +279,11 @@ pub fn not_known(store: &dyn ManagedStore, output: &str, drv: &StorePath) -> any
 ///
 /// # Errors
 /// When nobody knows it.
-pub fn deriver(store: &dyn ManagedStore, path: &StorePath) -> anyhow::Result<StorePath> {
+pub fn deriver(store: &dyn Store, path: &StorePath) -> anyhow::Result<StorePath> {
     if path.is_derivation() {
         return Ok(path.clone());
     }
-    if let Some(deriver) = store.valid_derivers(path)?.into_iter().next() {
+    if let Some(deriver) = store.queries().valid_derivers(path)?.into_iter().next() {
         return Ok(deriver);
     }
     let recorded =

@@ -7,12 +7,12 @@
 //!
 //! Anything else would be a flake.
 
+use nival::store::api::Store;
 use std::path::Path;
 
 use nival::model::{Derivation, DerivedPath, Outputs, StoreDir, StorePath};
 use nival::ops::realise::output_paths;
 use nival::progress::Progress as _;
-use nival::store::ManagedStore;
 use nival::sys::PathError;
 
 use crate::cli::context::Context;
@@ -26,7 +26,7 @@ const MAX_LINKS: usize = 64;
 /// # Errors
 /// A name that is no output, and those of the store.
 pub fn outputs_of(
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     outputs: &Outputs,
     path: &StorePath,
     drv: &Derivation,

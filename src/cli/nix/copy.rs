@@ -1,5 +1,6 @@
 //! `nix copy`.
 
+use nival::store::LocalStore;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -9,7 +10,7 @@ use nival::ops::copy::{self, CopyOptions};
 use nival::ops::derivations;
 use nival::ops::profile::Profile;
 use nival::progress::Progress as _;
-use nival::store::{ManagedStore, Store};
+use nival::store::Store;
 
 use super::elsewhere::Between;
 use super::{Arity, Command};
@@ -65,7 +66,7 @@ impl Command for Copy {
             roots.sort_unstable();
             roots.dedup();
         }
-        let local = destination.as_ref().and_then(|store| store.local());
+        let local = destination.as_ref().and_then(|store| store.downcast::<LocalStore>());
         let trust = match (local, &unmade) {
             _ if self.no_check_sigs => None,
             (Some(local), _) => context.trust_for(local)?,
@@ -112,13 +113,13 @@ const FEATURE: &str = "ca-derivations";
 
 /// The realisations that `source` has of outputs of a derivation in `store`.
 fn realisations_of(
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     source: &dyn Store,
     drv: &StorePath,
     results: &Results,
 ) -> anyhow::Result<Vec<Realisation>> {
     let names: Vec<String> = results.iter().map(|(name, _)| name.clone()).collect();
-    let found = derivations::realisations(store, source, &store.read_derivation(drv)?, &names)?;
+    let found = derivations::realisations(store, source, &store.queries().read_derivation(drv)?, &names)?;
     // Those of the paths that are copied.
     let is_copied = |found: &Realisation| results.iter().any(|(_, path)| *path == found.out_path);
     Ok(found.into_iter().filter(is_copied).collect())
@@ -142,9 +143,10 @@ impl Copy {
             return Ok((source.all()?.into_iter().map(out).collect(), Vec::new()));
         }
         let wanted = self.selection.wanted(context, source.dir(), arguments)?;
-        let Some(store) = source.managed().filter(|store| store.is_here()) else {
+        if source.files().is_none() {
             return self.results_elsewhere(context, source, wanted);
-        };
+        }
+        let store = source;
         let selected = self.selection.resolve_or_fetch(context, store, &wanted)?;
         if let Some(path) = selected.invalid.first() {
             anyhow::bail!(no_substituter(source, path));
@@ -168,7 +170,7 @@ impl Copy {
     fn realisations(
         &self,
         context: &Context,
-        store: &dyn ManagedStore,
+        store: &dyn Store,
         wanted: &[DerivedPath],
         results: &[Results],
     ) -> anyhow::Result<Vec<Realisation>> {
@@ -206,10 +208,10 @@ impl Copy {
                 DerivedPath { path, outputs: Some(outputs) } => (path, outputs),
             };
             let here;
-            let store = match source.managed() {
-                Some(store) if store.is_valid(&drv)? => store,
+            let store = match source.is_valid(&drv)? {
+                true => source,
                 // What is built from it may be known where it lies itself.
-                _ => {
+                false => {
                     here = context.open_store()?;
                     &*here
                 }
@@ -241,10 +243,11 @@ impl Copy {
         if self.profile.is_none() && self.out_link.is_none() {
             return Ok(());
         }
-        let Some(store) = destination.managed().filter(|store| store.is_here()) else {
+        if destination.files().is_none() {
             let flag = if self.out_link.is_some() { "--out-link" } else { "--profile" };
             anyhow::bail!("'{flag}' is not supported for this Nix store");
-        };
+        }
+        let store = destination;
         // The original has as many results of an argument as times it is named,
         // each time.
         let times = |result: &Results| results.iter().filter(|other| *other == result).count();
@@ -254,7 +257,7 @@ impl Copy {
             let link = context.absolute(Path::new(link));
             for (number, result) in all.iter().enumerate() {
                 for (output, path) in *result {
-                    store.add_indirect_root(&numbered(&link, number, output), path)?;
+                    store.require_root_links()?.add_indirect_root(&numbered(&link, number, output), path)?;
                 }
             }
         }
@@ -273,7 +276,7 @@ impl Copy {
     }
 }
 
-fn set_profile(local: &dyn ManagedStore, link: &Path, path: &StorePath) -> anyhow::Result<()> {
+fn set_profile(local: &dyn Store, link: &Path, path: &StorePath) -> anyhow::Result<()> {
     let profile = Profile::new(link);
     let _lock = profile.lock(local.progress())?;
     let generation = profile.add_generation(local, path)?;
@@ -306,11 +309,11 @@ fn deriver(source: &dyn Store, path: &StorePath) -> anyhow::Result<StorePath> {
 }
 
 /// The outputs of a derivation, all of which have to be known.
-fn known_outputs(store: &dyn ManagedStore, drv: &StorePath, outputs: &Outputs) -> anyhow::Result<Results> {
+fn known_outputs(store: &dyn Store, drv: &StorePath, outputs: &Outputs) -> anyhow::Result<Results> {
     if !store.is_valid(drv)? {
         return Err(store.invalid(drv).into());
     }
-    let derivation = store.read_derivation(drv)?;
+    let derivation = store.queries().read_derivation(drv)?;
     outputs_of(store, outputs, drv, &derivation)?
         .into_iter()
         .map(|(name, path)| match path {

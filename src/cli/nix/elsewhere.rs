@@ -5,7 +5,6 @@ use std::ffi::OsString;
 
 use nival::model::{DerivedPath, StorePath};
 use nival::ops::copy;
-use nival::progress::Progress as _;
 use nival::store::api::Item;
 use nival::store::{Store, StoreError};
 
@@ -98,14 +97,7 @@ pub fn select(
                 })?);
             }
             DerivedPath { path, outputs: None } => drop(paths.insert(path.clone())),
-            _ => match store.managed() {
-                Some(managed) => look_up(managed, wanted, &mut outputs)?,
-                None => anyhow::bail!(
-                    "what '{}' stands for cannot be asked of '{}'",
-                    wanted.print_with_caret(store.dir()),
-                    store.uri()
-                ),
-            },
+            _ => look_up(store, wanted, &mut outputs)?,
         }
     }
     paths.extend(outputs.into_keys());
@@ -114,10 +106,8 @@ pub fn select(
     let is_missing = |(_, item): &(&StorePath, &Option<Item>)| item.is_none();
     let invalid: BTreeSet<StorePath> =
         paths.iter().zip(&known).filter(is_missing).map(|(path, _)| path.clone()).collect();
-    match store.managed() {
-        Some(_) if selection.derivation => {}
-        Some(managed) => realiser::tell_missing(context, managed, &wanted)?,
-        None => tell_unknown(context, store, &invalid),
+    if !selection.derivation {
+        realiser::tell_missing(context, store, &wanted)?;
     }
     let items: Vec<Item> = match selection.recursive {
         false => known.into_iter().flatten().collect(),
@@ -154,16 +144,6 @@ fn depth_first(mut items: Vec<Item>) -> Vec<Item> {
         }
     }
     order
-}
-
-/// Tells of paths that nobody can build.
-pub fn tell_unknown(context: &Context, store: &dyn Store, unknown: &BTreeSet<StorePath>) {
-    if !unknown.is_empty() {
-        context.ui.problem("don't know how to build these paths:");
-    }
-    for path in unknown {
-        context.ui.problem(&format!("  {}", store.dir().display(path)));
-    }
 }
 
 /// The sizes of the closures of some paths.

@@ -1,5 +1,6 @@
 //! `nix log` and `nix store copy-log`.
 
+use nival::store::LocalStore;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -30,7 +31,7 @@ impl Command for Log {
         for wanted in self.0.wanted(context, store.dir(), arguments)? {
             let shown = wanted.print_with_caret(store.dir());
             if let Some(mut log) = store.log(&wanted.path)? {
-                let uri = if store.local().is_some() { url(context) } else { store.uri() };
+                let uri = if store.downcast::<LocalStore>().is_some() { url(context) } else { store.uri() };
                 context.ui.notice(&format!("got build log for '{shown}' from '{uri}'"));
                 super::copy_out(&mut log, Path::new(&shown))?;
                 continue;

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use nival::model::StorePath;
 use nival::progress::{Progress as _, size_text};
+use nival::store::graph::{Graph, Node};
 use nival::store::local::db::closure_sizes::closure_sizes;
-use nival::store::local::db::graph::{Graph, Node};
 use nival::store::local::db::read::RawPath;
 use nival::store::{LocalStore, Store, StoreError};
 use nival::sys::interrupt;
@@ -67,7 +67,7 @@ impl Command for PathInfo {
             );
         }
         let opened = context.open_any(context.settings.store_uri())?;
-        let Some(store) = opened.local() else {
+        let Some(store) = opened.downcast::<LocalStore>() else {
             return self.print_elsewhere(context, &*opened, arguments, format);
         };
         match (self.style.json, self.selection.all) {

@@ -1,5 +1,6 @@
 //! `nix profile`, and `nix store diff-closures`.
 
+use nival::store::api::Store;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,7 +11,6 @@ use nival::ops::nix_profile::{self, DEFAULT_PRIORITY, Manifest, ProfileElement};
 use nival::ops::profile::{Doomed, Generation, Profile, parse_days};
 use nival::ops::realise::Outcome;
 use nival::progress::{Progress as _, size_text};
-use nival::store::ManagedStore;
 use regex_lite::Regex;
 
 use super::{Arity, Command};
@@ -40,7 +40,7 @@ impl Which {
     }
 
     /// The store and the profile.
-    fn open(&self, context: &Context) -> anyhow::Result<(Box<dyn ManagedStore>, Profile)> {
+    fn open(&self, context: &Context) -> anyhow::Result<(Box<dyn Store>, Profile)> {
         let store = context.open_store()?;
         if !store.is_read_only() {
             context.make_user_links(true, false)?;
@@ -102,11 +102,7 @@ impl Command for Add {
 }
 
 /// The valid paths that an installable means, which are fetched if need be.
-fn valid_paths(
-    context: &Context,
-    store: &dyn ManagedStore,
-    wanted: &DerivedPath,
-) -> anyhow::Result<Vec<StorePath>> {
+fn valid_paths(context: &Context, store: &dyn Store, wanted: &DerivedPath) -> anyhow::Result<Vec<StorePath>> {
     if store.is_valid(&wanted.path)? {
         // An output that there is not is told of before anything is done.
         known_paths(store, wanted)?;
@@ -120,11 +116,11 @@ fn valid_paths(
 }
 
 /// The paths that an installable stands for, as far as they are known.
-fn known_paths(store: &dyn ManagedStore, wanted: &DerivedPath) -> anyhow::Result<Vec<StorePath>> {
+fn known_paths(store: &dyn Store, wanted: &DerivedPath) -> anyhow::Result<Vec<StorePath>> {
     let DerivedPath { path: drv, outputs: Some(outputs) } = wanted else {
         return Ok(vec![wanted.path.clone()]);
     };
-    let derivation = store.read_derivation(drv)?;
+    let derivation = store.queries().read_derivation(drv)?;
     let known = outputs_of(store, outputs, drv, &derivation)?;
     Ok(known.into_iter().filter_map(|(_, path)| path).collect())
 }

@@ -1,13 +1,13 @@
 //! `nix why-depends`: the chains of references from one path to another.
 
+use nival::store::api::Store;
 use std::ffi::OsString;
 
 use nival::model::StorePath;
 use nival::ops::query;
 use nival::ops::why_depends::{Distances, Occurrence, occurrences};
 use nival::progress::Progress as _;
-use nival::store::ManagedStore;
-use nival::store::local::db::graph::{Graph, Node};
+use nival::store::graph::{Graph, Node};
 
 use super::{Arity, Command};
 use crate::cli::context::Context;
@@ -92,7 +92,7 @@ impl Command for WhyDepends {
 }
 
 struct Report<'r> {
-    store: &'r dyn ManagedStore,
+    store: &'r dyn Store,
     graph: &'r Graph,
     distances: Distances,
     command: &'r WhyDepends,

@@ -1,6 +1,7 @@
 //! `--switch-profile`, `--switch-generation`, `--rollback`,
 //! `--list-generations`, `--delete-generations`.
 
+use nival::store::api::Store;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -8,7 +9,6 @@ use nival::ops::profile::{Doomed, Generation, ProfileError};
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::progress::Progress as _;
-use nival::store::ManagedStore;
 use serde_json::{Value, json};
 
 use super::Call;
@@ -108,7 +108,7 @@ pub fn list(call: Call) -> anyhow::Result<()> {
 
 /// What each generation is, and what changed with it.
 fn describe_all(
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     generations: &[Generation],
     current: Option<u64>,
 ) -> anyhow::Result<Vec<Value>> {
@@ -144,7 +144,7 @@ fn describe_all(
     Ok(values)
 }
 
-fn closure_size(store: &dyn ManagedStore, path: &nival::model::StorePath) -> anyhow::Result<u64> {
+fn closure_size(store: &dyn Store, path: &nival::model::StorePath) -> anyhow::Result<u64> {
     let graph = nival::ops::query::closure(store, std::slice::from_ref(path), false)?;
     Ok(graph.nodes().map(|node| graph.nar_size(node)).sum())
 }

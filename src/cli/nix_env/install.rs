@@ -1,5 +1,6 @@
 //! `--install`, `--upgrade`, `--uninstall`, `--set`, `--set-flag`.
 
+use nival::store::api::Store;
 use std::path::Path;
 
 use nival::model::manifest_nix::Value;
@@ -11,7 +12,6 @@ use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::take_out;
 use nival::ops::user_env::upgrade;
 use nival::progress::Progress as _;
-use nival::store::ManagedStore;
 
 use super::Call;
 use super::packages::{packages, selectors};
@@ -130,7 +130,7 @@ pub fn set(call: Call) -> anyhow::Result<()> {
 /// Changes what is installed, unless that is only to be told.
 fn change(
     call: &Call,
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     mut how: impl FnMut(Vec<Element>) -> anyhow::Result<Option<Vec<Element>>>,
 ) -> anyhow::Result<()> {
     let profile = call.profile()?;
@@ -162,12 +162,7 @@ fn change(
 
 /// What chooses between two packages with the same file: commands that work as
 /// things are, when at most one of them is installed.
-fn advice(
-    store: &dyn ManagedStore,
-    conflicts: &Conflicts,
-    before: &[Element],
-    after: &[Element],
-) -> Option<String> {
+fn advice(store: &dyn Store, conflicts: &Conflicts, before: &[Element], after: &[Element]) -> Option<String> {
     let conflict = conflicts.all.first()?;
     let owner = |file: &Path, among: &[Element]| {
         let (path, _) = store.dir().parse_below(file.to_str()?).ok()?;

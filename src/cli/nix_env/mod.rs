@@ -6,13 +6,13 @@ mod install;
 mod packages;
 mod query;
 
+use nival::store::api::Store;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use nival::ops::profile::Profile;
 use nival::ops::user_env::upgrade::Mode;
 use nival::progress::Progress as _;
-use nival::store::ManagedStore;
 
 use super::context::Context;
 use super::flags::parse::{Given, Reading, text};
@@ -183,7 +183,7 @@ impl Call {
     }
 
     /// The store, and the user's links to profiles and channels.
-    pub fn open_store(&self) -> anyhow::Result<Box<dyn ManagedStore>> {
+    pub fn open_store(&self) -> anyhow::Result<Box<dyn Store>> {
         let store = self.context.open_store()?;
         if !store.is_read_only() {
             self.context.make_user_links(self.profile.is_none(), true)?;

@@ -1,6 +1,7 @@
 //! From arguments to packages: the one place where it is decided what words
 //! mean. Selecting from an expression will find its place here.
 
+use nival::store::api::Store;
 use std::path::Path;
 
 use nival::model::{DerivedPath, Outputs, StorePath};
@@ -9,7 +10,6 @@ use nival::ops::realise::{Outcome, output_paths};
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::{Selector, select};
-use nival::store::ManagedStore;
 
 use super::{Call, needs_language};
 use crate::cli::context::not_in_store;
@@ -20,7 +20,7 @@ use crate::cli::realiser;
 ///
 /// # Errors
 /// Words that mean nothing, or that need the language.
-pub fn packages(call: &Call, store: &dyn ManagedStore) -> anyhow::Result<Vec<Element>> {
+pub fn packages(call: &Call, store: &dyn Store) -> anyhow::Result<Vec<Element>> {
     let words = call.texts()?;
     if let Some(from) = &call.from_profile {
         let profile = Profile::new(call.context.absolute(Path::new(from)));
@@ -48,7 +48,7 @@ pub fn packages(call: &Call, store: &dyn ManagedStore) -> anyhow::Result<Vec<Ele
 }
 
 /// What is installed must be there.
-fn require_valid(store: &dyn ManagedStore, path: &StorePath) -> anyhow::Result<()> {
+fn require_valid(store: &dyn Store, path: &StorePath) -> anyhow::Result<()> {
     anyhow::ensure!(
         store.is_valid(path)?,
         "path '{}' is required, but there is no substituter that can build it",
@@ -61,12 +61,12 @@ fn require_valid(store: &dyn ManagedStore, path: &StorePath) -> anyhow::Result<(
 ///
 /// # Errors
 /// A bad regular expression.
-pub fn selectors(store: &dyn ManagedStore, words: &[String]) -> anyhow::Result<Vec<Selector>> {
+pub fn selectors(store: &dyn Store, words: &[String]) -> anyhow::Result<Vec<Selector>> {
     words.iter().map(|word| Selector::parse(store.dir(), word).map_err(anyhow::Error::msg)).collect()
 }
 
 /// The packages at store paths: `PATH`, `DRV` for its output `out`, or `DRV!NAME,NAME`.
-fn of_paths(call: &Call, store: &dyn ManagedStore, words: &[String]) -> anyhow::Result<Vec<Element>> {
+fn of_paths(call: &Call, store: &dyn Store, words: &[String]) -> anyhow::Result<Vec<Element>> {
     let mut requests = Vec::with_capacity(words.len());
     for word in words {
         let (base, outputs) = match word.split_once('!') {
@@ -96,12 +96,12 @@ fn of_paths(call: &Call, store: &dyn ManagedStore, words: &[String]) -> anyhow::
 }
 
 /// Refuses an output that a valid derivation does not have.
-fn refuse_missing(store: &dyn ManagedStore, request: &DerivedPath) -> anyhow::Result<()> {
+fn refuse_missing(store: &dyn Store, request: &DerivedPath) -> anyhow::Result<()> {
     let Some(outputs) = &request.outputs else { return Ok(()) };
     if !store.is_valid(&request.path)? {
         return Ok(());
     }
-    match outputs.missing(&store.read_derivation(&request.path)?) {
+    match outputs.missing(&store.queries().read_derivation(&request.path)?) {
         None => Ok(()),
         Some(name) => {
             let drv = store.dir().display(&request.path);
@@ -111,11 +111,11 @@ fn refuse_missing(store: &dyn ManagedStore, request: &DerivedPath) -> anyhow::Re
 }
 
 /// The package at a valid path, or that valid outputs are.
-fn of_path(store: &dyn ManagedStore, request: DerivedPath) -> anyhow::Result<Element> {
+fn of_path(store: &dyn Store, request: DerivedPath) -> anyhow::Result<Element> {
     let DerivedPath { path, outputs } = request;
     let mut element = Element::of_path(path.name(), path.clone());
     let Some(outputs) = outputs else { return Ok(element) };
-    let known = output_paths(store, &path, &store.read_derivation(&path)?, &outputs)?;
+    let known = output_paths(store, &path, &store.queries().read_derivation(&path)?, &outputs)?;
     element.drv_path = Some(path.clone());
     element.outputs = known.into_iter().filter_map(|(name, output)| Some((name, output?))).collect();
     element.output_names = element.outputs.keys().cloned().collect();

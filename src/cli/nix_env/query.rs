@@ -4,7 +4,7 @@ use nival::model::manifest_nix::Value;
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::select;
-use nival::store::ManagedStore;
+use nival::store::api::Store;
 use serde_json::{Map, Value as Json};
 
 use super::Call;
@@ -96,7 +96,7 @@ pub fn query(call: Call) -> anyhow::Result<()> {
 }
 
 fn table(
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     columns: &Columns,
     elements: &[(usize, &Element)],
     out: &mut Out,
@@ -170,7 +170,7 @@ fn meta_json(value: &Value) -> Json {
 }
 
 fn json(
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     columns: &Columns,
     elements: &[(usize, &Element)],
     out: &mut Out,
@@ -202,7 +202,7 @@ fn json(
 }
 
 fn xml(
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     columns: &Columns,
     elements: &[(usize, &Element)],
     out: &mut Out,

@@ -1,14 +1,16 @@
 //! `--add`, `--add-fixed`, `--print-fixed-path`.
 
+use nival::model::store_path::check_name;
+use nival::nar::{Sink, dump};
+use nival::store::api::Store;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use nival::model::content_address::ContentReferences;
 use nival::model::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir, StorePath};
 use nival::nar::NarError;
-use nival::store::local::add::Adder;
-use nival::store::managed::Kind;
-use nival::store::{ManagedStore, StoreError};
+use nival::store::StoreError;
 
 use super::Call;
 use crate::cli::context::Context;
@@ -44,25 +46,24 @@ fn method(call: &mut Call) -> ContentAddressMethod {
 
 fn add_all(
     call: &Call,
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     sources: &[impl AsRef<OsStr>],
     method: ContentAddressMethod,
     algorithm: HashAlgorithm,
 ) -> anyhow::Result<()> {
     let progress = store.progress();
     progress.begin("adding", None, Unit::Bytes);
-    // Here several become valid together; a daemon takes one after the other.
-    let mut adder = match store.kind() {
-        Kind::Local(local) => Some(local.adder()),
-        Kind::Daemon(_) | Kind::Elsewhere => None,
-    };
+    // Several become valid together where the store can do that.
+    let mut adder = store.adder();
     let mut paths = Vec::with_capacity(sources.len());
     let added = sources.iter().try_for_each(|source| {
         let (source, name) = named(&call.context, Path::new(source.as_ref()))?;
-        let added = match &mut adder {
-            Some(adder) => adder.add(&source, &name, method, algorithm),
-            None => store.add_source(&source, &name, (method, algorithm)),
-        };
+        let added = check_name(&name)
+            .map_err(|reason| StoreError::Name { path: name.clone(), reason })
+            .and_then(|()| {
+                let mut tell = |sink: &mut dyn Sink| dump::walk(&source, sink);
+                adder.add_content(&name, (method, algorithm), BTreeSet::new(), &mut tell)
+            });
         paths.push(added.map_err(|error| match error {
             // What is wrong with the file does not say which.
             StoreError::Nar(NarError::Sink(why)) => {
@@ -75,7 +76,7 @@ fn add_all(
     // What comes before a failure is added, and is said to be; but who
     // interrupts does not want to wait for it.
     let finished = match nival::sys::interrupt::check() {
-        Ok(()) => adder.map_or(Ok(()), Adder::finish),
+        Ok(()) => adder.finish(),
         Err(interrupted) => Err(interrupted.into()),
     };
     progress.end();
@@ -95,7 +96,7 @@ fn add_all(
 /// Tells of paths over `warn-large-path-threshold`.
 fn warn_of_large(
     call: &Call,
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     sources: &[impl AsRef<OsStr>],
     paths: &[StorePath],
 ) -> anyhow::Result<()> {

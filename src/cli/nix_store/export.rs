@@ -6,7 +6,7 @@ use nival::model::StorePath;
 use nival::nar::input::Input;
 use nival::nar::writer::{FileOutput, NarWriter};
 use nival::nar::{dump as walk, restore as unpack};
-use nival::ops::{export, query};
+use nival::ops::export;
 use nival::progress::{Progress as _, Unit};
 
 use crate::cli::error::usage;
@@ -35,7 +35,7 @@ pub fn restore(call: Call) -> anyhow::Result<()> {
 pub fn export(call: Call) -> anyhow::Result<()> {
     let store = &*call.context.open_store()?;
     let paths = call.store_paths(store)?;
-    let graph = query::among(store, &paths)?;
+    let graph = store.queries().graph_among(&paths)?;
     let order: nival::store::error::Result<Vec<StorePath>> =
         graph.topological(graph.nodes()).into_iter().map(|node| graph.path(node)).collect();
     let order = order?;

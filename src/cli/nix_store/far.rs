@@ -4,7 +4,7 @@ use nival::model::{HashAlgorithm, StorePath};
 use nival::nar::hashing::HashPipe;
 use nival::nar::writer::NarWriter;
 use nival::progress::Progress as _;
-use nival::store::ManagedStore;
+use nival::store::api::Store;
 use nival::sys::interrupt;
 
 use crate::cli::context::Context;
@@ -14,7 +14,7 @@ use crate::cli::error::Exit;
 ///
 /// # Errors
 /// A path that is not valid or cannot be read; a status where one has changed.
-pub fn verify_paths(context: &Context, store: &dyn ManagedStore, paths: &[StorePath]) -> anyhow::Result<()> {
+pub fn verify_paths(context: &Context, store: &dyn Store, paths: &[StorePath]) -> anyhow::Result<()> {
     let mut items = Vec::with_capacity(paths.len());
     for (path, item) in paths.iter().zip(store.items(paths)?) {
         items.push(item.ok_or_else(|| store.invalid(path))?);

@@ -1,10 +1,10 @@
 //! `--gc`, `--delete`, `--optimise`.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 use nival::ops::roots_report;
-use nival::store::local::roots::RootSearch;
-use nival::store::managed::Kind;
+use nival::store::api::roots::RootSearch;
 use serde_json::{Value, json};
 
 use super::Call;
@@ -72,7 +72,8 @@ pub fn gc(call: Call) -> anyhow::Result<()> {
 
 fn print_roots(call: &Call) -> anyhow::Result<()> {
     let store = &*call.context.open_store()?;
-    let roots = store.find_roots(RootSearch { clean: true, strict: false, censor: false })?;
+    let roots =
+        store.require_roots()?.find_roots(RootSearch { clean: true, strict: false, censor: false })?;
     let mut lines: Vec<(String, String)> = Vec::new();
     for (path, holders) in &roots {
         lines.extend(holders.iter().map(|holder| (holder.to_string(), store.dir().print(path))));
@@ -118,17 +119,12 @@ fn print_json(value: &Value) -> anyhow::Result<()> {
 fn print_paths(call: &Call, alive: bool) -> anyhow::Result<()> {
     let store = &*call.context.open_store()?;
     let mut out = Out::new();
-    let store = match store.kind() {
-        Kind::Local(local) => local,
-        Kind::Daemon(daemon) => {
-            daemon.survey(alive)?.into_iter().try_for_each(|path| out.line(path))?;
-            return out.finish();
-        }
-        Kind::Elsewhere => anyhow::bail!("Garbage collection not supported by store '{}'", store.uri()),
-    };
-    let survey = store.survey(call.context.keep(), &HashSet::new())?;
-    let dir = store.dir().as_str();
-    survey.each_name(alive, |name| out.line(format_args!("{dir}/{name}")))?;
+    let mut written = Ok(());
+    store.require_collector()?.survey(alive, call.context.keep(), &mut |path| {
+        written = out.line(path);
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    written?;
     out.finish()
 }
 

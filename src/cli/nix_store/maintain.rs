@@ -1,13 +1,14 @@
 //! `--init`, `--verify`, `--verify-path`, `--repair-path`, `--read-log`, `--print-env`.
 
+use nival::store::LocalStore;
+use nival::store::layout::Layout;
 use std::io::Read as _;
 
 use nival::model::StorePath;
 use nival::ops::realise::substitute::Substituters;
 use nival::progress::{Progress as _, Unit};
 use nival::store::local::verify::{Damage, Expected};
-use nival::store::managed::Kind;
-use nival::store::{ManagedStore, Store, StoreError};
+use nival::store::{Store, StoreError};
 
 use super::{Call, far};
 use crate::cli::context::Context;
@@ -28,7 +29,7 @@ pub fn verify(call: Call) -> anyhow::Result<()> {
     let store = &*call.context.open_store()?;
     let substituters = if repair { call.context.substituters() } else { Substituters::default() };
     let sources: Vec<&dyn Store> = substituters.iter().collect();
-    if store.verify(contents, repair.then_some(&sources[..]))? {
+    if store.require_maintainer("verifyStore")?.verify(contents, repair.then_some(&sources[..]))? {
         return Ok(());
     }
     call.context.ui.warn("not all store errors were fixed");
@@ -53,18 +54,18 @@ pub fn repair_path(call: Call) -> anyhow::Result<()> {
 /// Checks paths and repairs those that are damaged; tells `damaged` of them.
 pub fn repair(
     context: &Context,
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     paths: &[StorePath],
     damaged: impl Fn(&Context, &StorePath),
 ) -> anyhow::Result<()> {
-    require_files(store)?;
+    let files = files(store)?;
     let mut work = Vec::new();
     for path in paths {
         let info = store.path_info(path)?;
         work.push(Expected { path: path.clone(), hash: info.nar_hash, size: info.nar_size });
     }
     let mut broken = Vec::new();
-    store.layout().verify_contents(&work, &context.progress(), |path, damage| {
+    files.verify_contents(&work, &context.progress(), |path, damage| {
         // A size of which only the row tells is not mended by other contents.
         broken.extend(damage.filter(|damage| !matches!(damage, Damage::Size { .. })).map(|_| path.clone()));
         Ok(())
@@ -74,9 +75,8 @@ pub fn repair(
     let sources: Vec<&dyn Store> = substituters.iter().collect();
     for path in &broken {
         damaged(context, path);
-        let Kind::Local(store) = store.kind() else {
-            anyhow::bail!("operation 'repairPath' is not supported by store '{}'", store.uri());
-        };
+        let local = store.downcast::<LocalStore>();
+        let store = local.ok_or_else(|| StoreError::unsupported("repairPath", &store.uri()))?;
         match store.require_repair(path, &sources) {
             Ok(()) => {}
             Err(error @ StoreError::Unrepairable { .. }) => {
@@ -89,19 +89,18 @@ pub fn repair(
     if failed { Err(Exit(1).into()) } else { Ok(()) }
 }
 
-/// Files that are to be read have to be here.
-fn require_files(store: &dyn ManagedStore) -> anyhow::Result<()> {
-    anyhow::ensure!(store.is_here(), "the files of '{}' are on another machine", store.uri());
-    Ok(())
+/// Where the files lie that are to be read.
+fn files(store: &dyn Store) -> anyhow::Result<&Layout> {
+    store.files().ok_or_else(|| anyhow::anyhow!("the files of '{}' are on another machine", store.uri()))
 }
 
 /// Checks the contents of some paths.
 pub fn verify_path(call: Call) -> anyhow::Result<()> {
     let store = &*call.context.open_store()?;
     let paths = call.store_paths(store)?;
-    if !store.is_here() {
+    let Some(files) = store.files() else {
         return far::verify_paths(&call.context, store, &paths);
-    }
+    };
     let mut status = 0;
     let mut work = Vec::new();
     for path in paths {
@@ -109,7 +108,7 @@ pub fn verify_path(call: Call) -> anyhow::Result<()> {
         work.push(Expected { path, hash: info.nar_hash, size: info.nar_size });
     }
     call.context.ui.begin("checking", None, Unit::Bytes);
-    let checked = store.layout().verify_contents(&work, &call.context.progress(), |path, damage| {
+    let checked = files.verify_contents(&work, &call.context.progress(), |path, damage| {
         let shown = store.dir().display(path);
         let text = match damage {
             None | Some(Damage::Size { expected: 0, .. }) => return Ok(()),
@@ -159,7 +158,7 @@ pub fn print_env(call: Call) -> anyhow::Result<()> {
     let path = call.store_paths(store)?.remove(0);
     anyhow::ensure!(path.is_derivation(), "'{}' is not a valid derivation path", store.dir().display(&path));
     nival::ops::query::require_derivation(store, &path)?;
-    let drv = store.read_derivation(&path)?;
+    let drv = store.queries().read_derivation(&path)?;
     let mut out = Out::new();
     // Structured attributes are in a file, not in the environment.
     for (name, value) in drv.env.iter().filter(|(name, _)| *name != b"__json") {

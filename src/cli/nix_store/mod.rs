@@ -11,12 +11,12 @@ mod realise;
 mod serve;
 mod validity;
 
+use nival::store::api::Store;
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
 use nival::model::{StoreDir, StorePath};
-use nival::store::ManagedStore;
 
 pub use key::check_key_name;
 
@@ -132,7 +132,7 @@ impl Call {
     ///
     /// # Errors
     /// The first that is none.
-    pub fn store_paths(&self, store: &dyn ManagedStore) -> anyhow::Result<Vec<StorePath>> {
+    pub fn store_paths(&self, store: &dyn Store) -> anyhow::Result<Vec<StorePath>> {
         self.arguments.iter().map(|argument| store_path(&self.context, store, argument)).collect()
     }
 }
@@ -143,7 +143,7 @@ impl Call {
 /// When it is none.
 pub fn store_path(
     context: &Context,
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     argument: impl AsRef<Path>,
 ) -> anyhow::Result<StorePath> {
     store_path_in(context, store.dir(), argument)

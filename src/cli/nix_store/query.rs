@@ -1,14 +1,14 @@
 //! `--query`.
 
+use nival::store::api::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 
 use nival::model::StorePath;
 use nival::ops::graph_text::{self, TreeWriter};
 use nival::ops::query;
-use nival::store::ManagedStore;
-use nival::store::local::db::graph::{Graph, Node};
-use nival::store::local::roots::RootSearch;
+use nival::store::api::roots::RootSearch;
+use nival::store::graph::{Graph, Node};
 
 use super::Call;
 use crate::cli::error::usage;
@@ -56,7 +56,7 @@ const QUESTIONS: &[(&str, Question)] = &[
 
 struct Query {
     call: Call,
-    store: Box<dyn ManagedStore>,
+    store: Box<dyn Store>,
     use_output: bool,
     include_outputs: bool,
     out: Out,
@@ -108,11 +108,11 @@ impl Query {
                 self.print_sorted(&graph)
             }
             Question::References => {
-                let graph = query::references(&*self.store, &self.used(given)?)?;
+                let graph = self.store.queries().references_graph(&self.used(given)?)?;
                 self.print_sorted(&graph)
             }
             Question::Referrers => {
-                let graph = query::referrers(&*self.store, &self.used(given)?)?;
+                let graph = self.store.queries().referrers_graph(&self.used(given)?)?;
                 self.print_sorted(&graph)
             }
             Question::ReferrersClosure => self.referrers_closure(given),
@@ -125,7 +125,7 @@ impl Query {
             Question::ValidDerivers => {
                 let mut derivers = BTreeSet::new();
                 for path in &given {
-                    derivers.extend(self.store.valid_derivers(path)?);
+                    derivers.extend(self.store.queries().valid_derivers(path)?);
                 }
                 derivers.iter().try_for_each(|path| self.print(path))
             }
@@ -175,7 +175,7 @@ impl Query {
 
     fn referrers_closure(&mut self, given: Vec<StorePath>) -> anyhow::Result<()> {
         let paths = self.used(given)?;
-        let graph = query::referrers_closure(&*self.store, &paths)?;
+        let graph = self.store.queries().referrers_closure(&paths)?;
         let order = graph.topological(graph.nodes());
         // A path that is not valid has no referrers, but belongs to its own
         // closure. It comes after everything with a smaller name.
@@ -223,7 +223,7 @@ impl Query {
             return Ok(());
         }
         let keep = self.call.context.keep();
-        let roots = self.store.find_roots(RootSearch::default())?;
+        let roots = self.store.require_roots()?.find_roots(RootSearch::default())?;
         for (holder, path) in query::roots_of(&*self.store, &paths, &roots, keep)? {
             let path = self.store.dir().print(&path);
             self.out.line(format_args!("{holder} -> {path}"))?;

@@ -1,14 +1,13 @@
 //! `--realise`: paths that are there already or can be fetched, and roots for
 //! them.
 
+use nival::store::api::Store;
 use std::path::PathBuf;
 
 use nival::model::{DerivedPath, Outputs, StorePath};
 use nival::ops::realise::{Outcome, output_paths};
 use nival::progress::Progress as _;
-use nival::store::ManagedStore;
-use nival::store::managed::Kind;
-use nival::store::remote::protocol::worker::build_mode;
+use nival::store::api::realise::RealiseMode;
 
 use super::{Call, store_path};
 use crate::cli::flags::parse::text;
@@ -17,7 +16,7 @@ use crate::cli::realiser;
 
 /// Reads `PATH`, or `DRV!NAME,NAME`; a derivation alone stands for all of its
 /// outputs.
-fn parse(call: &Call, store: &dyn ManagedStore, word: &std::ffi::OsStr) -> anyhow::Result<DerivedPath> {
+fn parse(call: &Call, store: &dyn Store, word: &std::ffi::OsStr) -> anyhow::Result<DerivedPath> {
     let word = text(word)?;
     let (path, names) = match word.split_once('!') {
         Some((path, names)) => (path, Some(names)),
@@ -32,11 +31,11 @@ fn parse(call: &Call, store: &dyn ManagedStore, word: &std::ffi::OsStr) -> anyho
 
 /// The output names and paths that a fulfilled request stands for, in the order
 /// of the paths. An output that a derivation does not have is refused.
-fn results(store: &dyn ManagedStore, request: &DerivedPath) -> anyhow::Result<Vec<(String, StorePath)>> {
+fn results(store: &dyn Store, request: &DerivedPath) -> anyhow::Result<Vec<(String, StorePath)>> {
     let DerivedPath { path, outputs: Some(outputs) } = request else {
         return Ok(vec![("out".to_owned(), request.path.clone())]);
     };
-    let drv = store.read_derivation(path)?;
+    let drv = store.queries().read_derivation(path)?;
     if let Some(name) = outputs.missing(&drv) {
         anyhow::bail!("derivation '{}' does not have output '{name}'", store.dir().display(path));
     }
@@ -51,7 +50,7 @@ pub fn realise(call: Call) -> anyhow::Result<()> {
     let dry_run = call.has("--dry-run");
     let ignore_unknown = call.has("--ignore-unknown");
     let mut again = None;
-    for (flag, mode) in [("--check", build_mode::CHECK), ("--repair", build_mode::REPAIR)] {
+    for (flag, mode) in [("--check", RealiseMode::Check), ("--repair", RealiseMode::Repair)] {
         if call.has(flag) {
             again = Some((flag, mode));
         }
@@ -72,11 +71,11 @@ pub fn realise(call: Call) -> anyhow::Result<()> {
         }
     }
     if let Some((flag, mode)) = again {
-        let Kind::Daemon(daemon) = store.kind() else {
+        let Some(realiser) = store.realiser() else {
             anyhow::bail!("'--realise {flag}' needs a builder, which this version of Nival does not have");
         };
         if !dry_run {
-            daemon.build_paths_again(&requests, mode)?;
+            realiser.realise(&requests, mode)?;
         }
     }
     if dry_run {
@@ -94,10 +93,10 @@ pub fn realise(call: Call) -> anyhow::Result<()> {
     print(&call, store, &requests)
 }
 
-fn print(call: &Call, store: &dyn ManagedStore, requests: &[DerivedPath]) -> anyhow::Result<()> {
+fn print(call: &Call, store: &dyn Store, requests: &[DerivedPath]) -> anyhow::Result<()> {
     let mut out = Out::new();
     // Where no roots can be made, none are missed, and none are made.
-    let with_roots = store.is_here();
+    let with_roots = store.files().is_some();
     let mut warned = call.add_root.is_some() || call.context.no_gc_warning || !with_roots;
     for (number, request) in requests.iter().enumerate() {
         let mut lines = Vec::new();
@@ -111,7 +110,7 @@ fn print(call: &Call, store: &dyn ManagedStore, requests: &[DerivedPath]) -> any
                 None => lines.push(store.dir().print(&path)),
                 Some(root) => {
                     let link = root_link(call, root, number, &name);
-                    store.add_indirect_root(&link, &path)?;
+                    store.require_root_links()?.add_indirect_root(&link, &path)?;
                     lines.push(link.display().to_string());
                 }
             }

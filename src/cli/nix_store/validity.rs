@@ -1,5 +1,6 @@
 //! `--dump-db`, `--load-db`, `--register-validity`, `--check-validity`.
 
+use nival::store::LocalStore;
 use std::io::BufReader;
 
 use nival::nar::NarError;
@@ -7,7 +8,6 @@ use nival::progress::{Progress as _, Unit};
 use nival::store::StoreError;
 use nival::store::local::db::write::Existing;
 use nival::store::local::register::{RegisterOptions, dump_entry};
-use nival::store::managed::Kind;
 
 use super::Call;
 use crate::cli::error::BrokenPipe;
@@ -25,15 +25,15 @@ pub fn dump_db(call: Call) -> anyhow::Result<()> {
     let mut out = Out::new();
     let named = call.store_paths(store)?;
     let ui = &call.context.ui;
-    match store.kind() {
-        Kind::Local(store) if call.arguments.is_empty() => {
+    match store.downcast::<LocalStore>() {
+        Some(store) if call.arguments.is_empty() => {
             ui.begin("dumping the database", Some(store.db().count()?), Unit::Items);
             let result = store.dump_all(&mut out);
             ui.end();
             lines(result)?;
         }
-        Kind::Local(store) => lines(store.dump_paths(&named, &mut out))?,
-        Kind::Daemon(_) | Kind::Elsewhere => {
+        Some(store) => lines(store.dump_paths(&named, &mut out))?,
+        None => {
             let paths = if call.arguments.is_empty() { store.all()? } else { named };
             for chunk in paths.chunks(CHUNK) {
                 for (path, item) in chunk.iter().zip(store.items(chunk)?) {

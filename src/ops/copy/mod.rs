@@ -161,9 +161,9 @@ fn check_references(destination: &dyn Store, items: &[Item]) -> Result<()> {
     for item in items {
         let Some(missing) = item.info.references.iter().find(is_missing) else { continue };
         let (path, reference) = (destination.dir().print(&item.info.path), destination.dir().print(missing));
-        return Err(match destination.local() {
-            Some(_) => StoreError::Invalid(reference),
-            None => StoreError::Reference { path, reference },
+        return Err(match destination.is_direct() {
+            true => StoreError::Invalid(reference),
+            false => StoreError::Reference { path, reference },
         });
     }
     Ok(())
@@ -172,8 +172,8 @@ fn check_references(destination: &dyn Store, items: &[Item]) -> Result<()> {
 /// Says so if there is probably not enough room. It is no error: a file system
 /// that compresses or shares may take more than it says.
 fn warn_of_room(destination: &dyn Store, total: u64, progress: &dyn Progress) {
-    let Some(local) = destination.local() else { return };
-    let dir = &local.layout().real_store_dir;
+    let Some(files) = destination.files().filter(|_| destination.is_direct()) else { return };
+    let dir = &files.real_store_dir;
     let Ok(stat) = rustix::fs::statvfs(dir) else { return };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if total > free {
@@ -191,7 +191,7 @@ fn warn_of_room(destination: &dyn Store, total: u64, progress: &dyn Progress) {
 fn way(source: &dyn Store, destination: &dyn Store) -> Way {
     let (from, to) = (source.uri(), destination.uri());
     // Which store of this machine it is goes without saying.
-    let is_here = |store: &dyn Store, uri: &str| store.local().is_some() || uri == "daemon";
+    let is_here = |store: &dyn Store, uri: &str| store.is_direct() || uri == "daemon";
     let shown = match (is_here(source, &from), is_here(destination, &to)) {
         (true, _) => format!("to '{to}'"),
         (false, true) => format!("from '{from}'"),

@@ -4,12 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{CopyOptions, Plan};
 use crate::model::StorePath;
+use crate::store::api::query::{self, CHUNK, items};
 use crate::store::api::{Item, Store};
-use crate::store::error::{Result, StoreError};
-use crate::store::local::db::graph::Graph;
-
-/// Paths that are asked about together.
-const CHUNK: usize = 4096;
+use crate::store::error::Result;
 
 pub(super) fn plan(
     source: &dyn Store,
@@ -22,11 +19,12 @@ pub(super) fn plan(
         let valid = valid(roots)?;
         let missing: Vec<StorePath> = roots.iter().filter(|path| !valid.contains(*path)).cloned().collect();
         items(source, &missing)?
-    } else if destination.local().is_some() || destination.takes_closures() && source.local().is_none() {
+    } else if destination.is_closed() && (destination.is_direct() || !source.is_direct()) {
         // What such a store has it has with all references.
         closure(source, roots, &mut |paths| valid(paths))?
-    } else if let Some(local) = source.local() {
-        let paths = local_closure(local, roots)?;
+    } else if source.is_direct() {
+        let graph = source.queries().closure(roots, false)?;
+        let paths: Vec<StorePath> = graph.nodes().map(|node| graph.path(node)).collect::<Result<_>>()?;
         // One question is better than one for each generation of references.
         let valid = valid(&paths)?;
         let missing: Vec<StorePath> = paths.into_iter().filter(|path| !valid.contains(path)).collect();
@@ -48,8 +46,7 @@ fn better_signed(
     roots: &[StorePath],
     copied: &[Item],
 ) -> Result<Vec<Item>> {
-    let Some(local) = destination.local() else { return Ok(Vec::new()) };
-    if local.is_read_only() {
+    if !destination.is_direct() || destination.is_read_only() {
         return Ok(Vec::new());
     }
     let copied: HashSet<&StorePath> = copied.iter().map(|item| &item.info.path).collect();
@@ -85,64 +82,13 @@ fn valid(store: &dyn Store, paths: &[StorePath], fetch: bool) -> Result<BTreeSet
     Ok(valid)
 }
 
-/// What is known of paths that all have to be there.
-fn items(store: &dyn Store, paths: &[StorePath]) -> Result<Vec<Item>> {
-    let mut found = Vec::with_capacity(paths.len());
-    for chunk in paths.chunks(CHUNK) {
-        for (path, item) in chunk.iter().zip(store.items(chunk)?) {
-            found.push(item.ok_or_else(|| StoreError::Invalid(store.dir().print(path)))?);
-        }
-    }
-    Ok(found)
-}
-
-fn local_closure(store: &crate::store::LocalStore, roots: &[StorePath]) -> Result<Vec<StorePath>> {
-    let db = store.db();
-    db.snapshot(|| {
-        let mut ids = Vec::with_capacity(roots.len());
-        for path in roots {
-            ids.push(db.id_of(path)?.ok_or_else(|| store.invalid(path))?);
-        }
-        let graph = Graph::reach(&db, &ids, |id, found| db.reference_ids(id, found))?;
-        graph.nodes().map(|node| graph.path(node)).collect()
-    })
-}
-
-/// What `roots` refer to and `skip` does not name, a generation at a time: one
-/// question serves all paths of it.
+/// What `roots` refer to and `skip` does not name.
 pub(super) fn closure(
     store: &dyn Store,
     roots: &[StorePath],
     skip: &mut dyn FnMut(&[StorePath]) -> Result<BTreeSet<StorePath>>,
 ) -> Result<Vec<Item>> {
-    if let Some(all) = store.closure(roots, false)? {
-        let mut left = Vec::new();
-        for chunk in all.chunks(CHUNK) {
-            let skipped = skip(chunk)?;
-            left.extend(chunk.iter().filter(|path| !skipped.contains(path)).cloned());
-        }
-        return items(store, &left);
-    }
-    let mut seen: HashSet<StorePath> = roots.iter().cloned().collect();
-    let mut frontier: Vec<StorePath> = seen.iter().cloned().collect();
-    frontier.sort_unstable();
-    let mut found = Vec::new();
-    while !frontier.is_empty() {
-        let skipped = skip(&frontier)?;
-        frontier.retain(|path| !skipped.contains(path));
-        let generation = items(store, &frontier)?;
-        let mut next = BTreeSet::new();
-        for item in &generation {
-            for reference in &item.info.references {
-                if seen.insert(reference.clone()) {
-                    next.insert(reference.clone());
-                }
-            }
-        }
-        found.extend(generation);
-        frontier = next.into_iter().collect();
-    }
-    Ok(found)
+    query::closure(store.queries(), roots, skip)
 }
 
 /// By the longest way down to a path without references among them, then by

@@ -97,8 +97,10 @@ fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
 
 /// What tells a store from others: `local` would be the name of several.
 fn name(store: &dyn Store) -> String {
-    let Some(local) = store.local() else { return store.uri() };
-    crate::store::open::uri::place(local.layout())
+    match store.files().filter(|_| store.is_direct()) {
+        Some(files) => crate::store::open::uri::place(files),
+        None => store.uri(),
+    }
 }
 
 #[cfg(test)]

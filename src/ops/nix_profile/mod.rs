@@ -13,6 +13,8 @@
 
 mod names;
 
+use crate::store::api::Store;
+use crate::store::layout::Layout;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -23,7 +25,6 @@ use super::user_env::build_env::{BuildEnv, Conflict, Package};
 pub use super::user_env::element::DEFAULT_PRIORITY;
 use super::user_env::{self, MAX_MANIFEST, UserEnvError};
 use crate::model::{ContentAddressMethod, HashAlgorithm, StoreDir, StorePath, package_name};
-use crate::store::ManagedStore;
 
 /// The version of the manifest that is written.
 const VERSION: u64 = 3;
@@ -155,7 +156,7 @@ impl Manifest {
     ///
     /// # Errors
     /// [`NixProfileError`].
-    pub fn read(store: &dyn ManagedStore, dir: &Path) -> Result<Self> {
+    pub fn read(store: &dyn Store, dir: &Path) -> Result<Self> {
         let path = dir.join("manifest.json");
         let Some(real) = user_env::file_of_profile(store, dir, "manifest.json")? else {
             return Self::of_nix_env(store, dir);
@@ -168,7 +169,7 @@ impl Manifest {
         }
     }
 
-    fn of_nix_env(store: &dyn ManagedStore, dir: &Path) -> Result<Self> {
+    fn of_nix_env(store: &dyn Store, dir: &Path) -> Result<Self> {
         let of_nix_env = user_env::file_of_profile(store, dir, "manifest.nix")?.is_some();
         let mut manifest = Self { of_nix_env, ..Self::default() };
         for element in user_env::installed(store, dir)? {
@@ -240,9 +241,11 @@ impl Manifest {
     /// # Errors
     /// [`NixProfileError`]; a conflict for one. `old` tells which of two
     /// packages was there before.
-    pub fn build(&self, store: &dyn ManagedStore, old: &Self) -> Result<StorePath> {
+    pub fn build(&self, store: &dyn Store, old: &Self) -> Result<StorePath> {
         let dir = store.dir();
-        let mut env = BuildEnv::new(store.layout(), store.progress(), "profile".to_owned());
+        let named = Layout::of_names(dir);
+        let files = store.files().unwrap_or(&named);
+        let mut env = BuildEnv::new(files, store.progress(), "profile".to_owned());
         let mut paths: Vec<StorePath> = Vec::new();
         for element in self.elements.values() {
             paths.extend(element.store_paths.iter().cloned());
@@ -352,7 +355,7 @@ fn upgrade_source(other: &mut Map<String, Value>) {
 /// # Errors
 /// [`NixProfileError`].
 pub fn change<E: From<NixProfileError>>(
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     profile: &Profile,
     mut change: impl FnMut(&mut Manifest) -> std::result::Result<bool, E>,
 ) -> std::result::Result<(), E> {

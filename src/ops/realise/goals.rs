@@ -6,8 +6,8 @@ use super::{Means, Outcome, no_output, output_paths};
 use crate::model::derived_path::DerivedPath;
 use crate::model::{StoreDir, StorePath};
 use crate::ops::user_env::{self, UserEnvError};
+use crate::store::api::Store;
 use crate::store::error::{Result, StoreError};
-use crate::store::managed::ManagedStore;
 
 /// The error for a path that nobody has.
 pub(super) fn no_substituter(dir: &StoreDir, path: &StorePath) -> StoreError {
@@ -51,7 +51,7 @@ fn goal(means: &Means<'_>, request: &DerivedPath, was_valid: bool) -> Result<Out
     if !is_there {
         return Err(no_derivation(store.dir(), &request.path));
     }
-    let drv = store.read_derivation(&request.path)?;
+    let drv = store.queries().read_derivation(&request.path)?;
     if let Some(name) = outputs.missing(&drv) {
         return Err(no_output(store.dir(), &request.path, name));
     }
@@ -88,7 +88,7 @@ fn build(means: &Means<'_>, drv: &StorePath) -> Result<Outcome> {
 }
 
 /// What becomes of a request to a store that nothing is fetched or built for.
-pub(super) fn without_means(store: &dyn ManagedStore, request: &DerivedPath) -> Result<Outcome> {
+pub(super) fn without_means(store: &dyn Store, request: &DerivedPath) -> Result<Outcome> {
     let dir = store.dir();
     if super::is_complete(store, request, true)? {
         return Ok(Outcome::Valid);

@@ -9,6 +9,7 @@
 //!
 //! All requests of a round are asked about together.
 
+use crate::store::api::Store;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::substitute::Fetch;
@@ -16,7 +17,6 @@ use super::{Means, Missing, no_output, output_paths};
 use crate::model::derived_path::{DerivedPath, Outputs};
 use crate::model::{Derivation, StorePath};
 use crate::store::error::Result;
-use crate::store::managed::ManagedStore;
 use crate::sys::interrupt;
 
 /// What a search has found.
@@ -137,7 +137,7 @@ impl Search<'_, '_> {
             round.unread.push(request.path.clone());
             return Ok(None);
         }
-        let drv = store.read_derivation(&request.path)?;
+        let drv = store.queries().read_derivation(&request.path)?;
         if let Some(name) = outputs.missing(&drv) {
             return Err(no_output(store.dir(), &request.path, name));
         }
@@ -207,7 +207,7 @@ fn build_order(inputs: &BTreeMap<StorePath, Vec<StorePath>>, requests: &[Derived
 
 /// Whether a request is fulfilled, as far as a store knows. To `keep` it is to
 /// protect what is asked about from collection.
-pub fn is_complete(store: &dyn ManagedStore, request: &DerivedPath, keep: bool) -> Result<bool> {
+pub fn is_complete(store: &dyn Store, request: &DerivedPath, keep: bool) -> Result<bool> {
     let is_there = |path: &StorePath| {
         if keep {
             store.add_temp_roots(&[path])?;
@@ -218,7 +218,7 @@ pub fn is_complete(store: &dyn ManagedStore, request: &DerivedPath, keep: bool) 
         return Ok(false);
     }
     let Some(outputs) = &request.outputs else { return Ok(true) };
-    let drv = store.read_derivation(&request.path)?;
+    let drv = store.queries().read_derivation(&request.path)?;
     if outputs.missing(&drv).is_some() {
         return Ok(false);
     }
@@ -232,7 +232,7 @@ pub fn is_complete(store: &dyn ManagedStore, request: &DerivedPath, keep: bool) 
 }
 
 /// What is missing in a store that nothing is fetched for.
-pub(super) fn without_means(store: &dyn ManagedStore, requests: &[DerivedPath]) -> Result<Missing> {
+pub(super) fn without_means(store: &dyn Store, requests: &[DerivedPath]) -> Result<Missing> {
     let mut missing = Missing::default();
     let (mut inputs, mut seen) = (BTreeMap::new(), HashSet::new());
     let mut waiting = requests.to_vec();
@@ -245,7 +245,7 @@ pub(super) fn without_means(store: &dyn ManagedStore, requests: &[DerivedPath]) 
             missing.unknown.insert(request.path);
             continue;
         }
-        let drv = store.read_derivation(&request.path)?;
+        let drv = store.queries().read_derivation(&request.path)?;
         inputs.insert(request.path, drv.input_drvs.keys().cloned().collect());
         waiting.extend(
             drv.input_drvs.into_iter().map(|(path, names)| DerivedPath::built(path, Outputs::Named(names))),

@@ -7,12 +7,13 @@
 //! ```
 //!
 //! Programs ask a [`Realiser`], which works on a local store itself and leaves
-//! the work to a daemon where there is one.
+//! the work to another program where there is one.
 
 mod goals;
 mod missing;
 pub mod substitute;
 
+use crate::store::api::Store;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 
@@ -21,11 +22,10 @@ use super::derivations;
 use crate::model::derived_path::{DerivedPath, Outputs};
 use crate::model::{Derivation, DrvOutput, Realisation, StoreDir, StorePath};
 use crate::progress::Progress;
+pub use crate::store::api::realise::Missing;
+use crate::store::api::realise::{RealiseMode, RealiseStore};
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
-use crate::store::managed::{Kind, ManagedStore};
-use crate::store::remote::daemon_store::DaemonStore;
-pub use crate::store::remote::daemon_store::Missing;
 pub use missing::is_complete;
 use substitute::Substituters;
 
@@ -48,7 +48,7 @@ pub type Tell<'t> = &'t mut dyn FnMut(&Missing);
 /// The names and paths of some outputs of a derivation; no path where it follows
 /// from the build and the store does not know it.
 pub fn output_paths(
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     path: &StorePath,
     drv: &Derivation,
     outputs: &Outputs,
@@ -56,14 +56,16 @@ pub fn output_paths(
     let wanted = drv.outputs.iter().filter(|(name, _)| outputs.contains(name));
     let mut found: Vec<_> = wanted.map(|(name, output)| (name.clone(), output.path().cloned())).collect();
     if found.iter().any(|(_, path)| path.is_none()) {
-        let known: BTreeMap<String, StorePath> = store.derivation_outputs(path)?.into_iter().collect();
+        let known: BTreeMap<String, StorePath> =
+            store.queries().derivation_outputs(path)?.into_iter().collect();
         for (name, path) in found.iter_mut().filter(|(_, path)| path.is_none()) {
             *path = known.get(name).cloned();
         }
     }
     let open: Vec<String> =
         found.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| name.clone()).collect();
-    if open.is_empty() || !matches!(store.kind(), Kind::Elsewhere) {
+    // With a database, the store has been asked already.
+    if open.is_empty() || store.is_direct() || store.realiser().is_some() {
         return Ok(found);
     }
     match derivations::realisations(store, store, drv, &open) {
@@ -84,7 +86,7 @@ pub fn output_paths(
 /// are told to clients; one that is not registered has no signatures.
 pub fn realisations(store: &LocalStore, request: &DerivedPath) -> Result<Vec<Realisation>> {
     let Some(outputs) = &request.outputs else { return Ok(Vec::new()) };
-    let drv = store.read_derivation(&request.path)?;
+    let drv = store.queries().read_derivation(&request.path)?;
     let Some(hash) = store.hash_for_realisations(&drv)? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for (name, path) in output_paths(store, &request.path, &drv, outputs)? {
@@ -105,10 +107,10 @@ fn no_output(dir: &StoreDir, drv: &StorePath, name: &str) -> StoreError {
 pub enum Realiser<'r> {
     /// This process, in a local store.
     Here(Means<'r>),
-    /// A daemon.
-    Daemon(&'r DaemonStore),
+    /// Another program, such as a daemon, in the store that it works on.
+    By(&'r dyn Store, &'r dyn RealiseStore),
     /// Nobody: paths of a store without more to it are there, or they are not.
-    Nobody(&'r dyn ManagedStore),
+    Nobody(&'r dyn Store),
 }
 
 impl Realiser<'_> {
@@ -116,7 +118,7 @@ impl Realiser<'_> {
     pub fn missing(&self, requests: &[DerivedPath]) -> Result<Missing> {
         match self {
             Self::Here(means) => means.missing(requests),
-            Self::Daemon(daemon) => daemon.missing(requests),
+            Self::By(_, realiser) => realiser.missing(requests),
             Self::Nobody(store) => missing::without_means(*store, requests),
         }
     }
@@ -129,16 +131,16 @@ impl Realiser<'_> {
     pub fn realise(&self, requests: &[DerivedPath], tell: Tell<'_>) -> Result<Vec<Outcome>> {
         match self {
             Self::Here(means) => means.realise(requests, tell),
-            Self::Daemon(daemon) => {
+            Self::By(store, realiser) => {
                 let mut complete = true;
                 for request in requests {
-                    complete &= is_complete(*daemon, request, true)?;
+                    complete &= is_complete(*store, request, true)?;
                 }
                 if complete {
                     return Ok(requests.iter().map(|_| Outcome::Valid).collect());
                 }
-                tell(&daemon.missing(requests)?);
-                daemon.build_paths(requests)?;
+                tell(&realiser.missing(requests)?);
+                realiser.realise(requests, RealiseMode::Normal)?;
                 Ok(requests.iter().map(|_| Outcome::Fetched).collect())
             }
             Self::Nobody(store) => {

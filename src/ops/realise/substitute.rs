@@ -11,6 +11,7 @@ use crate::model::{DrvOutput, Realisation, StoreDir, StorePath};
 use crate::nar::{NarError, Sink};
 use crate::progress::{Progress, Unit};
 use crate::store::api::{Item, NarSource, Store};
+use crate::store::binary_cache::BinaryCache;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
 
@@ -47,7 +48,8 @@ type Excluded = HashSet<(StorePath, usize)>;
 impl Substituters {
     /// Adds one.
     pub fn push(&mut self, store: Box<dyn Store>) {
-        let options = store.cache().map(|cache| (cache.options().trusted, cache.info().priority));
+        let options =
+            store.downcast::<BinaryCache>().map(|cache| (cache.options().trusted, cache.info().priority));
         let (trusted, priority) = options.unwrap_or((false, 0));
         self.stores.push(Substituter { store, trusted, priority });
         self.stores.sort_by_key(|substituter| substituter.priority);
@@ -277,9 +279,9 @@ impl Substituters {
     fn ways(&self, local: &LocalStore) -> Vec<Way> {
         let way = |substituter: &Substituter| {
             let (from, to) = (substituter.store.uri(), local.uri());
-            let shown = match substituter.store.local() {
-                None => format!("from '{from}'"),
-                Some(_) => format!("to '{to}'"),
+            let shown = match substituter.store.is_direct() {
+                false => format!("from '{from}'"),
+                true => format!("to '{to}'"),
             };
             Way { from, to, shown }
         };

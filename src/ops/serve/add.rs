@@ -13,10 +13,9 @@ use crate::nar::input::Input;
 use crate::nar::{Contents, Discard, NarError, Sink, reader};
 use crate::ops::copy::{Trust, unsigned_realisation};
 use crate::progress::Progress as _;
-use crate::store::api::{Item, Receiver, Store as _};
+use crate::store::api::{Item, Receiver, Store};
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
-use crate::store::managed::ManagedStore as _;
 use crate::store::remote::protocol::wire::{FrameReader, MAX_TEXT, Reader};
 use crate::store::remote::protocol::worker::message::Message;
 use crate::sys::interrupt;
@@ -120,7 +119,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         let text = self.reader.bytes(MAX_TEXT)?;
         let references = self.reader.paths(&dir)?;
         self.begin();
-        let path = self.store.add_text(&name, &text, references)?;
+        let path = (&self.store as &dyn Store).add_text(&name, &text, references)?;
         self.answer(|writer| writer.path(&dir, &path))
     }
 

@@ -12,6 +12,7 @@
 //! Packages may name others in `nix-support/propagated-user-env-packages`;
 //! these come after all others, and never conflict.
 
+use crate::store::api::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
@@ -26,7 +27,6 @@ use crate::model::references::{Candidates, Scanner};
 use crate::nar::{NarError, Sink};
 use crate::ops::query;
 use crate::progress::Progress;
-use crate::store::ManagedStore;
 use crate::store::local::Layout;
 use crate::sys::{PathError, interrupt, users};
 
@@ -437,7 +437,7 @@ impl<'s> BuildEnv<'s> {
     /// Those of the store.
     pub fn references(
         &self,
-        store: &dyn ManagedStore,
+        store: &dyn Store,
         packages: &[StorePath],
         own: impl IntoIterator<Item = StorePath>,
         text: &[u8],

@@ -24,11 +24,10 @@ use crate::model::store_path::NameError;
 use crate::model::{Derivation, DerivedPath, Outputs, StoreDir, StorePath};
 use crate::nar::Sink;
 use crate::ops::profile::{Profile, ProfileError};
+use crate::store::api::realise::{RealiseMode, RealiseStore};
 use crate::store::error::StoreError;
 use crate::store::local::add::Adder;
-use crate::store::managed::Kind;
-use crate::store::remote::daemon_store::DaemonStore;
-use crate::store::{LocalStore, ManagedStore, Store as _};
+use crate::store::{LocalStore, Store};
 use crate::sys::PathError;
 use build_env::{BuildEnv, Conflicts, Package};
 use element::Element;
@@ -108,7 +107,7 @@ pub(super) const MAX_MANIFEST: u64 = 64 << 20;
 /// # Errors
 /// A link or a file that leads to something that is gone: that must not be
 /// taken for an empty profile.
-pub fn file_of_profile(store: &dyn ManagedStore, link: &Path, name: &str) -> Result<Option<PathBuf>> {
+pub fn file_of_profile(store: &dyn Store, link: &Path, name: &str) -> Result<Option<PathBuf>> {
     let missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
     match std::fs::symlink_metadata(link) {
         Err(error) if missing(&error) => return Ok(None),
@@ -136,7 +135,7 @@ pub fn file_of_profile(store: &dyn ManagedStore, link: &Path, name: &str) -> Res
 ///
 /// # Errors
 /// [`UserEnvError`].
-pub fn installed(store: &dyn ManagedStore, link: &Path) -> Result<Vec<Element>> {
+pub fn installed(store: &dyn Store, link: &Path) -> Result<Vec<Element>> {
     if file_of_profile(store, link, "manifest.json")?.is_some() {
         return Err(UserEnvError::OtherTool(link.to_owned()));
     }
@@ -155,7 +154,7 @@ pub fn installed(store: &dyn ManagedStore, link: &Path) -> Result<Vec<Element>> 
 ///
 /// # Errors
 /// [`UserEnvError`]; conflicts among the packages for one.
-pub fn build(store: &dyn ManagedStore, elements: &[Element]) -> Result<StorePath> {
+pub fn build(store: &dyn Store, elements: &[Element]) -> Result<StorePath> {
     let dir = store.dir();
     let mut references: BTreeSet<StorePath> = BTreeSet::new();
     for element in elements {
@@ -164,13 +163,10 @@ pub fn build(store: &dyn ManagedStore, elements: &[Element]) -> Result<StorePath
     }
     store.add_temp_roots(&references.iter().collect::<Vec<_>>())?;
     let text = element::print_all(dir, elements);
-    let store = match store.kind() {
-        Kind::Local(local) => local,
-        Kind::Daemon(daemon) => return build_by(daemon, elements, &text, references),
-        Kind::Elsewhere => {
-            let what = format!("operation 'buildPaths' is not supported by store '{}'", store.uri());
-            return Err(StoreError::Uri(what).into());
-        }
+    let Some(store) = store.downcast::<LocalStore>() else {
+        let realiser = store.realiser();
+        let realiser = realiser.ok_or_else(|| StoreError::unsupported("buildPaths", &store.uri()))?;
+        return build_by(store, realiser, elements, &text, references);
     };
     // One sync and one transaction for all three.
     let mut adder = store.adder();
@@ -201,21 +197,22 @@ pub fn build(store: &dyn ManagedStore, elements: &[Element]) -> Result<StorePath
     Ok(out)
 }
 
-/// Has a daemon build it: only it may add what does not follow from its
+/// Has another program build it: only that may add what does not follow from its
 /// contents.
 fn build_by(
-    daemon: &DaemonStore,
+    store: &dyn Store,
+    realiser: &dyn RealiseStore,
     elements: &[Element],
     text: &str,
     references: BTreeSet<StorePath>,
 ) -> Result<StorePath> {
-    let dir = daemon.dir();
-    let manifest = daemon.add_text(MANIFEST, text.as_bytes(), references)?;
+    let dir = store.dir();
+    let manifest = store.add_text(MANIFEST, text.as_bytes(), references)?;
     let (drv, out) = derivation_of(dir, &manifest, elements)?;
-    daemon.add_temp_roots(&[&out])?;
+    store.add_temp_roots(&[&out])?;
     let sources = BTreeSet::from([manifest]);
-    let drv_path = daemon.add_text(&format!("{NAME}.drv"), &drv.print(dir), sources)?;
-    daemon.build_paths(&[DerivedPath::built(drv_path.clone(), Outputs::All)])?;
+    let drv_path = store.add_text(&format!("{NAME}.drv"), &drv.print(dir), sources)?;
+    realiser.realise(&[DerivedPath::built(drv_path.clone(), Outputs::All)], RealiseMode::Normal)?;
     Ok(out)
 }
 
@@ -279,7 +276,7 @@ impl Environment {
 /// # Errors
 /// [`UserEnvError`].
 pub fn make(store: &LocalStore, drv_path: &StorePath, trusted: bool) -> Result<bool> {
-    let drv = store.read_derivation(drv_path)?;
+    let drv = store.queries().read_derivation(drv_path)?;
     let outputs: Vec<_> = drv.outputs.iter().collect();
     let [(name, DerivationOutput::InputAddressed(out))] = outputs[..] else { return Ok(false) };
     if drv.builder != b"builtin:buildenv" || name != "out" {
@@ -340,7 +337,7 @@ pub fn make(store: &LocalStore, drv_path: &StorePath, trusted: bool) -> Result<b
 fn known_paths(store: &LocalStore, drv: &Derivation) -> Result<HashSet<StorePath>> {
     let mut inputs: HashSet<StorePath> = drv.input_srcs.iter().cloned().collect();
     for (path, names) in &drv.input_drvs {
-        let input = store.read_derivation(path)?;
+        let input = store.queries().read_derivation(path)?;
         let named = input.output_paths().filter(|(name, _)| names.contains(*name));
         inputs.extend(named.map(|(_, output)| output.clone()));
     }
@@ -398,7 +395,7 @@ fn derivation(dir: &StoreDir, manifest: &StorePath, elements: &[Element]) -> Der
 /// # Errors
 /// [`UserEnvError`] and those of `change`.
 pub fn change<E: From<UserEnvError>>(
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     profile: &Profile,
     keep_derivations: bool,
     mut change: impl FnMut(Vec<Element>) -> std::result::Result<Option<Vec<Element>>, E>,

@@ -28,6 +28,9 @@ pub mod stage;
 pub mod transport;
 mod upload;
 
+use crate::store::api::add::{Adder, SpoolingAdder};
+use crate::store::api::query::QueryStore;
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::io::{Read, Write as _};
 use std::path::PathBuf;
@@ -592,8 +595,26 @@ impl Store for BinaryCache {
         Ok(About { version: None, trusted: (!self.transport.is_remote()).then_some(true) })
     }
 
-    fn cache(&self) -> Option<&BinaryCache> {
-        Some(self)
+    fn progress(&self) -> &dyn Progress {
+        &*self.progress
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn queries(&self) -> &dyn QueryStore {
+        self
+    }
+
+    fn adder(&self) -> Box<dyn Adder + '_> {
+        Box::new(SpoolingAdder(self))
+    }
+}
+
+impl QueryStore for BinaryCache {
+    fn path_from_hash_part(&self, part: &str) -> Result<Option<StorePath>> {
+        BinaryCache::path_from_hash_part(self, part)
     }
 }
 
@@ -608,7 +629,7 @@ struct Gatherer<'c> {
 
 impl Registrar for Gatherer<'_> {
     fn register(&mut self, taken: Taken) -> Result<()> {
-        let Taken::Uploaded(info) = taken else { return Ok(()) };
+        let Some(info) = taken.redeem::<NarInfo>() else { return Ok(()) };
         self.bytes = self.bytes.saturating_add(info.file.size.unwrap_or(0));
         self.files.push(self.cache.prepare(&info)?);
         let full = self.files.len() >= GATHERED

@@ -72,9 +72,9 @@ impl NarTaker for Uploader<'_> {
     }
 
     fn publish(&self, taken: Taken) -> Result<()> {
-        match taken {
-            Taken::Uploaded(info) => Ok(self.0.store_narinfos(std::slice::from_ref(&*info))?),
-            Taken::Tree(_) | Taken::Sent => Ok(()),
+        match taken.redeem::<NarInfo>() {
+            Some(info) => Ok(self.0.store_narinfos(std::slice::from_ref(&*info))?),
+            None => Ok(()),
         }
     }
 }
@@ -123,7 +123,7 @@ impl BinaryCache {
         let mut info = item.info.clone();
         let fingerprint = info.fingerprint(&self.dir);
         info.signatures.extend(self.options.secret_keys.iter().map(|key| key.sign(fingerprint.as_bytes())));
-        Ok(Taken::Uploaded(Box::new(NarInfo { info, file })))
+        Ok(Taken::new(NarInfo { info, file }))
     }
 
     fn archive(&self, item: &Item, threads: usize, fill: Fill<'_>) -> Result<Archive> {

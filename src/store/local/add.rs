@@ -1,21 +1,18 @@
 //! Adding a file or tree of this machine to the store.
 
 use std::collections::BTreeSet;
-use std::ffi::CStr;
 use std::path::Path;
 
 use super::LocalStore;
 use super::batch::Batch;
 use super::ingest::Hashes;
 use crate::model::content_address::ContentReferences;
-use crate::model::{
-    ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, Hasher, StorePath, ValidPathInfo,
-};
-use crate::nar::git::GitHasher;
+use crate::model::{ContentAddress, ContentAddressMethod, HashAlgorithm, StorePath, ValidPathInfo};
+use crate::nar::content_hash::hash_contents;
 use crate::nar::hashing::HashPipe;
-use crate::nar::hashing::HashedContents;
 use crate::nar::writer::NarWriter;
-use crate::nar::{Contents, NarError, Sink, dump};
+use crate::nar::{NarError, Sink, dump};
+use crate::store::api;
 use crate::store::error::{Result, StoreError};
 
 /// Adds files and trees, several at a time; see [`LocalStore::adder`].
@@ -169,71 +166,18 @@ pub fn compute_path(
     Ok(dir.content_path(name, &ContentAddress { method, hash }, &ContentReferences::default())?)
 }
 
-/// Lets what `fill` tells of through to `sink` and gives the hash of its content
-/// address; `None` where that is the hash of the archive, which `sink` makes.
-/// With `plain` a file hashed by itself must not be executable.
-pub(in crate::store) fn hash_contents(
-    (method, algorithm): (ContentAddressMethod, HashAlgorithm),
-    plain: bool,
-    sink: &mut dyn Sink,
-    fill: impl FnOnce(&mut dyn Sink) -> std::result::Result<(), NarError>,
-) -> std::result::Result<Option<Hash>, NarError> {
-    match method {
-        ContentAddressMethod::NixArchive => fill(sink).map(|()| None),
-        ContentAddressMethod::Git => {
-            let mut git = GitHasher::new(sink, algorithm);
-            fill(&mut git)?;
-            Ok(Some(git.finish()?))
-        }
-        ContentAddressMethod::Flat | ContentAddressMethod::Text => {
-            let mut file = OneFile { sink, hasher: Hasher::new(algorithm), plain };
-            fill(&mut file)?;
-            Ok(Some(file.hasher.finish()))
-        }
-    }
-}
-
-/// Lets one regular file through and hashes its contents.
-struct OneFile<'s> {
-    sink: &'s mut dyn Sink,
-    hasher: Hasher,
-    /// It must not be executable: a flat hash does not tell.
-    plain: bool,
-}
-
-impl Sink for OneFile<'_> {
-    fn enter_directory(&mut self) -> std::result::Result<(), NarError> {
-        Err(NarError::Sink("it is a directory, and only a file can be hashed flat".into()))
-    }
-
-    fn entry(&mut self, _name: &CStr) -> std::result::Result<(), NarError> {
-        Ok(())
-    }
-
-    fn leave_directory(&mut self) -> std::result::Result<(), NarError> {
-        Ok(())
-    }
-
-    fn regular(
+impl api::add::Adder for Adder<'_> {
+    fn add_content(
         &mut self,
-        executable: bool,
-        contents: &mut dyn Contents,
-    ) -> std::result::Result<(), NarError> {
-        if executable && self.plain {
-            return Err(NarError::Sink("it is executable, which its content address does not tell".into()));
-        }
-        let mut hashed = HashedContents { inner: contents, hasher: &mut self.hasher };
-        self.sink.regular(executable, &mut hashed)?;
-        // A sink that keeps nothing does not read.
-        let mut buffer = vec![0; 128 * 1024];
-        while hashed.remaining() > 0 {
-            crate::sys::interrupt::check()?;
-            hashed.read(&mut buffer)?;
-        }
-        Ok(())
+        name: &str,
+        kind: (ContentAddressMethod, HashAlgorithm),
+        references: BTreeSet<StorePath>,
+        tell: api::add::Tell<'_>,
+    ) -> Result<StorePath> {
+        Adder::add_content(self, name, kind, references, |sink| tell(sink))
     }
 
-    fn symlink(&mut self, _target: &CStr) -> std::result::Result<(), NarError> {
-        Err(NarError::Sink("it is a symlink, and only a file can be hashed flat".into()))
+    fn finish(self: Box<Self>) -> Result<()> {
+        Adder::finish(*self)
     }
 }

@@ -1,18 +1,24 @@
 //! The local store as one that paths are copied from and to.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
 
 use crate::model::path_info::is_verifiable;
-use crate::model::{ContentAddressMethod, DrvOutput, Realisation, StoreDir, StorePath};
+use crate::model::{ContentAddressMethod, DrvOutput, Realisation, StoreDir, StorePath, ValidPathInfo};
+use crate::nar::content_hash::hash_contents;
 use crate::nar::modulo::ModuloHasher;
 use crate::nar::{Sink, dump};
 use crate::progress::Progress;
+use crate::store::api::add::Adder;
+use crate::store::api::collect::CollectStore;
+use crate::store::api::maintain::MaintainStore;
+use crate::store::api::query::QueryStore;
+use crate::store::api::roots::RootStore;
 use crate::store::api::{Fill, Item, NarSource, NarTaker, Receiver, Registrar, Store, Taken};
 use crate::store::error::{Result, StoreError, check_nar};
-use crate::store::local::add::hash_contents;
-use crate::store::local::batch::{Batch, Intake};
+use crate::store::local::batch::{Batch, Incoming, Intake};
 use crate::store::local::ingest::Hashes;
 use crate::store::local::{Layout, LocalStore};
 use crate::sys::threads;
@@ -109,11 +115,55 @@ impl Store for LocalStore {
         self.add_realisation(realisation)
     }
 
-    fn local(&self) -> Option<&LocalStore> {
+    fn progress(&self) -> &dyn Progress {
+        LocalStore::progress(self)
+    }
+
+    fn is_valid(&self, path: &StorePath) -> Result<bool> {
+        self.db().is_valid(path)
+    }
+
+    fn is_there(&self, path: &StorePath) -> Result<bool> {
+        LocalStore::is_there(self, path)
+    }
+
+    fn is_closed(&self) -> bool {
+        true
+    }
+
+    fn is_direct(&self) -> bool {
+        true
+    }
+
+    fn is_read_only(&self) -> bool {
+        LocalStore::is_read_only(self)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn queries(&self) -> &dyn QueryStore {
+        self
+    }
+
+    fn adder(&self) -> Box<dyn Adder + '_> {
+        Box::new(LocalStore::adder(self))
+    }
+
+    fn files(&self) -> Option<&Layout> {
+        Some(self.layout())
+    }
+
+    fn roots(&self) -> Option<&dyn RootStore> {
         Some(self)
     }
 
-    fn managed(&self) -> Option<&dyn crate::store::ManagedStore> {
+    fn collector(&self) -> Option<&dyn CollectStore> {
+        Some(self)
+    }
+
+    fn maintainer(&self) -> Option<&dyn MaintainStore> {
         Some(self)
     }
 }
@@ -180,7 +230,7 @@ impl NarTaker for Taker {
         if incoming.held_bytes() > HELD / 2 {
             incoming.settle()?;
         }
-        Ok(Taken::Tree(Box::new((incoming, info))))
+        Ok(Taken::new((incoming, info)))
     }
 
     fn publish(&self, _taken: Taken) -> Result<()> {
@@ -195,7 +245,7 @@ struct Rows<'s> {
 
 impl Registrar for Rows<'_> {
     fn register(&mut self, taken: Taken) -> Result<()> {
-        let Taken::Tree(tree) = taken else { return Ok(()) };
+        let Some(tree) = taken.redeem::<(Incoming, ValidPathInfo)>() else { return Ok(()) };
         let (incoming, info) = *tree;
         self.batch.add(incoming, info)
     }

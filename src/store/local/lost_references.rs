@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::db::check::{Checked, Damaged, Table};
-use super::db::read::PathId;
 use super::examine::examine;
 use super::mend::Mender;
 use crate::model::references::Candidates;
 use crate::model::{StorePath, ValidPathInfo};
 use crate::store::error::Result;
+use crate::store::graph::PathId;
 use crate::sys::{interrupt, threads};
 
 /// The damaged rows of references.

@@ -10,13 +10,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::LocalStore;
 use super::db::check::{Checked, Damaged, Findings, Table};
-use super::db::read::PathId;
 use super::examine::{any_content_address, content_address, examine};
 use super::misnamed::is_near;
 use crate::model::references::Candidates;
 use crate::model::{Hash, HashAlgorithm, HashFormat, StorePath, ValidPathInfo};
 use crate::nar::dump;
 use crate::store::error::Result;
+use crate::store::graph::PathId;
 use crate::sys::{clock, interrupt};
 
 /// What came of mending a row.

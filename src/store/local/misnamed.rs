@@ -5,10 +5,10 @@
 use std::ffi::CString;
 
 use super::LocalStore;
-use super::db::graph::{Graph, Node};
 use crate::model::StorePath;
 use crate::model::store_path::HASH_LEN;
 use crate::store::error::{Result, StoreError};
+use crate::store::graph::{Graph, Node};
 use crate::sys::dir;
 
 /// Whether two names could be one of which a row has lost, gained or changed a

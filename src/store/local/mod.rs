@@ -16,6 +16,7 @@ mod misnamed;
 pub mod optimise;
 mod optimised;
 pub mod place;
+mod queries;
 mod realisations;
 pub mod rebuild;
 pub mod register;
@@ -23,6 +24,7 @@ pub mod repair;
 pub mod resolve;
 pub mod roots;
 pub mod temp_roots;
+mod upkeep;
 pub mod verify;
 
 use std::cell::RefCell;

@@ -1,10 +1,10 @@
 //! The output paths of derivations that do not say so themselves: their realisations.
 
 use super::LocalStore;
-use super::db::read::PathId;
 use crate::model::derivation::modulo;
 use crate::model::{Derivation, DrvOutput, Hash, Realisation, StorePath};
 use crate::store::error::Result;
+use crate::store::graph::PathId;
 
 /// The experimental feature without which nothing is asked about realisations.
 const FEATURE: &str = "ca-derivations";

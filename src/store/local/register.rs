@@ -306,7 +306,7 @@ impl LocalStore {
     pub fn dump_all(&self, output: &mut impl Write) -> Result<()> {
         let db = self.db();
         db.snapshot(|| {
-            let graph = crate::store::local::db::graph::Graph::load(&db)?;
+            let graph = crate::store::graph::Graph::load(&db)?;
             let mut index = 0;
             let prefix = format!("{}/", self.dir().as_str());
             let mut entry = Vec::new();

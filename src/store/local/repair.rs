@@ -104,6 +104,9 @@ impl LocalStore {
 
     /// Where a source has a path, for messages.
     fn source_name(&self, source: &dyn Store, path: &StorePath) -> String {
-        source.local().map_or_else(|| source.uri(), |local| local.real_path(path).display().to_string())
+        match source.files().filter(|_| source.is_direct()) {
+            Some(files) => files.real_path(path).display().to_string(),
+            None => source.uri(),
+        }
     }
 }

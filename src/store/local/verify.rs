@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use super::db::check::{Checked, Names};
-use super::db::read::PathId;
 use super::{Layout, LocalStore};
 use crate::model::{Hash, HashAlgorithm, HashFormat, StorePath};
 use crate::nar::hashing::HashPipe;
@@ -15,6 +14,7 @@ use crate::progress::Progress;
 use crate::progress::Unit;
 use crate::store::api::Store;
 use crate::store::error::{Result, StoreError};
+use crate::store::graph::PathId;
 use crate::sys::lock::{self, LockKind};
 use crate::sys::{PathError, interrupt};
 

@@ -12,11 +12,9 @@ use super::binary_cache::disk_cache::Lifetimes;
 use super::binary_cache::s3::{self, Addressing, S3Options};
 use super::binary_cache::{BinaryCache, CACHE_INFO, CacheOptions};
 use super::compression::Compression;
-use super::elsewhere::Elsewhere;
 use super::empty::EmptyStore;
 use super::error::{Result, StoreError};
 use super::local::{LocalOptions, LocalStore};
-use super::managed::ManagedStore;
 use crate::http::client::HttpSettings;
 use crate::http::proxy::Proxies;
 use crate::model::StoreDir;
@@ -37,8 +35,19 @@ pub fn open(
     around: &Surroundings<'_>,
     progress: Arc<dyn Progress>,
 ) -> Result<(Box<dyn Store>, Vec<String>)> {
-    let (store, warnings) = open_managed(uri, around, progress)?;
-    Ok((store, warnings))
+    let uri = &uri::resolve(uri, around)?;
+    match &uri.kind {
+        StoreKind::Daemon(_) => {
+            let (store, warnings) = remote::daemon(uri, around, progress)?;
+            Ok((Box::new(store), warnings))
+        }
+        StoreKind::Other(scheme, rest) => open_other(uri, (scheme, rest), around, progress),
+        StoreKind::Auto | StoreKind::Local(_) => {
+            let (options, mut warnings) = uri::local_options(uri, around)?;
+            warnings.extend(unmade_root(uri, &options).map(|root| making(&root)));
+            Ok((Box::new(LocalStore::open(options, progress)?), warnings))
+        }
+    }
 }
 
 /// Opens the store that `uri` names for a program that has its settings only: no
@@ -87,41 +96,8 @@ pub fn require_cache(uri: &StoreUri) -> Result<()> {
     Ok(())
 }
 
-/// As [`open`], with everything that belongs to a store, as far as it can be had
-/// from this one.
-///
-/// # Errors
-/// See [`open`].
-pub fn open_managed(
-    uri: &StoreUri,
-    around: &Surroundings<'_>,
-    progress: Arc<dyn Progress>,
-) -> Result<(Box<dyn ManagedStore>, Vec<String>)> {
-    let uri = &uri::resolve(uri, around)?;
-    match &uri.kind {
-        StoreKind::Daemon(_) => {
-            let (store, warnings) = remote::daemon(uri, around, progress)?;
-            Ok((Box::new(store), warnings))
-        }
-        StoreKind::Other(scheme, rest) if scheme == "ssh-ng" => {
-            let (store, warnings) = remote::ssh_ng(uri, rest, around, progress)?;
-            Ok((Box::new(store), warnings))
-        }
-        StoreKind::Other(scheme, rest) => {
-            let (store, warnings) = open_elsewhere(uri, (scheme, rest), around, Arc::clone(&progress))?;
-            let layout = Places::new(around, None)?.layout()?;
-            Ok((Box::new(Elsewhere::new(store, layout, progress)), warnings))
-        }
-        StoreKind::Auto | StoreKind::Local(_) => {
-            let (options, mut warnings) = uri::local_options(uri, around)?;
-            warnings.extend(unmade_root(uri, &options).map(|root| making(&root)));
-            Ok((Box::new(LocalStore::open(options, progress)?), warnings))
-        }
-    }
-}
-
-/// Opens a store that has no database behind it.
-fn open_elsewhere(
+/// Opens a store that is named by its scheme: a cache, or another machine's.
+fn open_other(
     uri: &StoreUri,
     (scheme, rest): (&str, &str),
     around: &Surroundings<'_>,
@@ -161,6 +137,10 @@ fn open_elsewhere(
         }
         "ssh" => {
             let (store, warnings) = remote::ssh(uri, rest, around, progress)?;
+            Ok((Box::new(store), warnings))
+        }
+        "ssh-ng" => {
+            let (store, warnings) = remote::ssh_ng(uri, rest, around, progress)?;
             Ok((Box::new(store), warnings))
         }
         "dummy" => open_dummy(uri, around),

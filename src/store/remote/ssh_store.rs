@@ -1,6 +1,9 @@
 //! A store behind the serve protocol: `nix-store --serve` on another machine
 //! (`ssh://`).
 
+use crate::store::api::add::{Adder, SpoolingAdder};
+use crate::store::api::query::QueryStore;
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
@@ -115,26 +118,6 @@ impl Store for ServingStore {
         Err(self.unsupported("listing all paths"))
     }
 
-    fn closure(&self, paths: &[StorePath], include_outputs: bool) -> Result<Option<Vec<StorePath>>> {
-        // A path that is not valid would end the connection without a word.
-        if let Some((path, _)) = paths.iter().zip(self.items(paths)?).find(|(_, item)| item.is_none()) {
-            return Err(StoreError::Invalid(self.dir.print(path)));
-        }
-        let closure = self.link()?.call(
-            |writer| {
-                writer.number(command::QUERY_CLOSURE)?;
-                writer.boolean(include_outputs)?;
-                writer.paths(&self.dir, paths.iter())
-            },
-            |reader| reader.paths(&self.dir),
-        )?;
-        if let Some(path) = paths.iter().find(|path| !closure.contains(path)) {
-            let what = format!("its closure of '{}' lacks that path", self.dir.display(path));
-            return Err(RemoteError::Protocol { peer: self.uri.clone(), what }.into());
-        }
-        Ok(Some(closure.into_iter().collect()))
-    }
-
     fn source(&self, items: &[Item]) -> Result<Box<dyn NarSource + '_>> {
         Ok(Box::new(Nars::new(self.link()?, self.dir.clone(), items)))
     }
@@ -168,7 +151,45 @@ impl Store for ServingStore {
         Ok(About::default())
     }
 
-    fn takes_closures(&self) -> bool {
+    fn is_closed(&self) -> bool {
         true
+    }
+
+    fn progress(&self) -> &dyn Progress {
+        &*self.progress
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn queries(&self) -> &dyn QueryStore {
+        self
+    }
+
+    fn adder(&self) -> Box<dyn Adder + '_> {
+        Box::new(SpoolingAdder(self))
+    }
+}
+
+impl QueryStore for ServingStore {
+    fn known_closure(&self, paths: &[StorePath], include_outputs: bool) -> Result<Option<Vec<StorePath>>> {
+        // A path that is not valid would end the connection without a word.
+        if let Some((path, _)) = paths.iter().zip(self.items(paths)?).find(|(_, item)| item.is_none()) {
+            return Err(StoreError::Invalid(self.dir.print(path)));
+        }
+        let closure = self.link()?.call(
+            |writer| {
+                writer.number(command::QUERY_CLOSURE)?;
+                writer.boolean(include_outputs)?;
+                writer.paths(&self.dir, paths.iter())
+            },
+            |reader| reader.paths(&self.dir),
+        )?;
+        if let Some(path) = paths.iter().find(|path| !closure.contains(path)) {
+            let what = format!("its closure of '{}' lacks that path", self.dir.display(path));
+            return Err(RemoteError::Protocol { peer: self.uri.clone(), what }.into());
+        }
+        Ok(Some(closure.into_iter().collect()))
     }
 }

@@ -1,12 +1,12 @@
 //! `nix derivation show`.
 
+use nival::store::api::Store;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use nival::model::derivation::DerivationOutput;
 use nival::model::{ContentAddressMethod, Derivation, HashAlgorithm, HashFormat, StorePath};
 use nival::ops::query;
-use nival::store::ManagedStore;
 use nival::sys::interrupt;
 
 use crate::cli::context::Context;
@@ -61,7 +61,7 @@ impl Command for Show {
         writer.json.object()?;
         for path in &paths {
             interrupt::check()?;
-            let derivation = store.read_derivation(path)?;
+            let derivation = store.queries().read_derivation(path)?;
             writer.json.key(path.base_name())?;
             writer.derivation(path, &derivation)?;
         }
@@ -74,7 +74,7 @@ impl Command for Show {
 }
 
 /// Derivations and all that they need.
-fn with_inputs(store: &dyn ManagedStore, paths: &BTreeSet<StorePath>) -> anyhow::Result<BTreeSet<StorePath>> {
+fn with_inputs(store: &dyn Store, paths: &BTreeSet<StorePath>) -> anyhow::Result<BTreeSet<StorePath>> {
     let valid: Vec<StorePath> =
         store.valid(&paths.iter().cloned().collect::<Vec<_>>())?.into_iter().collect();
     let graph = query::closure(store, &valid, false)?;

@@ -1,11 +1,11 @@
 //! `nix realisation info`: which paths outputs have, and who has signed that.
 
+use nival::store::api::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use nival::model::{Realisation, StorePath};
 use nival::ops::{derivations, query};
-use nival::store::ManagedStore;
 use serde_json::{Value, json};
 
 use crate::cli::context::Context;
@@ -45,9 +45,7 @@ impl Command for Info {
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         context.settings.require_feature(Some("ca-derivations"))?;
         let opened = context.open_any(context.settings.store_uri())?;
-        let Some(store) = opened.managed() else {
-            anyhow::bail!("what outputs there are cannot be asked of '{}'", opened.uri());
-        };
+        let store = &*opened;
         let found = self.find(context, store, arguments)?;
         if self.style.json {
             return self.print_json(store, &found);
@@ -64,12 +62,7 @@ impl Command for Info {
 }
 
 impl Info {
-    fn find(
-        &self,
-        context: &Context,
-        store: &dyn ManagedStore,
-        arguments: &[OsString],
-    ) -> anyhow::Result<Found> {
+    fn find(&self, context: &Context, store: &dyn Store, arguments: &[OsString]) -> anyhow::Result<Found> {
         let mut found = Found::default();
         if self.selection.all {
             self.selection.expect_nothing_else(arguments)?;
@@ -94,7 +87,7 @@ impl Info {
                 found.paths.extend(paths.into_keys());
                 continue;
             };
-            let drv = store.read_derivation(&wanted.path)?;
+            let drv = store.queries().read_derivation(&wanted.path)?;
             for (name, path) in outputs_of(store, outputs, &wanted.path, &drv)? {
                 let path = path.ok_or_else(|| not_known(store, &name, &wanted.path))?;
                 let Some(id) = derivations::output_id(store, &drv, &name)? else { continue };
@@ -113,7 +106,7 @@ impl Info {
         Ok(found)
     }
 
-    fn print_json(&self, store: &dyn ManagedStore, found: &Found) -> anyhow::Result<()> {
+    fn print_json(&self, store: &dyn Store, found: &Found) -> anyhow::Result<()> {
         let mut json = self.style.writer();
         json.array()?;
         for realisation in found.realisations.values() {

@@ -1,5 +1,6 @@
 //! `nix store info`, `nix store dump-path` and `nix store path-from-hash-part`.
 
+use nival::store::LocalStore;
 use std::ffi::OsString;
 
 use nival::http::url::shown;
@@ -51,7 +52,7 @@ impl Command for Info {
             context.ui.hint(&format!("Store URL: {url}"));
         }
         let mut about = store.about()?;
-        if store.local().is_some() {
+        if store.downcast::<LocalStore>().is_some() {
             about.version = Some(crate::cli::NIX_VERSION.to_owned());
         }
         if !self.0.json {
@@ -65,7 +66,7 @@ impl Command for Info {
         }
         let mut json = self.0.writer();
         json.object()?;
-        if store.local().is_some() {
+        if store.downcast::<LocalStore>().is_some() {
             json.key("nival")?;
             json.string(crate::cli::VERSION)?;
         }
@@ -99,7 +100,7 @@ impl Command for DumpPath {
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         let opened = context.open_any(context.settings.store_uri())?;
-        let Some(store) = opened.local() else {
+        let Some(store) = opened.downcast::<LocalStore>() else {
             return self.dump_elsewhere(context, &*opened, arguments);
         };
         let (graph, valid, invalid) = self.0.graph(context, store, arguments, false)?;
@@ -147,7 +148,7 @@ impl Command for PathFromHashPart {
         let store = &*context.open_store()?;
         let part = arguments.first().map(|part| part.to_string_lossy()).unwrap_or_default();
         anyhow::ensure!(part.len() == HASH_LEN, "invalid hash part");
-        let Some(path) = store.path_from_hash_part(&part)? else {
+        let Some(path) = store.queries().path_from_hash_part(&part)? else {
             anyhow::bail!("there is no store path corresponding to '{part}'");
         };
         let mut out = Out::new();

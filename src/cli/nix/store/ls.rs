@@ -9,8 +9,9 @@ use nival::nar::listing::{Listing, Node, Visitor};
 use nival::nar::writer::{FileOutput, Output as _};
 use nival::nar::{Contents, NarError, Sink, dump};
 use nival::store::api::Item;
+use nival::store::binary_cache::BinaryCache;
 use nival::store::open::uri::{StoreKind, StoreUri};
-use nival::store::{ManagedStore, Store, StoreError};
+use nival::store::{Store, StoreError};
 use nival::sys::dir::{DIRECTORY, Names};
 use nival::sys::{PathError, interrupt};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -41,7 +42,11 @@ impl Command for StoreLs {
             let name = elsewhere.inner.last().cloned().unwrap_or_default();
             return self.0.print(&name, |visitor| {
                 let mut listing = Listing::of_archive(visitor, elsewhere.inner.clone(), self.0.levels())?;
-                match elsewhere.store.cache().and_then(|cache| cache.listing(&elsewhere.item)) {
+                match elsewhere
+                    .store
+                    .downcast::<BinaryCache>()
+                    .and_then(|cache| cache.listing(&elsewhere.item))
+                {
                     Some(stored) => stored.tell(&mut listing)?,
                     None => elsewhere.read(&mut listing)?,
                 }
@@ -124,7 +129,7 @@ impl Elsewhere {
     }
 
     fn read(&self, sink: &mut dyn Sink) -> anyhow::Result<()> {
-        match self.store.cache() {
+        match self.store.downcast::<BinaryCache>() {
             Some(cache) => cache.look_into(&self.item, sink)?,
             None => self.store.source(std::slice::from_ref(&self.item))?.read(&self.item, sink)?,
         }
@@ -203,7 +208,7 @@ struct Place {
 
 impl Place {
     /// Finds what the only argument names, without following any symlink.
-    fn find(store: &dyn ManagedStore, arguments: &[OsString]) -> anyhow::Result<Self> {
+    fn find(store: &dyn Store, arguments: &[OsString]) -> anyhow::Result<Self> {
         let text = arguments.first().map(|word| word.as_bytes()).unwrap_or_default();
         let not_in_store =
             || anyhow::anyhow!("path '{}' is not in the Nix store", String::from_utf8_lossy(text));
@@ -224,7 +229,10 @@ impl Place {
             .map(CString::new)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| anyhow::anyhow!("path '{}' has a NUL in it", String::from_utf8_lossy(text)))?;
-        Self::descend(&store.layout().real_store_dir, CString::new(path.base_name())?, inner)
+        let files = store.files();
+        let files =
+            files.ok_or_else(|| anyhow::anyhow!("the files of '{}' are on another machine", store.uri()))?;
+        Self::descend(&files.real_store_dir, CString::new(path.base_name())?, inner)
     }
 
     fn descend(store_dir: &Path, base: CString, inner: Vec<CString>) -> anyhow::Result<Self> {

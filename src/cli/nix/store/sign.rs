@@ -1,5 +1,6 @@
 //! `nix store sign` and `nix store copy-sigs`.
 
+use nival::store::LocalStore;
 use std::ffi::OsString;
 use std::io::Read as _;
 
@@ -7,8 +8,8 @@ use nival::model::signature::SecretKey;
 use nival::model::{StorePath, ValidPathInfo};
 use nival::ops::copy;
 use nival::progress::Progress as _;
-use nival::store::local::db::graph::{Graph, Node};
-use nival::store::{ManagedStore, Store, StoreError};
+use nival::store::graph::{Graph, Node};
+use nival::store::{Store, StoreError};
 use nival::sys::{PathError, interrupt};
 
 use crate::cli::context::Context;
@@ -57,7 +58,7 @@ impl Command for Sign {
             .map_err(PathError::at("opening file", &file))?;
         let key = parse_secret(context, &text)?;
         let opened = context.open_any(context.settings.store_uri())?;
-        let Some(store) = opened.local() else {
+        let Some(store) = opened.downcast::<LocalStore>() else {
             return self.sign_elsewhere(context, &*opened, arguments, &key);
         };
         let (graph, order, invalid) = self.selection.graph(context, store, arguments, false)?;
@@ -108,7 +109,7 @@ impl Sign {
 
 /// The metadata of those paths that lack a signature, with it.
 fn unsigned(
-    store: &dyn ManagedStore,
+    store: &dyn Store,
     graph: &Graph,
     nodes: &[Node],
     sign: impl Fn(&str) -> String,
@@ -150,7 +151,7 @@ impl Command for CopySigs {
             return usage("you must specify at least one substituter using '-s'");
         }
         let store = context.open_any(context.settings.store_uri())?;
-        let paths: Vec<StorePath> = match store.local() {
+        let paths: Vec<StorePath> = match store.downcast::<LocalStore>() {
             Some(local) => {
                 let (graph, order, invalid) = self.selection.graph(context, local, arguments, false)?;
                 if let Some(path) = invalid.first() {

@@ -1,5 +1,6 @@
 //! `nix store verify`.
 
+use nival::store::LocalStore;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Mutex;
@@ -63,7 +64,7 @@ impl Command for Verify {
         let dir = opened.dir().clone();
         let mut check =
             Check { context, dir: &dir, trust, substituters, needed: self.signatures_needed, outcome: 0 };
-        let Some(store) = opened.local() else {
+        let Some(store) = opened.downcast::<LocalStore>() else {
             self.verify_elsewhere(&*opened, arguments, &mut check)?;
             return check.end();
         };

@@ -6,9 +6,9 @@ use std::fmt;
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
-use super::read::PathId;
 use crate::model::{StoreDir, StorePath};
 use crate::store::error::{Result, StoreError};
+use crate::store::graph::PathId;
 
 /// Bytes of a value that a message shows at most.
 const MAX_SHOWN: usize = 200;

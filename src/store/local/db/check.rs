@@ -9,9 +9,10 @@ use rusqlite::types::ValueRef;
 
 use super::Db;
 use super::cells::{self, Label};
-use super::read::{PathId, content_address, parse_hash};
 use crate::model::{Hash, StorePath};
 use crate::store::error::Result;
+use crate::store::graph::PathId;
+use crate::store::local::db::read::{content_address, parse_hash};
 use crate::sys::interrupt;
 
 /// A row of ValidPaths whose path can be read.

@@ -10,9 +10,7 @@ use super::cells::{self, Label, Problem};
 use crate::model::hash::{HashAlgorithm, HashError, HashFormat};
 use crate::model::{ContentAddress, Hash, StoreDir, StorePath, ValidPathInfo};
 use crate::store::error::{Result, StoreError};
-
-/// The number of a valid path in the database; never used twice.
-pub type PathId = i64;
+use crate::store::graph::PathId;
 
 /// One row of ValidPaths with its texts as they are, for listings that have no
 /// use for parsed values.

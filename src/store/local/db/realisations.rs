@@ -10,10 +10,10 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::Db;
 use super::cells::{self, Label};
-use super::read::PathId;
 use super::write::Writer;
 use crate::model::{DrvOutput, Realisation, StorePath};
 use crate::store::error::{Result, StoreError};
+use crate::store::graph::PathId;
 
 /// Creates the tables, and notes that they are there.
 const CREATE: &str = "

@@ -6,10 +6,10 @@ use std::path::Path;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::read::PathId;
 use super::sqlite_error;
 use crate::model::{Derivation, HashFormat, StoreDir, StorePath, ValidPathInfo};
 use crate::store::error::{Result, StoreError};
+use crate::store::graph::PathId;
 
 /// A running transaction.
 pub struct Writer<'t> {

@@ -6,9 +6,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{GcOptions, GcReport, Keep};
 use crate::store::LocalStore;
+use crate::store::api::collect::{GcOptions, GcReport};
 use crate::store::error::Result;
+use crate::store::local::gc::Keep;
 use crate::sys::clock::now;
 use crate::sys::{PathError, atomic};
 

@@ -2,26 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::super::roots::{Holder, Roots};
 use super::liveness::Liveness;
 use crate::model::StorePath;
+use crate::store::api::collect::WhyAlive;
+use crate::store::api::roots::Roots;
 use crate::store::error::Result;
-use crate::store::local::db::graph::Node;
-
-/// What keeps a path.
-#[derive(Debug, Clone)]
-pub struct WhyAlive {
-    /// The path.
-    pub path: StorePath,
-    /// What holds the first path of the chain; nothing, where that is only a
-    /// path that is not to be deleted too.
-    pub holders: Vec<Holder>,
-    /// A shortest chain down to the path, each of which keeps the next; empty
-    /// when nothing keeps it.
-    pub chain: Vec<StorePath>,
-    /// How many other paths are roots that keep it.
-    pub other_roots: usize,
-}
+use crate::store::graph::Node;
 
 /// Finds the shortest chain from a root to a path; if there is none, from a
 /// path of `also`.

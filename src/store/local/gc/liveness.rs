@@ -7,20 +7,12 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::model::StorePath;
+use crate::store::api::collect::Keep;
 use crate::store::error::Result;
+use crate::store::graph::PathId;
+use crate::store::graph::{Graph, Node};
 use crate::store::local::LocalStore;
 use crate::store::local::db::Db;
-use crate::store::local::db::graph::{Graph, Node};
-use crate::store::local::db::read::PathId;
-
-/// What keeps a path besides what refers to it.
-#[derive(Debug, Clone, Copy)]
-pub struct Keep {
-    /// A path keeps the derivation that made it (`keep-derivations`).
-    pub derivations: bool,
-    /// A derivation keeps the paths it made (`keep-outputs`).
-    pub outputs: bool,
-}
 
 /// Paths, what each keeps, and which are alive so far.
 pub struct Liveness {

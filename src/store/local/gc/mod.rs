@@ -26,59 +26,17 @@ use std::collections::HashSet;
 use std::fs::File;
 
 use super::LocalStore;
-use super::roots::{FoundRoots, Holder, RootSearch};
 use crate::model::StorePath;
+pub use crate::store::api::collect::Keep;
+use crate::store::api::collect::{GcOptions, GcReport, WhyAlive};
+use crate::store::api::roots::{Holder, RootSearch};
 use crate::store::error::{Result, StoreError};
+use crate::store::local::roots::FoundRoots;
 use crate::sys::PathError;
 use crate::sys::lock::{self, LockKind};
-pub use liveness::Keep;
 use server::RootsServer;
 
-pub use explain::WhyAlive;
 pub use survey::Survey;
-
-/// What is to be deleted.
-#[derive(Debug, Clone, Copy)]
-pub struct GcOptions {
-    /// What keeps paths besides references.
-    pub keep: Keep,
-    /// Ends once more than so many bytes came free.
-    pub max_freed: u64,
-    /// Ends once the store directory has fewer hard links than that: one for
-    /// each directory in it, of which some file systems allow few.
-    pub max_links: Option<u64>,
-}
-
-impl GcOptions {
-    /// Everything that is dead.
-    pub fn new(keep: Keep) -> Self {
-        Self { keep, max_freed: u64::MAX, max_links: None }
-    }
-}
-
-/// What a collection did, also when it failed in the middle.
-#[derive(Debug, Default)]
-pub struct GcReport {
-    /// Paths and other entries of the store directory that are gone.
-    pub deleted: u64,
-    /// Bytes of files whose last link was removed.
-    pub freed: u64,
-    /// What should have been deleted, but is alive, and why.
-    pub alive: Vec<WhyAlive>,
-    /// The base names of what is gone, if they are wanted.
-    pub names: Option<Vec<String>>,
-    /// Entries that could not be deleted; each was told as a problem.
-    pub failed: u64,
-}
-
-impl GcReport {
-    fn count(&mut self, name: &str) {
-        self.deleted += 1;
-        if let Some(names) = &mut self.names {
-            names.push(name.to_owned());
-        }
-    }
-}
 
 /// A collection that has begun: nobody else collects, and temporary roots are
 /// granted by us.

@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::path::PathBuf;
 
-use super::liveness::{Keep, Liveness};
 use super::server;
 use crate::store::LocalStore;
+use crate::store::api::collect::Keep;
+use crate::store::api::roots::{Holder, RootSearch, Roots};
 use crate::store::error::Result;
-use crate::store::local::db::graph::{Graph, Node};
-use crate::store::local::roots::{Holder, RootSearch, Roots};
+use crate::store::graph::{Graph, Node};
+use crate::store::local::gc::liveness::Liveness;
 use crate::sys::{PathError, dir};
 
 /// Entries of the store directory that are no paths.

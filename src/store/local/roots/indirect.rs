@@ -8,9 +8,10 @@
 use std::path::{Path, PathBuf};
 
 use super::{links, notes};
-use crate::model::{StoreDir, StorePath};
+use crate::model::StorePath;
 use crate::store::LocalStore;
-use crate::store::error::{Result, StoreError};
+use crate::store::api::roots::make_link;
+use crate::store::error::Result;
 use crate::sys::{PathError, atomic};
 
 impl LocalStore {
@@ -20,7 +21,7 @@ impl LocalStore {
     /// moment this is called. A symlink that is there already is replaced.
     ///
     /// # Errors
-    /// Something else than a symlink is at `link`; [`StoreError`].
+    /// Something else than a symlink is at `link`; those of the store.
     pub fn add_indirect_root(&self, link: &Path, path: &StorePath) -> Result<()> {
         self.add_temp_roots(&[path])?;
         make_link(self.dir(), link, path)?;
@@ -61,32 +62,4 @@ impl LocalStore {
     pub fn auto_root(&self, link: &Path) -> PathBuf {
         self.layout().auto_roots_dir().join(notes::key(link))
     }
-}
-
-/// Makes `link`, which is absolute, a symlink to a path, in the place of another
-/// symlink if there is one.
-///
-/// # Errors
-/// Something else than a symlink is there; [`PathError`].
-pub fn make_link(dir: &StoreDir, link: &Path, path: &StorePath) -> Result<()> {
-    if dir.parse_below(&link.to_string_lossy()).is_ok() {
-        return Err(StoreError::Roots(format!(
-            "creating a garbage collector root ({}) in the Nix store is forbidden (are you running nix-build \
-             inside the store?)",
-            link.display()
-        )));
-    }
-    match std::fs::symlink_metadata(link) {
-        Ok(meta) if !meta.is_symlink() => {
-            return Err(StoreError::Roots(format!(
-                "cannot create symlink \"{}\"; already exists",
-                link.display()
-            )));
-        }
-        _ => {}
-    }
-    if let Some(parent) = link.parent() {
-        std::fs::create_dir_all(parent).map_err(PathError::at("creating directory", parent))?;
-    }
-    Ok(atomic::replace_symlink(link, Path::new(&dir.print(path)))?)
 }

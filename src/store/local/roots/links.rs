@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Finder, Holder};
 use crate::model::StorePath;
 use crate::settings::value::lexically_normal;
+use crate::store::api::roots::Holder;
 use crate::store::error::Result;
 use crate::store::local::Layout;
+use crate::store::local::roots::Finder;
 use crate::sys::dir::{DIRECTORY, Names};
 use crate::sys::{PathError, interrupt};
 
@@ -360,7 +361,7 @@ mod tests {
     use super::*;
     use crate::model::StoreDir;
     use crate::progress::Silent;
-    use crate::store::local::roots::RootSearch;
+    use crate::store::api::roots::RootSearch;
     use crate::store::local::{LocalOptions, LocalStore};
 
     #[test]

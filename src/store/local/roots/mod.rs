@@ -13,110 +13,15 @@ mod notes;
 mod running;
 mod temporary;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
 
 use notes::Notes;
 
 use super::LocalStore;
 use crate::model::StorePath;
+use crate::store::api::roots::{Holder, RootSearch, Roots};
 use crate::store::error::{Result, StoreError};
 use crate::sys::PathError;
-
-/// What holds a path.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Holder {
-    /// A symlink (or a file with the path's name) below `gcroots`.
-    Permanent(PathBuf),
-    /// A symlink below `profiles`.
-    Profile(PathBuf),
-    /// A symlink elsewhere that one below `gcroots` leads to.
-    Indirect(PathBuf),
-    /// A process, by number, that asked for it.
-    Temporary(String),
-    /// A file of a process in `/proc`, or of the kernel.
-    Running(PathBuf),
-    /// What another user's process holds.
-    Censored,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Permanent(path) | Self::Profile(path) | Self::Indirect(path) | Self::Running(path) => {
-                write!(f, "{}", path.display())
-            }
-            Self::Temporary(pid) => write!(f, "{{temp:{pid}}}"),
-            Self::Censored => f.write_str("{censored}"),
-        }
-    }
-}
-
-impl Holder {
-    /// What kind of root it is, in a word.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Permanent(_) => "permanent",
-            Self::Profile(_) => "profile",
-            Self::Indirect(_) => "indirect",
-            Self::Temporary(_) => "temporary",
-            Self::Running(_) => "runtime",
-            Self::Censored => "censored",
-        }
-    }
-
-    /// As it is shown, with names as they are.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Permanent(path) | Self::Profile(path) | Self::Indirect(path) | Self::Running(path) => {
-                path.as_os_str().as_bytes().to_vec()
-            }
-            Self::Temporary(_) | Self::Censored => self.to_string().into_bytes(),
-        }
-    }
-
-    /// The symlink or file, where there is one that stays.
-    pub fn link(&self) -> Option<&Path> {
-        match self {
-            Self::Permanent(path) | Self::Profile(path) | Self::Indirect(path) => Some(path),
-            _ => None,
-        }
-    }
-
-    /// The number of the process, where it is one.
-    pub fn process(&self) -> Option<&str> {
-        match self {
-            Self::Temporary(pid) => Some(pid),
-            Self::Running(file) => file
-                .strip_prefix("/proc")
-                .ok()?
-                .components()
-                .next()?
-                .as_os_str()
-                .to_str()
-                .filter(|pid| pid.bytes().all(|b| b.is_ascii_digit())),
-            _ => None,
-        }
-    }
-}
-
-/// Roots and what holds them.
-pub type Roots = BTreeMap<StorePath, BTreeSet<Holder>>;
-
-/// How roots are looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RootSearch {
-    /// What tells of other processes is replaced by [`Holder::Censored`].
-    pub censor: bool,
-    /// Links and files that are stale are removed; the collector's lock is held
-    /// or nothing is deleted on the strength of the answer.
-    pub clean: bool,
-    /// What cannot be read may be a root, so it ends the search; else it is
-    /// told and passed over.
-    pub strict: bool,
-}
 
 /// What a search came to.
 #[derive(Debug, Default)]

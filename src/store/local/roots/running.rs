@@ -6,9 +6,10 @@ use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Finder, Holder};
 use crate::model::StorePath;
+use crate::store::api::roots::Holder;
 use crate::store::error::{Result, StoreError};
+use crate::store::local::roots::Finder;
 use crate::sys::{PathError, interrupt, mount};
 
 /// Files of the kernel that name programs it starts by itself.

@@ -6,8 +6,9 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use super::{Finder, Holder};
+use crate::store::api::roots::Holder;
 use crate::store::error::Result;
+use crate::store::local::roots::Finder;
 use crate::sys::PathError;
 use crate::sys::lock::{self, LockKind};
 

@@ -341,7 +341,7 @@ impl NarTaker for Taker {
                 }
             }
         };
-        take().map(|()| Taken::Sent).map_err(|error| {
+        take().map(|()| Taken::done()).map_err(|error| {
             sender.turns.end();
             // What the server said tells more than that it hung up.
             let refusal = match &error {

@@ -1,8 +1,17 @@
 //! A store behind the worker protocol: the daemon of this machine (`daemon`,
 //! `unix://`), or one that ssh leads to (`ssh-ng://`).
 
-mod managed;
+mod operations;
 
+use crate::store::api::add::Adder;
+use crate::store::api::collect::CollectStore;
+use crate::store::api::maintain::MaintainStore;
+use crate::store::api::query::QueryStore;
+use crate::store::api::realise::RealiseStore;
+use crate::store::api::roots::RootStore;
+use crate::store::remote::channel::connection::Incoming;
+use crate::store::remote::daemon_store::operations::SendingAdder;
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::{Read, Write as _};
@@ -21,7 +30,6 @@ use crate::store::remote::client::receive::Nars;
 use crate::store::remote::client::send::Sender;
 pub use crate::store::remote::client::session::ClientOptions;
 use crate::store::remote::client::session::Link;
-pub use crate::store::remote::daemon_store::managed::Missing;
 use crate::store::remote::protocol::wire::Frames;
 use crate::store::remote::protocol::worker::op;
 use crate::store::remote::ssh_store::among;
@@ -134,7 +142,7 @@ impl Store for DaemonStore {
 
     fn all(&self) -> Result<Vec<StorePath>> {
         let dir = self.dir();
-        let ask = |reader: &mut crate::store::remote::channel::connection::Incoming| reader.paths(dir);
+        let ask = |reader: &mut Incoming| reader.paths(dir);
         let all = self.link()?.call(|writer| writer.number(op::QUERY_ALL_VALID_PATHS), ask)?;
         Ok(all.into_iter().collect())
     }
@@ -258,11 +266,48 @@ impl Store for DaemonStore {
         Ok(About { version: link.server.clone(), trusted: link.trusted })
     }
 
-    fn takes_closures(&self) -> bool {
+    fn is_closed(&self) -> bool {
         true
     }
 
-    fn managed(&self) -> Option<&dyn crate::store::ManagedStore> {
+    fn progress(&self) -> &dyn Progress {
+        &*self.progress
+    }
+
+    fn is_valid(&self, path: &StorePath) -> Result<bool> {
+        let dir = self.dir();
+        self.ask(op::IS_VALID_PATH, |writer| writer.path(dir, path), Incoming::boolean)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn queries(&self) -> &dyn QueryStore {
+        self
+    }
+
+    fn adder(&self) -> Box<dyn Adder + '_> {
+        Box::new(SendingAdder(self))
+    }
+
+    fn files(&self) -> Option<&Layout> {
+        self.is_here().then_some(&self.layout)
+    }
+
+    fn roots(&self) -> Option<&dyn RootStore> {
+        Some(self)
+    }
+
+    fn collector(&self) -> Option<&dyn CollectStore> {
+        Some(self)
+    }
+
+    fn realiser(&self) -> Option<&dyn RealiseStore> {
+        Some(self)
+    }
+
+    fn maintainer(&self) -> Option<&dyn MaintainStore> {
         Some(self)
     }
 }

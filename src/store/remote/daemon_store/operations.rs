@@ -2,44 +2,31 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::model::{
-    ContentAddressMethod, Derivation, DerivedPath, HashAlgorithm, Outputs, StorePath, ValidPathInfo,
-};
-use crate::nar::writer::{NarWriter, Output};
-use crate::nar::{Contents, NarError, Sink};
-use crate::progress::Progress;
-use crate::store::api::{Item, Store};
+use crate::model::{ContentAddressMethod, DerivedPath, HashAlgorithm, Outputs, StorePath, ValidPathInfo};
+use crate::nar::file::OneFile;
+use crate::nar::writer::NarWriter;
+use crate::store::api::Store;
+use crate::store::api::add::{Adder, Tell};
+use crate::store::api::collect::CollectStore;
+use crate::store::api::collect::{GcOptions, GcReport, Keep};
+use crate::store::api::maintain::MaintainStore;
+use crate::store::api::query::QueryStore;
+use crate::store::api::realise::{Missing, RealiseMode, RealiseStore};
+use crate::store::api::roots::RootStore;
+use crate::store::api::roots::{Holder, RootSearch, Roots};
 use crate::store::error::{Result, StoreError};
-use crate::store::local::Layout;
-use crate::store::local::gc::{GcOptions, GcReport};
-use crate::store::local::roots::{Holder, RootSearch, Roots};
-use crate::store::managed::{Kind, ManagedStore, Tell};
 use crate::store::remote::channel::connection::{Incoming, Outgoing};
 use crate::store::remote::client::session::Link;
 use crate::store::remote::daemon_store::DaemonStore;
-use crate::store::remote::protocol::wire::{Frames, MAX_TEXT, MAX_WORD};
+use crate::store::remote::protocol::wire::{Frames, MAX_WORD};
 use crate::store::remote::protocol::worker::{build_mode, gc_action, op};
 
-/// What would have to be done for some requests.
-#[derive(Debug, Default)]
-pub struct Missing {
-    /// Derivations that would be built, as far as possible each after its inputs.
-    pub build: Vec<StorePath>,
-    /// Paths that would be fetched, as far as possible each after what it refers to.
-    pub fetch: Vec<StorePath>,
-    /// Paths that nobody has.
-    pub unknown: BTreeSet<StorePath>,
-    /// Bytes to download.
-    pub download: u64,
-    /// Bytes of the archives.
-    pub unpacked: u64,
-}
-
 impl DaemonStore {
-    fn ask<T>(
+    pub(super) fn ask<T>(
         &self,
         operation: u64,
         arguments: impl FnOnce(&mut Outgoing) -> Result<()>,
@@ -68,65 +55,6 @@ impl DaemonStore {
             _ => request.print(self.dir()),
         };
         writer.texts(requests.iter().map(word))
-    }
-
-    /// Has what is requested built or fetched.
-    ///
-    /// # Errors
-    /// [`StoreError`]; a build that failed for one.
-    pub fn build_paths(&self, requests: &[DerivedPath]) -> Result<()> {
-        self.build_paths_again(requests, build_mode::NORMAL)
-    }
-
-    /// As [`DaemonStore::build_paths`], in one of [`build_mode`]'s ways.
-    ///
-    /// # Errors
-    /// [`StoreError`]; a build that failed, or that came out differently.
-    pub fn build_paths_again(&self, requests: &[DerivedPath], mode: u64) -> Result<()> {
-        let link = self.link()?;
-        link.call(
-            |writer| {
-                writer.number(op::BUILD_PATHS)?;
-                self.requests(&link, writer, requests)?;
-                writer.number(mode)
-            },
-            |reader| reader.number().map(drop),
-        )
-    }
-
-    /// Asks what would have to be done.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn missing(&self, requests: &[DerivedPath]) -> Result<Missing> {
-        let (dir, link) = (self.dir(), self.link()?);
-        if !link.version().has(19) {
-            return Err(self.too_old(&link, "asking what is missing"));
-        }
-        link.call(
-            |writer| {
-                writer.number(op::QUERY_MISSING)?;
-                self.requests(&link, writer, requests)
-            },
-            |reader| {
-                Ok(Missing {
-                    build: reader.paths(dir)?.into_iter().collect(),
-                    fetch: reader.paths(dir)?.into_iter().collect(),
-                    unknown: reader.paths(dir)?,
-                    download: reader.number()?,
-                    unpacked: reader.number()?,
-                })
-            },
-        )
-    }
-
-    /// What a collection would keep, or what it would delete, by full path.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn survey(&self, alive: bool) -> Result<Vec<String>> {
-        let action = if alive { gc_action::RETURN_LIVE } else { gc_action::RETURN_DEAD };
-        Ok(self.collect(action, &[], false, u64::MAX)?.0)
     }
 
     fn collect(
@@ -193,44 +121,7 @@ impl DaemonStore {
     }
 }
 
-impl ManagedStore for DaemonStore {
-    fn kind(&self) -> Kind<'_> {
-        Kind::Daemon(self)
-    }
-
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn progress(&self) -> &dyn Progress {
-        &*self.progress
-    }
-
-    fn is_here(&self) -> bool {
-        DaemonStore::is_here(self)
-    }
-
-    fn is_read_only(&self) -> bool {
-        false
-    }
-
-    fn read_derivation(&self, path: &StorePath) -> Result<Derivation> {
-        if DaemonStore::is_here(self) {
-            return self.layout.read_derivation(path);
-        }
-        let info = self.path_info(path)?;
-        let item = Item { info, file: None };
-        let mut text = OneFile { output: Vec::new(), limit: MAX_TEXT as u64 };
-        self.source(std::slice::from_ref(&item))?.read(&item, &mut text)?;
-        Derivation::parse(self.dir(), &text.output)
-            .map_err(|source| StoreError::Derivation { path: self.dir().print(path), source })
-    }
-
-    fn is_valid(&self, path: &StorePath) -> Result<bool> {
-        let dir = self.dir();
-        self.ask(op::IS_VALID_PATH, |writer| writer.path(dir, path), Incoming::boolean)
-    }
-
+impl QueryStore for DaemonStore {
     fn referrers(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
         let dir = self.dir();
         let found = self.link()?.calls(
@@ -280,7 +171,9 @@ impl ManagedStore for DaemonStore {
         )?;
         Ok(path.filter(|path| path.hash_part() == part))
     }
+}
 
+impl RootStore for DaemonStore {
     fn add_temp_roots(&self, paths: &[&StorePath]) -> Result<()> {
         let dir = self.dir();
         self.link()?.calls(
@@ -315,17 +208,22 @@ impl ManagedStore for DaemonStore {
             },
         )
     }
+}
 
+/// Adds contents by sending them.
+pub(super) struct SendingAdder<'s>(pub &'s DaemonStore);
+
+impl Adder for SendingAdder<'_> {
     fn add_content(
-        &self,
+        &mut self,
         name: &str,
         (method, algorithm): (ContentAddressMethod, HashAlgorithm),
         references: BTreeSet<StorePath>,
         tell: Tell<'_>,
     ) -> Result<StorePath> {
-        let link = self.link()?;
+        let link = self.0.link()?;
         if !link.version().has(25) {
-            return Err(self.too_old(&link, "adding contents"));
+            return Err(self.0.too_old(&link, "adding contents"));
         }
         let (word, flat) = match method {
             ContentAddressMethod::Text => ("text:", true),
@@ -334,11 +232,65 @@ impl ManagedStore for DaemonStore {
             ContentAddressMethod::Git => ("fixed:git:", false),
         };
         let method = format!("{word}{algorithm}");
-        let path = self.add_framed(&link, (name, &method), flat, &references, tell)?.path;
+        let path = self.0.add_framed(&link, (name, &method), flat, &references, tell)?.path;
         match path.name() == name {
             true => Ok(path),
             false => Err(link.protocol("it says that what was added has another name")),
         }
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl RealiseStore for DaemonStore {
+    fn realise(&self, requests: &[DerivedPath], mode: RealiseMode) -> Result<()> {
+        let link = self.link()?;
+        link.call(
+            |writer| {
+                writer.number(op::BUILD_PATHS)?;
+                self.requests(&link, writer, requests)?;
+                writer.number(match mode {
+                    RealiseMode::Normal => build_mode::NORMAL,
+                    RealiseMode::Repair => build_mode::REPAIR,
+                    RealiseMode::Check => build_mode::CHECK,
+                })
+            },
+            |reader| reader.number().map(drop),
+        )
+    }
+
+    fn missing(&self, requests: &[DerivedPath]) -> Result<Missing> {
+        let (dir, link) = (self.dir(), self.link()?);
+        if !link.version().has(19) {
+            return Err(self.too_old(&link, "asking what is missing"));
+        }
+        link.call(
+            |writer| {
+                writer.number(op::QUERY_MISSING)?;
+                self.requests(&link, writer, requests)
+            },
+            |reader| {
+                Ok(Missing {
+                    build: reader.paths(dir)?.into_iter().collect(),
+                    fetch: reader.paths(dir)?.into_iter().collect(),
+                    unknown: reader.paths(dir)?,
+                    download: reader.number()?,
+                    unpacked: reader.number()?,
+                })
+            },
+        )
+    }
+}
+
+impl CollectStore for DaemonStore {
+    fn survey(&self, alive: bool, _keep: Keep, visit: &mut dyn FnMut(&str) -> ControlFlow<()>) -> Result<()> {
+        let action = if alive { gc_action::RETURN_LIVE } else { gc_action::RETURN_DEAD };
+        let (paths, _) = self.collect(action, &[], false, u64::MAX)?;
+        // An early end is no error.
+        let _ = paths.iter().try_for_each(|path| visit(path));
+        Ok(())
     }
 
     fn collect_garbage(&self, options: &GcOptions, report: &mut GcReport) -> Result<()> {
@@ -364,7 +316,9 @@ impl ManagedStore for DaemonStore {
         report.freed = freed;
         Ok(())
     }
+}
 
+impl MaintainStore for DaemonStore {
     fn link_equal_files(&self) -> Result<u64> {
         self.ask(op::OPTIMISE_STORE, |_| Ok(()), Incoming::number)?;
         Ok(0)
@@ -400,44 +354,5 @@ fn holder(name: Vec<u8>) -> Holder {
         _ if path.starts_with("/proc") => Holder::Running(path),
         // Which kind of link it is only matters where it lies.
         _ => Holder::Permanent(path),
-    }
-}
-
-/// Lets the contents of one file through, of so many bytes at most.
-struct OneFile<O> {
-    output: O,
-    limit: u64,
-}
-
-fn no_file(what: &str) -> NarError {
-    NarError::Sink(format!("it is a {what}, and only a file can be hashed flat or be a derivation").into())
-}
-
-impl<O: Output> Sink for OneFile<O> {
-    fn enter_directory(&mut self) -> std::result::Result<(), NarError> {
-        Err(no_file("directory"))
-    }
-
-    fn entry(&mut self, _name: &std::ffi::CStr) -> std::result::Result<(), NarError> {
-        Ok(())
-    }
-
-    fn leave_directory(&mut self) -> std::result::Result<(), NarError> {
-        Ok(())
-    }
-
-    fn regular(
-        &mut self,
-        _executable: bool,
-        contents: &mut dyn Contents,
-    ) -> std::result::Result<(), NarError> {
-        match contents.remaining() > self.limit {
-            true => Err(NarError::TooLong),
-            false => self.output.contents(contents),
-        }
-    }
-
-    fn symlink(&mut self, _target: &std::ffi::CStr) -> std::result::Result<(), NarError> {
-        Err(no_file("symlink"))
     }
 }

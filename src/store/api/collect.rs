@@ -1,0 +1,103 @@
+//! What a store that collects garbage can do.
+
+use std::ops::ControlFlow;
+
+use super::roots::Holder;
+use crate::model::StorePath;
+use crate::store::error::Result;
+
+/// What keeps a path besides what refers to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// A path keeps the derivation that made it (`keep-derivations`).
+    pub derivations: bool,
+    /// A derivation keeps the paths it made (`keep-outputs`).
+    pub outputs: bool,
+}
+
+/// What is to be deleted.
+#[derive(Debug, Clone, Copy)]
+pub struct GcOptions {
+    /// What keeps paths besides references.
+    pub keep: Keep,
+    /// Ends once more than so many bytes came free.
+    pub max_freed: u64,
+    /// Ends once the store directory has fewer hard links than that: one for
+    /// each directory in it, of which some file systems allow few.
+    pub max_links: Option<u64>,
+}
+
+impl GcOptions {
+    /// Everything that is dead.
+    pub fn new(keep: Keep) -> Self {
+        Self { keep, max_freed: u64::MAX, max_links: None }
+    }
+}
+
+/// What a collection did, also when it failed in the middle.
+#[derive(Debug, Default)]
+pub struct GcReport {
+    /// Paths and other entries of the store directory that are gone.
+    pub deleted: u64,
+    /// Bytes of files whose last link was removed.
+    pub freed: u64,
+    /// What should have been deleted, but is alive, and why.
+    pub alive: Vec<WhyAlive>,
+    /// The base names of what is gone, if they are wanted.
+    pub names: Option<Vec<String>>,
+    /// Entries that could not be deleted; each was told as a problem.
+    pub failed: u64,
+}
+
+impl GcReport {
+    pub(in crate::store) fn count(&mut self, name: &str) {
+        self.deleted += 1;
+        if let Some(names) = &mut self.names {
+            names.push(name.to_owned());
+        }
+    }
+}
+
+/// What keeps a path.
+#[derive(Debug, Clone)]
+pub struct WhyAlive {
+    /// The path.
+    pub path: StorePath,
+    /// What holds the first path of the chain; nothing, where that is only a
+    /// path that is not to be deleted too.
+    pub holders: Vec<Holder>,
+    /// A shortest chain down to the path, each of which keeps the next; empty
+    /// when nothing keeps it.
+    pub chain: Vec<StorePath>,
+    /// How many other paths are roots that keep it.
+    pub other_roots: usize,
+}
+
+/// Collects the garbage of a store.
+pub trait CollectStore {
+    /// Tells of the paths that a collection would keep (`alive`) or delete, by full
+    /// path, until `visit` has seen enough. Where another program collects, that
+    /// program's settings count instead of `keep`.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`].
+    fn survey(&self, alive: bool, keep: Keep, visit: &mut dyn FnMut(&str) -> ControlFlow<()>) -> Result<()>;
+
+    /// Deletes what no root leads to.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`]; `report` tells what was done also then.
+    fn collect_garbage(&self, options: &GcOptions, report: &mut GcReport) -> Result<()>;
+
+    /// Deletes some paths if nothing keeps them.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`]; `report` tells what was done also then.
+    fn delete_paths(
+        &self,
+        paths: &[StorePath],
+        ignore_liveness: bool,
+        options: &GcOptions,
+        report: &mut GcReport,
+    ) -> Result<()>;
+}
