@@ -16,6 +16,55 @@ use crate::sys::lock::LockError;
 use super::binary_cache::CacheError;
 use super::remote::RemoteError;
 
+/// Why a list of paths to register (`--load-db`, `--register-validity`) is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistrationError {
+    /// A line of more bytes than this.
+    #[error("a line of the input is over {0} bytes long")]
+    LongLine(usize),
+    /// A line that is not UTF-8.
+    #[error("a line of the input is not UTF-8")]
+    NotUtf8,
+    /// Something else stands where a number should.
+    #[error("number expected")]
+    NumberExpected,
+    /// The list ends in the middle of an entry.
+    #[error("missing input")]
+    Incomplete,
+    /// An archive size that no archive has.
+    #[error("no archive has the size {size}, as '{path}' should")]
+    Size {
+        /// The path, as it stands there.
+        path: String,
+        /// The size.
+        size: u64,
+    },
+}
+
+/// Why an export stream is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The stream does not begin as export streams do.
+    #[error("input doesn't look like something created by 'nix-store --export'")]
+    NotAnExport,
+    /// What follows an archive does not begin as it should.
+    #[error("Nix archive cannot be imported; wrong format")]
+    Format,
+    /// A path with more references than any path has.
+    #[error("'{path}' has {count} references")]
+    References {
+        /// The full path.
+        path: String,
+        /// How many references the stream has for it.
+        count: u64,
+    },
+    /// Something else stands where a path should.
+    #[error("'{0}' is no path")]
+    NotAPath(String),
+}
+
 /// A failed operation on a store; the texts are the reference's where a script
 /// may look for them.
 #[derive(Debug, thiserror::Error)]
@@ -184,9 +233,42 @@ pub enum StoreError {
         /// What became of each store that was asked.
         reason: String,
     },
-    /// Text input (load-db, register-validity) that breaks its format.
+    /// A request that cannot be carried out as it stands.
     #[error("{0}")]
     Input(String),
+    /// A list of paths to register that breaks its format.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// An export stream that breaks its format.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// An experimental feature that is needed and not enabled.
+    #[error(
+        "experimental Nix feature '{feature}' is disabled{what}; add \
+         '--extra-experimental-features {feature}' to enable it"
+    )]
+    FeatureDisabled {
+        /// Its name in `experimental-features`.
+        feature: String,
+        /// What it is needed for, or nothing.
+        what: String,
+    },
+    /// A path would have more signatures than a path may have.
+    #[error("'{path}' would have more than {most} signatures")]
+    TooManySignatures {
+        /// The full path.
+        path: String,
+        /// How many a path may have.
+        most: usize,
+    },
+    /// A database that is to be made anew, and is not lost.
+    #[error("the database '{}' {why}; to make it anew, move it away first", .database.display())]
+    NotLost {
+        /// The file.
+        database: PathBuf,
+        /// What tells that it is not lost.
+        why: String,
+    },
     /// Its lock file would have the name of a valid path.
     #[error(
         "path '{path}' cannot be added, because the name of its lock file is that of the valid path '{occupied}'"

@@ -112,10 +112,7 @@ impl LocalStore {
         if self.options.features.contains(&feature) {
             return Ok(());
         }
-        Err(StoreError::Input(format!(
-            "experimental Nix feature '{feature}' is disabled{what}; add \
-             '--extra-experimental-features {feature}' to enable it"
-        )))
+        Err(StoreError::FeatureDisabled { feature: feature.to_owned(), what: what.to_owned() })
     }
 
     pub(super) fn known_hash(&self, input: &StorePath, known: &HashMap<StorePath, Input>) -> Result<Modulo> {

@@ -21,7 +21,7 @@ use crate::nar::hashing::HashedOutput;
 use crate::nar::input::Input;
 use crate::nar::writer::{NarWriter, Output};
 use crate::nar::{dump, reader};
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{ImportError, Result, StoreError};
 use crate::sys::interrupt;
 
 /// The number between an archive and its path.
@@ -129,22 +129,20 @@ pub(crate) fn read_head<R: Read>(input: &mut Input<R>) -> Result<bool> {
     match input.number()? {
         0 => Ok(false),
         1 => Ok(true),
-        _ => Err(StoreError::Input(
-            "input doesn't look like something created by 'nix-store --export'".to_owned(),
-        )),
+        _ => Err(ImportError::NotAnExport.into()),
     }
 }
 
 /// Reads what follows an archive.
 pub(crate) fn read_tail<R: Read>(input: &mut Input<R>, dir: &StoreDir) -> Result<Tail> {
     if input.number()? != EXPORT_MAGIC {
-        return Err(StoreError::Input("Nix archive cannot be imported; wrong format".to_owned()));
+        return Err(ImportError::Format.into());
     }
     let path = read_path(input, dir)?;
     let mut references = BTreeSet::new();
     let count = input.number()?;
     if count > MAX_REFERENCES {
-        return Err(StoreError::Input(format!("'{}' has {count} references", dir.display(&path))));
+        return Err(ImportError::References { path: dir.print(&path), count }.into());
     }
     for _ in 0..count {
         references.insert(read_path(input, dir)?);
@@ -198,7 +196,7 @@ pub(crate) fn end_item(
 fn text(bytes: &[u8]) -> Result<String> {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.chars().any(char::is_control) => Ok(text.to_owned()),
-        _ => Err(StoreError::Input(format!("'{}' is no path", bytes[..bytes.len().min(80)].escape_ascii()))),
+        _ => Err(ImportError::NotAPath(bytes[..bytes.len().min(80)].escape_ascii().to_string()).into()),
     }
 }
 

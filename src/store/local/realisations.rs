@@ -18,7 +18,7 @@ impl LocalStore {
     /// Refuses to look for realisations while their feature is not enabled.
     ///
     /// # Errors
-    /// [`StoreError::Input`](crate::store::StoreError::Input), which names the feature.
+    /// [`StoreError::FeatureDisabled`](crate::store::StoreError::FeatureDisabled).
     pub fn require_realisations(&self) -> Result<()> {
         self.require_feature(FEATURE, "")
     }

@@ -85,8 +85,7 @@ fn refuse_unless_lost(options: &LocalOptions) -> Result<()> {
         Ok(count) => format!("has {count} valid paths"),
         Err(error) => format!("cannot be read ({error})"),
     };
-    let file = file.display();
-    Err(StoreError::Input(format!("the database '{file}' {why}; to make it anew, move it away first")))
+    Err(StoreError::NotLost { database: file, why })
 }
 
 struct Rebuild<'r> {

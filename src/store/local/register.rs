@@ -17,7 +17,7 @@ use super::db::write::{Existing, Writer};
 use crate::model::hash::HashAlgorithm;
 use crate::model::{Hash, HashFormat, StoreDir, StorePath, ValidPathInfo};
 use crate::nar::{canonical, dump};
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{RegistrationError, Result, StoreError};
 use crate::sys::clock::now;
 use crate::sys::{PathError, interrupt};
 
@@ -88,7 +88,7 @@ impl<R: BufRead> Lines<R> {
                 None => (available, false),
             };
             if self.line.len() + part.len() > MAX_LINE {
-                return Err(StoreError::Input(format!("a line of the input is over {MAX_LINE} bytes long")));
+                return Err(RegistrationError::LongLine(MAX_LINE).into());
             }
             self.line.extend_from_slice(part);
             let used = part.len() + usize::from(ended);
@@ -96,7 +96,7 @@ impl<R: BufRead> Lines<R> {
             if ended {
                 return std::str::from_utf8(&self.line)
                     .map(Some)
-                    .map_err(|_| StoreError::Input("a line of the input is not UTF-8".to_owned()));
+                    .map_err(|_| RegistrationError::NotUtf8.into());
             }
         }
     }
@@ -108,15 +108,12 @@ impl<R: BufRead> Lines<R> {
     fn number<N: std::str::FromStr>(&mut self) -> Result<N> {
         let line = self.require()?;
         let digits = !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit());
-        digits
-            .then(|| line.parse().ok())
-            .flatten()
-            .ok_or_else(|| StoreError::Input("number expected".to_owned()))
+        digits.then(|| line.parse().ok()).flatten().ok_or_else(|| RegistrationError::NumberExpected.into())
     }
 }
 
 fn missing() -> StoreError {
-    StoreError::Input("missing input".to_owned())
+    RegistrationError::Incomplete.into()
 }
 
 impl LocalStore {
@@ -159,9 +156,7 @@ impl LocalStore {
                 nar_hash.copy_from_slice(hash.as_bytes());
                 nar_size = lines.number()?;
                 if i64::try_from(nar_size).is_err() {
-                    return Err(StoreError::Input(format!(
-                        "no archive has the size {nar_size}, as '{text}' should"
-                    )));
+                    return Err(RegistrationError::Size { path: text, size: nar_size }.into());
                 }
             }
             let path = self.dir().parse(&text)?;

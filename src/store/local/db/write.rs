@@ -105,7 +105,7 @@ impl<'t> Writer<'t> {
     /// As [`Writer::add_signatures`], where the path then has so many at most.
     ///
     /// # Errors
-    /// [`StoreError::Input`] if it would have more, and those of SQLite.
+    /// [`StoreError::TooManySignatures`], [`StoreError::Sqlite`] and [`StoreError::Unusable`].
     pub fn add_signatures_up_to(&self, info: &ValidPathInfo, most: usize) -> Result<usize> {
         let hash = info.nar_hash.prefixed(HashFormat::Base16);
         let query = || {
@@ -132,10 +132,7 @@ impl<'t> Writer<'t> {
             Ok(added)
         };
         match query().map_err(self.error("adding signatures"))? {
-            usize::MAX => Err(StoreError::Input(format!(
-                "'{}' would have more than {most} signatures",
-                self.dir.print(&info.path)
-            ))),
+            usize::MAX => Err(StoreError::TooManySignatures { path: self.dir.print(&info.path), most }),
             added => Ok(added),
         }
     }
