@@ -153,3 +153,13 @@ fn a_cache_that_is_not_there_is_not_made_to_be_read() {
     assert!(fetched.stderr.contains("is not asked"), "{}", fetched.stderr);
     assert!(!world.path("nope").exists());
 }
+
+#[test]
+fn uris_are_shown_as_the_reference_shows_them() {
+    let Some(world) = World::with_reference() else { return };
+    let uris = "http://h/a+b?x=a?b&y=c+d s3://b?profile=a?b file:///c/d+e?store=/a?b https://u@h:1/a%20b/ \
+                file:///c local:///a+b?x=1 ssh://h?remote-store=a?b";
+    let show = ["config", "show", "substituters", "--option", "substituters", uris];
+    let [ours, theirs] = [Side::Nival, Side::Reference].map(|side| world.run(side, "nix", &show));
+    assert_eq!(ours.ok().text(), theirs.ok().text());
+}

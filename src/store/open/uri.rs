@@ -107,6 +107,10 @@ impl std::fmt::Display for StoreUri {
             StoreKind::Other(scheme, rest) if scheme == "file" && !rest.starts_with('/') => {
                 write!(f, "{scheme}:{rest}")?;
             }
+            StoreKind::Other(scheme, rest) if matches!(scheme.as_str(), "file" | "http" | "https") => {
+                let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                write!(f, "{scheme}://{host}{}", encode_url_path(path))?;
+            }
             StoreKind::Other(scheme, rest) => write!(f, "{scheme}://{rest}")?,
         }
         for (i, (name, value)) in self.parameters.iter().enumerate() {
@@ -142,7 +146,8 @@ const IN_PARAMETER: AsciiSet = IN_PATH
     .remove(b')')
     .remove(b'*')
     .remove(b',')
-    .remove(b';');
+    .remove(b';')
+    .remove(b'?');
 
 /// What stands in a parameter.
 fn percent_encode(text: &str) -> String {
