@@ -238,7 +238,10 @@ fn paths_in_a_cache_are_looked_into() {
     assert_eq!(world.nival("nix", &["store", "cat", "--store", &cache, &file]).ok().text(), "some text\n");
     let missing = format!("{tree}/nothing");
     let outcome = world.nival("nix", &["store", "cat", "--store", &cache, &missing]);
-    outcome.fails(&format!("error: path '{missing}' is not a regular file"));
+    outcome.fails(&format!("error: path '{missing}' does not exist"));
+    let link = format!("{tree}/link");
+    let outcome = world.nival("nix", &["store", "cat", "--store", &cache, &link]);
+    outcome.fails("error: path '/link' is not a regular file");
 }
 
 #[test]

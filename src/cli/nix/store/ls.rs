@@ -85,6 +85,7 @@ impl Command for StoreCat {
             let mut output = FileOutput::new(stdout_file());
             let mut file = OneFile::new(&elsewhere.inner, &mut output);
             elsewhere.read(&mut file)?;
+            anyhow::ensure!(file.is_there, "path '{}' does not exist", elsewhere.shown());
             anyhow::ensure!(file.found, "path '{}' is not a regular file", elsewhere.shown_within());
             return Ok(output.flush()?);
         }
@@ -156,17 +157,20 @@ struct OneFile<'o> {
     wanted: &'o [Vec<u8>],
     place: Vec<Vec<u8>>,
     output: &'o mut FileOutput<'static>,
+    /// There is something of that name, of whatever type.
+    is_there: bool,
     found: bool,
 }
 
 impl<'o> OneFile<'o> {
     fn new(wanted: &'o [Vec<u8>], output: &'o mut FileOutput<'static>) -> Self {
-        Self { wanted, place: Vec::new(), output, found: false }
+        Self { wanted, place: Vec::new(), output, is_there: false, found: false }
     }
 }
 
 impl Sink for OneFile<'_> {
     fn enter_directory(&mut self) -> Result<(), NarError> {
+        self.is_there |= self.place == self.wanted;
         Ok(())
     }
 
@@ -182,7 +186,7 @@ impl Sink for OneFile<'_> {
 
     fn regular(&mut self, _executable: bool, contents: &mut dyn Contents) -> Result<(), NarError> {
         if self.place == self.wanted {
-            self.found = true;
+            (self.is_there, self.found) = (true, true);
             self.output.contents(contents)?;
         }
         self.place.pop();
@@ -190,6 +194,7 @@ impl Sink for OneFile<'_> {
     }
 
     fn symlink(&mut self, _target: &CStr) -> Result<(), NarError> {
+        self.is_there |= self.place == self.wanted;
         self.place.pop();
         Ok(())
     }
