@@ -119,10 +119,11 @@ fn collections_and_checks_have_a_row() {
     let verify = format!("nix store verify --no-trust {big}");
     let Some(text) = on_terminal(&world, 80, "xterm", &verify) else { return };
     assert!(rows(&text).iter().all(|row| row.starts_with("verifying ")), "{text}");
+    assert!(!left(&text).contains("checking '"), "{text}");
     let Some(text) = on_terminal(&world, 60, "xterm", "nix-store --gc") else { return };
     assert!(rows(&text).iter().any(|row| row.starts_with("deleting ") && row.contains("/2,001")), "{text}");
     assert!(rows(&text).iter().any(|row| row.ends_with(" freed") || row.contains(" freed ")), "{text}");
     assert!(rows(&text).iter().all(|row| row.chars().count() < 60), "{text}");
-    let left = left(&text);
-    assert!(left.contains("2001 store paths deleted") && !left.contains("deleting '"), "{left}");
+    let stays = left(&text);
+    assert!(stays.contains("2001 store paths deleted") && !stays.contains("deleting '"), "{stays}");
 }

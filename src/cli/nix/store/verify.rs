@@ -172,7 +172,7 @@ impl Check<'_> {
     fn path(&mut self, info: &ValidPathInfo, damage: Option<Damage>, trust: bool) -> Result<(), StoreError> {
         let ui = &self.context.ui;
         let shown = self.dir.print(&info.path);
-        ui.notice(&format!("checking '{shown}'..."));
+        ui.item(&format!("checking '{shown}'..."));
         match damage {
             None | Some(Damage::Size { expected: 0, .. }) => {}
             Some(Damage::Size { expected, found }) => {
