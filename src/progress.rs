@@ -1,4 +1,4 @@
-//! What a long operation tells whoever watches. The library never prints: it
+//! What a long operation tells its caller. The library never prints: it
 //! calls this trait, and a program decides what becomes of it.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ pub enum Unit {
     Items,
 }
 
-/// Something that goes on for a while, for whoever follows it step by step.
+/// Something that goes on for a while, for a caller that follows it step by step.
 #[derive(Debug, Clone, Copy)]
 pub struct Activity<'a> {
     /// What it is.
@@ -30,7 +30,7 @@ pub struct Activity<'a> {
 pub struct ActivityId(pub u64);
 
 impl ActivityId {
-    /// Of none.
+    /// No activity.
     pub const NONE: Self = Self(0);
 }
 

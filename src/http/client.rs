@@ -24,7 +24,7 @@ use crate::sys::threads::locked;
 
 /// How often a thread that waits looks for a signal.
 const LOOK: Duration = Duration::from_millis(100);
-/// Pieces of a body on their way to whoever reads it.
+/// Pieces of a body on their way to its reader.
 const PIECES: usize = 4;
 /// Bytes gathered into a piece while its reader is busy.
 const PIECE: usize = 128 * 1024;

@@ -34,7 +34,7 @@ impl Staged {
     /// Reads it from `from` bytes on.
     ///
     /// # Errors
-    /// Those of the file.
+    /// Errors of the file.
     pub fn reader(&self, from: u64) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(match self {
             Self::Memory(data) => {

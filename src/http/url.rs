@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-/// A text with URLs in it, for messages: without what would let whoever reads it
+/// A text with URLs in it, for messages: without what would let a reader
 /// in. Passwords, and tokens that stand for a user's name, are left out; names of
 /// users on ssh hosts are not secret.
 pub fn shown(text: &str) -> String {

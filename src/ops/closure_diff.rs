@@ -59,7 +59,7 @@ fn without_output(name: &str) -> &str {
 /// The packages that differ, in the order of their names.
 ///
 /// # Errors
-/// Those of the database.
+/// Errors of the database.
 pub fn diff(store: &dyn Store, before: &StorePath, after: &StorePath) -> Result<Vec<Difference>> {
     let (mut old, mut new) = (packages(store, before)?, packages(store, after)?);
     let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();

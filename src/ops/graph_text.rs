@@ -34,7 +34,7 @@ fn name(graph: &Graph, node: Node) -> &str {
 /// what refers to it.
 ///
 /// # Errors
-/// Those of the output.
+/// Errors of the output.
 pub fn write_dot(graph: &Graph, roots: &[Node], out: &mut impl Write) -> io::Result<()> {
     const COLOURS: [&str; 6] = ["black", "red", "green", "blue", "magenta", "burlywood"];
     let mut colours = COLOURS.iter().cycle();
@@ -59,7 +59,7 @@ pub fn write_dot(graph: &Graph, roots: &[Node], out: &mut impl Write) -> io::Res
 /// Writes the closure of `roots` as GraphML; edges go to the reference.
 ///
 /// # Errors
-/// Those of the output.
+/// Errors of the output.
 pub fn write_graphml(graph: &Graph, roots: &[Node], out: &mut impl Write) -> io::Result<()> {
     out.write_all(
         b"<?xml version='1.0' encoding='utf-8'?>\n\
@@ -115,7 +115,7 @@ impl<'g> TreeWriter<'g> {
     /// Writes the tree of one path.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     pub fn write(&mut self, root: Node, out: &mut impl Write) -> io::Result<()> {
         let mut prefix = String::new();
         let mut levels = Vec::new();

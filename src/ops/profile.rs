@@ -285,7 +285,7 @@ impl Profile {
         if let Some(newest) = newest
             && std::fs::read_link(&newest.link).is_ok_and(|there| there == target)
         {
-            // Whoever made it may have been killed before it was a root.
+            // The process that made it may have been killed before it was a root.
             store
                 .require_root_links()
                 .map_err(Box::new)?
@@ -306,11 +306,11 @@ impl Profile {
     /// Makes what `make` gives a new generation; nothing for no change. True if
     /// there is one.
     ///
-    /// Whoever changes the profile meanwhile is not overwritten: it is made
+    /// A change that another process makes meanwhile is not overwritten: it is made
     /// again, on top of theirs.
     ///
     /// # Errors
-    /// Those of `make`, and [`ProfileError`] by way of `failed`.
+    /// Errors of `make`, and [`ProfileError`] by way of `failed`.
     pub fn change<E>(
         &self,
         store: &dyn Store,
@@ -404,7 +404,7 @@ impl Profile {
         self.delete_within(None, doomed, dry_run, progress)
     }
 
-    /// As [`Profile::delete_generations`]; whoever holds the lock is waited for
+    /// As [`Profile::delete_generations`]; a process that holds the lock is waited for
     /// no longer than that.
     ///
     /// # Errors

@@ -63,7 +63,7 @@ pub fn closure(store: &dyn Store, paths: &[StorePath], include_outputs: bool) ->
 /// The roots because of which one of the given paths is kept.
 ///
 /// # Errors
-/// Those of the database.
+/// Errors of the database.
 pub fn roots_of(
     store: &dyn Store,
     paths: &[StorePath],

@@ -36,7 +36,7 @@ const SEVERAL: u32 = u32::MAX - 1;
 /// Looks at every root, in the order of what holds them.
 ///
 /// # Errors
-/// Those of the database, and a signal.
+/// Errors of the database, and a signal.
 pub fn report(store: &LocalStore, keep: Keep) -> Result<Vec<RootReport>> {
     let survey: Survey = store.survey(keep, &std::collections::HashSet::new())?;
     let liveness = survey.liveness();

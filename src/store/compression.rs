@@ -431,7 +431,7 @@ impl<W: Write> Encoder<W> {
     /// Writes what is left and gives the output back.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     pub fn finish(self) -> io::Result<W> {
         match self {
             Self::None(output) => Ok(output),

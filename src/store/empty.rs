@@ -13,7 +13,7 @@ use crate::model::{StoreDir, StorePath};
 use crate::progress::Progress;
 use crate::store::api::{Item, NarSource, Receiver, Store};
 
-/// See the module.
+/// A store without any path, which takes none.
 pub struct EmptyStore {
     uri: String,
     dir: StoreDir,

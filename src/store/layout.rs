@@ -127,7 +127,7 @@ impl Layout {
             match std::fs::symlink_metadata(dir) {
                 Ok(meta) if meta.is_symlink() => return Err(StoreError::SymlinkedStore(dir.to_owned())),
                 Ok(_) => {}
-                // It is yet to be made, or whoever opens it is told what is wrong.
+                // It is yet to be made, or opening it tells what is wrong.
                 Err(_) => break,
             }
         }
@@ -164,7 +164,7 @@ impl Layout {
     pub fn create(&self, reserved: Option<u64>) -> Result<(), PathError> {
         create_dirs(&self.real_store_dir)?;
         match create_dir(&self.links_dir()) {
-            // Mounted read-only; whoever needs it is told so.
+            // Mounted read-only; a write that needs it says so.
             Err(error) if error.source.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
             made => made?,
         }

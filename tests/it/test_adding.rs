@@ -309,7 +309,7 @@ fn what_is_there_needs_no_write() {
             run(args, format!("{}/{}-x\n\n0\n", world.text("store"), data::hash_part(3)).as_bytes());
         assert_eq!(refused.status, 1, "{args:?}");
         assert!(refused.stderr.contains("attempt to write a readonly database"), "{}", refused.stderr);
-        assert!(refused.stderr.contains("may have been run as non-root"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("it was opened with read-only=true"), "{}", refused.stderr);
     }
 }
 

@@ -64,6 +64,33 @@ fn calls_go_down_only() {
     assert!(used > 50, "the references between floors were not found");
 }
 
+/// The rooms of `store/` that may use each other from the bottom up; those of one
+/// row never use each other. `error.rs` collects the errors of all.
+const STORE_FLOORS: [&[&str]; 4] =
+    [&["layout", "graph", "compression"], &["api"], &["local", "binary_cache", "remote", "empty"], &["open"]];
+
+#[test]
+fn stores_call_down_only() {
+    let floor = |room: &str| STORE_FLOORS.iter().position(|rooms| rooms.contains(&room));
+    let mut used = 0;
+    for (name, code) in all_sources() {
+        let Some(inside) = name.strip_prefix("store/") else { continue };
+        let room = inside.split('/').next().unwrap().trim_end_matches(".rs");
+        let Some(own) = floor(room) else {
+            assert!(matches!(room, "mod" | "error"), "{name} stands on no floor of the stores");
+            continue;
+        };
+        for part in code.split("crate::store::").skip(1) {
+            let target: String = part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let Some(other) = floor(&target) else { continue };
+            used += 1;
+            // Helpers at the bottom may use each other.
+            assert!(other < own || target == room || own == 0, "{name} uses 'store::{target}'");
+        }
+    }
+    assert!(used > 50, "the references between stores were not found");
+}
+
 /// Files that contain one of the words, apart from those that may.
 fn offenders(words: &[&str], may: impl Fn(&str) -> bool) -> Vec<String> {
     all_sources()

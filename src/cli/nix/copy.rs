@@ -120,7 +120,7 @@ fn realisations_of(
 ) -> anyhow::Result<Vec<Realisation>> {
     let names: Vec<String> = results.iter().map(|(name, _)| name.clone()).collect();
     let found = derivations::realisations(store, source, &store.queries().read_derivation(drv)?, &names)?;
-    // Those of the paths that are copied.
+    // Realisations of the paths that are copied.
     let is_copied = |found: &Realisation| results.iter().any(|(_, path)| *path == found.out_path);
     Ok(found.into_iter().filter(is_copied).collect())
 }

@@ -79,7 +79,7 @@ impl Arity {
     /// Any number.
     pub const ANY: Self = Self { least: 0, most: usize::MAX };
 
-    /// So many.
+    /// Exactly `count` arguments.
     pub const fn exactly(count: usize) -> Self {
         Self { least: count, most: count }
     }

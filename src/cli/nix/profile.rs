@@ -35,7 +35,7 @@ impl Which {
             self.0 = Some(given.value());
             return Ok(true);
         }
-        // Those of expressions change nothing for what is installed already.
+        // Flags of expressions change nothing for what is installed already.
         Ok(flags::find(&[&flags::nix::LANGUAGE], given.name()).is_some())
     }
 

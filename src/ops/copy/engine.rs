@@ -212,7 +212,7 @@ impl Work<'_> {
         self.ready.notify_all();
     }
 
-    /// Lets go of the state and wakes whoever has something to do now.
+    /// Lets go of the state and wakes the threads that have something to do now.
     fn wake(&self, state: MutexGuard<'_, State>) {
         let over = state.left == 0;
         let idle = state.idle > 0;

@@ -204,7 +204,7 @@ fn way(source: &dyn Store, destination: &dyn Store) -> Way {
 /// number.
 ///
 /// # Errors
-/// Those of the stores.
+/// Errors of the stores.
 pub fn copy_signatures(source: &dyn Store, destination: &dyn Store, paths: &[StorePath]) -> Result<u64> {
     let mut added = 0;
     for chunk in paths.chunks(512) {

@@ -17,7 +17,7 @@ pub struct Trust {
 
 impl Trust {
     /// Whether a path is signed by one of the keys, or follows from its
-    /// contents, which whoever takes it checks.
+    /// contents, which the store that takes it checks.
     pub fn accepts(&self, dir: &StoreDir, info: &ValidPathInfo) -> bool {
         (info.is_content_addressed(dir) && is_verifiable(info)) || self.good_signatures(dir, info) > 0
     }

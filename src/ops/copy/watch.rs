@@ -1,4 +1,4 @@
-//! Telling whoever watches how copying goes on.
+//! Telling the progress display how copying goes on.
 
 use std::sync::Mutex;
 

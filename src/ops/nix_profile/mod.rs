@@ -349,7 +349,7 @@ fn upgrade_source(other: &mut Map<String, Value>) {
 }
 
 /// Changes what is in a profile, as `change` does with the manifest; false if
-/// it says that there is nothing to do. Whoever changes the profile meanwhile
+/// it says that there is nothing to do. What another process changes meanwhile
 /// is not overwritten. A profile of `nix-env` is converted, which is told.
 ///
 /// # Errors

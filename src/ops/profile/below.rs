@@ -41,7 +41,7 @@ impl Level {
 /// looked into. Directories that cannot be read are told and passed over.
 ///
 /// # Errors
-/// Those of `each`; a [`PathError`] of the first directory, unless it is missing.
+/// Errors of `each`; a [`PathError`] of the first directory, unless it is missing.
 pub fn each_profile_below<E: From<PathError> + From<LockError>>(
     top: &Path,
     progress: &dyn Progress,

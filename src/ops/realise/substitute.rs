@@ -124,7 +124,7 @@ impl Substituters {
     /// Finds out what has to be fetched so that `wanted` are valid.
     ///
     /// # Errors
-    /// Those of the local store; what is wrong with a substituter is told.
+    /// Errors of the local store; what is wrong with a substituter is told.
     pub fn plan(
         &self,
         local: &LocalStore,
@@ -224,7 +224,7 @@ impl Substituters {
     /// Fetches what was planned.
     ///
     /// # Errors
-    /// Those of the local store. What cannot be fetched from anywhere is told,
+    /// Errors of the local store. What cannot be fetched from anywhere is told,
     /// and is not valid afterwards.
     pub fn fetch(
         &self,

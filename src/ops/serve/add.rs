@@ -112,7 +112,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
 
     /// A text with references.
     pub(super) fn add_text(&mut self) -> Result<()> {
-        // It is held in memory, whoever sends it.
+        // It is held in memory, also for a trusted client.
         self.reader.input.limit(MAX_ARGUMENTS);
         let dir = self.dir();
         let name = self.reader.word()?;

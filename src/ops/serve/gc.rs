@@ -26,7 +26,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         let link = self.link()?;
         self.begin();
         check_link(&link)?;
-        // It is shown to whoever asks for the roots.
+        // It is shown to every client that asks for the roots.
         if !self.trusted && link.as_os_str().as_bytes().iter().any(u8::is_ascii_control) {
             return Err(StoreError::Roots(format!("the name of a root has control characters: {link:?}")));
         }
@@ -148,7 +148,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
 }
 
 impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
-    /// Waits for nobody: whoever comes second may come again.
+    /// Does not wait: a client that comes second may come again.
     fn turn_to_check(&self) -> Result<std::fs::File> {
         let path = self.store.layout().state_dir.join("check.lock");
         let file = lock::open_lock_file(&path)?;

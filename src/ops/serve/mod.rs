@@ -1,4 +1,4 @@
-//! Servers: a local store for whoever is at the other end of a connection.
+//! Servers: a local store for the client at the other end of a connection.
 //!
 //! ```text
 //! tunnel   what a client is told while the server works for it

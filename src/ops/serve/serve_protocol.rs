@@ -1,6 +1,6 @@
 //! The server's side of the serve protocol: what ssh starts for `ssh://` stores.
 //!
-//! Whoever can start it may do what the user may do; nothing is checked but that
+//! A user who can start it may do what the user may do; nothing is checked but that
 //! archives are what is said of them.
 
 use std::collections::BTreeSet;
@@ -90,7 +90,7 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
 
     fn serve(&mut self) -> Result<()> {
         loop {
-            // Whoever has sent everything waits for the answers; who has not
+            // A client that has sent everything waits for the answers; who has not
             // lets many paths become valid at once.
             if self.unfinished.is_some() && !self.reader.input.has_more() && !(self.more)() {
                 self.finish()?;

@@ -20,7 +20,7 @@ pub trait Outlet: Write + Send {
     /// Writes what can be written within a time; gives how much that was.
     ///
     /// # Errors
-    /// Those of writing, but not that there was no room.
+    /// Errors of writing, but not that there was no room.
     fn write_within(&mut self, data: &[u8], time: Duration) -> io::Result<usize>;
 }
 
@@ -32,7 +32,7 @@ impl Outlet for Interruptible<File> {
 
 /// Bytes of messages that wait for the client at most.
 const MAX_PENDING: usize = 1 << 20;
-/// How long a client may take nothing before it hears no more messages: whoever
+/// How long a client may take nothing before it hears no more messages: a client that
 /// works for it may hold locks.
 const PATIENCE: Duration = Duration::from_secs(2);
 

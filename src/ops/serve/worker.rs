@@ -1,6 +1,6 @@
 //! The daemon's side of its protocol, over a local store.
 //!
-//! Whoever is not trusted may ask anything, add what is signed or follows from
+//! A client that is not trusted may ask anything, add what is signed or follows from
 //! its contents, and have garbage collected; but not register, repair, or change
 //! settings that concern others.
 
@@ -127,7 +127,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
             match result {
                 Ok(()) => {}
                 Err(error) if error.is_interruption() => {
-                    // The client that went, or whoever ends the server.
+                    // The client went, or a signal ends the server.
                     let _ = self.tunnel.fail(&error.to_string());
                     return Err(error);
                 }

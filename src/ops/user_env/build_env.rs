@@ -206,7 +206,7 @@ impl<'s> BuildEnv<'s> {
             return Ok(());
         }
         if self.cautious && !matches!(inside(self.layout, &path), Ok(Some(_))) {
-            // Whoever wrote it is not to learn whether it is there.
+            // The writer of the link is not to learn whether it is there.
             return Ok(());
         }
         let is_dir = match self.leads_to_dir(&path) {
@@ -239,7 +239,7 @@ impl<'s> BuildEnv<'s> {
                 postponed.extend(new);
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-            // Whoever wrote it is not to learn what stands in it.
+            // The writer of the link is not to learn what stands in it.
             Err(_) if self.cautious => {}
             Err(error) => return Err(PathError::new("opening file", list, error).into()),
         }
@@ -434,7 +434,7 @@ impl<'s> BuildEnv<'s> {
     /// and those that `text` names.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     pub fn references(
         &self,
         store: &dyn Store,
@@ -460,7 +460,7 @@ impl<'s> BuildEnv<'s> {
     /// Tells a sink of the tree.
     ///
     /// # Errors
-    /// Those of the sink.
+    /// Errors of the sink.
     pub fn write(&self, sink: &mut dyn Sink) -> std::result::Result<(), NarError> {
         write_directory(&self.root, sink)
     }

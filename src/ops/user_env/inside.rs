@@ -14,7 +14,7 @@ const MAX_LINKS: usize = 40;
 /// Nothing outside is looked at.
 ///
 /// # Errors
-/// Those of the system; `NotFound` for a link that leads nowhere in the store.
+/// Errors of the system; `NotFound` for a link that leads nowhere in the store.
 pub(super) fn inside(layout: &Layout, logical: &Path) -> io::Result<Option<PathBuf>> {
     let store = Path::new(layout.store_dir.as_str());
     // What is still to be walked, the last first, and where the walk is.

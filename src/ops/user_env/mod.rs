@@ -389,7 +389,7 @@ fn derivation(dir: &StoreDir, manifest: &StorePath, elements: &[Element]) -> Der
 /// `keep_derivations` the manifest tells the derivations, where they are known,
 /// and so keeps them (`keep-env-derivations`).
 ///
-/// Whoever changes the profile meanwhile is not overwritten: the change is
+/// What another process changes meanwhile is not overwritten: the change is
 /// made again on top.
 ///
 /// # Errors

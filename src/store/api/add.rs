@@ -94,7 +94,7 @@ impl Adder for SpoolingAdder<'_> {
 /// path refers to.
 ///
 /// # Errors
-/// Those of the store; [`StoreError::Reference`].
+/// Errors of the store; [`StoreError::Reference`].
 pub fn take(store: &dyn Store, item: &Item, archive: &File) -> Result<()> {
     if !store.is_closed() {
         let own = &item.info.path;

@@ -30,11 +30,11 @@ pub type Fill<'f> = &'f mut dyn FnMut(&mut dyn Sink) -> std::result::Result<(), 
 
 /// Reads archives, on any thread.
 pub trait NarSource: Send + Sync {
-    /// Tells a sink of the archive of a path. Whoever takes it checks hash and
+    /// Tells a sink of the archive of a path. The taker checks hash and
     /// size.
     ///
     /// # Errors
-    /// Those of the store and of the sink.
+    /// Errors of the store and of the sink.
     fn read(&self, item: &Item, sink: &mut dyn Sink) -> Result<()>;
 
     /// Says what more is known of why the archive of an item was not taken.
@@ -44,10 +44,10 @@ pub trait NarSource: Send + Sync {
     }
 
     /// Hears that nobody will read the archive of an item any more: it was read,
-    /// or whoever takes it has it already, or failed (not `well`).
+    /// or the taker has it already, or failed (not `well`).
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     fn done(&self, item: &Item, well: bool) -> Result<()> {
         let _ = (item, well);
         Ok(())

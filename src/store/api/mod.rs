@@ -319,7 +319,7 @@ impl dyn Store + '_ {
     /// they are meant in this store.
     ///
     /// # Errors
-    /// Those of the system: `NotFound` for links that lead nowhere.
+    /// Errors of the system: `NotFound` for links that lead nowhere.
     pub fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         match self.files() {
             Some(layout) => layout.resolve(path),

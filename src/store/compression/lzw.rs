@@ -168,7 +168,7 @@ impl<W: Write> LzwWriter<W> {
     /// Writes what is left and gives the output back.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     pub fn finish(mut self) -> io::Result<W> {
         if let Some(current) = self.current.take() {
             self.put(u32::from(current), self.bits);

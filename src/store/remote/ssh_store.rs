@@ -56,7 +56,7 @@ impl ServingStore {
     }
 }
 
-/// Those of the answers that were asked about.
+/// The answers that were asked about.
 pub(in crate::store) fn among(mut answers: BTreeSet<StorePath>, asked: &[StorePath]) -> BTreeSet<StorePath> {
     let asked: BTreeSet<&StorePath> = asked.iter().collect();
     answers.retain(|path| asked.contains(path));

@@ -40,7 +40,7 @@ impl Connection {
     /// Over open files: what is read, and what is written.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Errors of the system.
     pub fn over(input: OwnedFd, output: OwnedFd, carrier: Option<Box<dyn Carrier>>) -> io::Result<Self> {
         for file in [&input, &output] {
             let flags = rustix::fs::fcntl_getfl(file)?;
@@ -53,7 +53,7 @@ impl Connection {
         })
     }
 
-    /// To whoever listens at a socket.
+    /// To the program that listens at a socket.
     ///
     /// # Errors
     /// [`RemoteError::Connect`].
@@ -70,7 +70,7 @@ impl Connection {
     /// To a program, which is ended with the connection.
     ///
     /// # Errors
-    /// Those of starting it.
+    /// The program cannot be started.
     pub fn to_program(mut command: Command) -> io::Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = crate::sys::mount::outside(&mut command).spawn()?;

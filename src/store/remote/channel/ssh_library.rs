@@ -224,7 +224,7 @@ impl Piece {
 
 impl Mover {
     fn run(mut self) {
-        // Whoever reads sees that it ended; why is in the complaints.
+        // The reader sees that it ended; why is in the complaints.
         if let Err(error) = self.work() {
             self.complain(error.to_string().as_bytes());
         }

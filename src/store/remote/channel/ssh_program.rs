@@ -110,7 +110,7 @@ impl Ssh {
             command.arg(format!("-oHostKeyAlias={ALIAS}"));
         }
         command.args(&self.options);
-        // Whoever does not answer for a minute is gone; the user's own options,
+        // A machine that does not answer for a minute is gone; the user's own options,
         // which come before, take precedence.
         command.args(["-oServerAliveInterval=15", "-oServerAliveCountMax=4"]);
         command.arg("--");

@@ -22,7 +22,7 @@ use crate::model::{DrvOutput, Realisation, StoreDir, StorePath, realisation};
 use crate::progress::Progress;
 use crate::store::api::{About, Item, NarSource, Receiver, Store};
 use crate::store::error::{Result, StoreError};
-use crate::store::local::Layout;
+use crate::store::layout::Layout;
 use crate::store::remote::RemoteError;
 use crate::store::remote::channel::connection::Connection;
 use crate::store::remote::channel::ssh_program::Ssh;

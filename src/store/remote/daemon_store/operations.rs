@@ -103,7 +103,7 @@ impl DaemonStore {
                 let mut frames = Frames::default();
                 let mut on = frames.on(writer);
                 let mut stream = on.as_writer();
-                // Whoever tells of it may fail: then the frames are left open,
+                // What tells of it may fail: then the frames are left open,
                 // and the server adds nothing.
                 match flat {
                     true => tell(&mut OneFile { output: &mut stream, limit: u64::MAX })?,

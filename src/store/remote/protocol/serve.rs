@@ -54,7 +54,7 @@ pub mod command {
 /// its name.
 ///
 /// # Errors
-/// Those of the parts.
+/// Errors of the parts.
 pub fn read_info<R: Read>(
     reader: &mut Reader<R>,
     dir: &StoreDir,
@@ -77,7 +77,7 @@ pub fn read_info<R: Read>(
 /// Writes a part of an answer to [`command::QUERY_PATH_INFOS`].
 ///
 /// # Errors
-/// Those of writing.
+/// Errors of the writer.
 pub fn write_info<W: Write>(
     writer: &mut Writer<W>,
     dir: &StoreDir,
@@ -101,7 +101,7 @@ pub fn write_info<W: Write>(
 /// Reads the arguments of [`command::ADD_TO_STORE_NAR`] up to the archive.
 ///
 /// # Errors
-/// Those of the parts.
+/// Errors of the parts.
 pub fn read_added<R: Read>(reader: &mut Reader<R>, dir: &StoreDir) -> Result<ValidPathInfo> {
     let path = reader.path(dir)?;
     reader.info(dir, path)
@@ -110,7 +110,7 @@ pub fn read_added<R: Read>(reader: &mut Reader<R>, dir: &StoreDir) -> Result<Val
 /// Writes the arguments of [`command::ADD_TO_STORE_NAR`] up to the archive.
 ///
 /// # Errors
-/// Those of writing.
+/// Errors of the writer.
 pub fn write_added<W: Write>(writer: &mut Writer<W>, dir: &StoreDir, info: &ValidPathInfo) -> Result<()> {
     writer.path(dir, &info.path)?;
     writer.info(dir, info)

@@ -104,7 +104,7 @@ impl<R: Read> Reader<R> {
     /// A list; `item` reads one.
     ///
     /// # Errors
-    /// Those of `item`, and more than [`MAX_ITEMS`].
+    /// Errors of `item`, and more than [`MAX_ITEMS`].
     pub fn each(&mut self, mut item: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         let count = self.number()?;
         if count > MAX_ITEMS {
@@ -186,7 +186,7 @@ impl<R: Read> Reader<R> {
     /// What the worker protocol says of a path besides its name.
     ///
     /// # Errors
-    /// Those of its parts.
+    /// Errors of its parts.
     pub fn info(&mut self, dir: &StoreDir, path: StorePath) -> Result<ValidPathInfo> {
         // An archive may follow, of any length: this alone is held in memory.
         let rest = self.input.hold_back(MAX_INFO);
@@ -238,7 +238,7 @@ impl<W: Write> Writer<W> {
     /// Sends what is gathered.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of the writer.
     pub fn flush(&mut self) -> Result<()> {
         check(self.output.flush())
     }
@@ -246,7 +246,7 @@ impl<W: Write> Writer<W> {
     /// Bytes as they are.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of the writer.
     pub fn raw(&mut self, bytes: &[u8]) -> Result<()> {
         check(self.output.write_all(bytes))
     }
@@ -254,7 +254,7 @@ impl<W: Write> Writer<W> {
     /// A number.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of the writer.
     pub fn number(&mut self, value: u64) -> Result<()> {
         self.raw(&value.to_le_bytes())
     }
@@ -262,7 +262,7 @@ impl<W: Write> Writer<W> {
     /// A yes or no.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of the writer.
     pub fn boolean(&mut self, value: bool) -> Result<()> {
         self.number(u64::from(value))
     }
@@ -270,7 +270,7 @@ impl<W: Write> Writer<W> {
     /// A string.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of the writer.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.number(bytes.len() as u64)?;
         self.raw(bytes)?;
@@ -281,7 +281,7 @@ impl<W: Write> Writer<W> {
     /// A string.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of the writer.
     pub fn text(&mut self, text: &str) -> Result<()> {
         self.bytes(text.as_bytes())
     }
@@ -289,7 +289,7 @@ impl<W: Write> Writer<W> {
     /// A list of strings.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of the writer.
     pub fn texts<T: AsRef<str>>(&mut self, texts: impl ExactSizeIterator<Item = T>) -> Result<()> {
         self.number(texts.len() as u64)?;
         texts.into_iter().try_for_each(|text| self.text(text.as_ref()))
@@ -298,7 +298,7 @@ impl<W: Write> Writer<W> {
     /// A store path.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of the writer.
     pub fn path(&mut self, dir: &StoreDir, path: &StorePath) -> Result<()> {
         self.text(&dir.print(path))
     }
@@ -306,7 +306,7 @@ impl<W: Write> Writer<W> {
     /// A store path or nothing.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of the writer.
     pub fn optional_path(&mut self, dir: &StoreDir, path: Option<&StorePath>) -> Result<()> {
         self.text(&path.map(|path| dir.print(path)).unwrap_or_default())
     }
@@ -314,7 +314,7 @@ impl<W: Write> Writer<W> {
     /// A list of store paths.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of the writer.
     pub fn paths<'p>(
         &mut self,
         dir: &StoreDir,
@@ -326,7 +326,7 @@ impl<W: Write> Writer<W> {
     /// What the worker protocol says of a path besides its name.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of the writer.
     pub fn info(&mut self, dir: &StoreDir, info: &ValidPathInfo) -> Result<()> {
         self.optional_path(dir, info.deriver.as_ref())?;
         self.text(&info.nar_hash.to_base16())?;
@@ -408,7 +408,7 @@ impl<W: Write> FrameWriter<'_, W> {
     /// Ends the frames.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of the writer.
     pub fn finish(mut self) -> Result<()> {
         self.send()?;
         self.writer.number(0)
@@ -465,7 +465,7 @@ impl<'r, R: Read> FrameReader<'r, R> {
     /// Passes over what is left.
     ///
     /// # Errors
-    /// Those of reading.
+    /// Errors of the reader.
     pub fn drain(&mut self) -> std::result::Result<(), NarError> {
         while self.advance()? {
             interrupt::check()?;

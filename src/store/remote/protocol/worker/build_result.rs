@@ -44,7 +44,7 @@ impl BuildResult {
     /// Writes it.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of the writer.
     pub fn write<W: Write>(&self, writer: &mut Writer<W>, version: Version) -> Result<()> {
         writer.number(self.status)?;
         writer.text(&self.message)?;

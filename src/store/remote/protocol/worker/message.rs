@@ -93,7 +93,7 @@ impl Message {
     /// Writes it.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of the writer.
     pub fn write<W: Write>(&self, writer: &mut Writer<W>, version: Version) -> Result<()> {
         match self {
             Self::Next(text) => {
