@@ -1,6 +1,5 @@
 //! What the programs that collect garbage have in common.
 
-use nival::store::api::Store;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use nival::progress::{Progress as _, size_text};
 use nival::settings::flags::{FlagError, parse_unit_number};
 use nival::store::LocalStore;
 use nival::store::StoreError;
+use nival::store::api::Store;
 use nival::store::api::collect::CollectStore;
 use nival::store::api::collect::{GcOptions, GcReport, WhyAlive};
 use nival::store::api::roots::Holder;

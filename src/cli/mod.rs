@@ -17,6 +17,7 @@ mod nix_store;
 mod output;
 mod realiser;
 mod served;
+mod stores;
 mod tour;
 
 use std::ffi::OsString;

@@ -1,10 +1,10 @@
 //! What differs between two closures, package by package.
 
-use crate::store::api::Store;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::query;
 use crate::model::{StorePath, package_name};
+use crate::store::api::Store;
 use crate::store::error::Result;
 
 /// Smaller differences of size are not worth a word.

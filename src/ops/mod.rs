@@ -1,6 +1,7 @@
 //! Verbs over stores: what takes more than one step.
 
 pub mod closure_diff;
+pub mod closure_sizes;
 pub mod content_addressed;
 pub mod copy;
 pub mod derivations;
@@ -14,4 +15,5 @@ pub mod realise;
 pub mod roots_report;
 pub mod serve;
 pub mod user_env;
+pub mod verify;
 pub mod why_depends;

@@ -1,6 +1,5 @@
 //! Adding what is behind a URL to a store.
 
-use crate::store::api::Store;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use crate::model::{
 use crate::nar::dump;
 use crate::progress::Progress;
 use crate::store::StoreError;
+use crate::store::api::Store;
 use crate::sys::PathError;
 
 /// What is wanted of a URL.

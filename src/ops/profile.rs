@@ -9,7 +9,6 @@
 mod below;
 mod doomed;
 
-use crate::store::api::Store;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -27,6 +26,7 @@ pub use doomed::{Doomed, parse_age, parse_days};
 use crate::model::StorePath;
 use crate::progress::Progress;
 use crate::store::StoreError;
+use crate::store::api::Store;
 use crate::sys::clock::now;
 use crate::sys::dir::{DIRECTORY, Names};
 use crate::sys::lock::{LockError, PathLock};

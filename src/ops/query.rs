@@ -1,10 +1,10 @@
 //! Questions about paths.
 
-use crate::store::LocalStore;
-use crate::store::api::Store;
 use std::collections::BTreeSet;
 
 use crate::model::{StoreDir, StorePath};
+use crate::store::LocalStore;
+use crate::store::api::Store;
 use crate::store::api::collect::Keep;
 use crate::store::api::roots::Roots;
 use crate::store::error::{Result, StoreError};

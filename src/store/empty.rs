@@ -1,8 +1,6 @@
 //! A store that has nothing and takes nothing: `dummy://`, and what stands for
 //! a store that is not made yet.
 
-use crate::store::api::add::{Adder, SpoolingAdder};
-use crate::store::api::query::QueryStore;
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -11,6 +9,8 @@ use std::sync::Arc;
 use super::error::{Result, StoreError};
 use crate::model::{StoreDir, StorePath};
 use crate::progress::Progress;
+use crate::store::api::add::{Adder, SpoolingAdder};
+use crate::store::api::query::QueryStore;
 use crate::store::api::{Item, NarSource, Receiver, Store};
 
 /// A store without any path, which takes none.

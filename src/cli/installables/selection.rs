@@ -1,6 +1,5 @@
 //! The store paths that a subcommand works on, and the flags that choose them.
 
-use nival::store::api::Store;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
@@ -8,6 +7,7 @@ use std::path::Path;
 use nival::model::{DerivedPath, StoreDir, StorePath};
 use nival::ops::query;
 use nival::ops::realise::Outcome;
+use nival::store::api::Store;
 use nival::store::graph::{Graph, Node};
 
 use crate::cli::context::Context;

@@ -7,12 +7,12 @@
 //!
 //! Anything else would be a flake.
 
-use nival::store::api::Store;
 use std::path::Path;
 
 use nival::model::{Derivation, DerivedPath, Outputs, StoreDir, StorePath};
 use nival::ops::realise::output_paths;
 use nival::progress::Progress as _;
+use nival::store::api::Store;
 use nival::sys::PathError;
 
 use crate::cli::context::Context;

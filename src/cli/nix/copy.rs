@@ -1,6 +1,5 @@
 //! `nix copy`.
 
-use nival::store::LocalStore;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,9 +9,9 @@ use nival::ops::copy::{self, CopyOptions};
 use nival::ops::derivations;
 use nival::ops::profile::Profile;
 use nival::progress::Progress as _;
+use nival::store::LocalStore;
 use nival::store::Store;
 
-use super::elsewhere::Between;
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
@@ -20,12 +19,13 @@ use crate::cli::flags::parse::Given;
 use crate::cli::installables::selection;
 use crate::cli::installables::selection::Selection;
 use crate::cli::installables::store_path::outputs_of;
+use crate::cli::stores::Endpoints;
 
 /// `nix copy`.
 #[derive(Default)]
 pub struct Copy {
     selection: Selection,
-    between: Between,
+    between: Endpoints,
     only_named: bool,
     no_check_sigs: bool,
     fetch: bool,

@@ -1,17 +1,17 @@
 //! `nix log` and `nix store copy-log`.
 
-use nival::store::LocalStore;
 use std::ffi::OsString;
 use std::path::Path;
 
 use nival::progress::Progress as _;
+use nival::store::LocalStore;
 
-use super::elsewhere::Between;
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
 use crate::cli::installables::selection::Selection;
 use crate::cli::nix::store::info::url;
+use crate::cli::stores::Endpoints;
 
 /// `nix log`.
 #[derive(Default)]
@@ -62,7 +62,7 @@ impl Command for Log {
 #[derive(Default)]
 pub struct CopyLog {
     selection: Selection,
-    between: Between,
+    between: Endpoints,
 }
 
 impl Command for CopyLog {

@@ -6,7 +6,6 @@
 mod config;
 mod copy;
 mod derivation;
-pub mod elsewhere;
 mod hash;
 mod help;
 mod key;

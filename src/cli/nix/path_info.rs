@@ -12,14 +12,15 @@ use nival::store::local::db::read::RawPath;
 use nival::store::{LocalStore, Store, StoreError};
 use nival::sys::interrupt;
 
-use super::elsewhere::{ClosureSizes, Found, select};
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
+use crate::cli::installables::lookup::{Found, select};
 use crate::cli::installables::selection::Selection;
 use crate::cli::output::json::{Style, handed_through};
 use crate::cli::output::messages::Out;
 use crate::cli::output::path_info_json::{Format, InfoWriter};
+use nival::ops::closure_sizes::ClosureSizes;
 
 /// `nix path-info`.
 #[derive(Default)]

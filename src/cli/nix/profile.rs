@@ -1,6 +1,5 @@
 //! `nix profile`, and `nix store diff-closures`.
 
-use nival::store::api::Store;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
@@ -11,6 +10,7 @@ use nival::ops::nix_profile::{self, DEFAULT_PRIORITY, Manifest, ProfileElement};
 use nival::ops::profile::{Doomed, Generation, Profile, parse_days};
 use nival::ops::realise::Outcome;
 use nival::progress::{Progress as _, size_text};
+use nival::store::api::Store;
 use regex_lite::Regex;
 
 use super::{Arity, Command};

@@ -1,12 +1,12 @@
 //! `nix why-depends`: the chains of references from one path to another.
 
-use nival::store::api::Store;
 use std::ffi::OsString;
 
 use nival::model::StorePath;
 use nival::ops::query;
 use nival::ops::why_depends::{Distances, Occurrence, occurrences};
 use nival::progress::Progress as _;
+use nival::store::api::Store;
 use nival::store::graph::{Graph, Node};
 
 use super::{Arity, Command};

@@ -1,7 +1,6 @@
 //! `--switch-profile`, `--switch-generation`, `--rollback`,
 //! `--list-generations`, `--delete-generations`.
 
-use nival::store::api::Store;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -9,6 +8,7 @@ use nival::ops::profile::{Doomed, Generation, ProfileError};
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::progress::Progress as _;
+use nival::store::api::Store;
 use serde_json::{Value, json};
 
 use super::Call;

@@ -1,6 +1,5 @@
 //! `--install`, `--upgrade`, `--uninstall`, `--set`, `--set-flag`.
 
-use nival::store::api::Store;
 use std::path::Path;
 
 use nival::model::manifest_nix::Value;
@@ -12,6 +11,7 @@ use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::take_out;
 use nival::ops::user_env::upgrade;
 use nival::progress::Progress as _;
+use nival::store::api::Store;
 
 use super::Call;
 use super::packages::{packages, selectors};

@@ -6,13 +6,13 @@ mod install;
 mod packages;
 mod query;
 
-use nival::store::api::Store;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use nival::ops::profile::Profile;
 use nival::ops::user_env::upgrade::Mode;
 use nival::progress::Progress as _;
+use nival::store::api::Store;
 
 use super::context::Context;
 use super::flags::parse::{Given, Reading, text};

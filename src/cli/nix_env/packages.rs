@@ -1,7 +1,6 @@
 //! From arguments to packages: the one place where it is decided what words
 //! mean. Selecting from an expression will find its place here.
 
-use nival::store::api::Store;
 use std::path::Path;
 
 use nival::model::{DerivedPath, Outputs, StorePath};
@@ -10,6 +9,7 @@ use nival::ops::realise::{Outcome, output_paths};
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::{Selector, select};
+use nival::store::api::Store;
 
 use super::{Call, needs_language};
 use crate::cli::context::not_in_store;

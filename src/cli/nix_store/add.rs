@@ -1,16 +1,16 @@
 //! `--add`, `--add-fixed`, `--print-fixed-path`.
 
-use nival::model::store_path::check_name;
-use nival::nar::{Sink, dump};
-use nival::store::api::Store;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use nival::model::content_address::ContentReferences;
+use nival::model::store_path::check_name;
 use nival::model::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir, StorePath};
 use nival::nar::NarError;
+use nival::nar::{Sink, dump};
 use nival::store::StoreError;
+use nival::store::api::Store;
 
 use super::Call;
 use crate::cli::context::Context;

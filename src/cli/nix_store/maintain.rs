@@ -1,16 +1,17 @@
 //! `--init`, `--verify`, `--verify-path`, `--repair-path`, `--read-log`, `--print-env`.
 
-use nival::store::LocalStore;
-use nival::store::layout::Layout;
 use std::io::Read as _;
 
 use nival::model::StorePath;
 use nival::ops::realise::substitute::Substituters;
+use nival::ops::verify;
 use nival::progress::{Progress as _, Unit};
+use nival::store::LocalStore;
+use nival::store::layout::Layout;
 use nival::store::local::verify::{Damage, Expected};
 use nival::store::{Store, StoreError};
 
-use super::{Call, far};
+use super::Call;
 use crate::cli::context::Context;
 use crate::cli::error::{Exit, usage};
 use crate::cli::output::messages::Out;
@@ -94,12 +95,26 @@ fn files(store: &dyn Store) -> anyhow::Result<&Layout> {
     store.files().ok_or_else(|| anyhow::anyhow!("the files of '{}' are on another machine", store.uri()))
 }
 
+/// Checks the contents of paths whose files are on another machine.
+fn verify_archives(context: &Context, store: &dyn Store, paths: &[StorePath]) -> anyhow::Result<()> {
+    let mut failed = false;
+    verify::verify_archives(store, paths, |item, found| {
+        context.ui.problem(&format!(
+            "path '{}' was modified! expected hash '{}', got '{found}'",
+            store.dir().display(&item.info.path),
+            item.info.nar_hash
+        ));
+        failed = true;
+    })?;
+    if failed { Err(Exit(1).into()) } else { Ok(()) }
+}
+
 /// Checks the contents of some paths.
 pub fn verify_path(call: Call) -> anyhow::Result<()> {
     let store = &*call.context.open_store()?;
     let paths = call.store_paths(store)?;
     let Some(files) = store.files() else {
-        return far::verify_paths(&call.context, store, &paths);
+        return verify_archives(&call.context, store, &paths);
     };
     let mut status = 0;
     let mut work = Vec::new();

@@ -2,7 +2,6 @@
 
 mod add;
 pub mod export;
-mod far;
 mod gc;
 mod key;
 pub mod maintain;
@@ -11,12 +10,12 @@ mod realise;
 mod serve;
 mod validity;
 
-use nival::store::api::Store;
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
 use nival::model::{StoreDir, StorePath};
+use nival::store::api::Store;
 
 pub use key::check_key_name;
 

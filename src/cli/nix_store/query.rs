@@ -1,12 +1,12 @@
 //! `--query`.
 
-use nival::store::api::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 
 use nival::model::StorePath;
 use nival::ops::graph_text::{self, TreeWriter};
 use nival::ops::query;
+use nival::store::api::Store;
 use nival::store::api::roots::RootSearch;
 use nival::store::graph::{Graph, Node};
 

@@ -1,12 +1,12 @@
 //! `--realise`: paths that are there already or can be fetched, and roots for
 //! them.
 
-use nival::store::api::Store;
 use std::path::PathBuf;
 
 use nival::model::{DerivedPath, Outputs, StorePath};
 use nival::ops::realise::{Outcome, output_paths};
 use nival::progress::Progress as _;
+use nival::store::api::Store;
 use nival::store::api::realise::RealiseMode;
 
 use super::{Call, store_path};

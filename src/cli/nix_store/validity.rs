@@ -1,10 +1,10 @@
 //! `--dump-db`, `--load-db`, `--register-validity`, `--check-validity`.
 
-use nival::store::LocalStore;
 use std::io::BufReader;
 
 use nival::nar::NarError;
 use nival::progress::{Progress as _, Unit};
+use nival::store::LocalStore;
 use nival::store::StoreError;
 use nival::store::local::db::write::Existing;
 use nival::store::local::register::{RegisterOptions, dump_entry};

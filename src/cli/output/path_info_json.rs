@@ -18,8 +18,8 @@ use nival::store::StoreError;
 use nival::store::api::Item;
 use nival::store::local::db::read::RawPath;
 
-use crate::cli::nix::elsewhere::Sizes;
 use crate::cli::output::json::Json;
+use nival::ops::closure_sizes::Sizes;
 
 /// The versions of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

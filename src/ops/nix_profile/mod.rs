@@ -13,8 +13,6 @@
 
 mod names;
 
-use crate::store::api::Store;
-use crate::store::layout::Layout;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +23,8 @@ use super::user_env::build_env::{BuildEnv, Conflict, Package};
 pub use super::user_env::element::DEFAULT_PRIORITY;
 use super::user_env::{self, MAX_MANIFEST, UserEnvError};
 use crate::model::{ContentAddressMethod, HashAlgorithm, StoreDir, StorePath, package_name};
+use crate::store::api::Store;
+use crate::store::layout::Layout;
 
 /// The version of the manifest that is written.
 const VERSION: u64 = 3;

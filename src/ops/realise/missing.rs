@@ -9,13 +9,13 @@
 //!
 //! All requests of a round are asked about together.
 
-use crate::store::api::Store;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::substitute::Fetch;
 use super::{Means, Missing, no_output, output_paths};
 use crate::model::derived_path::{DerivedPath, Outputs};
 use crate::model::{Derivation, StorePath};
+use crate::store::api::Store;
 use crate::store::error::Result;
 use crate::sys::interrupt;
 

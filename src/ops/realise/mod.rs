@@ -13,7 +13,6 @@ mod goals;
 mod missing;
 pub mod substitute;
 
-use crate::store::api::Store;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 
@@ -22,6 +21,7 @@ use super::derivations;
 use crate::model::derived_path::{DerivedPath, Outputs};
 use crate::model::{Derivation, DrvOutput, Realisation, StoreDir, StorePath};
 use crate::progress::Progress;
+use crate::store::api::Store;
 pub use crate::store::api::realise::Missing;
 use crate::store::api::realise::{RealiseMode, RealiseStore};
 use crate::store::error::{Result, StoreError};

@@ -12,7 +12,6 @@
 //! Packages may name others in `nix-support/propagated-user-env-packages`;
 //! these come after all others, and never conflict.
 
-use crate::store::api::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
@@ -27,6 +26,7 @@ use crate::model::references::{Candidates, Scanner};
 use crate::nar::{NarError, Sink};
 use crate::ops::query;
 use crate::progress::Progress;
+use crate::store::api::Store;
 use crate::store::local::Layout;
 use crate::sys::{PathError, interrupt, users};
 

@@ -64,9 +64,8 @@ pub trait QueryStore: Store {
         if let Some(files) = self.files() {
             return files.read_derivation(path);
         }
-        let item = Item { info: self.path_info(path)?, file: None };
-        // What is stored of it is asked for again where it counts.
-        let item = self.items(std::slice::from_ref(path))?.pop().flatten().unwrap_or(item);
+        let item = self.items(std::slice::from_ref(path))?.pop().flatten();
+        let item = item.ok_or_else(|| StoreError::Invalid(self.dir().print(path)))?;
         let mut text = OneFile { output: Vec::new(), limit: MAX_DERIVATION };
         self.source(std::slice::from_ref(&item))?.read(&item, &mut text)?;
         Derivation::parse(self.dir(), &text.output)

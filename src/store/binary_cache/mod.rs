@@ -28,8 +28,6 @@ pub mod stage;
 pub mod transport;
 mod upload;
 
-use crate::store::api::add::{Adder, SpoolingAdder};
-use crate::store::api::query::QueryStore;
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::io::{Read, Write as _};
@@ -39,6 +37,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::http::staged::Staged;
+use crate::store::api::add::{Adder, SpoolingAdder};
+use crate::store::api::query::QueryStore;
 use cache_info::CacheInfo;
 use disk_cache::{DiskCache, Remembered};
 pub use error::CacheError;

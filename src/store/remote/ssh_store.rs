@@ -1,8 +1,6 @@
 //! A store behind the serve protocol: `nix-store --serve` on another machine
 //! (`ssh://`).
 
-use crate::store::api::add::{Adder, SpoolingAdder};
-use crate::store::api::query::QueryStore;
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -11,6 +9,8 @@ use std::sync::Arc;
 
 use crate::model::{StoreDir, StorePath};
 use crate::progress::Progress;
+use crate::store::api::add::{Adder, SpoolingAdder};
+use crate::store::api::query::QueryStore;
 use crate::store::api::{About, Item, NarSource, Receiver, Store};
 use crate::store::error::{Result, StoreError};
 use crate::store::remote::RemoteError;

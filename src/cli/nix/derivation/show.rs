@@ -1,12 +1,12 @@
 //! `nix derivation show`.
 
-use nival::store::api::Store;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use nival::model::derivation::DerivationOutput;
 use nival::model::{ContentAddressMethod, Derivation, HashAlgorithm, HashFormat, StorePath};
 use nival::ops::query;
+use nival::store::api::Store;
 use nival::sys::interrupt;
 
 use crate::cli::context::Context;

@@ -1,11 +1,11 @@
 //! `nix realisation info`: which paths outputs have, and who has signed that.
 
-use nival::store::api::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use nival::model::{Realisation, StorePath};
 use nival::ops::{derivations, query};
+use nival::store::api::Store;
 use serde_json::{Value, json};
 
 use crate::cli::context::Context;

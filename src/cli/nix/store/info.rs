@@ -1,12 +1,12 @@
 //! `nix store info`, `nix store dump-path` and `nix store path-from-hash-part`.
 
-use nival::store::LocalStore;
 use std::ffi::OsString;
 
 use nival::http::url::shown;
 use nival::model::store_path::HASH_LEN;
 use nival::nar::hashing::HashedOutput;
 use nival::nar::writer::{FileOutput, NarWriter};
+use nival::store::LocalStore;
 use nival::store::error::check_nar;
 use nival::store::open::uri;
 use nival::store::open::uri::{StoreKind, StoreUri};
@@ -15,8 +15,8 @@ use nival::store::{Store, StoreError};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::flags::parse::Given;
+use crate::cli::installables::lookup::select;
 use crate::cli::installables::selection::Selection;
-use crate::cli::nix::elsewhere::select;
 use crate::cli::nix::nar;
 use crate::cli::nix::{Arity, Command};
 use crate::cli::output::json::Style;

@@ -10,16 +10,17 @@ use nival::store::StoreError;
 
 use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
+use crate::cli::installables::lookup::select;
 use crate::cli::installables::selection::Selection;
-use crate::cli::nix::elsewhere::{Between, select};
 use crate::cli::nix::{Arity, Command};
 use crate::cli::output::json::Style;
+use crate::cli::stores::Endpoints;
 
 /// `nix store make-content-addressed`.
 #[derive(Default)]
 pub struct MakeContentAddressed {
     selection: Selection,
-    between: Between,
+    between: Endpoints,
     style: Style,
 }
 

@@ -1,6 +1,5 @@
 //! `nix store sign` and `nix store copy-sigs`.
 
-use nival::store::LocalStore;
 use std::ffi::OsString;
 use std::io::Read as _;
 
@@ -8,6 +7,7 @@ use nival::model::signature::SecretKey;
 use nival::model::{StorePath, ValidPathInfo};
 use nival::ops::copy;
 use nival::progress::Progress as _;
+use nival::store::LocalStore;
 use nival::store::graph::{Graph, Node};
 use nival::store::{Store, StoreError};
 use nival::sys::{PathError, interrupt};
@@ -15,8 +15,8 @@ use nival::sys::{PathError, interrupt};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::flags::parse::Given;
+use crate::cli::installables::lookup::select;
 use crate::cli::installables::selection::Selection;
-use crate::cli::nix::elsewhere::select;
 use crate::cli::nix::key::parse_secret;
 use crate::cli::nix::{Arity, Command};
 

@@ -1,6 +1,5 @@
 //! `nix store verify`.
 
-use nival::store::LocalStore;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Mutex;
@@ -12,6 +11,7 @@ use nival::nar::hashing::HashPipe;
 use nival::nar::writer::NarWriter;
 use nival::ops::copy::Trust;
 use nival::progress::{Progress as _, Unit};
+use nival::store::LocalStore;
 use nival::store::api::{Item, NarSource};
 use nival::store::local::verify::{Damage, Expected};
 use nival::store::{Store, StoreError};
@@ -21,8 +21,8 @@ use nival::sys::threads::{locked, on_threads};
 use crate::cli::context::Context;
 use crate::cli::error::Exit;
 use crate::cli::flags::parse::Given;
+use crate::cli::installables::lookup::select;
 use crate::cli::installables::selection::Selection;
-use crate::cli::nix::elsewhere::select;
 use crate::cli::nix::{Arity, Command};
 
 /// The bits of the exit status.

@@ -3,14 +3,6 @@
 
 mod operations;
 
-use crate::store::api::add::Adder;
-use crate::store::api::collect::CollectStore;
-use crate::store::api::maintain::MaintainStore;
-use crate::store::api::query::QueryStore;
-use crate::store::api::realise::RealiseStore;
-use crate::store::api::roots::RootStore;
-use crate::store::remote::channel::connection::Incoming;
-use crate::store::remote::daemon_store::operations::SendingAdder;
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -20,16 +12,24 @@ use std::sync::Arc;
 
 use crate::model::{DrvOutput, Realisation, StoreDir, StorePath, realisation};
 use crate::progress::Progress;
+use crate::store::api::add::Adder;
+use crate::store::api::collect::CollectStore;
+use crate::store::api::maintain::MaintainStore;
+use crate::store::api::query::QueryStore;
+use crate::store::api::realise::RealiseStore;
+use crate::store::api::roots::RootStore;
 use crate::store::api::{About, Item, NarSource, Receiver, Store};
 use crate::store::error::{Result, StoreError};
 use crate::store::layout::Layout;
 use crate::store::remote::RemoteError;
 use crate::store::remote::channel::connection::Connection;
+use crate::store::remote::channel::connection::Incoming;
 use crate::store::remote::channel::ssh_program::Ssh;
 use crate::store::remote::client::receive::Nars;
 use crate::store::remote::client::send::Sender;
 pub use crate::store::remote::client::session::ClientOptions;
 use crate::store::remote::client::session::Link;
+use crate::store::remote::daemon_store::operations::SendingAdder;
 use crate::store::remote::protocol::wire::Frames;
 use crate::store::remote::protocol::worker::op;
 use crate::store::remote::ssh_store::among;

@@ -1,6 +1,6 @@
-//! What subcommands do with stores that are not local: binary caches.
+//! What installables stand for in any store, by what can be asked of each.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use nival::model::{DerivedPath, StorePath};
@@ -8,61 +8,11 @@ use nival::ops::copy;
 use nival::store::api::Item;
 use nival::store::{Store, StoreError};
 
+use super::selection::{Selection, look_up};
 use crate::cli::context::Context;
-use crate::cli::error::usage;
-use crate::cli::flags::parse::Given;
-use crate::cli::installables::selection::{Selection, look_up};
 use crate::cli::realiser;
 
-/// `--from` and `--to`: the stores that something is copied from and to.
-#[derive(Default)]
-pub struct Between {
-    from: Option<String>,
-    to: Option<String>,
-}
-
-impl Between {
-    /// Takes one of the flags; false for any other.
-    ///
-    /// # Errors
-    /// A missing value.
-    pub fn flag(&mut self, given: &Given) -> anyhow::Result<bool> {
-        match given.name() {
-            "--from" => self.from = Some(given.text()?),
-            "--to" => self.to = Some(given.text()?),
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    /// Makes sure that one of them was given.
-    ///
-    /// # Errors
-    /// A usage error.
-    pub fn check(&self) -> anyhow::Result<()> {
-        match (&self.from, &self.to) {
-            (None, None) => usage("you must pass '--from' and/or '--to'"),
-            _ => Ok(()),
-        }
-    }
-
-    /// Opens the store that something is copied from.
-    pub fn open_source(&self, context: &Context) -> anyhow::Result<Box<dyn Store>> {
-        context.open_any(self.from.as_deref().unwrap_or(context.settings.store_uri()))
-    }
-
-    /// The URI of the store that something is copied to.
-    pub fn destination<'b>(&'b self, context: &'b Context) -> &'b str {
-        self.to.as_deref().unwrap_or(context.settings.store_uri())
-    }
-
-    /// Opens both; the one that was not named is that of the settings.
-    pub fn open(&self, context: &Context) -> anyhow::Result<(Box<dyn Store>, Box<dyn Store>)> {
-        Ok((self.open_source(context)?, context.open_to_write(self.destination(context))?))
-    }
-}
-
-/// What the arguments stand for in a store that is not local.
+/// What the arguments stand for in a store.
 pub struct Found {
     /// Paths that it has, references first.
     pub items: Vec<Item>,
@@ -144,44 +94,4 @@ fn depth_first(mut items: Vec<Item>) -> Vec<Item> {
         }
     }
     order
-}
-
-/// The sizes of the closures of some paths.
-#[derive(Default)]
-pub struct ClosureSizes(HashMap<StorePath, Sizes>);
-
-/// Of one closure.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Sizes {
-    /// Bytes of its archives.
-    pub unpacked: u64,
-    /// Bytes of the stored files.
-    pub download: u64,
-}
-
-impl ClosureSizes {
-    /// Asks the store for everything that the paths refer to.
-    pub fn of(store: &dyn Store, items: &[Item]) -> anyhow::Result<Self> {
-        let roots: Vec<StorePath> = items.iter().map(|item| item.info.path.clone()).collect();
-        let all: BTreeMap<StorePath, Item> =
-            copy::closure(store, &roots)?.into_iter().map(|item| (item.info.path.clone(), item)).collect();
-        let mut sizes = HashMap::with_capacity(roots.len());
-        for root in roots {
-            let (mut seen, mut waiting) = (BTreeSet::from([&root]), vec![&root]);
-            let mut total = Sizes::default();
-            while let Some(item) = waiting.pop().and_then(|path| all.get(path)) {
-                total.unpacked = total.unpacked.saturating_add(item.info.nar_size);
-                let download = item.file.as_ref().and_then(|file| file.size).unwrap_or(0);
-                total.download = total.download.saturating_add(download);
-                waiting.extend(item.info.references.iter().filter(|path| seen.insert(path)));
-            }
-            sizes.insert(root, total);
-        }
-        Ok(Self(sizes))
-    }
-
-    /// Of the closure of one of them.
-    pub fn get(&self, path: &StorePath) -> Sizes {
-        self.0.get(path).copied().unwrap_or_default()
-    }
 }
