@@ -494,6 +494,12 @@ impl Store for BinaryCache {
         Ok(found.into_iter().flatten().collect())
     }
 
+    fn is_there(&self, path: &StorePath) -> Result<bool> {
+        // What is read from a cache is what is remembered of it.
+        Ok(self.expect_made().is_ok()
+            && self.narinfo(path.hash_part())?.is_some_and(|found| found.info.path == *path))
+    }
+
     fn all(&self) -> Result<Vec<StorePath>> {
         self.expect_made()?;
         let parts = self.transport.hash_parts()?;
