@@ -39,7 +39,7 @@ pub fn parse_limit(text: &str) -> anyhow::Result<u64> {
 
 /// Deletes everything that is dead and says how much it was.
 pub fn collect(context: &Context, max_freed: Option<u64>, max_links: Option<u64>) -> anyhow::Result<()> {
-    let store = context.open_managed_to_collect()?;
+    let store = context.open_any_to_collect()?;
     let mut options = GcOptions::new(context.keep());
     options.max_freed = max_freed.unwrap_or(u64::MAX);
     options.max_links = max_links;

@@ -124,7 +124,7 @@ impl Context {
     }
 
     /// As [`Context::open_store`], to collect its garbage.
-    pub fn open_managed_to_collect(&self) -> anyhow::Result<Box<dyn Store>> {
+    pub fn open_any_to_collect(&self) -> anyhow::Result<Box<dyn Store>> {
         let uri = self.parse_uri(self.settings.store_uri())?;
         match open::is_far(&uri, &self.surroundings())? {
             true => self.open_store(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use ::nival::settings::Environment;
+use ::nival::sys::atomic;
 
 use super::error::Exit;
 use super::flags::{man, shells};
@@ -134,21 +135,28 @@ fn this_program(called: &str, environment: &Environment) -> anyhow::Result<PathB
 fn install_links(matches: &ArgMatches, called: &str, environment: &Environment) -> anyhow::Result<()> {
     let Some(dir) = matches.get_one::<PathBuf>("dir") else { return Ok(()) };
     let program = this_program(called, environment)?;
+    let force = matches.get_flag("force");
+    let share = share(&std::path::absolute(dir)?);
+    let mut files = Vec::new();
+    if !matches.get_flag("only-links") {
+        files = man_pages(&share.join("man"));
+        for (shell, script) in shells::SHELLS {
+            for name in PROGRAMS.iter().map(|(name, _)| *name).chain(["nival"]) {
+                files.push((share.join(completion_file(shell, name)), script.to_string()));
+            }
+        }
+        // Nothing is made if something is in the way.
+        files.iter().try_for_each(|(path, _)| check_file(path, force))?;
+    }
     std::fs::create_dir_all(dir).map_err(::nival::sys::PathError::at("creating directory", dir))?;
     let mut out = crate::cli::output::messages::Out::new();
     for (name, _) in PROGRAMS {
         let link = dir.join(name);
-        make_link(&program, &link, matches.get_flag("force"))?;
+        make_link(&program, &link, force)?;
         out.line(format_args!("{} -> {}", link.display(), program.display()))?;
     }
-    if !matches.get_flag("only-links") {
-        let share = share(&std::path::absolute(dir)?);
-        write_man_pages(&share.join("man"))?;
-        for (shell, script) in shells::SHELLS {
-            for name in PROGRAMS.iter().map(|(name, _)| *name).chain(["nival"]) {
-                write_file(&share.join(completion_file(shell, name)), script)?;
-            }
-        }
+    if !files.is_empty() {
+        files.iter().try_for_each(|(path, text)| write_file(path, text))?;
         out.line(format_args!("man pages and completions are in {}", share.display()))?;
     }
     out.finish()
@@ -173,19 +181,41 @@ fn share(dir: &Path) -> PathBuf {
     }
 }
 
+/// The files of all man pages below a directory of manuals, with their texts.
+fn man_pages(dir: &Path) -> Vec<(PathBuf, String)> {
+    let place = |name: String| dir.join(format!("man{}", name.rsplit('.').next().unwrap_or("1"))).join(name);
+    man::pages().into_iter().map(|(name, text)| (place(name), text)).collect()
+}
+
 fn write_man_pages(dir: &Path) -> anyhow::Result<()> {
-    for (name, text) in man::pages() {
-        let section = name.rsplit('.').next().unwrap_or("1");
-        write_file(&dir.join(format!("man{section}")).join(&name), &text)?;
-    }
+    let pages = man_pages(dir);
+    pages.iter().try_for_each(|(path, _)| check_file(path, false))?;
+    pages.iter().try_for_each(|(path, text)| write_file(path, text))
+}
+
+/// Refuses to replace what is not ours, such as the pages of the original.
+fn check_file(path: &Path, force: bool) -> anyhow::Result<()> {
+    let Ok(meta) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    let is_ours = || {
+        let text = std::fs::read(path).unwrap_or_default();
+        meta.is_file() && String::from_utf8_lossy(&text).to_lowercase().contains("nival")
+    };
+    let replaced = !meta.is_dir() && (force || is_ours());
+    anyhow::ensure!(
+        replaced,
+        "'{}' exists already and is not Nival's{}",
+        path.display(),
+        if meta.is_dir() { "" } else { "; --force replaces it, --only-links leaves such files out" }
+    );
     Ok(())
 }
 
+/// Writes a file in the place of another, if there is one; what a symlink leads to is
+/// not touched.
 fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).map_err(::nival::sys::PathError::at("creating directory", dir))?;
-    }
-    Ok(std::fs::write(path, text).map_err(::nival::sys::PathError::at("writing file", path))?)
+    let dir = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir).map_err(::nival::sys::PathError::at("creating directory", dir))?;
+    Ok(atomic::replace_file(path, text.as_bytes(), 0o644)?)
 }
 
 fn make_link(program: &Path, link: &Path, force: bool) -> anyhow::Result<()> {

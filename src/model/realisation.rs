@@ -189,6 +189,13 @@ impl Realisation {
         self.signatures.insert(key.sign(self.fingerprint().as_bytes()));
     }
 
+    /// Drops every signature that is not by one of some keys.
+    pub fn keep_signatures_of(&mut self, keys: &[PublicKey]) {
+        let fingerprint = self.fingerprint();
+        self.signatures
+            .retain(|signature| keys.iter().any(|key| key.verify(fingerprint.as_bytes(), signature)));
+    }
+
     /// Whether one of some keys has signed the realisation.
     pub fn is_signed_by(&self, keys: &[PublicKey]) -> bool {
         let fingerprint = self.fingerprint();

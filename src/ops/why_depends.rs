@@ -48,11 +48,6 @@ impl Distances {
         self.target
     }
 
-    /// Whether a chain of references leads from `node` to the target.
-    pub fn is_reached_from(&self, node: Node) -> bool {
-        self.steps[node as usize].is_some()
-    }
-
     /// The references of `node` that lead on to the target, the nearest first. A
     /// reference to itself counts only in the target.
     pub fn next(&self, graph: &Graph, node: Node) -> Vec<Node> {

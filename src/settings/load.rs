@@ -154,14 +154,6 @@ pub fn load(
     Ok(settings)
 }
 
-/// Parses a configuration text whose includes are relative to the directory of `origin`, gives
-/// its assignments in order, those of included files in the place of the directive.
-pub fn read_text(text: &str, origin: &Path) -> Result<Vec<(String, String)>, LoadError> {
-    let mut reader = Reader::default();
-    reader.text(text, &origin.to_string_lossy(), origin.parent(), 0)?;
-    Ok(reader.assignments.into_iter().map(|found| (found.name, found.value)).collect())
-}
-
 /// Makes assignments in their order, those of features first (see [`Settings::apply`]).
 fn apply(settings: &mut Settings, assignments: &[Assignment], origin: Origin) -> Result<(), LoadError> {
     let (features, others): (Vec<_>, Vec<_>) =

@@ -51,6 +51,14 @@ impl Layout {
         Self { store_dir: store_dir.clone(), real_store_dir, ..Self::below(Path::new("/")) }
     }
 
+    /// What tells the store from others, in messages: a chroot store goes by its root.
+    pub fn shown(&self) -> String {
+        let real = &self.real_store_dir;
+        let is_chroot = real.ends_with("nix/store") && real.as_os_str() != self.store_dir.as_str();
+        let place = if is_chroot { real.ancestors().nth(2).unwrap_or(real) } else { real };
+        place.display().to_string()
+    }
+
     /// The database's directory.
     pub fn db_dir(&self) -> PathBuf {
         self.state_dir.join("db")
@@ -203,7 +211,14 @@ fn reserve(path: &Path, size: u64) -> io::Result<()> {
     if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.len() == size) {
         return Ok(());
     }
-    let file = std::fs::File::options().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    // Anything else than a file that lies there is not waited for or followed.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let options = &mut std::fs::File::options();
+    let options = options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Ok(());
+    }
     if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size).is_err() {
         // A sparse file would reserve nothing.
         file.set_len(0)?;

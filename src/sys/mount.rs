@@ -71,8 +71,9 @@ impl Outside {
     }
 }
 
-/// Lets a program run with the mounts that everybody else sees, in the current
-/// directory of this process.
+/// Lets a program run with the mounts that everybody else sees, in the directory
+/// that was current before a store was made writable here; a directory given to
+/// `command` does not count.
 pub fn outside(command: &mut Command) -> &mut Command {
     let Some(outside) = OUTSIDE.get() else { return command };
     // SAFETY: the closure runs between fork and exec; it makes system calls only and

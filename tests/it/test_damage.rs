@@ -440,6 +440,88 @@ fn a_lost_reference_that_no_contents_name_is_given_up() {
     is_kept(&world);
 }
 
+/// Of one reference an end is known, of another nothing: both are found in contents.
+#[test]
+fn lost_references_of_which_more_and_less_is_known_are_found() {
+    let world = World::new();
+    let paths = data::sample(&world);
+    let one = register(&world, 42, &paths[0], &[&paths[0]]);
+    let other = register(&world, 43, &paths[1], &[&paths[1]]);
+    let ends =
+        [(&one, &paths[0]), (&other, &paths[1])].map(|(from, to)| [row(&world, from), row(&world, to)]);
+    alter(&world, |database| {
+        database.execute("update Refs set referrer = 9900 where referrer = ? and reference = ?", ends[0])?;
+        let sql = "update Refs set referrer = 9901, reference = 9902 where referrer = ? and reference = ?";
+        database.execute(sql, ends[1])
+    });
+    is_mended(&world, "there is no such row");
+    assert_eq!(world.nix_store(&["-q", "--references", &one]).line(), paths[0]);
+    assert_eq!(world.nix_store(&["-q", "--references", &other]).line(), paths[1]);
+}
+
+/// A hash that cannot be read is not that of contents which have another size.
+#[test]
+fn contents_of_another_size_are_not_taken_for_the_registered_ones() {
+    let world = World::new();
+    data::sample(&world);
+    let path = register(&world, 44, "as it was registered", &[]);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "other").unwrap();
+    set(&world, &path, "narSize", Value::Integer(1000));
+    set(&world, &path, "hash", text("sha256:unreadable"));
+    let left = world.nix_store(&["--verify", "--repair"]);
+    assert_eq!(left.status, 1, "{left:?}");
+    assert!(left.stderr.contains("its contents do not have the registered size"), "{}", left.stderr);
+}
+
+/// Nothing waits for a pipe in the place of the room for a full disk, or of the
+/// number of the schema.
+#[test]
+fn a_pipe_in_the_place_of_a_file_holds_nobody_up() {
+    let world = World::new();
+    let reserved = world.path("var/db/reserved");
+    world.nix_store(&["--init"]).ok();
+    std::fs::remove_file(&reserved).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&reserved).status().unwrap();
+    assert!(made.success());
+    world.nix_store(&["--optimise"]).ok();
+    let schema = world.path("var/db/schema");
+    std::fs::remove_file(&schema).unwrap();
+    std::fs::rename(&reserved, &schema).unwrap();
+    let refused = world.nix_store(&["--gc"]);
+    assert_eq!(refused.status, 1);
+    assert!(refused.stderr.contains("db/schema"), "{}", refused.stderr);
+}
+
+/// Outputs are read from derivations; where that cannot be done, a damaged row stays.
+#[test]
+fn outputs_stay_while_their_derivation_cannot_be_read() {
+    let Some(world) = World::with_reference() else { return };
+    let nix = r#"derivation { name = "a"; system = "x86_64-linux"; builder = "/bin/sh"; }"#;
+    let drv = world.run(Side::Reference, "nix-instantiate", &["-E", nix]).line();
+    let bad = Value::Blob(vec![0xff]);
+    alter(&world, |database| database.execute("update DerivationOutputs set path = ?", [bad]));
+    let text = std::fs::read(&drv).unwrap();
+    std::fs::remove_file(&drv).unwrap();
+    std::fs::write(&drv, "no derivation").unwrap();
+    let count = || {
+        alter(&world, |database| {
+            database.query_row("select count(*) from DerivationOutputs", [], |row| row.get::<_, i64>(0))
+        })
+    };
+    let left = world.nix_store(&["--verify", "--repair"]);
+    assert!(
+        left.stderr.contains("the derivation that may have the output cannot be read"),
+        "{}",
+        left.stderr
+    );
+    assert_eq!((left.status, count()), (1, 1));
+    std::fs::write(&drv, text).unwrap();
+    world.nix_store(&["--verify", "--repair"]).ok();
+    assert_eq!(count(), 1);
+    world.nix_store(&["-q", "--outputs", &drv]).ok();
+}
+
 #[test]
 fn a_lost_reference_to_what_has_no_row_stays() {
     let world = World::new();

@@ -82,6 +82,14 @@ fn links_are_made_for_every_name() {
     let refused = world.nival("nival", &["install-links", "--force", &links]);
     assert_eq!(refused.status, 1);
     assert_eq!(std::fs::read(world.path("links/nix-env")).unwrap(), b"mine");
+    // So are pages of the original, and nothing is made then.
+    world.write("other/share/man/man1/nix.1", "the original's");
+    let refused = world.nival("nival", &["install-links", &world.text("other/bin")]);
+    assert_eq!(refused.status, 1, "{}", refused.stderr);
+    assert!(refused.stderr.contains("man1/nix.1' exists already"), "{}", refused.stderr);
+    assert!(!world.path("other/bin").exists());
+    world.nival("nival", &["install-links", "--force", &world.text("other/bin")]).ok();
+    assert_ne!(std::fs::read(world.path("other/share/man/man1/nix.1")).unwrap(), b"the original's");
 }
 
 #[test]

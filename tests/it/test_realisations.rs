@@ -121,6 +121,24 @@ fn outputs_are_copied_from_a_cache() {
     let outputs = format!("{top}^*");
     world.nival("nix", &["copy", "--to", &cache, &outputs]).ok();
     world.nival("nix", &["copy", "--to", &cache, "--derivation", top]).ok();
+    // What is there unsigned is signed, and what is signed stays so.
+    let stored = || {
+        let names = data::names(&world.path("cache/realisations"));
+        let files = names.iter().map(|name| world.path("cache/realisations").join(name));
+        files.map(|file| Realisation::parse(&std::fs::read(file).unwrap()).unwrap()).collect::<Vec<_>>()
+    };
+    assert!(stored().iter().any(|realisation| realisation.signatures.is_empty()));
+    let key = SecretKey::from_seed("k-1", &[7; 32]);
+    let signing = format!("{cache}?secret-key={}", world.write("key", key.print()).display());
+    world.nival("nix", &["copy", "--to", &signing, &outputs]).ok();
+    world.nival("nix", &["copy", "--to", &cache, &outputs]).ok();
+    assert!(stored().iter().any(|realisation| realisation.is_signed_by(&[key.public()])));
+    // A file that is no realisation is replaced.
+    let names = data::names(&world.path("cache/realisations"));
+    let file = world.path("cache/realisations").join(names.first().unwrap());
+    std::fs::write(&file, "{").unwrap();
+    world.nival("nix", &["copy", "--to", &cache, &outputs]).ok();
+    assert!(Realisation::parse(&std::fs::read(&file).unwrap()).is_ok());
     both(world, "nix", &["path-info", "--store", &cache, &outputs]).ok();
     for side in SIDES {
         let second = second_store(world, &format!("second-{side:?}"));
@@ -264,6 +282,10 @@ fn a_strangers_realisation_needs_a_signature() {
     assert!(broken.outcome().unwrap_err().contains("cannot be used"));
     realisation.sign(&key);
     offer(&realisation, "--force-untrusted").unwrap();
+    // Nothing is kept that nobody vouches for, beside what is signed either.
+    let mut grown = realisation.clone();
+    (0..50).for_each(|seed| grown.sign(&SecretKey::from_seed(&format!("other-{seed}"), &[9; 32])));
+    offer(&grown, "--force-untrusted").unwrap();
     assert_eq!(both(world, "nix-store", &["-r", never]).line(), path);
     // It stands, and no other beside it.
     let mut peer = Peer::over_stdio(world, Side::Nival);

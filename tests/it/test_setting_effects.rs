@@ -595,23 +595,25 @@ fn daemons_are_told_of_settings_of_building() {
     let world = World::new();
     let daemon = Daemon::start(&world, Side::Nival, "served", &[]);
     let listening = Listening::at(&world, &daemon);
-    let silent = listening.said_by(&world, Side::Nival, &[]);
+    let silent = |side| listening.said_by(&world, side, &[]);
     let with_features = |row: &Row| match row.feature {
         Some(feature) => vec!["--option", "extra-experimental-features", feature],
         None => Vec::new(),
     };
     let beside = common::reference().is_some();
+    let sides = if beside { &[Side::Nival, Side::Reference][..] } else { &[Side::Nival] };
+    let silent: Vec<_> = sides.iter().map(|side| silent(*side)).collect();
     for row in TABLE.iter().filter(|row| row.effect == Effect::OfBuilding) {
         let mut words = with_features(row);
         words.extend(["--option", row.name, another_value(row)]);
-        let sides = if beside { &[Side::Nival, Side::Reference][..] } else { &[Side::Nival] };
         let told: Vec<bool> = sides
             .iter()
-            .map(|side| {
+            .zip(&silent)
+            .map(|(side, silent)| {
                 let said = listening.said_by(&world, *side, &words);
                 let named = said.windows(row.name.len()).any(|words| words == row.name.as_bytes());
                 // The others have a place of their own.
-                named || (*side == Side::Reference || said != silent) && said.len() == silent.len()
+                named || said != *silent && said.len() == silent.len()
             })
             .collect();
         assert!(told.iter().all(|told| *told), "{}: {told:?}", row.name);

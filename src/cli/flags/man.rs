@@ -14,21 +14,23 @@ pub fn pages() -> Vec<(String, String)> {
         let operations = program.operations.iter();
         pages.extend(operations.map(|operation| {
             let page = page::of_operation(program, Some(operation));
-            (format!("{}.1", file_name(program, operation.name())), page.roff(1))
+            let name = file_name(program, operation.name());
+            (format!("{name}.1"), page.roff(&name, 1))
         }));
         let mut page = page::of_operation(program, None);
         let operations = program.operations.iter();
         page.see_also = operations.map(|operation| file_name(program, operation.name())).collect();
-        pages.push((format!("{}.1", program.name), page.roff(1)));
+        pages.push((format!("{}.1", program.name), page.roff(program.name, 1)));
     }
     // A name of their own: `nix-store-add` is an operation of `nix-store`.
     for page in nix::pages() {
         let words = page.name.strip_prefix("nix ").map(|words| words.replace(' ', "-"));
         let name = words.map_or("nix".to_owned(), |words| format!("nix3-{words}"));
-        pages.push((format!("{name}.1"), page.roff(1)));
+        let text = page.roff(&name, 1);
+        pages.push((format!("{name}.1"), text));
     }
-    pages.push(("nival.1".to_owned(), of_nival().roff(1)));
-    pages.push(("nix.conf.5".to_owned(), of_settings().roff(5)));
+    pages.push(("nival.1".to_owned(), of_nival().roff("nival", 1)));
+    pages.push(("nix.conf.5".to_owned(), of_settings().roff("nix.conf", 5)));
     pages
 }
 

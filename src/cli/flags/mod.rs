@@ -134,7 +134,7 @@ const fn own(rows: &'static [Row]) -> Group {
 }
 
 /// Hash algorithms.
-const ALGORITHMS: &[Value] = &[Value::Word(&["md5", "sha1", "sha256", "sha512"])];
+const ALGORITHMS: &[Value] = &[Value::Word(&["blake3", "md5", "sha1", "sha256", "sha512"])];
 /// Notations of hashes.
 const FORMATS: &[Value] = &[Value::Word(&["base16", "base32", "base64", "nix32", "sri"])];
 

@@ -177,10 +177,10 @@ const OPERATIONS: &[Operation] = &[
         "PATHS...",
         "Fetches paths that are missing, and prints the outputs of derivations",
         &[
-            switch(&["--check"], "Would build again and compare, which is not available yet"),
+            switch(&["--check"], "Has a daemon that builds make the outputs again, and compares them"),
             DRY_RUN,
             switch(&["--ignore-unknown"], "Passes over paths that nobody has"),
-            REPAIR,
+            switch(&["--repair"], "Has a daemon that builds make damaged outputs again"),
         ],
     ),
     alone(&["--rebuild-db"], "", "Makes the database anew from what is on disk", &[]),

@@ -174,12 +174,11 @@ impl Page {
         text
     }
 
-    /// The page in the language of `man`, for a section of the manual.
-    pub fn roff(&self, section: u8) -> String {
-        let name = self.name.replace(" --", "-").replace(' ', "-");
+    /// The page in the language of `man`, for the file `name.section`.
+    pub fn roff(&self, name: &str, section: u8) -> String {
         let mut roff =
-            format!(".TH \"{}\" \"{section}\" \"\" \"Nival {}\"\n", escape(&name), crate::cli::VERSION);
-        let _ = writeln!(roff, ".SH NAME\n{} \\- {}", escape(&name), escape(&self.about));
+            format!(".TH \"{}\" \"{section}\" \"\" \"Nival {}\"\n", escape(name), crate::cli::VERSION);
+        let _ = writeln!(roff, ".SH NAME\n{} \\- {}", escape(name), escape(&self.about));
         if !self.synopsis.is_empty() {
             roff.push_str(".SH SYNOPSIS\n");
         }

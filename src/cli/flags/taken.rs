@@ -60,7 +60,7 @@ impl Context {
             "--offline" => self.set_all(OFFLINE)?,
             // What the rows of these say: there is nothing to change.
             "--print-build-logs" | "--no-build-output" | "--readonly-mode" => {}
-            other => anyhow::bail!("flag '{other}' is in the tables, but nothing takes it"),
+            other => return Err(super::page::not_taken(other)),
         }
         Ok(())
     }

@@ -174,6 +174,9 @@ fn advice(store: &dyn Store, conflicts: &Conflicts, before: &[Element], after: &
         Some(if named { element.name.clone() } else { store.dir().print(&path) })
     };
     let (worse, better) = (conflict.priority.saturating_add(1), conflict.priority.saturating_sub(1));
+    // A negative number would be a flag.
+    let priority = |number: i64| if number < 0 { format!("-- {number}") } else { number.to_string() };
+    let (worse, better) = (priority(worse), priority(better));
     let installed = [&conflict.first, &conflict.second].map(|file| owner(file, before));
     Some(match installed {
         [Some(one), None] | [None, Some(one)] => format!(

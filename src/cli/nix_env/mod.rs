@@ -59,6 +59,15 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("--delete-generations", generation::delete),
 ];
 
+/// Whether the value of `--file` names no file of this machine: a URL, `<nixpkgs>`,
+/// `channel:NAME` or `flake:REF`. It was made absolute already.
+fn is_of_language(file: &std::path::Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let text = file.to_string_lossy();
+    let begins = |prefix: &str| text.split('/').any(|part| part.starts_with(prefix));
+    text.contains("://") || name.ends_with('>') || ["<", "channel:", "flake:"].iter().any(|word| begins(word))
+}
+
 /// What the flags of all operations ask for.
 #[derive(Default)]
 struct Wanted {
@@ -79,7 +88,7 @@ impl Wanted {
             _ => flags.iter().any(|given| matches!(given.name(), "--available" | "--compare-versions")),
         };
         anyhow::ensure!(
-            !reads || file.to_string_lossy().contains("://") || std::fs::symlink_metadata(file).is_ok(),
+            !reads || is_of_language(file) || std::fs::symlink_metadata(file).is_ok(),
             "path '{}' does not exist",
             file.display()
         );

@@ -1,14 +1,11 @@
 //! `--add`, `--add-fixed`, `--print-fixed-path`.
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use nival::model::content_address::ContentReferences;
-use nival::model::store_path::check_name;
 use nival::model::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir, StorePath};
 use nival::nar::NarError;
-use nival::nar::{Sink, dump};
 use nival::store::StoreError;
 use nival::store::api::Store;
 
@@ -58,12 +55,7 @@ fn add_all(
     let mut paths = Vec::with_capacity(sources.len());
     let added = sources.iter().try_for_each(|source| {
         let (source, name) = named(&call.context, Path::new(source.as_ref()))?;
-        let added = check_name(&name)
-            .map_err(|reason| StoreError::Name { path: name.clone(), reason })
-            .and_then(|()| {
-                let mut tell = |sink: &mut dyn Sink| dump::walk(&source, sink);
-                adder.add_content(&name, (method, algorithm), BTreeSet::new(), &mut tell)
-            });
+        let added = adder.add_source(&source, &name, (method, algorithm));
         paths.push(added.map_err(|error| match error {
             // What is wrong with the file does not say which.
             StoreError::Nar(NarError::Sink(why)) => {

@@ -11,7 +11,7 @@ use nival::progress::{Progress as _, Unit};
 
 use crate::cli::error::usage;
 use crate::cli::nix_store::Call;
-use crate::cli::output::messages::{Out, stdin, stdout_file};
+use crate::cli::output::messages::{Out, stdin, stdout_file, terminal_columns};
 
 /// Writes the archive of a file or tree.
 pub fn dump(call: Call) -> anyhow::Result<()> {
@@ -40,7 +40,9 @@ pub fn export(call: Call) -> anyhow::Result<()> {
         graph.topological(graph.nodes()).into_iter().map(|node| graph.path(node)).collect();
     let order = order?;
     let ui = &call.context.ui;
-    ui.begin("exporting", Some(order.len() as u64), Unit::Items);
+    if terminal_columns().is_none() {
+        ui.begin("exporting", Some(order.len() as u64), Unit::Items);
+    }
     let mut output = FileOutput::new(stdout_file());
     let result = export::export(store, &order, &mut output);
     ui.end();

@@ -152,7 +152,7 @@ fn why_alive(call: &Call, as_json: bool) -> anyhow::Result<()> {
 /// Deletes paths that nothing keeps.
 pub fn delete(call: Call) -> anyhow::Result<()> {
     let ignore_liveness = call.has("--ignore-liveness");
-    let store = &*call.context.open_managed_to_collect()?;
+    let store = &*call.context.open_any_to_collect()?;
     let paths = call.store_paths(store)?;
     collect::delete(&call.context, store, &paths, ignore_liveness)
 }

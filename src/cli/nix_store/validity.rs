@@ -11,7 +11,7 @@ use nival::store::local::register::{RegisterOptions, dump_entry};
 
 use super::Call;
 use crate::cli::error::BrokenPipe;
-use crate::cli::output::messages::{Out, stdin};
+use crate::cli::output::messages::{Out, stdin, terminal_columns};
 
 /// Paths that a daemon is asked about together.
 const CHUNK: usize = 512;
@@ -27,7 +27,10 @@ pub fn dump_db(call: Call) -> anyhow::Result<()> {
     let ui = &call.context.ui;
     match store.downcast::<LocalStore>() {
         Some(store) if call.arguments.is_empty() => {
-            ui.begin("dumping the database", Some(store.db().count()?), Unit::Items);
+            // A row among the lines on the same terminal would be mixed with them.
+            if terminal_columns().is_none() {
+                ui.begin("dumping the database", Some(store.db().count()?), Unit::Items);
+            }
             let result = store.dump_all(&mut out);
             ui.end();
             lines(result)?;

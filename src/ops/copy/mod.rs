@@ -236,11 +236,12 @@ pub fn copy_realisations(
     trust: Option<&Trust>,
 ) -> Result<()> {
     for realisation in realisations {
-        if destination.realisation(&realisation.id)?.as_ref() == Some(realisation) {
-            continue;
-        }
         if trust.is_some_and(|trust| !trust.accepts_realisation(realisation)) {
-            return Err(unsigned_realisation(realisation));
+            // What is there already needs no signature again.
+            match destination.realisation(&realisation.id)?.as_ref() == Some(realisation) {
+                true => continue,
+                false => return Err(unsigned_realisation(realisation)),
+            }
         }
         destination.register_realisation(realisation)?;
     }

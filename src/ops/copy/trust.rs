@@ -98,7 +98,7 @@ fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
 /// What tells a store from others: `local` would be the name of several.
 fn name(store: &dyn Store) -> String {
     match store.files().filter(|_| store.is_direct()) {
-        Some(files) => crate::store::open::uri::place(files),
+        Some(files) => files.shown(),
         None => store.uri(),
     }
 }

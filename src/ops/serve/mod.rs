@@ -3,15 +3,15 @@
 //! ```text
 //! tunnel   what a client is told while the server works for it
 //! worker   the daemon's protocol: requests, and who may make them
-//! ask      questions
+//! query    questions
 //! add      what is put into the store
-//! keep     roots, collection, verification
-//! shell    the protocol of `nix-store --serve`
+//! gc       roots, collection, verification
+//! serve_protocol   the protocol of `nix-store --serve`
 //! ```
 
 mod add;
-pub mod gc;
-pub mod query;
+mod gc;
+mod query;
 pub mod serve_protocol;
 mod tunnel;
 pub mod worker;

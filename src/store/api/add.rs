@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
+use std::path::Path;
 
 use super::Store;
 use super::copy::Item;
 use crate::model::content_address::ContentReferences;
+use crate::model::store_path::check_name;
 use crate::model::{
     ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, Hasher, StorePath, ValidPathInfo,
 };
@@ -14,7 +16,7 @@ use crate::nar::content_hash::hash_contents;
 use crate::nar::hashing::HashedOutput;
 use crate::nar::input::Input;
 use crate::nar::writer::{FileOutput, NarWriter};
-use crate::nar::{NarError, Sink, reader};
+use crate::nar::{NarError, Sink, dump, reader};
 use crate::store::error::{Result, StoreError};
 
 /// Tells a sink of a tree.
@@ -34,6 +36,22 @@ pub trait Adder {
         references: BTreeSet<StorePath>,
         tell: Tell<'_>,
     ) -> Result<StorePath>;
+
+    /// Adds the tree at `source` under `name`, addressed by the hash of its archive
+    /// or (`Flat`, `Text`) of its one file, and gives its path.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn add_source(
+        &mut self,
+        source: &Path,
+        name: &str,
+        kind: (ContentAddressMethod, HashAlgorithm),
+    ) -> Result<StorePath> {
+        // A bad name costs no reading.
+        check_name(name).map_err(|reason| StoreError::Name { path: name.to_owned(), reason })?;
+        self.add_content(name, kind, BTreeSet::new(), &mut |sink| dump::walk(source, sink))
+    }
 
     /// Makes everything valid that was added and is not yet.
     ///
@@ -57,8 +75,7 @@ impl Adder for SpoolingAdder<'_> {
         references: BTreeSet<StorePath>,
         tell: Tell<'_>,
     ) -> Result<StorePath> {
-        crate::model::store_path::check_name(name)
-            .map_err(|reason| StoreError::Name { path: name.to_owned(), reason })?;
+        check_name(name).map_err(|reason| StoreError::Name { path: name.to_owned(), reason })?;
         let failed = |error| StoreError::Nar(NarError::Write(error));
         let mut file = tempfile::tempfile().map_err(failed)?;
         let mut spool = FileOutput::new(&file);

@@ -47,7 +47,7 @@ pub trait Store: Any {
     /// The directory its paths are named by.
     fn dir(&self) -> &StoreDir;
 
-    /// Hears of what is going on.
+    /// What hears of the work on this store.
     fn progress(&self) -> &dyn Progress;
 
     /// What is known of each of the paths that is valid, in their order.
@@ -164,7 +164,9 @@ pub trait Store: Any {
         Ok(None)
     }
 
-    /// Registers a realisation, whose path is valid.
+    /// Registers a realisation, whose path is valid. The signatures of one that says the
+    /// same already are kept; where another path is registered for the output, it depends
+    /// on the store: the local one refuses, a cache takes the new one.
     ///
     /// # Errors
     /// [`StoreError`]; also for a store that cannot keep realisations.
@@ -232,7 +234,7 @@ impl dyn Store + '_ {
         self.roots().map_or(Ok(()), |roots| roots.add_temp_roots(paths))
     }
 
-    /// The roots of the store, to be found.
+    /// Gives the roots of the store to a caller that lists them.
     ///
     /// # Errors
     /// [`StoreError::NoCollection`] where there are none.
@@ -240,7 +242,7 @@ impl dyn Store + '_ {
         self.roots().ok_or_else(|| StoreError::NoCollection(self.uri()))
     }
 
-    /// The roots of the store, to make a link one.
+    /// Gives the roots of the store to a caller that makes a link one of them.
     ///
     /// # Errors
     /// [`StoreError::Unsupported`] where there are none.
@@ -248,7 +250,7 @@ impl dyn Store + '_ {
         self.roots().ok_or_else(|| StoreError::unsupported("addIndirectRoot", &self.uri()))
     }
 
-    /// What collects the store's garbage.
+    /// Gives what collects the store's garbage.
     ///
     /// # Errors
     /// [`StoreError::NoCollection`].
@@ -256,7 +258,7 @@ impl dyn Store + '_ {
         self.collector().ok_or_else(|| StoreError::NoCollection(self.uri()))
     }
 
-    /// What checks and optimises the store.
+    /// Gives what checks and optimises the store.
     ///
     /// # Errors
     /// [`StoreError::Unsupported`] for `operation`.
@@ -282,8 +284,7 @@ impl dyn Store + '_ {
         Ok(path)
     }
 
-    /// Adds the tree at `source` under `name`, addressed by the hash of its
-    /// archive or (`Flat`, `Text`) of its one file, and gives its path.
+    /// Adds a tree, as [`Adder::add_source`] does.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -293,9 +294,10 @@ impl dyn Store + '_ {
         name: &str,
         kind: (ContentAddressMethod, HashAlgorithm),
     ) -> Result<StorePath> {
-        crate::model::store_path::check_name(name)
-            .map_err(|reason| StoreError::Name { path: name.to_owned(), reason })?;
-        self.add_content(name, kind, BTreeSet::new(), &mut |sink| crate::nar::dump::walk(source, sink))
+        let mut adder = self.adder();
+        let path = adder.add_source(source, name, kind)?;
+        adder.finish()?;
+        Ok(path)
     }
 
     /// Adds a file with the given text and references, and gives its path.

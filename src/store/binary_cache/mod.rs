@@ -591,7 +591,24 @@ impl Store for BinaryCache {
     fn register_realisation(&self, realisation: &Realisation) -> Result<()> {
         self.make()?;
         let mut signed = realisation.clone();
+        let stored = match self.realisation(&realisation.id) {
+            Err(StoreError::Cache(error @ CacheError::Realisation { .. })) => {
+                self.progress.warn(&format!("{error}; it is stored again"));
+                None
+            }
+            stored => stored?,
+        };
+        // Signatures of the same statement stay.
+        if let Some(stored) = &stored
+            && stored.out_path == signed.out_path
+            && stored.dependents == signed.dependents
+        {
+            signed.signatures.extend(stored.signatures.iter().cloned());
+        }
         self.options.secret_keys.iter().for_each(|key| signed.sign(key));
+        if stored.as_ref() == Some(&signed) {
+            return Ok(());
+        }
         let data = Staged::Memory(signed.print().into_bytes());
         Ok(self.transport.put(&realisation_name(&realisation.id), JSON_TYPE, data)?)
     }

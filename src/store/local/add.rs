@@ -119,24 +119,6 @@ impl Adder<'_> {
         self.batch.add(incoming, info)
     }
 
-    /// Adds the tree at `source` under `name`, addressed by the hash of its
-    /// archive or (`Flat`, `Text`) of its one file, and gives its path.
-    ///
-    /// It is valid after [`Adder::finish`], and protected from collection until
-    /// the store is closed.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn add(
-        &mut self,
-        source: &Path,
-        name: &str,
-        method: ContentAddressMethod,
-        algorithm: HashAlgorithm,
-    ) -> Result<StorePath> {
-        self.add_content(name, (method, algorithm), BTreeSet::new(), |sink| dump::walk(source, sink))
-    }
-
     /// Makes everything added valid.
     ///
     /// # Errors
@@ -146,8 +128,8 @@ impl Adder<'_> {
     }
 }
 
-/// The path that [`Adder::add`] would give, with nothing written; needs
-/// no store.
+/// Gives the path that adding the tree at `source` would give; nothing is written, and
+/// no store is needed.
 ///
 /// # Errors
 /// [`StoreError`].

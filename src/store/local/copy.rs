@@ -245,7 +245,9 @@ struct Rows<'s> {
 
 impl Registrar for Rows<'_> {
     fn register(&mut self, taken: Taken) -> Result<()> {
-        let Some(tree) = taken.redeem::<(Incoming, ValidPathInfo)>() else { return Ok(()) };
+        let tree = taken.redeem::<(Incoming, ValidPathInfo)>();
+        let tree =
+            tree.ok_or_else(|| StoreError::Input("a path was taken in by another store".to_owned()))?;
         let (incoming, info) = *tree;
         self.batch.add(incoming, info)
     }

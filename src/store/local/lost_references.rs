@@ -31,6 +31,8 @@ struct Sought<'d> {
     targets: HashSet<PathId>,
     /// Whether any path may be the referrer of one of them.
     everywhere: bool,
+    /// Whether one of them may lead anywhere from anywhere.
+    anything: bool,
 }
 
 impl<'d> Sought<'d> {
@@ -40,13 +42,17 @@ impl<'d> Sought<'d> {
             referrers: damaged.iter().filter_map(|damaged| damaged.ends.0).collect(),
             targets: adrift().filter_map(|damaged| damaged.ends.1).collect(),
             everywhere: adrift().next().is_some(),
+            anything: adrift().any(|damaged| damaged.ends.1.is_none()),
             damaged,
         }
     }
 
     /// Whether a reference that is not recorded may be one of these.
     fn may_be(&self, referrer: PathId, reference: PathId) -> bool {
-        self.referrers.contains(&referrer) || self.targets.is_empty() || self.targets.contains(&reference)
+        self.anything
+            || self.targets.is_empty()
+            || self.referrers.contains(&referrer)
+            || self.targets.contains(&reference)
     }
 }
 

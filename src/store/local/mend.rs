@@ -316,6 +316,9 @@ impl<'m> Mender<'m> {
                 let why = "its contents are not what its content address says, as far as can be told";
                 return Ok(Err(why.to_owned()));
             }
+            if damaged.has("hash") && !damaged.has("narSize") && ![0, examined.size].contains(&row.size) {
+                return Ok(Err("its contents do not have the registered size".to_owned()));
+            }
             if damaged.has("hash") {
                 how.push(format!("the hash is now that of the contents, {}", info.nar_hash));
             } else if row.hash != Some(examined.hash) {
@@ -370,11 +373,27 @@ impl<'m> Mender<'m> {
         if damaged.is_empty() {
             return Ok(());
         }
+        // Where a derivation cannot be read, its row may say what nothing else does.
+        let mut unread = HashSet::new();
+        for row in self.findings.rows.iter().filter(|row| row.path.is_derivation()) {
+            interrupt::check()?;
+            match self.store.read_derivation(&row.path) {
+                Ok(_) => {}
+                Err(error) if error.is_interruption() => return Err(error),
+                Err(_) => drop(unread.insert(row.id)),
+            }
+        }
+        let (stay, go): (Vec<&Damaged>, Vec<&Damaged>) = damaged
+            .into_iter()
+            .partition(|damaged| damaged.ends.0.map_or(!unread.is_empty(), |drv| unread.contains(&drv)));
         self.store.write(|writer| {
-            damaged.iter().try_for_each(|damaged| writer.remove_row("DerivationOutputs", damaged.row))
+            go.iter().try_for_each(|damaged| writer.remove_row("DerivationOutputs", damaged.row))
         })?;
-        for damaged in &damaged {
+        for damaged in go {
             self.tell(damaged, Ok("removed; outputs are read from the derivations".to_owned()));
+        }
+        for damaged in stay {
+            self.tell(damaged, Err("the derivation that may have the output cannot be read".to_owned()));
         }
         self.store.verify_outputs(&self.findings.rows, true).map(drop)
     }

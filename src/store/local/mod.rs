@@ -158,14 +158,14 @@ impl LocalStore {
         if options.read_only {
             let reason = format!(
                 "'{}': it was opened with read-only=true (attempt to write a readonly database)",
-                super::open::uri::place(&options.layout)
+                options.layout.shown()
             );
             return Self::open_read_only(options, progress, reason, Access::Untouched);
         }
         match Self::open_read_write(options.clone(), Arc::clone(&progress)) {
             Err(error) if denied(&error) => {
                 // For reading if there is something to read; else the first error tells more.
-                let reason = format!("'{}': {error}\n{ADVICE}", super::open::uri::place(&options.layout));
+                let reason = format!("'{}': {error}\n{ADVICE}", options.layout.shown());
                 Self::open_read_only(options, progress, reason, Access::ReadOnly).map_err(|second| {
                     match second {
                         StoreError::SchemaTooNew(_) | StoreError::SchemaTooOld(_) => second,
@@ -301,7 +301,7 @@ impl LocalStore {
         self.require_writable()?;
         match &self.frozen {
             Some(reason) => {
-                let place = super::open::uri::place(self.layout());
+                let place = self.layout().shown();
                 Err(StoreError::ReadOnly(format!("'{place}': {reason}\n{ADVICE}")))
             }
             None => Ok(()),

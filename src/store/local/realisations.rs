@@ -3,7 +3,7 @@
 use super::LocalStore;
 use crate::model::derivation::modulo;
 use crate::model::{Derivation, DrvOutput, Hash, Realisation, StorePath};
-use crate::store::error::Result;
+use crate::store::error::{Result, StoreError};
 use crate::store::graph::PathId;
 
 /// The experimental feature without which nothing is asked about realisations.
@@ -18,7 +18,7 @@ impl LocalStore {
     /// Refuses to look for realisations while their feature is not enabled.
     ///
     /// # Errors
-    /// [`StoreError::FeatureDisabled`](crate::store::StoreError::FeatureDisabled).
+    /// [`StoreError::FeatureDisabled`].
     pub fn require_realisations(&self) -> Result<()> {
         self.require_feature(FEATURE, "")
     }
@@ -27,7 +27,7 @@ impl LocalStore {
     /// build has a result of its own.
     ///
     /// # Errors
-    /// [`StoreError::Missing`](crate::store::StoreError::Missing) for an input that is not there.
+    /// [`StoreError::Missing`] for an input that is not there.
     pub fn hash_for_realisations(&self, drv: &Derivation) -> Result<Option<Hash>> {
         let known = &mut *self.known_inputs.borrow_mut();
         for input in drv.input_drvs.keys() {
@@ -86,6 +86,8 @@ impl LocalStore {
             crate::sys::interrupt::check()?;
             let outputs = match self.read_derivation(&path).and_then(|drv| self.realised(&drv)) {
                 Ok(outputs) => outputs,
+                // What cannot be read of the database may be what keeps something.
+                Err(error @ StoreError::Damaged { .. }) => return Err(error),
                 Err(error) if error.is_interruption() => return Err(error),
                 Err(error) => {
                     let shown = self.dir().display(&path);

@@ -202,7 +202,7 @@ pub fn unmade(uri: &StoreUri, around: &Surroundings<'_>) -> Result<Option<Unmade
             if options.read_only || options.layout.db_dir().join("db.sqlite").exists() {
                 return Ok(None);
             }
-            let stand_in = EmptyStore::new(uri::place(&options.layout), options.layout.store_dir);
+            let stand_in = EmptyStore::new(options.layout.shown(), options.layout.store_dir);
             Ok(Some(Unmade { stand_in, require_sigs: options.require_sigs }))
         }
         _ => Ok(None),

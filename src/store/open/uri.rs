@@ -187,15 +187,6 @@ fn percent_decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// What tells a local store from others, in messages: a chroot store goes by its
-/// root.
-pub(crate) fn place(layout: &Layout) -> String {
-    let real = &layout.real_store_dir;
-    let is_chroot = real.ends_with("nix/store") && real.as_os_str() != layout.store_dir.as_str();
-    let place = if is_chroot { real.ancestors().nth(2).unwrap_or(real) } else { real };
-    place.display().to_string()
-}
-
 /// The URI of a cache in a directory.
 pub(super) fn of_cache(root: &Path) -> String {
     format!("file://{}", encode_path(root))

@@ -196,7 +196,10 @@ impl Suite {
         let run = || self.world.run_with_input(side, case.program, &args, input);
         let mut outcome = run();
         // The reference behind ssh, when another test's program stands in a deep directory.
-        while outcome.stderr.contains("File name too long") {
+        for _ in 0..20 {
+            if side != Side::Reference || !outcome.stderr.contains("File name too long") {
+                break;
+            }
             outcome = run();
         }
         let [plain, shown] = [uri.split('?').next().unwrap(), uri.as_str()];

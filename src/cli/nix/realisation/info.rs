@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
-use nival::model::{Realisation, StorePath};
+use nival::model::{DrvOutput, Realisation, StorePath};
 use nival::ops::{derivations, query};
 use nival::store::api::Store;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub struct Info {
 #[derive(Default)]
 struct Found {
     /// Realisations by their paths.
-    realisations: BTreeMap<StorePath, Realisation>,
+    realisations: BTreeMap<(StorePath, DrvOutput), Realisation>,
     /// Paths that no derivation was named for.
     paths: BTreeSet<StorePath>,
 }
@@ -51,7 +51,7 @@ impl Command for Info {
             return self.print_json(store, &found);
         }
         let mut out = Out::new();
-        for (path, realisation) in &found.realisations {
+        for ((path, _), realisation) in &found.realisations {
             out.line(format_args!("{} {}", realisation.id, store.dir().display(path)))?;
         }
         for path in &found.paths {
@@ -92,12 +92,13 @@ impl Info {
                 let path = path.ok_or_else(|| not_known(store, &name, &wanted.path))?;
                 let Some(id) = derivations::output_id(store, &drv, &name)? else { continue };
                 let known = store.realisation(&id)?.filter(|known| known.out_path == path);
-                let known = known.unwrap_or_else(|| Realisation::new(id, path.clone()));
-                found.realisations.insert(path, known);
+                let known = known.unwrap_or_else(|| Realisation::new(id.clone(), path.clone()));
+                found.realisations.insert((path, id), known);
             }
         }
         if self.selection.recursive {
-            let roots: Vec<StorePath> = found.realisations.keys().chain(&found.paths).cloned().collect();
+            let roots: Vec<StorePath> =
+                found.realisations.keys().map(|(path, _)| path).chain(&found.paths).cloned().collect();
             let graph = query::closure(store, &roots, false)?;
             for node in graph.nodes() {
                 found.paths.insert(graph.path(node)?);

@@ -63,7 +63,7 @@ impl Command for Delete {
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let store = &*context.open_managed_to_collect()?;
+        let store = &*context.open_any_to_collect()?;
         let (graph, valid, invalid) = self.selection.graph(context, store, arguments, false)?;
         let mut paths = invalid;
         for node in valid {

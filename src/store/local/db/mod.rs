@@ -20,7 +20,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::model::StoreDir;
 use crate::store::error::{Result, StoreError};
-use crate::sys::{PathError, atomic, interrupt};
+use crate::sys::{atomic, interrupt};
 
 /// How the database is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -337,10 +337,12 @@ pub fn check_version(directory: &Path) -> Result<Option<u64>> {
 }
 
 fn read_version(path: &Path) -> Result<Option<u64>> {
-    let text = match std::fs::read(path) {
+    /// A number is shorter.
+    const LIMIT: u64 = 4096;
+    let text = match crate::sys::read_configured(path, LIMIT) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(PathError::new("reading", path, error).into()),
+        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
     };
     let number = std::str::from_utf8(&text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     match number.and_then(|text| text.parse().ok()) {

@@ -237,13 +237,19 @@ impl<'c> Sweep<'c> {
         Ok(())
     }
 
-    /// Frees something at a disk that is too full to remove a single row: files
-    /// of `.links` that nothing shares, which the end of a collection removes
+    /// Frees something at a disk that is too full to remove a single row: what is in
+    /// the trash already, or else files of `.links` that nothing shares, which the end of a collection removes
     /// anyway. False if nothing came of it.
     ///
     /// Trees of dead paths would free more, but a tree must not go before its row:
     /// if the row then cannot be removed, it is that of a path that is gone.
     fn make_room(&mut self) -> Result<bool> {
+        // What is under way may be enough.
+        let before = self.trash.freed().for_limit();
+        self.trash.drain();
+        if self.trash.freed().for_limit() > before {
+            return Ok(true);
+        }
         if std::mem::replace(&mut self.links_cleaned, true) {
             return Ok(false);
         }
