@@ -103,7 +103,7 @@ fn a_copy_has_one_row_that_fits() {
 #[test]
 fn collections_and_checks_have_a_row() {
     let world = World::new();
-    let count = 2_000;
+    let count = 12_000;
     let paths: Vec<String> =
         (0..count).map(|number| format!("{}-p{number}", data::hash_part(number))).collect();
     let paths: Vec<String> = paths.iter().map(|base| format!("{}/{base}", world.text("store"))).collect();
@@ -114,7 +114,10 @@ fn collections_and_checks_have_a_row() {
     data::big_file(&big, 800);
     world.nix_store(&["--add", big.to_str().unwrap()]).line();
     let Some(text) = on_terminal(&world, 80, "xterm", "nix-store --verify --check-contents") else { return };
-    assert!(rows(&text).iter().any(|row| row.starts_with("checking ") && row.contains("/2,001 [")), "{text}");
+    assert!(
+        rows(&text).iter().any(|row| row.starts_with("checking ") && row.contains("/12,001 [")),
+        "{text}"
+    );
     assert!(rows(&text).iter().all(|row| row.chars().count() < 80), "{text}");
     let verify = "nix store verify --no-trust --all";
     let Some(text) = on_terminal(&world, 80, "xterm", verify) else { return };
@@ -122,9 +125,9 @@ fn collections_and_checks_have_a_row() {
     assert!(rows(&text).iter().all(|row| row.starts_with("verifying ")), "{text}");
     assert!(!left(&text).contains("checking '"), "{text}");
     let Some(text) = on_terminal(&world, 60, "xterm", "nix-store --gc") else { return };
-    assert!(rows(&text).iter().any(|row| row.starts_with("deleting ") && row.contains("/2,001")), "{text}");
+    assert!(rows(&text).iter().any(|row| row.starts_with("deleting ") && row.contains("/12,001")), "{text}");
     assert!(rows(&text).iter().any(|row| row.ends_with(" freed") || row.contains(" freed ")), "{text}");
     assert!(rows(&text).iter().all(|row| row.chars().count() < 60), "{text}");
     let stays = left(&text);
-    assert!(stays.contains("2001 store paths deleted") && !stays.contains("deleting '"), "{stays}");
+    assert!(stays.contains("12001 store paths deleted") && !stays.contains("deleting '"), "{stays}");
 }
