@@ -13,6 +13,7 @@ use nival::store::api::Store;
 use nival::store::api::collect::CollectStore;
 use nival::store::api::collect::{GcOptions, GcReport, WhyAlive};
 use nival::store::api::roots::Holder;
+use nival::store::remote::RemoteError;
 use serde_json::{Value, json};
 
 use super::context::Context;
@@ -51,7 +52,8 @@ pub fn collect(context: &Context, max_freed: Option<u64>, max_links: Option<u64>
 /// The last line, unless nothing could even begin; then the failure, if there
 /// was one.
 fn finish(report: &GcReport, result: Result<(), StoreError>) -> anyhow::Result<()> {
-    let begun = !matches!(result, Err(StoreError::ReadOnly(_) | StoreError::Uri(_)));
+    let begun =
+        !matches!(result, Err(StoreError::ReadOnly(_) | StoreError::Remote(RemoteError::Unusable { .. })));
     if begun || report.deleted > 0 {
         let freed = size_text(i64::try_from(report.freed).unwrap_or(i64::MAX));
         let mut out = Out::new();

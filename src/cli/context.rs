@@ -334,7 +334,7 @@ impl Context {
             match self.open_substituter(uri) {
                 Ok(store) => substituters.push(store),
                 Err(error) => {
-                    self.ui.warn(&format!("{error:#}; '{}' is not asked", nival::http::url::shown(uri)))
+                    self.ui.warn(&format!("{error}; '{}' is not asked", nival::http::url::shown(uri)))
                 }
             }
         }

@@ -1,11 +1,15 @@
 //! A failure → its wording and the exit status.
 
+use nival::fetch::FetchError;
 use nival::nar::NarError;
+use nival::ops::nix_profile::NixProfileError;
+use nival::ops::profile::ProfileError;
 use nival::ops::user_env::UserEnvError;
 use nival::ops::user_env::build_env::Conflicts;
 use nival::progress::Progress as _;
-use nival::settings::{LoadError, ValueError};
+use nival::settings::{FeatureDisabled, LoadError, ValueError};
 use nival::store::StoreError;
+use nival::store::error::OpenError;
 
 use crate::cli::output::messages::Ui;
 
@@ -45,7 +49,7 @@ pub fn report(error: &anyhow::Error, program: &str, ui: &Ui) -> u8 {
     if is_broken_pipe(error) {
         return 1;
     }
-    ui.error(&error.to_string());
+    ui.error(&text(error));
     match error.downcast_ref() {
         Some(UserEnvError::Conflicts(conflicts)) => return tell_conflicts(conflicts, ui),
         Some(UserEnvError::Failed(failed)) => {
@@ -58,6 +62,82 @@ pub fn report(error: &anyhow::Error, program: &str, ui: &Ui) -> u8 {
         ui.hint(&format!("Try '{program} --help' for more information."));
     }
     1
+}
+
+/// What is told of a failure: the message, and what the user can do about it.
+pub fn text(error: &anyhow::Error) -> String {
+    let message = error.to_string();
+    let advice = match error.downcast_ref::<FeatureDisabled>() {
+        Some(disabled) => Some(enabling(disabled)),
+        None => match error.downcast_ref() {
+            Some(UserEnvError::Dangling(_)) => Some(ANOTHER_GENERATION.to_owned()),
+            _ => store_error(error).and_then(advice),
+        },
+    };
+    message + &advice.unwrap_or_default()
+}
+
+/// What is told of a failure of a store, likewise.
+pub fn store_text(error: &StoreError) -> String {
+    error.to_string() + &advice(error).unwrap_or_default()
+}
+
+/// The failure of a store that is all there is to an error.
+fn store_error(error: &anyhow::Error) -> Option<&StoreError> {
+    if let Some(error) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(FetchError::Store(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    let env = match error.downcast_ref() {
+        Some(NixProfileError::Env(error)) => Some(error),
+        _ => error.downcast_ref::<UserEnvError>(),
+    };
+    match (env, error.downcast_ref()) {
+        (Some(UserEnvError::Store(error)), _) => Some(error),
+        (Some(UserEnvError::Profile(ProfileError::Store(error))), _)
+        | (_, Some(ProfileError::Store(error))) => Some(error),
+        _ => None,
+    }
+}
+
+/// What can be done about a profile that leads nowhere.
+const ANOTHER_GENERATION: &str =
+    "; go to another generation with 'nix-env --switch-generation' or remove the link to begin anew";
+
+fn enabling(disabled: &FeatureDisabled) -> String {
+    format!("; add '--extra-experimental-features {}' to enable it", disabled.feature)
+}
+
+/// What a user can do about a failure of a store, as it follows the message.
+fn advice(error: &StoreError) -> Option<String> {
+    Some(match error {
+        StoreError::FeatureDisabled(disabled) => enabling(disabled),
+        StoreError::Damaged { .. } => {
+            "\n'nix-store --verify' tells of every such row; with '--repair' it mends or removes them"
+                .to_owned()
+        }
+        StoreError::Misnamed { .. } => {
+            "\n'nix-store --verify --repair' mends it, if the contents are those of the row".to_owned()
+        }
+        StoreError::Unusable { .. } => {
+            "\n'nix-store --rebuild-db' makes it anew from the store directory, once it has been moved away"
+                .to_owned()
+        }
+        StoreError::Lost { .. } => {
+            "\n'nix-store --rebuild-db' makes it anew from the store directory".to_owned()
+        }
+        StoreError::NotLost { .. } => "; to make it anew, move it away first".to_owned(),
+        StoreError::NoProc => " (with '--option gc-without-proc true' it is all the same)".to_owned(),
+        StoreError::Untrusted { .. } => {
+            "\n       sign it with 'nix store sign', trust its key, or use '--no-check-sigs'".to_owned()
+        }
+        StoreError::Open(OpenError::ThroughAnother(_)) => {
+            "; run it as a user who may write to the store, with '--store local'".to_owned()
+        }
+        _ => return None,
+    })
 }
 
 /// The status after a build that failed.

@@ -315,7 +315,7 @@ impl Daemon {
     }
 
     fn tell(&self, error: &anyhow::Error) {
-        self.context.ui.error(&format!("while processing connection: {error:#}"));
+        self.context.ui.error(&format!("while processing connection: {}", super::error::text(error)));
     }
 
     /// Lets a client in, or does not.

@@ -69,11 +69,15 @@ impl Host for Served<'_> {
     }
 
     fn trust(&self) -> Result<Trust, StoreError> {
-        self.0.trust().map_err(|error| StoreError::Input(format!("{error:#}")))
+        self.0.trust().map_err(|error| StoreError::Setting(error.to_string()))
     }
 
     fn keep(&self) -> Keep {
         self.0.keep()
+    }
+
+    fn told(&self, error: &StoreError) -> String {
+        super::error::store_text(error)
     }
 }
 

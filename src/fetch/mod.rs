@@ -38,12 +38,12 @@ pub enum FetchError {
     #[error(transparent)]
     Transfer(#[from] CacheError),
     /// Reading what a server sends.
-    #[error("unable to download '{url}': {}", crate::sys::errno_text(source))]
+    #[error("unable to download '{url}': {}", crate::sys::errno_text(reason))]
     Broken {
         /// The URL, without what lets people in.
         url: String,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// Something that is neither tar nor zip.
     #[error("failed to open archive: Unrecognized archive format")]

@@ -62,7 +62,7 @@ pub fn download(
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) if interrupt::is_io_error(&error) => return Err(interrupt::Interrupted.into()),
-            Err(source) => return Err(FetchError::Broken { url: name, source }),
+            Err(reason) => return Err(FetchError::Broken { url: name, reason }),
         };
         output.write_all(&buffer[..count]).map_err(PathError::at("writing file", path))?;
     }

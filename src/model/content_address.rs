@@ -67,6 +67,7 @@ pub struct ContentAddress {
 
 /// Why a text is not a content address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ContentAddressError {
     /// Neither `text:` nor `fixed:`.
     #[error("content address '{0}' begins with neither 'text:' nor 'fixed:'")]
@@ -81,6 +82,7 @@ pub enum ContentAddressError {
 
 /// Why no path can be made of a content address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ContentPathError {
     /// The rule that the name breaks.
     #[error(transparent)]

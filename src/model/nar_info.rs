@@ -63,6 +63,7 @@ pub struct NarInfo {
 
 /// Why a text is not a narinfo.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NarInfoError {
     /// A line without a colon.
     #[error("expecting ':' at line {0}")]

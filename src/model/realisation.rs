@@ -51,6 +51,7 @@ pub struct Realisation {
 
 /// Why a text is no realisation, or no name of one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RealisationError {
     /// The text is not `sha256:BASE16!OUTPUT`.
     #[error("'{0}' is not the name of an output of a derivation ('sha256:HASH!OUTPUT')")]

@@ -24,6 +24,7 @@ pub const MAX_NAME_LEN: usize = 211;
 
 /// Why a text is not a store path; the texts are the reference's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StorePathError {
     /// Not below the store directory.
     #[error("path \"{0}\" is not in the Nix store")]
@@ -52,6 +53,7 @@ pub enum StorePathError {
 
 /// Which rule a name breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NameError {
     /// No character at all.
     #[error("name must not be empty")]

@@ -24,7 +24,7 @@ use crate::sys::{PathError, interrupt};
 pub fn walk(path: &Path, sink: &mut (impl Sink + ?Sized)) -> Result<(), NarError> {
     let (parent, name) = match open_parent(path) {
         Ok(found) => found,
-        Err(error) if error.is_not_found() || error.source.kind() == std::io::ErrorKind::NotADirectory => {
+        Err(error) if error.is_not_found() || error.reason.kind() == std::io::ErrorKind::NotADirectory => {
             return Err(NarError::Missing(path.to_owned()));
         }
         Err(error) => return Err(error.into()),

@@ -64,6 +64,7 @@ pub const MAX_TARGET_LEN: usize = 4095;
 
 /// What can go wrong with an archive or the tree it is made of or into.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NarError {
     /// A departure from the grammar.
     #[error("bad archive: {0}")]
@@ -107,10 +108,10 @@ pub enum NarError {
     Path(#[from] PathError),
     /// Reading the archive.
     #[error("reading the archive: {}", crate::sys::errno_text(.0))]
-    Read(#[source] io::Error),
+    Read(io::Error),
     /// Writing the archive.
     #[error("writing the archive: {}", crate::sys::errno_text(.0))]
-    Write(#[source] io::Error),
+    Write(io::Error),
     /// A signal.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),

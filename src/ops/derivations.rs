@@ -22,7 +22,7 @@ pub fn work_out(store: &dyn Store, drv: &mut Derivation, name: &str) -> Result<(
     let hash = |input: &StorePath| known_hash(store, input, &known);
     let shown = format!("{name}.drv");
     modulo::work_out_outputs(drv, store.dir(), name, hash)?
-        .map_err(|error| StoreError::DerivationOutput { path: shown, source: OutputError::from(error) })
+        .map_err(|error| StoreError::DerivationOutput { path: shown, reason: OutputError::from(error) })
 }
 
 /// The realisations that `source` knows of some outputs of a derivation that lies

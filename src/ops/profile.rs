@@ -37,6 +37,7 @@ pub type Number = u64;
 
 /// Why a profile was not changed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProfileError {
     /// The current generation was to be deleted.
     #[error("cannot delete current version of profile \"{}\"", .0.display())]
@@ -133,7 +134,7 @@ impl ProfileError {
             Self::Path(path) | Self::Lock(LockError::Path(path)) => path,
             _ => return false,
         };
-        matches!(path.source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+        matches!(path.reason.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
     }
 
     /// Whether it is the words that make no sense.

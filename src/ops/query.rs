@@ -7,7 +7,7 @@ use crate::store::LocalStore;
 use crate::store::api::Store;
 use crate::store::api::collect::Keep;
 use crate::store::api::roots::Roots;
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{RealiseError, Result, StoreError};
 use crate::store::graph::Graph;
 
 /// The paths that a derivation makes, sorted by path; any other path itself.
@@ -27,10 +27,7 @@ pub fn outputs(store: &dyn Store, path: &StorePath) -> Result<Vec<StorePath>> {
         if let Some(local) = store.downcast::<LocalStore>() {
             local.check_features(&drv)?;
         }
-        return Err(StoreError::Input(
-            "Cannot use output path of floating content-addressing derivation until we know what it is (e.g. by building it)"
-                .to_owned(),
-        ));
+        return Err(RealiseError::UnknownOutput.into());
     }
     let mut paths: Vec<StorePath> = known.into_iter().map(|(_, path)| path).collect();
     paths.sort();
@@ -45,10 +42,7 @@ pub fn require_derivation(store: &dyn Store, path: &StorePath) -> Result<()> {
     if store.is_valid(path)? {
         return Ok(());
     }
-    Err(StoreError::Input(format!(
-        "path '{}' is required, but there is no substituter that can build it",
-        store.dir().display(path)
-    )))
+    Err(RealiseError::NoSubstituter(store.dir().print(path)).into())
 }
 
 /// The closure of valid paths: everything they lead to, themselves included.
@@ -89,18 +83,14 @@ pub fn binding(store: &dyn Store, path: &StorePath, name: &str) -> Result<Vec<u8
         path.clone()
     } else {
         let info = store.path_info(path)?;
-        info.deriver.ok_or_else(|| {
-            StoreError::Input(format!("deriver of path '{}' is not known", store.dir().display(path)))
-        })?
+        info.deriver.ok_or_else(|| StoreError::NoDeriver(store.dir().print(path)))?
     };
     require_derivation(store, &drv_path)?;
     let drv = store.queries().read_derivation(&drv_path)?;
-    drv.env.get(name.as_bytes()).cloned().ok_or_else(|| {
-        StoreError::Input(format!(
-            "derivation '{}' has no environment binding named '{name}'",
-            store.dir().display(&drv_path)
-        ))
-    })
+    drv.env
+        .get(name.as_bytes())
+        .cloned()
+        .ok_or_else(|| StoreError::NoBinding { drv: store.dir().print(&drv_path), name: name.to_owned() })
 }
 
 /// What follows from the arguments of a command that takes paths or, in their

@@ -33,6 +33,7 @@ enum Action {
 
 /// A flag's value that cannot be used, in the wording of the classic programs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FlagError {
     /// A letter at the end that is no unit.
     #[error("invalid unit specifier '{0}'")]

@@ -30,6 +30,7 @@ const MAX_FILE_SIZE: u64 = 16 << 20;
 
 /// Configuration that cannot be used. The first five messages are those of the reference.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LoadError {
     /// A line that does not follow the grammar.
     #[error(transparent)]
@@ -38,10 +39,10 @@ pub enum LoadError {
     #[error(transparent)]
     Value(#[from] ValueError),
     /// A bad value, and where it stands.
-    #[error("{source}\n       in {place}")]
+    #[error("{reason}\n       in {place}")]
     Placed {
         /// What is wrong with it.
-        source: ValueError,
+        reason: ValueError,
         /// File, line and the assignment.
         place: String,
     },
@@ -85,12 +86,12 @@ pub enum LoadError {
         path: String,
     },
     /// Reading failed for an unusual reason.
-    #[error("cannot read configuration file \"{path}\"")]
+    #[error("cannot read configuration file \"{path}\": {}", crate::sys::errno_text(reason))]
     Read {
         /// The file.
         path: String,
         /// What went wrong.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -99,7 +100,7 @@ impl LoadError {
     pub fn is_usage(&self) -> bool {
         match self {
             LoadError::Syntax(_) => true,
-            LoadError::Value(error) | LoadError::Placed { source: error, .. } => error.is_usage(),
+            LoadError::Value(error) | LoadError::Placed { reason: error, .. } => error.is_usage(),
             _ => false,
         }
     }
@@ -159,9 +160,9 @@ fn apply(settings: &mut Settings, assignments: &[Assignment], origin: Origin) ->
     let (features, others): (Vec<_>, Vec<_>) =
         assignments.iter().partition(|found| super::is_of_features(&found.name));
     for found in features.into_iter().chain(others) {
-        settings.set(&found.name, &found.value, origin).map_err(|source| {
+        settings.set(&found.name, &found.value, origin).map_err(|reason| {
             let Assignment { name, value, file, line } = found;
-            LoadError::Placed { source, place: format!("{file}, line {line}: {name} = {value}") }
+            LoadError::Placed { reason, place: format!("{file}, line {line}: {name} = {value}") }
         })?;
     }
     Ok(())
@@ -313,7 +314,7 @@ fn read_file(path: &Path) -> Result<Option<String>, LoadError> {
         {
             Ok(None)
         }
-        Err(source) => Err(LoadError::Read { path: shown(), source }),
+        Err(reason) => Err(LoadError::Read { path: shown(), reason }),
     }
 }
 

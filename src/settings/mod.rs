@@ -45,6 +45,7 @@ pub enum Origin {
 
 /// Something worth telling the user, to be printed after `warning: `.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Warning {
     /// No such setting.
     #[error("unknown setting '{}'{}", .0, table::suggestion(.0))]
@@ -86,13 +87,12 @@ pub enum Warning {
 
 /// A feature that something needs and that is not enabled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "experimental Nix feature '{feature}' is disabled; add '--extra-experimental-features \
-     {feature}' to enable it"
-)]
+#[error("experimental Nix feature '{feature}' is disabled{what}")]
 pub struct FeatureDisabled {
-    /// Its name.
+    /// Its name in `experimental-features`.
     pub feature: String,
+    /// What it is needed for, in parentheses; may be empty.
+    pub what: String,
 }
 
 /// Whether a setting decides about others of the same text.
@@ -160,7 +160,7 @@ impl Settings {
     pub fn require_feature(&self, feature: Option<&str>) -> Result<(), FeatureDisabled> {
         match feature {
             Some(feature) if !self.feature_enabled(feature) => {
-                Err(FeatureDisabled { feature: feature.to_owned() })
+                Err(FeatureDisabled { feature: feature.to_owned(), what: String::new() })
             }
             _ => Ok(()),
         }
@@ -398,11 +398,7 @@ mod tests {
         assert_eq!(warnings(&mut found), [line, line]);
         assert_eq!(text(&found, "use-registries"), "true");
         let error = found.require_feature(Some("flakes")).expect_err("disabled");
-        assert_eq!(
-            error.to_string(),
-            "experimental Nix feature 'flakes' is disabled; add '--extra-experimental-features flakes' to \
-             enable it"
-        );
+        assert_eq!(error.to_string(), "experimental Nix feature 'flakes' is disabled");
         // Within one text the feature may come after the setting.
         let mut found = settings(&[("use-registries", "no"), ("experimental-features", "flakes")]);
         assert_eq!(warnings(&mut found), Vec::<String>::new());

@@ -59,6 +59,7 @@ pub enum Value {
 
 /// A text that is no value of the setting. The messages are those of the reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ValueError {
     /// Neither true nor false.
     #[error("Boolean setting '{name}' has invalid value '{value}'")]

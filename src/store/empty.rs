@@ -27,7 +27,7 @@ impl EmptyStore {
     }
 
     fn unsupported(&self, operation: &str) -> StoreError {
-        StoreError::Uri(format!("operation '{operation}' is not supported by store '{}'", self.uri))
+        StoreError::unsupported(operation, &self.uri)
     }
 }
 

@@ -15,59 +15,22 @@ use crate::sys::lock::LockError;
 
 use super::binary_cache::CacheError;
 use super::remote::RemoteError;
+use crate::settings::FeatureDisabled;
 
-/// Why a list of paths to register (`--load-db`, `--register-validity`) is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RegistrationError {
-    /// A line of more bytes than this.
-    #[error("a line of the input is over {0} bytes long")]
-    LongLine(usize),
-    /// A line that is not UTF-8.
-    #[error("a line of the input is not UTF-8")]
-    NotUtf8,
-    /// Something else stands where a number should.
-    #[error("number expected")]
-    NumberExpected,
-    /// The list ends in the middle of an entry.
-    #[error("missing input")]
-    Incomplete,
-    /// An archive size that no archive has.
-    #[error("no archive has the size {size}, as '{path}' should")]
-    Size {
-        /// The path, as it stands there.
-        path: String,
-        /// The size.
-        size: u64,
-    },
-}
+mod formats;
+mod open;
+mod realise;
+mod request;
 
-/// Why an export stream is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ImportError {
-    /// The stream does not begin as export streams do.
-    #[error("input doesn't look like something created by 'nix-store --export'")]
-    NotAnExport,
-    /// What follows an archive does not begin as it should.
-    #[error("Nix archive cannot be imported; wrong format")]
-    Format,
-    /// A path with more references than any path has.
-    #[error("'{path}' has {count} references")]
-    References {
-        /// The full path.
-        path: String,
-        /// How many references the stream has for it.
-        count: u64,
-    },
-    /// Something else stands where a path should.
-    #[error("'{0}' is no path")]
-    NotAPath(String),
-}
+pub use formats::{ImportError, RegistrationError};
+pub use open::OpenError;
+pub use realise::RealiseError;
+pub use request::RequestError;
 
 /// A failed operation on a store; the texts are the reference's where a script
 /// may look for them.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// Not registered.
     #[error("path '{0}' is not valid")]
@@ -103,20 +66,20 @@ pub enum StoreError {
         found: String,
     },
     /// A `.drv` file that cannot be read.
-    #[error("error parsing derivation '{path}': {source}")]
+    #[error("error parsing derivation '{path}': {reason}")]
     Derivation {
         /// The full path.
         path: String,
         /// Why.
-        source: AtermError,
+        reason: AtermError,
     },
     /// A `.drv` file whose outputs do not follow from its inputs.
-    #[error("while checking derivation '{path}': {source}")]
+    #[error("while checking derivation '{path}': {reason}")]
     DerivationOutput {
         /// The full path.
         path: String,
-        /// Which.
-        source: OutputError,
+        /// What does not follow.
+        reason: OutputError,
     },
     /// A row of the database that breaks the format.
     #[error("the database says of '{path}': {message}")]
@@ -127,10 +90,7 @@ pub enum StoreError {
         message: String,
     },
     /// A row of the database that holds what cannot be there.
-    #[error(
-        "the database is damaged: {row}: {message}\n\
-         'nix-store --verify' tells of every such row; with '--repair' it mends or removes them"
-    )]
+    #[error("the database is damaged: {row}: {message}")]
     Damaged {
         /// The table, the number of the row, and the path that it is of.
         row: String,
@@ -141,8 +101,7 @@ pub enum StoreError {
     /// whose name is nearly the same: one of its letters is wrong.
     #[error(
         "'{present}' has no row in the database, and '{row}', which has one, is gone: \
-         that row is damaged, so nothing is deleted\n\
-         'nix-store --verify --repair' mends it, if the contents are those of the row"
+         that row is damaged, so nothing is deleted"
     )]
     Misnamed {
         /// The full path that is there.
@@ -151,30 +110,25 @@ pub enum StoreError {
         row: String,
     },
     /// SQLite.
-    #[error("{action}: {source} (in '{}')", .database.display())]
+    #[error("{action}: {reason} (in '{}')", .database.display())]
     Sqlite {
         /// What was being done.
         action: &'static str,
         /// The database file.
         database: PathBuf,
         /// SQLite's answer.
-        source: rusqlite::Error,
+        reason: rusqlite::Error,
     },
     /// A file that is no database of a store, or no longer.
-    #[error(
-        "the database '{}' cannot be used: {source}\n\
-         'nix-store --rebuild-db' makes it anew from the store directory, once it has been moved away", .database.display()
-    )]
+    #[error("the database '{}' cannot be used: {reason}", .database.display())]
     Unusable {
         /// The database file.
         database: PathBuf,
         /// SQLite's answer.
-        source: rusqlite::Error,
+        reason: rusqlite::Error,
     },
     /// A store without its database.
-    #[error(
-        "the database '{}' {why}\n'nix-store --rebuild-db' makes it anew from the store directory", .database.display()
-    )]
+    #[error("the database '{}' {why}", .database.display())]
     Lost {
         /// The database file.
         database: PathBuf,
@@ -205,9 +159,23 @@ pub enum StoreError {
         .0.display()
     )]
     SymlinkedStore(PathBuf),
-    /// A store directory or URI that cannot be used.
-    #[error("{0}")]
-    Uri(String),
+    /// A text that leads to no store.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Two stores whose paths lie in different directories, where paths are to be copied.
+    #[error(
+        "'{source_uri}' has store directory '{source_dir}', and '{destination_uri}' has '{destination_dir}'"
+    )]
+    OtherStoreDir {
+        /// The URI of the store that has the paths.
+        source_uri: String,
+        /// Its store directory.
+        source_dir: String,
+        /// The URI of the store that is to have them.
+        destination_uri: String,
+        /// Its store directory.
+        destination_dir: String,
+    },
     /// The store has nothing that could do this.
     #[error("operation '{operation}' is not supported by store '{store}'")]
     Unsupported {
@@ -222,6 +190,9 @@ pub enum StoreError {
     /// The roots of the collector cannot be told.
     #[error("{0}")]
     Roots(String),
+    /// `/proc` does not show the processes, which may use what a collection would delete.
+    #[error("/proc does not tell what running programs use, so nothing is deleted")]
+    NoProc,
     /// Something that may be a root cannot be read.
     #[error("{0}; it may be a root, so nothing is deleted until it can be read or is gone")]
     UnreadableRoot(PathError),
@@ -233,9 +204,62 @@ pub enum StoreError {
         /// What became of each store that was asked.
         reason: String,
     },
-    /// A request that cannot be carried out as it stands.
+    /// A setting that an operation needs and that cannot be used.
     #[error("{0}")]
-    Input(String),
+    Setting(String),
+    /// What a client asks a server for and does not get.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// What is not valid and cannot be made valid.
+    #[error(transparent)]
+    Realise(#[from] RealiseError),
+    /// No derivation is known that makes a path.
+    #[error("deriver of path '{0}' is not known")]
+    NoDeriver(String),
+    /// A derivation without a variable.
+    #[error("derivation '{drv}' has no environment binding named '{name}'")]
+    NoBinding {
+        /// The full path of the derivation.
+        drv: String,
+        /// The name of the variable.
+        name: String,
+    },
+    /// A text that should be a content address.
+    #[error("'{0}' is not a content address")]
+    NotAContentAddress(String),
+    /// An output that is to have another path than it has already.
+    #[error("output '{output}' has another path in this store already, and cannot have '{path}' as well")]
+    OutputTaken {
+        /// The output.
+        output: String,
+        /// The full path that it cannot have.
+        path: String,
+    },
+    /// Nobody trusted vouches for the path of an output.
+    #[error(
+        "that output '{output}' has the path '{path}' is not signed by any of the keys in 'trusted-public-keys'"
+    )]
+    UntrustedRealisation {
+        /// The output.
+        output: String,
+        /// The base name of the path.
+        path: String,
+    },
+    /// A path without a row that cannot have one again, because it may not be what its name says.
+    #[error("{0}")]
+    Suspect(String),
+    /// What one store took in is given to another to be registered.
+    #[error("a path was taken in by another store")]
+    ForeignPath,
+    /// The system starts no thread.
+    #[error("no thread can be started: {}", crate::sys::errno_text(.0))]
+    NoThread(std::io::Error),
+    /// A thread panicked, and those that wait for it end.
+    #[error("a thread has failed")]
+    ThreadFailed,
+    /// The system has no random numbers.
+    #[error("{0}")]
+    NoRandomness(String),
     /// A list of paths to register that breaks its format.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
@@ -243,16 +267,8 @@ pub enum StoreError {
     #[error(transparent)]
     Import(#[from] ImportError),
     /// An experimental feature that is needed and not enabled.
-    #[error(
-        "experimental Nix feature '{feature}' is disabled{what}; add \
-         '--extra-experimental-features {feature}' to enable it"
-    )]
-    FeatureDisabled {
-        /// Its name in `experimental-features`.
-        feature: String,
-        /// What it is needed for, or nothing.
-        what: String,
-    },
+    #[error(transparent)]
+    FeatureDisabled(#[from] FeatureDisabled),
     /// A path would have more signatures than a path may have.
     #[error("'{path}' would have more than {most} signatures")]
     TooManySignatures {
@@ -262,7 +278,7 @@ pub enum StoreError {
         most: usize,
     },
     /// A database that is to be made anew, and is not lost.
-    #[error("the database '{}' {why}; to make it anew, move it away first", .database.display())]
+    #[error("the database '{}' {why}", .database.display())]
     NotLost {
         /// The file.
         database: PathBuf,
@@ -303,12 +319,12 @@ pub enum StoreError {
         found: String,
     },
     /// Nobody trusted vouches for a path.
-    #[error("cannot add path '{path}' because it lacks a signature by a trusted key\n{hint}")]
+    #[error("cannot add path '{path}' because it lacks a signature by a trusted key\n{known}")]
     Untrusted {
         /// The full path.
         path: String,
-        /// What is known of its signatures, and what can be done.
-        hint: String,
+        /// Which keys are trusted, and what is known of the signatures of the path.
+        known: String,
     },
     /// A path whose content address is not that of its contents.
     #[error("path '{path}' is said to have the content address '{ca}', but its contents have not")]

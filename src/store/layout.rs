@@ -173,7 +173,7 @@ impl Layout {
         create_dirs(&self.real_store_dir)?;
         match create_dir(&self.links_dir()) {
             // Mounted read-only; a write that needs it says so.
-            Err(error) if error.source.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
+            Err(error) if error.reason.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
             made => made?,
         }
         create_dirs(&self.state_dir)?;

@@ -25,6 +25,7 @@ pub enum LockKind {
 
 /// Why a lock was not had.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LockError {
     /// The file.
     #[error(transparent)]

@@ -21,31 +21,30 @@ use std::path::{Path, PathBuf};
 
 /// A failed operation on a file, with what was tried and where.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation} \"{}\": {}", path.display(), errno_text(source))]
+#[error("{operation} \"{}\": {}", path.display(), errno_text(reason))]
 pub struct PathError {
     /// In the form "opening file", "creating directory", …
     pub operation: &'static str,
     /// The file.
     pub path: PathBuf,
     /// What the system answered.
-    #[source]
-    pub source: io::Error,
+    pub reason: io::Error,
 }
 
 impl PathError {
     /// A failure of `operation` on `path`.
-    pub fn new(operation: &'static str, path: impl AsRef<Path>, source: impl Into<io::Error>) -> Self {
-        Self { operation, path: path.as_ref().to_owned(), source: source.into() }
+    pub fn new(operation: &'static str, path: impl AsRef<Path>, reason: impl Into<io::Error>) -> Self {
+        Self { operation, path: path.as_ref().to_owned(), reason: reason.into() }
     }
 
     /// For `map_err`.
     pub fn at<E: Into<io::Error>>(operation: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
-        move |source| Self::new(operation, path, source)
+        move |reason| Self::new(operation, path, reason)
     }
 
     /// Whether the file was not there.
     pub fn is_not_found(&self) -> bool {
-        self.source.kind() == io::ErrorKind::NotFound
+        self.reason.kind() == io::ErrorKind::NotFound
     }
 }
 

@@ -133,7 +133,7 @@ impl Remover<'_> {
         }
         match self.directory(parent, name, shown) {
             // It is no directory: the first answer was meant.
-            Err(failure) if failure.source.raw_os_error() == Some(Errno::NOTDIR.raw_os_error()) => {
+            Err(failure) if failure.reason.raw_os_error() == Some(Errno::NOTDIR.raw_os_error()) => {
                 Err(error(unlinked.err().unwrap_or(Errno::NOTDIR)))
             }
             removed => removed.map(|()| true),

@@ -31,6 +31,7 @@ mod test_damage;
 mod test_damaged_roots;
 mod test_derivations;
 mod test_elsewhere;
+mod test_embedding;
 mod test_far;
 mod test_flags;
 mod test_full_disk;

@@ -59,6 +59,6 @@ impl Command for SecretToPublic {
 pub fn parse_secret(context: &Context, text: &str) -> anyhow::Result<SecretKey> {
     SecretKey::parse(text).map_err(|error| match error {
         KeyError::Corrupt => framed(context, "while decoding key named ''", &error.to_string()),
-        KeyError::Secret | KeyError::Public | KeyError::Length { .. } => error.into(),
+        _ => error.into(),
     })
 }

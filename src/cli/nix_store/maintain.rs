@@ -13,7 +13,7 @@ use nival::store::{Store, StoreError};
 
 use super::Call;
 use crate::cli::context::Context;
-use crate::cli::error::{Exit, usage};
+use crate::cli::error::{Exit, store_text, usage};
 use crate::cli::output::messages::Out;
 
 /// Creates the store where it is missing.
@@ -81,7 +81,7 @@ pub fn repair(
         match store.require_repair(path, &sources) {
             Ok(()) => {}
             Err(error @ StoreError::Unrepairable { .. }) => {
-                context.ui.error(&error.to_string());
+                context.ui.error(&store_text(&error));
                 failed = true;
             }
             Err(error) => return Err(error.into()),

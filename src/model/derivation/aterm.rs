@@ -30,6 +30,7 @@ use crate::model::store_path::{StoreDir, StorePath, StorePathError};
 
 /// Why a text is not a derivation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AtermError {
     /// Something else stands where this must stand.
     #[error("expected string '{0}'")]

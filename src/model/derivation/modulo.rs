@@ -36,6 +36,7 @@ impl Modulo {
 
 /// Why the outputs of a derivation are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OutputError {
     /// Nothing would be made.
     #[error("must have at least one output")]

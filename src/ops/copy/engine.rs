@@ -68,12 +68,15 @@ pub(crate) fn run(
         ready: Condvar::new(),
     };
     std::thread::scope(|scope| {
-        let mut spawned = 0;
+        let (mut spawned, mut refused) = (0, None);
         for _ in 0..threads {
-            spawned += usize::from(std::thread::Builder::new().spawn_scoped(scope, || work.thread()).is_ok());
+            match std::thread::Builder::new().spawn_scoped(scope, || work.thread()) {
+                Ok(_) => spawned += 1,
+                Err(error) => refused = Some(error),
+            }
         }
-        if spawned == 0 {
-            work.fail(StoreError::Input("no thread can be started".to_owned()), None);
+        if let (0, Some(error)) = (spawned, refused) {
+            work.fail(StoreError::NoThread(error), None);
         }
         work.register(&mut *receiver.registrar);
     });
@@ -188,7 +191,7 @@ struct Guard<'w>(&'w Work<'w>);
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.fail(StoreError::Input("a thread has failed".to_owned()), None);
+            self.0.fail(StoreError::ThreadFailed, None);
         }
     }
 }

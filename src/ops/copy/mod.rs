@@ -80,13 +80,12 @@ pub fn plan(
     options: &CopyOptions,
 ) -> Result<Plan> {
     if source.dir() != destination.dir() {
-        return Err(StoreError::Uri(format!(
-            "'{}' has store directory '{}', and '{}' has '{}'",
-            source.uri(),
-            source.dir().as_str(),
-            destination.uri(),
-            destination.dir().as_str()
-        )));
+        return Err(StoreError::OtherStoreDir {
+            source_uri: source.uri(),
+            source_dir: source.dir().as_str().to_owned(),
+            destination_uri: destination.uri(),
+            destination_dir: destination.dir().as_str().to_owned(),
+        });
     }
     plan::plan(source, destination, roots, options)
 }

@@ -43,15 +43,14 @@ impl Trust {
     /// Refuses the first path that is not to be accepted.
     ///
     /// # Errors
-    /// [`StoreError::Untrusted`], which says what would help.
+    /// [`StoreError::Untrusted`].
     pub(crate) fn check(&self, destination: &dyn Store, from: &str, items: &[Item]) -> Result<()> {
         let dir = destination.dir();
         let Some(item) = items.iter().find(|item| !self.accepts(dir, &item.info)) else { return Ok(()) };
         Err(StoreError::Untrusted {
             path: dir.print(&item.info.path),
-            hint: format!(
-                "       '{}' trusts (trusted-public-keys): {}\n       {}\n       \
-                 sign it with 'nix store sign', trust its key, or use '--no-check-sigs'",
+            known: format!(
+                "       '{}' trusts (trusted-public-keys): {}\n       {}",
                 name(destination),
                 listed(self.keys.iter().map(PublicKey::name)),
                 self.signed_by(from, &item.info),
@@ -83,11 +82,10 @@ impl Trust {
 
 /// The error for a realisation that has to be signed and is not.
 pub fn unsigned_realisation(realisation: &Realisation) -> StoreError {
-    StoreError::Input(format!(
-        "that output '{}' has the path '{}' is not signed by any of the keys in 'trusted-public-keys'",
-        realisation.id,
-        realisation.out_path.base_name()
-    ))
+    StoreError::UntrustedRealisation {
+        output: realisation.id.to_string(),
+        path: realisation.out_path.base_name().to_owned(),
+    }
 }
 
 fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {

@@ -33,6 +33,7 @@ const OLDEST_VERSION: u64 = 1;
 
 /// What can go wrong with such a profile.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NixProfileError {
     /// The environment, the store, files.
     #[error(transparent)]

@@ -7,26 +7,19 @@ use crate::model::derived_path::DerivedPath;
 use crate::model::{StoreDir, StorePath};
 use crate::ops::user_env::{self, UserEnvError};
 use crate::store::api::Store;
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{RealiseError, Result, StoreError};
 
 /// The error for a path that nobody has.
 pub(super) fn no_substituter(dir: &StoreDir, path: &StorePath) -> StoreError {
-    StoreError::Input(format!(
-        "path '{}' is required, but there is no substituter that can build it",
-        dir.display(path)
-    ))
+    RealiseError::NoSubstituter(dir.print(path)).into()
 }
 
 fn no_derivation(dir: &StoreDir, drv: &StorePath) -> StoreError {
-    StoreError::Input(format!("failed to obtain derivation of '{}'", dir.display(drv)))
+    RealiseError::NoDerivation(dir.print(drv)).into()
 }
 
 fn no_builder(dir: &StoreDir, drv: &StorePath) -> StoreError {
-    StoreError::Input(format!(
-        "cannot build '{}': its outputs are not valid, no substituter has them, and this version of Nival \
-         does not build yet",
-        dir.display(drv)
-    ))
+    RealiseError::NoBuilder(dir.print(drv)).into()
 }
 
 /// Fulfils one request, which was fulfilled before anything was fetched if it
@@ -83,7 +76,7 @@ fn build(means: &Means<'_>, drv: &StorePath) -> Result<Outcome> {
         Ok(true) => Ok(Outcome::Made),
         Ok(false) => Err(no_builder(means.store.dir(), drv)),
         Err(UserEnvError::Store(error)) => Err(error),
-        Err(error) => Err(StoreError::Input(error.to_string())),
+        Err(error) => Err(RealiseError::Environment(error.to_string()).into()),
     }
 }
 

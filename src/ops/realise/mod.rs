@@ -24,7 +24,7 @@ use crate::progress::Progress;
 use crate::store::api::Store;
 pub use crate::store::api::realise::Missing;
 use crate::store::api::realise::{RealiseMode, RealiseStore};
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{RealiseError, Result, StoreError};
 use crate::store::local::LocalStore;
 pub use missing::is_complete;
 use substitute::Substituters;
@@ -100,7 +100,7 @@ pub fn realisations(store: &LocalStore, request: &DerivedPath) -> Result<Vec<Rea
 
 /// The error for an output that a derivation does not have.
 fn no_output(dir: &StoreDir, drv: &StorePath, name: &str) -> StoreError {
-    StoreError::Input(format!("derivation '{}' does not have wanted outputs '{name}'", dir.display(drv)))
+    RealiseError::NoOutput { drv: dir.print(drv), output: name.to_owned() }.into()
 }
 
 /// What makes paths valid.

@@ -14,7 +14,7 @@ use crate::nar::{Contents, Discard, NarError, Sink, reader};
 use crate::ops::copy::{Trust, unsigned_realisation};
 use crate::progress::Progress as _;
 use crate::store::api::{Item, Receiver, Store};
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{RequestError, Result, StoreError};
 use crate::store::local::LocalStore;
 use crate::store::remote::protocol::wire::{FrameReader, MAX_TEXT, Reader};
 use crate::store::remote::protocol::worker::message::Message;
@@ -225,12 +225,11 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
     pub(super) fn add_log(&mut self) -> Result<()> {
         let drv = StorePath::from_base_name(&self.reader.word()?)?;
         if !self.trusted {
-            return Err(StoreError::Input("you are not privileged to add logs".to_owned()));
+            return Err(RequestError::NotPermitted("you are not privileged to add logs".to_owned()).into());
         }
         self.framed(|store, frames| {
             if !drv.is_derivation() {
-                let shown = store.dir().print(&drv);
-                return Err(StoreError::Input(format!("'{shown}' is not a valid derivation path")));
+                return Err(RequestError::NotADerivation(store.dir().print(&drv)).into());
             }
             store.add_log(&drv, frames)
         })?;
@@ -260,8 +259,8 @@ pub(super) fn add<R: Read>(
         // Who has to show signatures is a stranger, whose words are kept.
         check_signatures(&item.info.signatures, false)?;
         if item.info.signatures.len() > MAX_SIGNATURES {
-            let shown = store.dir().print(&item.info.path);
-            return Err(StoreError::Input(format!("'{shown}' has more than {MAX_SIGNATURES} signatures")));
+            let path = store.dir().print(&item.info.path);
+            return Err(RequestError::TooManySignatures { path, most: MAX_SIGNATURES }.into());
         }
         trust.check(store, "the client", std::slice::from_ref(&item))?;
     }
@@ -271,7 +270,7 @@ pub(super) fn add<R: Read>(
 
 /// `fixed:r:sha256`, `fixed:md5`, `text:sha256` …
 fn kind_of(text: &str) -> Result<(ContentAddressMethod, HashAlgorithm)> {
-    let bad = || StoreError::Input(format!("'{text}' is not a way to address contents"));
+    let bad = || RequestError::Malformed(format!("'{text}' is not a way to address contents"));
     let (method, algorithm) = if let Some(rest) = text.strip_prefix("text:") {
         (ContentAddressMethod::Text, rest)
     } else {
@@ -280,7 +279,7 @@ fn kind_of(text: &str) -> Result<(ContentAddressMethod, HashAlgorithm)> {
     };
     let algorithm: HashAlgorithm = algorithm.parse().map_err(|_| bad())?;
     if method == ContentAddressMethod::Text && algorithm != HashAlgorithm::Sha256 {
-        return Err(bad());
+        return Err(bad().into());
     }
     Ok((method, algorithm))
 }
@@ -380,5 +379,5 @@ impl<R: Read, W: Outlet> Read for Asked<'_, R, W> {
 
 /// The error for a text that is no realisation, or no name of one.
 pub(super) fn no_realisation(error: RealisationError) -> StoreError {
-    StoreError::Input(format!("the client's realisation cannot be used: {error}"))
+    RequestError::Realisation(error).into()
 }

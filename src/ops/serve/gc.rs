@@ -11,7 +11,7 @@ use crate::ops::serve::tunnel::Outlet;
 use crate::ops::serve::worker::Worker;
 use crate::store::api::collect::{GcOptions, GcReport};
 use crate::store::api::roots::RootSearch;
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{RequestError, Result, StoreError};
 use crate::store::remote::protocol::wire::MAX_WORD;
 use crate::store::remote::protocol::worker::gc_action;
 use crate::sys::lock::{self, LockKind};
@@ -38,10 +38,9 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         let path = self.path()?;
         let link = self.link()?;
         if !self.trusted {
-            return Err(StoreError::Roots(
+            return Err(not_permitted(
                 "you are not privileged to create perm roots\n\nhint: you can just do this client-side without \
-                 special privileges, and probably want to do that instead."
-                    .to_owned(),
+                 special privileges, and probably want to do that instead.",
             ));
         }
         self.begin();
@@ -94,11 +93,11 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
             self.reader.number()?;
         }
         if action > gc_action::DELETE_SPECIFIC {
-            return Err(StoreError::Input("Invalid GC action".to_owned()));
+            return Err(RequestError::Malformed("Invalid GC action".to_owned()).into());
         }
         self.begin();
         if ignore_liveness {
-            return Err(StoreError::Input("you are not allowed to ignore liveness".to_owned()));
+            return Err(not_permitted("you are not allowed to ignore liveness"));
         }
         let options = GcOptions { max_freed, ..GcOptions::new(self.host.keep()) };
         let mut report = GcReport { names: Some(Vec::new()), ..GcReport::default() };
@@ -115,11 +114,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
             _ => self.store.delete_paths(&paths, false, &options, &mut report)?,
         }
         if let Some(alive) = report.alive.first() {
-            return Err(StoreError::Input(format!(
-                "Cannot delete path '{}' since it is still alive. To find out why, use: nix-store --query --roots \
-                 and nix-store --query --referrers",
-                dir.display(&alive.path)
-            )));
+            return Err(RequestError::Alive(dir.print(&alive.path)).into());
         }
         let names = report.names.unwrap_or_default();
         self.answer(|writer| {
@@ -134,7 +129,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         let repair = self.reader.boolean()?;
         self.begin();
         if repair && !self.trusted {
-            return Err(StoreError::Input("you are not privileged to repair paths".to_owned()));
+            return Err(not_permitted("you are not privileged to repair paths"));
         }
         // All of the disk is read: of strangers only one does it at a time.
         let _turn = match contents && !self.trusted {
@@ -154,11 +149,16 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         let file = lock::open_lock_file(&path)?;
         match lock::try_lock(&file, &path, LockKind::Exclusive)? {
             true => Ok(file),
-            false => Err(StoreError::Input(
-                "the contents of the store are being checked for another user; try again later".to_owned(),
-            )),
+            false => Err(RequestError::Busy(
+                "the contents of the store are being checked for another user; try again later",
+            )
+            .into()),
         }
     }
+}
+
+fn not_permitted(why: &str) -> StoreError {
+    RequestError::NotPermitted(why.to_owned()).into()
 }
 
 /// A link that can be there: the collector is to look at it later.

@@ -21,7 +21,7 @@ use std::io::Read;
 use super::copy::Trust;
 use super::realise::substitute::Substituters;
 use crate::model::StoreDir;
-use crate::store::error::Result;
+use crate::store::error::{Result, StoreError};
 use crate::store::local::gc::Keep;
 pub use crate::store::remote::daemon_store::ClientOptions;
 use crate::store::remote::protocol::wire::Reader;
@@ -46,6 +46,11 @@ pub trait Host {
 
     /// What keeps paths alive besides references.
     fn keep(&self) -> Keep;
+
+    /// What a client is told of a failure.
+    fn told(&self, error: &StoreError) -> String {
+        error.to_string()
+    }
 }
 
 /// Reads a derivation that is sent to be built, so that what follows is

@@ -8,7 +8,7 @@ use crate::model::{DrvOutput, StoreDir, StorePath};
 use crate::ops::serve::tunnel::Outlet;
 use crate::ops::serve::worker::Worker;
 use crate::store::api::Store as _;
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{RequestError, Result};
 use crate::store::remote::protocol::wire::Writer;
 use crate::store::remote::protocol::worker::op;
 
@@ -51,7 +51,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
                 let part = self.reader.word()?;
                 self.begin();
                 if part.len() != crate::model::store_path::HASH_LEN {
-                    return Err(StoreError::Input("invalid hash part".to_owned()));
+                    return Err(RequestError::Malformed("invalid hash part".to_owned()).into());
                 }
                 let path = self.store.db().path_from_hash_part(&part)?;
                 self.answer(|writer| writer.optional_path(&dir, path.as_ref()))
@@ -176,7 +176,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
                     })
                 })
             }
-            _ => Err(StoreError::Input(format!("invalid operation {operation}"))),
+            _ => Err(RequestError::Malformed(format!("invalid operation {operation}")).into()),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::ops::serve::Host;
 use crate::ops::serve::worker::MAX_ARGUMENTS;
 use crate::progress::Progress;
 use crate::store::api::{Receiver, Store as _};
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{RequestError, Result, StoreError};
 use crate::store::local::LocalStore;
 use crate::store::remote::RemoteError;
 use crate::store::remote::protocol::serve;
@@ -124,7 +124,7 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
     fn require_writable(&self, what: &str) -> Result<()> {
         match self.writable {
             true => Ok(()),
-            false => Err(StoreError::Input(format!("{what} paths is not allowed"))),
+            false => Err(RequestError::NotPermitted(format!("{what} paths is not allowed")).into()),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::ops::copy::Trust;
 use crate::ops::realise::substitute::Substituters;
 use crate::ops::realise::{self, Means, Outcome};
 use crate::progress::Progress;
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{RealiseError, RequestError, Result, StoreError};
 use crate::store::local::LocalStore;
 use crate::store::remote::RemoteError;
 use crate::store::remote::protocol::wire::{MAX_HELLO, MAX_TEXT, Reader, Writer};
@@ -46,7 +46,7 @@ pub fn serve<R: Read, W: Outlet + 'static>(
             store
         }
         Err(error) => {
-            tunnel.fail(&error.to_string())?;
+            tunnel.fail(&host.told(&error))?;
             return Err(error);
         }
     };
@@ -128,11 +128,11 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
                 Ok(()) => {}
                 Err(error) if error.is_interruption() => {
                     // The client went, or a signal ends the server.
-                    let _ = self.tunnel.fail(&error.to_string());
+                    let _ = self.tunnel.fail(&self.host.told(&error));
                     return Err(error);
                 }
                 Err(error) => {
-                    self.tunnel.fail(&error.to_string())?;
+                    self.tunnel.fail(&self.host.told(&error))?;
                     if self.reading {
                         return Ok(());
                     }
@@ -266,17 +266,17 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
 
     /// Nothing but the usual mode can be had.
     fn build_mode(&mut self) -> Result<()> {
-        let refused = |text: &str| Err(StoreError::Input(text.to_owned()));
         match self.reader.number()? {
             build_mode::NORMAL => Ok(()),
             build_mode::REPAIR if !self.trusted => {
-                refused("repairing is not allowed because you are not in 'trusted-users'")
+                let why = "repairing is not allowed because you are not in 'trusted-users'";
+                Err(RequestError::NotPermitted(why.to_owned()).into())
             }
             build_mode::REPAIR | build_mode::CHECK => {
                 self.begin();
-                refused("building again is not available in this version of Nival")
+                Err(RealiseError::NotAvailable("building again").into())
             }
-            _ => refused("Invalid build mode"),
+            _ => Err(RequestError::Malformed("Invalid build mode".to_owned()).into()),
         }
     }
 
@@ -341,7 +341,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         super::read_derivation(&mut self.reader, &self.store.dir().clone())?;
         self.reader.number()?;
         self.begin();
-        Err(StoreError::Input("building is not available in this version of Nival".to_owned()))
+        Err(RealiseError::NotAvailable("building").into())
     }
 
     fn add_signatures(&mut self) -> Result<()> {
@@ -388,7 +388,7 @@ pub(super) fn check_signatures<'s>(
         None => Ok(()),
         Some(bad) => {
             let shown: String = bad.chars().take(100).flat_map(char::escape_debug).collect();
-            Err(StoreError::Input(format!("signature '{shown}' is corrupt")))
+            Err(RequestError::CorruptSignature(shown).into())
         }
     }
 }

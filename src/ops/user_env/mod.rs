@@ -34,6 +34,7 @@ use element::Element;
 
 /// What can go wrong with a user environment.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum UserEnvError {
     /// The store.
     #[error(transparent)]
@@ -54,12 +55,12 @@ pub enum UserEnvError {
     #[error("{0}")]
     Build(String),
     /// `manifest.nix` cannot be read.
-    #[error("cannot read \"{}\": {source}", path.display())]
+    #[error("cannot read \"{}\": {reason}", path.display())]
     Manifest {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: ManifestError,
+        reason: ManifestError,
     },
     /// `manifest.nix` does not say what is installed.
     #[error("cannot read \"{}\": {reason}", path.display())]
@@ -70,11 +71,7 @@ pub enum UserEnvError {
         reason: String,
     },
     /// The profile leads to an environment that is gone.
-    #[error(
-        "profile \"{}\" leads to something that does not exist; go to another generation with \
-         'nix-env --switch-generation' or remove the link to begin anew",
-        .0.display()
-    )]
+    #[error("profile \"{}\" leads to something that does not exist", .0.display())]
     Dangling(PathBuf),
     /// The environment cannot be built.
     #[error("{}", .0.message)]
@@ -145,7 +142,7 @@ pub fn installed(store: &dyn Store, link: &Path) -> Result<Vec<Element>> {
     let text = String::from_utf8(text)
         .map_err(|_| UserEnvError::Content { path: path.clone(), reason: "it is not UTF-8".to_owned() })?;
     let value =
-        Value::parse(&text).map_err(|source| UserEnvError::Manifest { path: path.clone(), source })?;
+        Value::parse(&text).map_err(|reason| UserEnvError::Manifest { path: path.clone(), reason })?;
     element::read_all(store.dir(), &value).map_err(|reason| UserEnvError::Content { path, reason })
 }
 

@@ -69,7 +69,7 @@ pub trait QueryStore: Store {
         let mut text = OneFile { output: Vec::new(), limit: MAX_DERIVATION };
         self.source(std::slice::from_ref(&item))?.read(&item, &mut text)?;
         Derivation::parse(self.dir(), &text.output)
-            .map_err(|source| StoreError::Derivation { path: self.dir().print(path), source })
+            .map_err(|reason| StoreError::Derivation { path: self.dir().print(path), reason })
     }
 
     /// Everything that valid paths lead to, and with `include_outputs` the valid

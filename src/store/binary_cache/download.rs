@@ -131,7 +131,7 @@ impl BinaryCache {
         let body = match kept {
             Some(kept) => Continued::new(kept, reader)
                 .map(StoredBody::Kept)
-                .map_err(|source| CacheError::Read { url: self.url(&file.url), source })?,
+                .map_err(|reason| CacheError::Read { url: self.url(&file.url), reason })?,
             None => StoredBody::Plain(reader),
         };
         // Who announces too much sends nothing more after it, and does not end.
@@ -165,7 +165,7 @@ impl BinaryCache {
         let threads = u32::try_from(threads).unwrap_or(1);
         let over = AtomicBool::new(false);
         let decoder = compression.decoder(threads, &mut *stored);
-        let decoder = decoder.map_err(|source| CacheError::Read { url: self.url(&file.url), source })?;
+        let decoder = decoder.map_err(|reason| CacheError::Read { url: self.url(&file.url), reason })?;
         let limited = Limited { inner: decoder, left: item.info.nar_size, over: &over };
         let told = match item.info.nar_size >= LARGE && compression != Compression::None {
             true => on_two_threads(limited, |limited| parse(limited, sink)),

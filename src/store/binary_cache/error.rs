@@ -7,16 +7,17 @@ use crate::sys::interrupt::Interrupted;
 /// A failed operation on a binary cache; the texts are the reference's where a
 /// script may look for them.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CacheError {
     /// A narinfo that cannot be used.
-    #[error("NAR info file '{file}' is corrupt: {source} (in '{uri}')")]
+    #[error("NAR info file '{file}' is corrupt: {reason} (in '{uri}')")]
     NarInfo {
         /// Its name.
         file: String,
         /// The cache.
         uri: String,
         /// What is wrong.
-        source: NarInfoError,
+        reason: NarInfoError,
     },
     /// A narinfo of something else.
     #[error("NAR info file '{file}' is corrupt: StorePath is '{found}', not '{wanted}' (in '{uri}')")]
@@ -97,12 +98,12 @@ pub enum CacheError {
         reason: String,
     },
     /// Reading a file.
-    #[error("reading '{url}': {source}")]
+    #[error("reading '{url}': {reason}")]
     Read {
         /// The file.
         url: String,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A server answered something that does not help.
     #[error("unable to {action} '{url}': {reason}")]

@@ -273,7 +273,7 @@ impl BinaryCache {
             Ok(data) => Ok(Some(data)),
             Err(source) => {
                 interrupt::check()?;
-                Err(CacheError::Read { url: self.url(name), source })
+                Err(CacheError::Read { url: self.url(name), reason: source })
             }
         }
     }
@@ -320,10 +320,10 @@ impl BinaryCache {
         let file = format!("{hash_part}.narinfo");
         let Some(text) = self.read_file(&file, nar_info::MAX_LEN)? else { return Ok(None) };
         let uri = || self.transport.uri().to_owned();
-        let info = NarInfo::parse(&self.dir, &text).map_err(|source| CacheError::NarInfo {
+        let info = NarInfo::parse(&self.dir, &text).map_err(|reason| CacheError::NarInfo {
             file: file.clone(),
             uri: uri(),
-            source,
+            reason,
         })?;
         if info.info.path.hash_part() != hash_part {
             let (found, wanted) = (self.dir.print(&info.info.path), format!("{hash_part}-…"));
@@ -445,7 +445,7 @@ impl BinaryCache {
         coding: Compression,
         input: &mut dyn Read,
     ) -> std::result::Result<Staged, CacheError> {
-        let failed = |source| CacheError::Read { url: self.url(name), source };
+        let failed = |reason| CacheError::Read { url: self.url(name), reason };
         let stage = Stage::new(self.transport.staging(), false);
         let mut encoder = coding.encoder(Effort::small(), stage).map_err(encoding)?;
         std::io::copy(input, &mut encoder).map_err(failed)?;

@@ -191,7 +191,7 @@ impl BinaryCache {
                     let listing = match coding {
                         Compression::None => listing,
                         _ => {
-                            let failed = |source| CacheError::Read { url: self.url(&name), source };
+                            let failed = |reason| CacheError::Read { url: self.url(&name), reason };
                             self.encoded(&name, coding, &mut listing.reader(0).map_err(failed)?)?
                         }
                     };

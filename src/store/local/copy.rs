@@ -246,9 +246,7 @@ struct Rows<'s> {
 impl Registrar for Rows<'_> {
     fn register(&mut self, taken: Taken) -> Result<()> {
         let tree = taken.redeem::<(Incoming, ValidPathInfo)>();
-        let tree =
-            tree.ok_or_else(|| StoreError::Input("a path was taken in by another store".to_owned()))?;
-        let (incoming, info) = *tree;
+        let (incoming, info) = *tree.ok_or(StoreError::ForeignPath)?;
         self.batch.add(incoming, info)
     }
 

@@ -13,6 +13,7 @@ use crate::model::derivation::aterm::AtermError;
 use crate::model::derivation::modulo::{self, Modulo, OutputError};
 use crate::model::derivation::{DerivationOutput, OutputNames};
 use crate::model::{ContentAddressMethod, Derivation, HashAlgorithm, StorePath};
+use crate::settings::FeatureDisabled;
 use crate::store::error::{Result, StoreError};
 use crate::sys::interrupt;
 
@@ -53,7 +54,7 @@ impl LocalStore {
     /// [`StoreError::DerivationOutput`], and inputs that cannot be read.
     pub fn check_outputs(&self, path: &StorePath, drv: &Derivation) -> Result<()> {
         let name = path.name().strip_suffix(".drv").unwrap_or(path.name());
-        let wrong = |source| StoreError::DerivationOutput { path: self.dir().print(path), source };
+        let wrong = |reason| StoreError::DerivationOutput { path: self.dir().print(path), reason };
         let known = &mut *self.known_inputs.borrow_mut();
         if known.len() > MAX_KNOWN {
             known.clear();
@@ -112,7 +113,7 @@ impl LocalStore {
         if self.options.features.contains(&feature) {
             return Ok(());
         }
-        Err(StoreError::FeatureDisabled { feature: feature.to_owned(), what: what.to_owned() })
+        Err(FeatureDisabled { feature: feature.to_owned(), what: what.to_owned() }.into())
     }
 
     pub(super) fn known_hash(&self, input: &StorePath, known: &HashMap<StorePath, Input>) -> Result<Modulo> {
@@ -178,7 +179,7 @@ impl LocalStore {
                 Ok(drv) => drv,
                 // An extended form that we do not know; or its absence was told of already.
                 Err(
-                    StoreError::Derivation { source: AtermError::WithVersion, .. } | StoreError::Missing(_),
+                    StoreError::Derivation { reason: AtermError::WithVersion, .. } | StoreError::Missing(_),
                 ) => {
                     continue;
                 }

@@ -391,7 +391,7 @@ impl Layout {
             text => text?,
         };
         Derivation::parse(&self.store_dir, &text)
-            .map_err(|source| StoreError::Derivation { path: self.store_dir.print(path), source })
+            .map_err(|reason| StoreError::Derivation { path: self.store_dir.print(path), reason })
     }
 }
 
@@ -402,7 +402,7 @@ fn denied(error: &StoreError) -> bool {
         _ => return false,
     };
     matches!(
-        path.source.kind(),
+        path.reason.kind(),
         std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
     )
 }

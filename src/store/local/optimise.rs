@@ -412,7 +412,7 @@ impl<'p> Optimiser<'p> {
 /// Whether every other path would fail in the same way.
 fn is_general(error: &PathError) -> bool {
     matches!(
-        error.source.raw_os_error(),
+        error.reason.raw_os_error(),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EROFS | libc::ENOTSUP | libc::EXDEV)
     )
 }

@@ -164,7 +164,7 @@ impl LocalStore {
     fn make_scratch(&self) -> Result<Scratch> {
         loop {
             let mut random = [0; HASH_BYTES];
-            getrandom::fill(&mut random).map_err(|error| StoreError::Input(error.to_string()))?;
+            getrandom::fill(&mut random).map_err(|error| StoreError::NoRandomness(error.to_string()))?;
             let name = StorePath::from_parts(&random, "scratch")
                 .map_err(|reason| StoreError::Name { path: "scratch".to_owned(), reason })?;
             self.add_temp_roots(&[&name])?;

@@ -180,7 +180,7 @@ impl Rebuild<'_> {
             let text = crate::sys::read_regular(&real, MAX_LEN)?;
             let shown = || self.options.layout.store_dir.print(path);
             let parsed = Derivation::parse(&self.options.layout.store_dir, &text)
-                .map_err(|source| StoreError::Derivation { path: shown(), source })?;
+                .map_err(|reason| StoreError::Derivation { path: shown(), reason })?;
             info.references = parsed.references();
             // Only the outputs are of use later, and there may be many derivations.
             derivation = Some(Derivation { outputs: parsed.outputs, ..Derivation::default() });
@@ -189,7 +189,7 @@ impl Rebuild<'_> {
         match info.ca {
             Some(_) => {}
             None if derivation.is_some() => {
-                return Err(StoreError::Input("its contents are not what its name says".to_owned()));
+                return Err(StoreError::Suspect("its contents are not what its name says".to_owned()));
             }
             None => self.looks_complete(path, &real)?,
         }
@@ -199,7 +199,7 @@ impl Rebuild<'_> {
     /// Whether a path has the metadata that it gets when it is complete, and
     /// nobody's lock lies beside it.
     fn looks_complete(&self, path: &StorePath, real: &Path) -> Result<()> {
-        let incomplete = |why: &str| Err(StoreError::Input(format!("it may be incomplete: {why}")));
+        let incomplete = |why: &str| Err(StoreError::Suspect(format!("it may be incomplete: {why}")));
         if std::fs::symlink_metadata(self.options.layout.lock_path(path)).is_ok() {
             return incomplete("its lock file is there");
         }

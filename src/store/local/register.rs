@@ -203,7 +203,7 @@ impl LocalStore {
     fn to_info(&self, entries: &Entries, entry: &Entry, references: &[u32]) -> Result<ValidPathInfo> {
         let path = |index: u32| entries.paths[index as usize].clone();
         let hash = Hash::from_bytes(HashAlgorithm::Sha256, &entry.nar_hash)
-            .ok_or_else(|| StoreError::Input("a hash has the wrong length".to_owned()))?;
+            .ok_or_else(|| StoreError::from(RegistrationError::HashLength))?;
         let mut info = ValidPathInfo::new(path(entry.path), hash, entry.nar_size);
         info.deriver = entry.deriver.map(path);
         info.references = references.iter().map(|index| path(*index)).collect();

@@ -74,7 +74,7 @@ fn is_one_digit_off(a: Hash, b: Hash) -> bool {
 
 /// Whether the system had no descriptor left.
 fn is_exhaustion(error: &PathError) -> bool {
-    matches!(error.source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+    matches!(error.reason.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 impl LocalStore {

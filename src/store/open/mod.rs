@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::binary_cache::disk_cache::Lifetimes;
 use super::binary_cache::s3::{self, Addressing, S3Options};
-use super::binary_cache::{BinaryCache, CACHE_INFO, CacheOptions};
+use super::binary_cache::{BinaryCache, CACHE_INFO, CacheError, CacheOptions};
 use super::compression::Compression;
 use super::empty::EmptyStore;
-use super::error::{Result, StoreError};
+use super::error::{OpenError, Result};
 use super::local::{LocalOptions, LocalStore};
 use crate::http::client::HttpSettings;
 use crate::http::proxy::Proxies;
@@ -29,7 +29,7 @@ use crate::sys::PathError;
 /// Opens the store that `uri` names, with warnings for the user.
 ///
 /// # Errors
-/// [`StoreError::Uri`] for what cannot be opened, and those of the store.
+/// [`StoreError::Open`] for what cannot be opened, and those of the store.
 pub fn open(
     uri: &StoreUri,
     around: &Surroundings<'_>,
@@ -72,7 +72,7 @@ pub fn open_uri(uri: &str, settings: &Settings) -> Result<Box<dyn Store>> {
 /// more than files elsewhere.
 ///
 /// # Errors
-/// [`StoreError::Uri`].
+/// [`StoreError::Open`].
 pub fn is_far(uri: &StoreUri, around: &Surroundings<'_>) -> Result<bool> {
     Ok(matches!(uri::resolve(uri, around)?.kind, StoreKind::Daemon(_) | StoreKind::Other(..)))
 }
@@ -81,16 +81,14 @@ pub fn is_far(uri: &StoreUri, around: &Surroundings<'_>) -> Result<bool> {
 /// opening it would make it.
 ///
 /// # Errors
-/// [`StoreError::Uri`].
+/// [`StoreError::Open`].
 pub fn require_cache(uri: &StoreUri) -> Result<()> {
     let StoreKind::Other(scheme, rest) = &uri.kind else { return Ok(()) };
     if scheme == "file" {
         let root = uri::cache_directory(rest)?;
         if !root.is_dir() {
-            return Err(StoreError::Uri(format!(
-                "'{}' is not a binary cache: there is no such directory",
-                uri::of_cache(&root)
-            )));
+            let reason = "there is no such directory".to_owned();
+            return Err(CacheError::NoCache { uri: uri::of_cache(&root), reason }.into());
         }
     }
     Ok(())
@@ -104,7 +102,7 @@ fn open_other(
     progress: Arc<dyn Progress>,
 ) -> Result<(Box<dyn Store>, Vec<String>)> {
     if matches!(scheme, "http" | "https" | "s3") && (rest.is_empty() || rest.starts_with('/')) {
-        return Err(StoreError::Uri(format!("`{scheme}` Store requires a non-empty authority in Store URL")));
+        return Err(OpenError::NoAuthority(scheme.to_owned()).into());
     }
     match scheme {
         "file" => {
@@ -156,12 +154,7 @@ fn open_dummy(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Box<dyn Stor
         match name.as_str() {
             "store" => drop(places.parameter(name, value)?),
             "read-only" if uri::boolean(name, value)? => {}
-            "read-only" => {
-                return Err(StoreError::Uri(
-                    "'dummy://' stores that can be written to are not available in this version of Nival"
-                        .to_owned(),
-                ));
-            }
+            "read-only" => return Err(OpenError::WritableDummy.into()),
             _ if uri::of_all_stores(name) => {}
             _ => warnings.push(format!("unknown setting '{name}'")),
         }
@@ -182,7 +175,7 @@ pub struct Unmade {
 /// directory, or a chroot store.
 ///
 /// # Errors
-/// [`StoreError::Uri`].
+/// [`StoreError::Open`].
 pub fn unmade(uri: &StoreUri, around: &Surroundings<'_>) -> Result<Option<Unmade>> {
     let uri = &uri::resolve(uri, around)?;
     match &uri.kind {
@@ -225,9 +218,8 @@ fn making(root: &Path) -> String {
 
 fn compression(name: &str, value: &str) -> Result<Compression> {
     Compression::parse(value).ok_or_else(|| {
-        let near = nearest(value, Compression::names());
-        let hint = near.map_or(String::new(), |name| format!("\n       Did you mean {name}?"));
-        StoreError::Uri(format!("option '{name}' has invalid value '{value}'{hint}"))
+        let near = nearest(value, Compression::names()).map(str::to_owned);
+        OpenError::Parameter { kind: "option", name: name.to_owned(), value: value.to_owned(), near }.into()
     })
 }
 
@@ -273,10 +265,10 @@ fn cache_options(
     };
     let home = around.machine.home(around.environment).0;
     options.memory = around.environment.cache_home(home.as_deref()).map(|dir| (dir, lifetimes));
-    let dirs = around.environment.directories().map_err(|error| StoreError::Uri(error.to_string()))?;
+    let dirs = around.environment.directories().map_err(OpenError::from)?;
     let mut store = dirs.store.to_string_lossy().into_owned();
     for (name, value) in &uri.parameters {
-        let invalid = || StoreError::Uri(format!("setting '{name}' has invalid value '{value}'"));
+        let invalid = || OpenError::parameter("setting", name, value);
         match name.as_str() {
             "compression" => options.compression = compression(name, value)?,
             "narinfo-compression" if others.contains(&name.as_str()) => {
@@ -316,8 +308,7 @@ fn cache_options(
             }
         }
     }
-    let dir = StoreDir::new(&store)
-        .map_err(|dir| StoreError::Uri(format!("'{dir}' cannot be a store directory")))?;
+    let dir = StoreDir::new(&store).map_err(OpenError::StoreDir)?;
     Ok((dir, options, warnings))
 }
 
@@ -379,7 +370,7 @@ fn s3_options(uri: &StoreUri, bucket: &str, around: &Surroundings<'_>) -> Result
         storage_class: None,
     };
     for (name, value) in &uri.parameters {
-        let invalid = || StoreError::Uri(format!("setting '{name}' has invalid value '{value}'"));
+        let invalid = || OpenError::parameter("setting", name, value);
         let text = || Some(value.clone()).filter(|value| !value.is_empty());
         match name.as_str() {
             "profile" => options.profile = text(),
@@ -391,7 +382,7 @@ fn s3_options(uri: &StoreUri, bucket: &str, around: &Surroundings<'_>) -> Result
                     "auto" => Addressing::Auto,
                     "path" => Addressing::Path,
                     "virtual" => Addressing::Virtual,
-                    _ => return Err(invalid()),
+                    _ => return Err(invalid().into()),
                 };
             }
             "multipart-upload" => options.multipart = uri::boolean(name, value)?,
@@ -410,8 +401,8 @@ fn secret_key(file: &str) -> Result<SecretKey> {
     let mut text = Vec::new();
     let read = std::fs::File::open(file).and_then(|key| key.take(MAX_KEY + 1).read_to_end(&mut text));
     if read.map_err(PathError::at("reading file", file))? as u64 > MAX_KEY {
-        return Err(StoreError::Uri(format!("'{file}' is too long for a key")));
+        return Err(OpenError::LongKey(file.to_owned()).into());
     }
     SecretKey::parse(&String::from_utf8_lossy(&text))
-        .map_err(|error| StoreError::Uri(format!("secret-key: '{file}': {error}")))
+        .map_err(|reason| OpenError::Key { file: file.to_owned(), reason }.into())
 }

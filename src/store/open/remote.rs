@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::settings::table::Effect;
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{OpenError, Result};
 use crate::store::open::uri;
 use crate::store::open::uri::{Places, StoreKind, StoreUri, Surroundings};
 use crate::store::remote::channel::ssh_program;
@@ -19,7 +19,7 @@ use crate::sys::users;
 /// The daemon that a URI names.
 ///
 /// # Errors
-/// [`StoreError::Uri`].
+/// [`StoreError::Open`].
 pub fn daemon(
     uri: &StoreUri,
     around: &Surroundings<'_>,
@@ -47,7 +47,7 @@ pub fn daemon(
 /// The daemon on another machine that a URI names.
 ///
 /// # Errors
-/// [`StoreError::Uri`].
+/// [`StoreError::Open`].
 pub fn ssh_ng(
     uri: &StoreUri,
     authority: &str,
@@ -64,7 +64,7 @@ pub fn ssh_ng(
 /// The store of `nix-store --serve` on another machine that a URI names.
 ///
 /// # Errors
-/// [`StoreError::Uri`].
+/// [`StoreError::Open`].
 pub fn ssh(
     uri: &StoreUri,
     authority: &str,
@@ -82,9 +82,7 @@ pub fn ssh(
 fn of_connections(name: &str, value: &str) -> Result<bool> {
     match name {
         "max-connections" | "max-connection-age" => {
-            value
-                .parse::<u64>()
-                .map_err(|_| StoreError::Uri(format!("setting '{name}' has invalid value '{value}'")))?;
+            value.parse::<u64>().map_err(|_| OpenError::parameter("setting", name, value))?;
             Ok(true)
         }
         _ => Ok(uri::of_all_stores(name)),
@@ -98,7 +96,8 @@ fn target(
     program: &[&str],
 ) -> Result<(Ssh, Places, Vec<String>)> {
     if authority.trim_end_matches('/').contains('/') {
-        return Err(StoreError::Uri(format!("invalid URL authority: '{authority}': leftover")));
+        let (authority, reason) = (authority.to_owned(), "leftover".to_owned());
+        return Err(OpenError::Authority { kind: "URL", authority, reason }.into());
     }
     let (user, host, port) = ssh_program::parse_authority(authority.trim_end_matches('/'))?;
     let mut places = Places::new(around, None)?;
@@ -124,7 +123,7 @@ fn target(
             "remote-program" => {
                 let mut program = words(value);
                 if program.is_empty() {
-                    return Err(StoreError::Uri(format!("setting '{name}' has invalid value '{value}'")));
+                    return Err(OpenError::parameter("setting", name, value).into());
                 }
                 program.extend(target.program.drain(1..));
                 target.program = program;
@@ -169,7 +168,7 @@ fn decoded(name: &str, value: &str) -> Result<String> {
     let bytes = base64::engine::general_purpose::STANDARD.decode(value);
     let text = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let line = text.map(|text| text.trim().to_owned()).filter(|text| !text.contains(['\n', '\r']));
-    line.ok_or_else(|| StoreError::Uri(format!("setting '{name}' has invalid value '{value}'")))
+    line.ok_or_else(|| OpenError::parameter("setting", name, value).into())
 }
 
 /// Settings that concern a daemon, besides those of building and those that have a

@@ -18,7 +18,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::model::StoreDir;
 use crate::settings::value::lexically_normal;
 use crate::settings::{Environment, Machine, Settings};
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::local::db::DbOptions;
 use crate::store::local::derivations::FEATURES;
 use crate::store::local::gc::Keep;
@@ -52,7 +52,7 @@ impl StoreUri {
     /// Reads a store URI; relative paths are taken from `current_dir`.
     ///
     /// # Errors
-    /// [`StoreError::Uri`] for a word that names nothing.
+    /// [`StoreError::Open`] for a word that names nothing.
     pub fn parse(text: &str, current_dir: &Path) -> Result<Self> {
         let without_fragment = text.split('#').next().unwrap_or(text);
         let (base, query) = without_fragment.split_once('?').unwrap_or((without_fragment, ""));
@@ -90,7 +90,7 @@ fn of_scheme(scheme: &str, rest: &str, text: &str) -> Result<StoreKind> {
 }
 
 fn unparsable(text: &str) -> StoreError {
-    StoreError::Uri(format!("Cannot parse Nix store '{}'", crate::http::url::shown(text)))
+    OpenError::Unparsable(crate::http::url::shown(text)).into()
 }
 
 impl std::fmt::Display for StoreUri {
@@ -210,7 +210,7 @@ pub struct Surroundings<'a> {
 /// How to open the store that `uri` names, with warnings for the user.
 ///
 /// # Errors
-/// [`StoreError::Uri`] for stores that cannot be opened, or not yet.
+/// [`StoreError::Open`] for stores that cannot be opened, or not yet.
 pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(LocalOptions, Vec<String>)> {
     let mut warnings = Vec::new();
     let root = match &uri.kind {
@@ -227,10 +227,7 @@ pub fn local_options(uri: &StoreUri, around: &Surroundings<'_>) -> Result<(Local
             _ if places.parameter(name, value)? => {}
             "read-only" => {
                 read_only = boolean(name, value)?;
-                around
-                    .settings
-                    .require_feature(Some("read-only-local-store"))
-                    .map_err(|error| StoreError::Uri(error.to_string()))?;
+                around.settings.require_feature(Some("read-only-local-store"))?;
             }
             "require-sigs" => require_sigs = boolean(name, value)?,
             _ if of_all_stores(name) => {}
@@ -284,7 +281,7 @@ pub(super) struct Places {
 impl Places {
     /// The usual places, or those below `root`.
     pub fn new(around: &Surroundings<'_>, root: Option<PathBuf>) -> Result<Self> {
-        let usual = around.environment.directories().map_err(|error| StoreError::Uri(error.to_string()))?;
+        let usual = around.environment.directories().map_err(OpenError::from)?;
         let store = usual.store.to_string_lossy().into_owned();
         Ok(Self { root, store, real: None, state: None, log: None, usual })
     }
@@ -306,8 +303,7 @@ impl Places {
 
     /// What follows from all parameters.
     pub fn layout(self) -> Result<Layout> {
-        let store_dir = StoreDir::new(&self.store)
-            .map_err(|dir| StoreError::Uri(format!("'{dir}' cannot be a store directory")))?;
+        let store_dir = StoreDir::new(&self.store).map_err(OpenError::StoreDir)?;
         let (real, state, log) = match &self.root {
             Some(root) => (root.join("nix/store"), root.join("nix/var/nix"), root.join("nix/var/log/nix")),
             None => (PathBuf::from(&self.store), self.usual.state, self.usual.log),
@@ -323,44 +319,33 @@ impl Places {
 
 /// The error for a store that has no local database, where one is needed.
 fn not_local(scheme: &str, rest: &str) -> StoreError {
-    match scheme {
-        "file" | "http" | "https" | "s3" => StoreError::Uri(format!(
-            "this operation works on a local store, and '{}' is a binary cache",
-            crate::http::url::shown(&format!("{scheme}://{rest}"))
-        )),
-        "ssh" => StoreError::Uri(format!(
-            "this operation works on a local store, and '{}' is on another machine",
-            crate::http::url::shown(&format!("{scheme}://{rest}"))
-        )),
-        "ssh-ng" => behind(scheme, rest),
-        "dummy" => {
-            StoreError::Uri(format!("this operation works on a local store, and '{scheme}://' has nothing"))
-        }
-        _ => unopenable(scheme),
-    }
+    let what = match scheme {
+        "file" | "http" | "https" | "s3" => "is a binary cache",
+        "ssh" => "is on another machine",
+        "dummy" => "has nothing",
+        "ssh-ng" => return behind(scheme, rest),
+        _ => return unopenable(scheme),
+    };
+    let rest = if scheme == "dummy" { "" } else { rest };
+    OpenError::NotLocal { store: crate::http::url::shown(&format!("{scheme}://{rest}")), what }.into()
 }
 
 /// The error for a store that others work on for us, where it is to be worked on
 /// directly.
 fn behind(scheme: &str, rest: &str) -> StoreError {
-    let shown = if rest.is_empty() {
-        scheme.to_owned()
-    } else {
-        crate::http::url::shown(&format!("{scheme}://{rest}"))
-    };
-    StoreError::Uri(format!(
-        "you don't have sufficient rights to use this command: '{shown}' is worked on through another program; \
-         run it as a user who may write to the store, with '--store local'"
-    ))
+    OpenError::ThroughAnother(match rest {
+        "" => scheme.to_owned(),
+        _ => crate::http::url::shown(&format!("{scheme}://{rest}")),
+    })
+    .into()
 }
 
 /// The error for a kind of store that cannot be opened, or not yet.
 pub(super) fn unopenable(scheme: &str) -> StoreError {
-    StoreError::Uri(match scheme {
-        "mounted-ssh-ng" => {
-            format!("stores with scheme '{scheme}' cannot be opened by this version of Nival yet")
-        }
-        _ => format!("don't know how to open Nix store with scheme '{scheme}'"),
+    let shown = scheme.to_owned();
+    StoreError::Open(match scheme {
+        "mounted-ssh-ng" => OpenError::SchemeToCome(shown),
+        _ => OpenError::UnknownScheme(shown),
     })
 }
 
@@ -369,14 +354,14 @@ pub fn daemon_socket(around: &Surroundings<'_>) -> Result<PathBuf> {
     if let Some(path) = around.environment.non_empty("NIX_DAEMON_SOCKET_PATH") {
         return Ok(path_in(&path.to_string_lossy(), around.current_dir));
     }
-    let dirs = around.environment.directories().map_err(|error| StoreError::Uri(error.to_string()))?;
+    let dirs = around.environment.directories().map_err(OpenError::from)?;
     Ok(dirs.state.join("daemon-socket/socket"))
 }
 
 /// The kind of store that a URI means, where that depends on the machine.
 ///
 /// # Errors
-/// [`StoreError::Uri`].
+/// [`StoreError::Open`].
 pub fn resolve(uri: &StoreUri, around: &Surroundings<'_>) -> Result<StoreUri> {
     let mut resolved = uri.clone();
     if uri.kind == StoreKind::Auto && is_left_to_daemon(around)? {
@@ -387,7 +372,7 @@ pub fn resolve(uri: &StoreUri, around: &Surroundings<'_>) -> Result<StoreUri> {
 
 /// Whether the user may work on the usual store.
 fn may_write(around: &Surroundings<'_>) -> Result<bool> {
-    let dirs = around.environment.directories().map_err(|error| StoreError::Uri(error.to_string()))?;
+    let dirs = around.environment.directories().map_err(OpenError::from)?;
     let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
     Ok(around.machine.is_root() || rustix::fs::access(&dirs.state, access).is_ok())
 }
@@ -402,7 +387,7 @@ fn choose(around: &Surroundings<'_>, warnings: &mut Vec<String>) -> Result<Optio
     if may_write(around)? {
         return Ok(None);
     }
-    let dirs = around.environment.directories().map_err(|error| StoreError::Uri(error.to_string()))?;
+    let dirs = around.environment.directories().map_err(OpenError::from)?;
     let named =
         ["NIX_STATE_DIR", "NIX_STORE_DIR"].iter().any(|name| around.environment.non_empty(name).is_some());
     if dirs.state.exists() || named {
@@ -439,15 +424,14 @@ pub(super) fn absolute(text: &str) -> Result<PathBuf> {
 }
 
 pub(super) fn absolute_path(path: &Path) -> Result<PathBuf> {
-    lexically_normal(path)
-        .ok_or_else(|| StoreError::Uri(format!("not an absolute path: \"{}\"", path.display())))
+    lexically_normal(path).ok_or_else(|| OpenError::NotAbsolute(path.to_owned()).into())
 }
 
 pub(super) fn boolean(name: &str, value: &str) -> Result<bool> {
     match value {
         "true" | "yes" | "1" => Ok(true),
         "false" | "no" | "0" => Ok(false),
-        _ => Err(StoreError::Uri(format!("Boolean setting '{name}' has invalid value '{value}'"))),
+        _ => Err(OpenError::parameter("Boolean setting", name, value).into()),
     }
 }
 

@@ -29,14 +29,15 @@ use crate::sys::errno_text;
 
 /// What can go wrong between two stores.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RemoteError {
     /// Nobody answers at a socket.
-    #[error("cannot connect to socket at '{path}': {}", errno_text(source))]
+    #[error("cannot connect to socket at '{path}': {}", errno_text(reason))]
     Connect {
         /// The socket.
         path: String,
         /// The system's answer.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A program that leads to another machine.
     #[error("cannot connect to '{host}': {reason}")]
@@ -49,6 +50,14 @@ pub enum RemoteError {
     /// What the other side says went wrong there.
     #[error("{0}")]
     Peer(String),
+    /// A connection that was made, and that the other side closed before anything was asked.
+    #[error("cannot open connection to remote store '{uri}': {reason}")]
+    Unusable {
+        /// The store.
+        uri: String,
+        /// What is known of it.
+        reason: String,
+    },
     /// The connection broke.
     #[error("lost the connection to '{uri}': {reason}")]
     Lost {

@@ -54,7 +54,7 @@ impl Command for Add {
                 }
             }
             store.add_text(&name, &text, references).map_err(|error| match error {
-                StoreError::DerivationOutput { source, .. } => anyhow::Error::from(source),
+                StoreError::DerivationOutput { reason, .. } => anyhow::Error::from(reason),
                 other => anyhow::Error::from(other),
             })?
         };

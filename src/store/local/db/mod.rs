@@ -244,9 +244,9 @@ pub(crate) fn sqlite_error(action: &'static str, database: PathBuf, source: rusq
         return interrupt::Interrupted.into();
     }
     if is_unusable(&source) {
-        return StoreError::Unusable { database, source };
+        return StoreError::Unusable { database, reason: source };
     }
-    StoreError::Sqlite { action, database, source }
+    StoreError::Sqlite { action, database, reason: source }
 }
 
 /// Whether the file is no database of ours, or no longer.
@@ -341,7 +341,7 @@ fn read_version(path: &Path) -> Result<Option<u64>> {
     const LIMIT: u64 = 4096;
     let text = match crate::sys::read_configured(path, LIMIT) {
         Ok(text) => text,
-        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.reason.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let number = std::str::from_utf8(&text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));

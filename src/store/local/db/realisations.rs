@@ -136,7 +136,7 @@ impl Writer<'_> {
     /// that is registered.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] if its path is not valid after all; [`StoreError::Input`] if the output
+    /// [`StoreError::Invalid`] if its path is not valid after all; [`StoreError::OutputTaken`] if the output
     /// has another path already.
     pub fn register_realisation(&self, realisation: &Realisation) -> Result<()> {
         let id = &realisation.id;
@@ -165,10 +165,10 @@ impl Writer<'_> {
                     .map(drop)
                     .map_err(self.error("adding signatures to a realisation"))
             }
-            Some(_) => Err(StoreError::Input(format!(
-                "output '{id}' has another path in this store already, and cannot have '{}' as well",
-                self.dir.print(&realisation.out_path)
-            ))),
+            Some(_) => {
+                let path = self.dir.print(&realisation.out_path);
+                Err(StoreError::OutputTaken { output: id.to_string(), path })
+            }
             None => self.insert_realisation(realisation, path),
         }
     }

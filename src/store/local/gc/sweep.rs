@@ -306,7 +306,7 @@ impl<'c> Sweep<'c> {
                 Err(error) => {
                     self.liveness.mark_node(node);
                     back.push((node, row));
-                    match error.source.kind() {
+                    match error.reason.kind() {
                         // So it would be with all others.
                         std::io::ErrorKind::ReadOnlyFilesystem => general = Some(error),
                         _ => self.trash.note(error),
@@ -429,7 +429,7 @@ struct Held;
 
 /// Whether SQLite had no room.
 fn is_full(error: &StoreError) -> bool {
-    let StoreError::Sqlite { source, .. } = error else { return false };
+    let StoreError::Sqlite { reason: source, .. } = error else { return false };
     let code = source.sqlite_error_code();
     matches!(code, Some(rusqlite::ErrorCode::DiskFull))
         || matches!(source.sqlite_error(), Some(error) if error.extended_code == rusqlite::ffi::SQLITE_IOERR_WRITE)

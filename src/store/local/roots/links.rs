@@ -232,7 +232,7 @@ fn list(dir: OwnedFd) -> std::result::Result<(OwnedFd, Names), Errno> {
 }
 
 fn errno_of(error: &PathError) -> Option<Errno> {
-    Errno::from_io_error(&error.source)
+    Errno::from_io_error(&error.reason)
 }
 
 /// Whether somebody does not let us read something.

@@ -40,13 +40,11 @@ impl Finder<'_> {
 
     /// We run, so there is a process: `/proc` is not what it should be.
     fn without_proc(&self) -> Result<()> {
-        const WHY: &str = "/proc does not tell what running programs use";
         if self.search.strict && !self.store.options().gc_without_proc {
-            return Err(StoreError::Roots(format!(
-                "{WHY}, so nothing is deleted (with '--option gc-without-proc true' it is all the same)"
-            )));
+            return Err(StoreError::NoProc);
         }
-        self.store.progress().warn(&format!("{WHY}, so there may be more roots"));
+        let warning = "/proc does not tell what running programs use, so there may be more roots";
+        self.store.progress().warn(warning);
         Ok(())
     }
 

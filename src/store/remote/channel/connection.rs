@@ -63,7 +63,7 @@ impl Connection {
             let other = stream.try_clone()?;
             Self::over(stream.into(), other.into(), None)
         };
-        let failed = |source| RemoteError::Connect { path: path.display().to_string(), source };
+        let failed = |reason| RemoteError::Connect { path: path.display().to_string(), reason };
         Ok(connect().map_err(failed)?)
     }
 

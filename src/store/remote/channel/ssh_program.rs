@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::remote::RemoteError;
 use crate::store::remote::channel::connection::Connection;
 #[cfg(feature = "built-in-ssh")]
@@ -43,9 +43,9 @@ const ALIAS: &str = "nival-host";
 /// or without a port.
 ///
 /// # Errors
-/// [`StoreError::Uri`].
+/// [`StoreError::Open`](crate::store::StoreError::Open).
 pub fn parse_authority(text: &str) -> Result<(Option<String>, String, Option<u16>)> {
-    let invalid = |why: String| StoreError::Uri(format!("invalid SSH authority: '{text}': {why}"));
+    let invalid = |reason: String| OpenError::Authority { kind: "SSH", authority: text.to_owned(), reason };
     let (user, rest) = match text.rsplit_once('@') {
         Some((user, rest)) => (Some(user.to_owned()), rest),
         None => (None, text),
@@ -68,11 +68,11 @@ pub fn parse_authority(text: &str) -> Result<(Option<String>, String, Option<u16
     for (what, name) in [("user name", user.as_deref()), ("host name", Some(host))] {
         let Some(name) = name else { continue };
         if name.starts_with('-') {
-            return Err(invalid(format!("{what} '{name}' must not start with '-'")));
+            return Err(invalid(format!("{what} '{name}' must not start with '-'")).into());
         }
         // A control character would end up in a file or on a terminal.
         if name.is_empty() || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(invalid(format!("'{}' is no {what}", name.escape_default())));
+            return Err(invalid(format!("'{}' is no {what}", name.escape_default())).into());
         }
     }
     Ok((user, host.to_owned(), port))

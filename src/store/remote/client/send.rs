@@ -174,8 +174,7 @@ impl Sender {
             *locked(&outcome) = Some(result);
         };
         let thread = std::thread::Builder::new().spawn(listen);
-        let thread =
-            thread.map_err(|error| StoreError::Input(format!("no thread can be started: {error}")))?;
+        let thread = thread.map_err(StoreError::NoThread)?;
         *locked(&self.answers) = Some(thread);
         Ok(())
     }

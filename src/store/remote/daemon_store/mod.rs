@@ -85,7 +85,7 @@ impl DaemonStore {
         let link = Arc::new(link.map_err(|error| match (&self.endpoint, error) {
             (Endpoint::Ssh(ssh), error) => ssh.explain(error),
             (Endpoint::Socket(_), StoreError::Remote(RemoteError::Lost { reason, .. })) => {
-                StoreError::Uri(format!("cannot open connection to remote store '{}': {reason}", self.uri))
+                StoreError::Remote(RemoteError::Unusable { uri: self.uri.clone(), reason })
             }
             (Endpoint::Socket(_), error) => error,
         })?);

@@ -295,7 +295,7 @@ impl CollectStore for DaemonStore {
 
     fn collect_garbage(&self, options: &GcOptions, report: &mut GcReport) -> Result<()> {
         if options.max_links.is_some() {
-            return Err(StoreError::Input("a daemon cannot be told how many links there may be".to_owned()));
+            return Err(StoreError::unsupported("collectGarbage with a limit of links", &self.uri));
         }
         let (names, freed) = self.collect(gc_action::DELETE_DEAD, &[], false, options.max_freed)?;
         report.deleted = names.len() as u64;

@@ -180,7 +180,7 @@ impl<R: Read> Reader<R> {
             return Ok(None);
         }
         let ca = text.parse();
-        Ok(Some(ca.map_err(|_| StoreError::Input(format!("'{text}' is not a content address")))?))
+        Ok(Some(ca.map_err(|_| StoreError::NotAContentAddress(text))?))
     }
 
     /// What the worker protocol says of a path besides its name.

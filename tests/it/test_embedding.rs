@@ -1,0 +1,75 @@
+//! What a program that uses the library sees of it: errors that it can match.
+
+use std::error::Error as _;
+use std::path::PathBuf;
+
+use nival::settings::Settings;
+use nival::store::error::OpenError;
+use nival::store::{LocalStore, Store, StoreError, open_uri};
+use nival::sys::PathError;
+
+use crate::common::World;
+
+fn refused(uri: &str) -> StoreError {
+    match open_uri(uri, &Settings::built_in()) {
+        Ok(_) => panic!("{uri} is a store"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn a_uri_is_refused_for_a_reason_that_can_be_matched() {
+    let open = |uri: &str| match refused(uri) {
+        StoreError::Open(error) => error,
+        other => panic!("{uri}: {other:?}"),
+    };
+    assert!(matches!(open("nonsense"), OpenError::Unparsable(text) if text == "nonsense"));
+    assert!(matches!(open("gopher://x"), OpenError::UnknownScheme(scheme) if scheme == "gopher"));
+    assert!(matches!(open("https://"), OpenError::NoAuthority(scheme) if scheme == "https"));
+    assert!(matches!(open("ssh://-x"), OpenError::Authority { kind: "SSH", .. }));
+    assert!(matches!(open("local?root=x"), OpenError::NotAbsolute(path) if path == *"x"));
+    assert!(matches!(
+        open("file:///x?compression=bzip"),
+        OpenError::Parameter { name, near: Some(near), .. } if name == "compression" && near == "bzip2"
+    ));
+}
+
+#[test]
+fn errors_of_a_library_name_no_flags() {
+    let world = World::new();
+    let uri = format!("{}?read-only=true", world.text("root"));
+    let StoreError::FeatureDisabled(disabled) = refused(&uri) else { panic!("it is a store") };
+    assert_eq!(disabled.feature, "read-only-local-store");
+    assert_eq!(disabled.to_string(), "experimental Nix feature 'read-only-local-store' is disabled");
+
+    let root = world.path("lost");
+    drop(LocalStore::at(&root).unwrap());
+    let database = root.join("nix/var/nix/db/db.sqlite");
+    std::fs::write(&database, "").unwrap();
+    let Err(error) = LocalStore::at(&root) else { panic!("an empty database is none") };
+    assert!(matches!(&error, StoreError::Lost { database: found, .. } if *found == database), "{error}");
+    assert!(!error.to_string().contains("--"), "{error}");
+}
+
+/// A program that prints an error with all its sources shows each cause once.
+#[test]
+fn causes_are_told_once() {
+    let world = World::new();
+    let told = |error: &dyn std::error::Error| {
+        let mut text = error.to_string();
+        let mut next = error.source();
+        while let Some(cause) = next {
+            text += &format!(": {cause}");
+            next = cause.source();
+        }
+        text
+    };
+    let missing = || PathError::new("opening file", PathBuf::from("/x"), std::io::ErrorKind::NotFound);
+    assert_eq!(told(&StoreError::from(missing())).matches("not found").count(), 1);
+    assert!(missing().source().is_none());
+
+    let store: Box<dyn Store> = Box::new(LocalStore::at(world.path("root")).unwrap());
+    let error = store.add_text("x.drv", b"no derivation", Default::default()).unwrap_err();
+    let StoreError::Derivation { reason, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(told(&error).matches(&reason.to_string()).count(), 1, "{}", told(&error));
+}
