@@ -23,56 +23,57 @@ use std::cmp::Ordering;
 
 /// Name and version of a full name; the version may be empty.
 pub fn split(full: &str) -> (&str, &str) {
-    let bytes = full.as_bytes();
-    let dash = bytes.iter().enumerate().find(|(at, byte)| {
-        **byte == b'-' && bytes.get(at + 1).is_some_and(|next| !next.is_ascii_alphabetic())
-    });
-    match dash {
-        Some((at, _)) => (&full[..at], &full[at + 1..]),
+    match dash(full.as_bytes()) {
+        Some(at) => (&full[..at], &full[at + 1..]),
         None => (full, ""),
     }
 }
 
-/// The components of a version.
-fn components(version: &str) -> impl Iterator<Item = &str> {
+/// The place of the dash between name and version in a full name.
+pub fn dash(full: &[u8]) -> Option<usize> {
+    full.windows(2).position(|pair| pair[0] == b'-' && !pair[1].is_ascii_alphabetic())
+}
+
+/// The components of a version. Only ASCII bytes end one, so those of a text are texts.
+pub fn components(version: &[u8]) -> impl Iterator<Item = &[u8]> {
     let is_separator = |byte: u8| matches!(byte, b'.' | b'-');
     let mut rest = version;
     std::iter::from_fn(move || {
-        let start = rest.bytes().position(|byte| !is_separator(byte))?;
+        let start = rest.iter().position(|byte| !is_separator(*byte))?;
         rest = &rest[start..];
-        let digits = rest.as_bytes()[0].is_ascii_digit();
+        let digits = rest[0].is_ascii_digit();
         let same = |byte: u8| byte.is_ascii_digit() == digits && !is_separator(byte);
-        // Only ASCII bytes end a component, so this cuts between characters.
-        let end = rest.bytes().position(|byte| !same(byte)).unwrap_or(rest.len());
+        let end = rest.iter().position(|byte| !same(*byte)).unwrap_or(rest.len());
         let (component, after) = rest.split_at(end);
         rest = after;
         Some(component)
     })
 }
 
-fn number(component: &str) -> Option<i32> {
-    component.parse().ok().filter(|_| component.bytes().all(|byte| byte.is_ascii_digit()))
+fn number(component: &[u8]) -> Option<i32> {
+    let digits = component.iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(component));
+    digits?.ok()?.parse().ok()
 }
 
-fn is_less(a: &str, b: &str) -> bool {
+fn is_less(a: &[u8], b: &[u8]) -> bool {
     match (number(a), number(b)) {
         (Some(a), Some(b)) => a < b,
         (None, Some(_)) if a.is_empty() => true,
-        _ if a == "pre" && b != "pre" => true,
-        _ if b == "pre" => false,
+        _ if a == b"pre" && b != b"pre" => true,
+        _ if b == b"pre" => false,
         (None, Some(_)) => true,
         (Some(_), None) => false,
         (None, None) => a < b,
     }
 }
 
-/// The order of two versions.
-pub fn compare_versions(a: &str, b: &str) -> Ordering {
-    let (mut ours, mut theirs) = (components(a), components(b));
+/// The order of two versions, which are texts or any other bytes.
+pub fn compare_versions<V: AsRef<[u8]> + ?Sized>(a: &V, b: &V) -> Ordering {
+    let (mut ours, mut theirs) = (components(a.as_ref()), components(b.as_ref()));
     loop {
         let (one, other) = match (ours.next(), theirs.next()) {
             (None, None) => return Ordering::Equal,
-            (one, other) => (one.unwrap_or(""), other.unwrap_or("")),
+            (one, other) => (one.unwrap_or(b""), other.unwrap_or(b"")),
         };
         if is_less(one, other) {
             return Ordering::Less;

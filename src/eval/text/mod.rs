@@ -1,0 +1,10 @@
+//! What the language needs to do with bytes and knows no values for: quoting,
+//! numbers, versions, regular expressions, JSON, XML and TOML.
+//!
+//! Texts of the language are byte strings, so everything here takes and gives bytes.
+
+pub mod numbers;
+pub mod path;
+pub mod quote;
+pub mod suggest;
+pub mod versions;
