@@ -17,6 +17,7 @@ mod nix_store;
 mod output;
 mod realiser;
 mod served;
+mod signals;
 mod stores;
 mod tour;
 
@@ -99,9 +100,9 @@ pub fn run(words: Vec<OsString>, environment: Environment) -> ExitCode {
     let result = prepare().and_then(|()| match program(&name) {
         Some(program) => {
             let context = Context::new(&name, environment, Arc::clone(&ui))?;
-            program(context, words)
+            signals::token().scope(|| program(context, words))
         }
-        None => nival::run(&called, words, &environment),
+        None => signals::token().scope(|| nival::run(&called, words, &environment)),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -122,7 +123,7 @@ fn prepare() -> anyhow::Result<()> {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let more = rustix::process::Rlimit { current: files.maximum, ..files };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, more);
-    Ok(::nival::sys::interrupt::install()?)
+    Ok(signals::install()?)
 }
 
 /// A program that has a name and a place, but nothing behind it yet.

@@ -32,6 +32,7 @@ use super::flags::parse::{Item, Parser};
 use super::flags::{self, NIX_DAEMON, common, page};
 use super::nix;
 use super::served::Served;
+use super::signals;
 use crate::cli::output::messages::{stdin, stdout_file};
 
 /// Clients that are served at the same time: of one user who is not trusted, and
@@ -135,7 +136,7 @@ fn serve_stdio(mut context: Context, itself: bool, trusted: Trusted) -> anyhow::
     warnings.iter().for_each(|warning| context.ui.warn(warning));
     let output = stdout_file().try_clone()?;
     // The client may go while something is being done for it.
-    interrupt::request_when_gone(output.try_clone()?)?;
+    signals::cancel_when_gone(output.try_clone()?)?;
     if trusted == Trusted::Never {
         limit_memory();
     }
@@ -170,11 +171,11 @@ fn forward(path: &std::path::Path) -> anyhow::Result<()> {
     })?;
     let mut to_daemon = File::from(OwnedFd::from(stream.try_clone()?));
     let from_daemon = Interruptible(File::from(OwnedFd::from(stream.try_clone()?)));
-    let there = std::thread::Builder::new().spawn(move || {
+    let there = std::thread::Builder::new().spawn(interrupt::inherited(move || {
         // Its end is the end of the answers, too.
         let _ = std::io::copy(&mut stdin(), &mut to_daemon);
         let _ = stream.shutdown(std::net::Shutdown::Write);
-    })?;
+    }))?;
     let mut answers = from_daemon;
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -226,7 +227,7 @@ impl Daemon {
     fn run(mut self) -> anyhow::Result<()> {
         // First of all: what is opened here must not be taken for what was passed.
         let listeners = self.listeners()?;
-        let signals = interrupt::signal_pipe()?;
+        let signals = signals::pipe()?;
         for listener in &listeners {
             listener.set_nonblocking(true)?;
         }

@@ -67,7 +67,7 @@ pub enum FetchError {
     /// A store.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
-    /// A signal.
+    /// The work was told to end.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }

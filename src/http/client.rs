@@ -96,7 +96,7 @@ pub enum Failure {
     Stalled(Duration),
     /// The request itself cannot be made.
     Request(String),
-    /// A signal.
+    /// The work was told to end.
     Interrupted(interrupt::Interrupted),
 }
 

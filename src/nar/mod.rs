@@ -112,7 +112,7 @@ pub enum NarError {
     /// Writing the archive.
     #[error("writing the archive: {}", crate::sys::errno_text(.0))]
     Write(io::Error),
-    /// A signal.
+    /// The work was told to end.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     /// Whatever else a sink fails with.

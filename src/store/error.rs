@@ -363,7 +363,7 @@ pub enum StoreError {
     /// Somebody at the other end of a connection, or the connection itself.
     #[error(transparent)]
     Remote(#[from] RemoteError),
-    /// A signal.
+    /// The work was told to end.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }

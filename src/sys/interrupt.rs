@@ -1,91 +1,130 @@
-//! Ending early and cleanly on SIGINT, SIGTERM and SIGHUP.
+//! Ending early and cleanly.
 //!
-//! A signal only raises a flag; long work looks at it between two
-//! steps and returns [`Interrupted`], so that temporary files are removed on
-//! the way out.
+//! A program that may have to give up hands in a [`CancelToken`]: work within
+//! [`CancelToken::scope`] looks at it between two steps and returns
+//! [`Interrupted`] once it is cancelled, so that temporary files are removed on
+//! the way out. Work outside such a scope runs to its end. Nothing here belongs
+//! to the process: two threads can work under two tokens, and which signals
+//! cancel a token is for the program to decide.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The signals that ask a program to end.
-const SIGNALS: [i32; 3] =
-    [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
-
-static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-
-/// The user, or the manager of services, wants the program to end.
+/// Work was told to end before it was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted by the user")]
 pub struct Interrupted;
 
-/// Catches the signals from now on. A second one while the first is still
-/// being honoured ends the process at once, as it would without us.
+/// Tells work to end early. All clones are one token.
 ///
-/// # Errors
-/// When the handlers cannot be installed.
-pub fn install() -> std::io::Result<()> {
-    let flag = FLAG.get_or_init(Arc::default);
-    for signal in SIGNALS {
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(flag))?;
-        signal_hook::flag::register(signal, Arc::clone(flag))?;
+/// ```
+/// use nival::sys::interrupt::{self, CancelToken};
+///
+/// let token = CancelToken::new();
+/// assert!(token.scope(interrupt::check).is_ok());
+/// token.cancel(); // usually on another thread, or by a signal
+/// assert!(token.scope(interrupt::check).is_err());
+/// assert!(interrupt::check().is_ok());
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+impl CancelToken {
+    /// A token that is not cancelled.
+    pub fn new() -> Self {
+        Self::default()
     }
-    Ok(())
+
+    /// A token that is cancelled while `flag` is set: for handlers of signals.
+    pub fn of_flag(flag: Arc<AtomicBool>) -> Self {
+        Self(flag)
+    }
+
+    /// Tells all work under the token to end.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the work under the token is to end.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Does `work` under the token: on this thread, and on those that the library
+    /// starts for it. Within another scope only the inner token counts.
+    pub fn scope<T>(&self, work: impl FnOnce() -> T) -> T {
+        Bounds { token: Some(self.clone()), ..Bounds::current() }.enter(work)
+    }
 }
 
-/// Whether a signal has come that is to be honoured now.
+/// When the work of a thread is to end: handed on to the threads that it starts.
+#[derive(Clone)]
+pub(crate) struct Bounds {
+    token: Option<CancelToken>,
+    grace: Option<Instant>,
+}
+
+impl Bounds {
+    /// The bounds of this thread.
+    pub(crate) fn current() -> Self {
+        Self { token: TOKEN.with_borrow(Clone::clone), grace: GRACE.get() }
+    }
+
+    /// Does `work` within these bounds.
+    pub(crate) fn enter<T>(self, work: impl FnOnce() -> T) -> T {
+        struct Before(Bounds);
+        impl Drop for Before {
+            fn drop(&mut self) {
+                TOKEN.set(self.0.token.take());
+                GRACE.set(self.0.grace);
+            }
+        }
+        let _before = Before(Bounds { token: TOKEN.replace(self.token), grace: GRACE.replace(self.grace) });
+        work()
+    }
+}
+
+/// Work for another thread, which ends when the work of this thread is to end.
+pub fn inherited<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let bounds = Bounds::current();
+    move || bounds.enter(work)
+}
+
+/// Whether this thread's work is to end now.
 pub fn requested() -> bool {
-    FLAG.get().is_some_and(|flag| flag.load(Ordering::Relaxed)) && !in_grace()
+    TOKEN.with_borrow(|token| token.as_ref().is_some_and(CancelToken::is_cancelled)) && !in_grace()
 }
 
 thread_local! {
-    /// Until when signals are not honoured by this thread.
+    static TOKEN: RefCell<Option<CancelToken>> = const { RefCell::new(None) };
+    /// Until when this thread goes on although it is told to end.
     static GRACE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 fn in_grace() -> bool {
-    grace().is_some_and(|end| Instant::now() < end)
+    GRACE.get().is_some_and(|end| Instant::now() < end)
 }
 
-/// Until when this thread has leave to go on, for those that work for it.
-pub(super) fn grace() -> Option<Instant> {
-    GRACE.get()
-}
-
-/// How long what is complete may take to be kept after a signal.
+/// How long what is complete may take to be kept after work was told to end.
 pub const KEEPING: Duration = Duration::from_secs(30);
 
-/// Lets `work` go on for so long although a signal has come, to keep what is
-/// complete: on this thread, and on those that [`super::threads`] starts for it. A
-/// second signal still ends the process.
+/// Lets `work` go on for so long although it is told to end, to keep what is
+/// complete: on this thread, and on those that the library starts for it.
 pub fn with_grace<T>(time: Duration, work: impl FnOnce() -> T) -> T {
-    until(Instant::now().checked_add(time), work)
-}
-
-/// As [`with_grace`], with what [`grace`] said.
-pub(super) fn until<T>(end: Option<Instant>, work: impl FnOnce() -> T) -> T {
-    struct Before(Option<Instant>);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            GRACE.set(self.0);
-        }
-    }
-    let _before = Before(GRACE.replace(end));
-    work()
+    Bounds { grace: Instant::now().checked_add(time), ..Bounds::current() }.enter(work)
 }
 
 /// To be called between steps of long work.
 ///
 /// # Errors
-/// [`Interrupted`] once a signal has come.
+/// [`Interrupted`] once the work is to end.
 pub fn check() -> Result<(), Interrupted> {
     if requested() { Err(Interrupted) } else { Ok(()) }
 }
@@ -101,10 +140,10 @@ pub fn is_io_error(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Interrupted>())
 }
 
-/// How often a reader that waits looks at the flag.
+/// How often a reader that waits looks at the token.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Reads from a pipe, terminal or socket so that a signal ends the wait: the
+/// Reads from a pipe, terminal or socket so that cancelling ends the wait: the
 /// read then fails with [`io_error`].
 pub struct Interruptible<R>(pub R);
 
@@ -128,7 +167,7 @@ impl<R: Read + AsFd> Read for Interruptible<R> {
     }
 }
 
-/// Writes so that a signal ends the wait for the reader: for files, pipes and
+/// Writes so that cancelling ends the wait for the reader: for files, pipes and
 /// sockets that are non-blocking.
 impl Write for Interruptible<File> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
@@ -169,51 +208,10 @@ impl Interruptible<File> {
     }
 }
 
-/// Ends the process's work, as a signal would, once nobody is left at the other
-/// end of a pipe or socket; looks at it from a thread of its own.
-///
-/// # Errors
-/// When there is no thread to be had.
-pub fn request_when_gone(output: File) -> io::Result<()> {
-    let flag = Arc::clone(FLAG.get_or_init(Arc::default));
-    std::thread::Builder::new().stack_size(64 * 1024).spawn(move || {
-        loop {
-            // No event is asked for: those that are always told are meant.
-            let mut watched = [PollFd::new(&output, PollFlags::empty())];
-            match poll(&mut watched, None) {
-                Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return,
-                Ok(_) => {
-                    let gone = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
-                    if watched[0].revents().intersects(gone) {
-                        flag.store(true, Ordering::Relaxed);
-                        return;
-                    }
-                }
-            }
-        }
-    })?;
-    Ok(())
-}
-
-/// A pipe in which there is something to read once a signal has come that asks
-/// the program to end, or that tells of the end of a child.
-///
-/// # Errors
-/// When the handlers cannot be installed.
-pub fn signal_pipe() -> io::Result<UnixStream> {
-    let (woken, waker) = UnixStream::pair()?;
-    woken.set_nonblocking(true)?;
-    for signal in SIGNALS.into_iter().chain([signal_hook::consts::SIGCHLD]) {
-        signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
-    }
-    Ok(woken)
-}
-
 /// Waits until a non-blocking pipe or socket takes more.
 ///
 /// # Errors
-/// [`io::ErrorKind::Interrupted`] after a signal.
+/// [`io::ErrorKind::Interrupted`] once the work is to end.
 pub fn wait_writable(file: impl AsFd) -> io::Result<()> {
     loop {
         if requested() {
@@ -229,31 +227,26 @@ pub fn wait_writable(file: impl AsFd) -> io::Result<()> {
     }
 }
 
-/// Calls `end` if the process is still there a while after a signal, because it
-/// waits for somebody to take its output.
-///
-/// # Errors
-/// When the handlers or the thread cannot be made.
-pub fn end_when_stuck(end: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    /// Time enough for everything else to be cleaned up.
-    const GRACE: Duration = Duration::from_millis(700);
-    let (mut woken, waker) = UnixStream::pair()?;
-    for signal in SIGNALS {
-        signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
-    }
-    std::thread::Builder::new().stack_size(64 * 1024).spawn(move || {
-        let mut byte = [0];
-        if woken.read(&mut byte).is_ok() {
-            std::thread::sleep(GRACE);
-            end();
-        }
-    })?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_for_one_thread_and_those_that_work_for_it() {
+        let (token, other) = (CancelToken::new(), CancelToken::new());
+        token.cancel();
+        token.scope(|| {
+            assert_eq!(check(), Err(Interrupted));
+            other.scope(|| assert_eq!(check(), Ok(())));
+            let helped = super::super::threads::on_threads(3, check);
+            assert_eq!(helped, Err(Interrupted));
+            assert!(matches!(std::thread::spawn(inherited(check)).join(), Ok(Err(Interrupted))));
+            assert!(matches!(std::thread::spawn(check).join(), Ok(Ok(()))));
+            with_grace(Duration::from_secs(60), || assert_eq!(check(), Ok(())));
+            assert_eq!(check(), Err(Interrupted));
+        });
+        assert_eq!(check(), Ok(()));
+    }
 
     #[test]
     fn grace_is_for_one_thread_and_those_that_work_for_it() {

@@ -32,10 +32,9 @@ pub fn on_threads<E: Send>(threads: usize, work: impl Fn() -> Result<(), E> + Sy
     if threads <= 1 {
         return work();
     }
-    let grace = interrupt::grace();
-    let helper = || interrupt::until(grace, &work);
     std::thread::scope(|scope| {
-        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, helper).ok();
+        let helper = || interrupt::inherited(&work);
+        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, helper()).ok();
         let others: Vec<_> = (1..threads).filter_map(spawn).collect();
         let mut result = work();
         for other in others {

@@ -1,12 +1,17 @@
-//! What a program that uses the library sees of it: errors that it can match.
+//! What a program that uses the library sees of it: errors that it can match,
+//! and work that it can end.
 
 use std::error::Error as _;
 use std::path::PathBuf;
 
+use nival::model::StorePath;
+use nival::ops::copy::{self, CopyOptions};
+use nival::progress::{self, Progress};
 use nival::settings::Settings;
 use nival::store::error::OpenError;
 use nival::store::{LocalStore, Store, StoreError, open_uri};
 use nival::sys::PathError;
+use nival::sys::interrupt::CancelToken;
 
 use crate::common::World;
 
@@ -72,4 +77,64 @@ fn causes_are_told_once() {
     let error = store.add_text("x.drv", b"no derivation", Default::default()).unwrap_err();
     let StoreError::Derivation { reason, .. } = &error else { panic!("{error:?}") };
     assert_eq!(told(&error).matches(&reason.to_string()).count(), 1, "{}", told(&error));
+}
+
+/// Cancels a token as soon as something is done.
+struct Hasty(CancelToken);
+
+impl Progress for Hasty {
+    fn start(&self, _activity: &progress::Activity<'_>) -> progress::ActivityId {
+        self.0.cancel();
+        progress::ActivityId::NONE
+    }
+}
+
+/// A store with paths in it, and one that is to get them.
+fn two_stores(world: &World) -> (Box<dyn Store>, Box<dyn Store>, Vec<StorePath>) {
+    let [full, empty] =
+        ["full", "empty"].map(|root| Box::new(LocalStore::at(world.path(root)).unwrap()) as Box<dyn Store>);
+    let add = |number: usize| {
+        let text = format!("{number}").repeat(100_000);
+        full.add_text(&format!("text-{number}"), text.as_bytes(), Default::default()).unwrap()
+    };
+    let paths = (0..40).map(add).collect();
+    (full, empty, paths)
+}
+
+#[test]
+fn a_token_ends_work_on_all_its_threads() {
+    let world = World::new();
+    let (full, empty, paths) = two_stores(&world);
+    let options = CopyOptions::default();
+    let copy = |progress: &dyn Progress| {
+        let plan = copy::plan(&*full, &*empty, &paths, &options)?;
+        copy::copy(&*full, &*empty, plan, &options, progress)
+    };
+    let token = CancelToken::new();
+    let hasty = Hasty(token.clone());
+    let error = token.scope(|| copy(&hasty)).unwrap_err();
+    assert!(error.is_interruption(), "{error}");
+    assert!(empty.all().unwrap().len() < paths.len());
+    // The token is cancelled, and what is done without it goes on.
+    copy(&progress::Silent).unwrap();
+    assert_eq!(empty.all().unwrap().len(), paths.len());
+    let error = token.scope(|| full.add_text("more", b"", Default::default())).unwrap_err();
+    assert!(error.is_interruption(), "{error}");
+}
+
+#[test]
+fn two_threads_work_under_two_tokens() {
+    let world = World::new();
+    let add = |name: &str, token: &CancelToken| {
+        let store: Box<dyn Store> = Box::new(LocalStore::at(world.path(name)).unwrap());
+        token.scope(|| store.add_text("x", b"x", Default::default()))
+    };
+    let (cancelled, other) = (CancelToken::new(), CancelToken::new());
+    cancelled.cancel();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| add("one", &cancelled));
+        let second = scope.spawn(|| add("two", &other));
+        assert!(first.join().unwrap().unwrap_err().is_interruption());
+        second.join().unwrap().unwrap();
+    });
 }

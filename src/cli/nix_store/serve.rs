@@ -4,12 +4,13 @@
 use std::os::fd::AsFd as _;
 
 use nival::ops::serve::serve_protocol;
-use nival::sys::interrupt::{self, Interruptible};
+use nival::sys::interrupt::Interruptible;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Call;
 use crate::cli::output::messages::{stdin, stdout_file};
 use crate::cli::served::Served;
+use crate::cli::signals;
 
 /// Serves one client; with `--write` it may change the store.
 pub fn serve(call: Call) -> anyhow::Result<()> {
@@ -18,7 +19,7 @@ pub fn serve(call: Call) -> anyhow::Result<()> {
     let store = &call.context.open_local_store()?;
     let output = stdout_file().try_clone()?;
     // The client may go while something is being done for it.
-    interrupt::request_when_gone(output.try_clone()?)?;
+    signals::cancel_when_gone(output.try_clone()?)?;
     let input = stdin();
     let watched = input.0.as_fd().try_clone_to_owned()?;
     let more = || {

@@ -13,6 +13,7 @@ use nival::sys::threads::locked;
 
 use crate::cli::error::BrokenPipe;
 use crate::cli::output::task::Task;
+use crate::cli::signals;
 
 /// How much is told, from errors only to everything.
 pub mod level {
@@ -512,7 +513,7 @@ pub fn stdout_file() -> &'static std::fs::File {
         if file.metadata().is_ok_and(|meta| !meta.is_file()) {
             // A reader that takes nothing would keep us from seeing a signal.
             // Without this, a second signal still ends the process.
-            let _ = interrupt::end_when_stuck(|| {
+            let _ = signals::end_when_stuck(|| {
                 let _ = io::stderr().write_all(b"error: interrupted by the user\n");
                 std::process::exit(1);
             });

@@ -70,7 +70,7 @@ pub(crate) fn run(
     std::thread::scope(|scope| {
         let (mut spawned, mut refused) = (0, None);
         for _ in 0..threads {
-            match std::thread::Builder::new().spawn_scoped(scope, || work.thread()) {
+            match std::thread::Builder::new().spawn_scoped(scope, interrupt::inherited(|| work.thread())) {
                 Ok(_) => spawned += 1,
                 Err(error) => refused = Some(error),
             }

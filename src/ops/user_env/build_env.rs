@@ -148,7 +148,9 @@ impl<'s> BuildEnv<'s> {
                 users::become_nobody().map_err(failed)?;
                 self.link_all()
             };
-            let thread = std::thread::Builder::new().spawn_scoped(scope, link).map_err(failed)?;
+            let thread = std::thread::Builder::new()
+                .spawn_scoped(scope, interrupt::inherited(link))
+                .map_err(failed)?;
             match thread.join() {
                 Ok(linked) => linked,
                 Err(panic) => std::panic::resume_unwind(panic),

@@ -312,7 +312,7 @@ fn on_two_threads<T>(mut archive: impl Read + Send, take: impl FnOnce(Pieces) ->
                 }
             }
         };
-        if std::thread::Builder::new().spawn_scoped(scope, read).is_err() {
+        if std::thread::Builder::new().spawn_scoped(scope, interrupt::inherited(read)).is_err() {
             let (failed, pieces) = sync_channel(1);
             let _ = failed.send(Err(io::Error::other("no thread can be started")));
             return take(Pieces { pieces, used, current: Vec::new(), at: 0, len: 0 });

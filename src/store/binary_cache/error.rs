@@ -154,7 +154,7 @@ pub enum CacheError {
     /// A file.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// A signal.
+    /// The work was told to end.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }

@@ -448,7 +448,7 @@ impl Layout {
                     }
                 };
                 std::thread::Builder::new()
-                    .spawn_scoped(scope, work)
+                    .spawn_scoped(scope, interrupt::inherited(work))
                     .map_err(PathError::at("starting a thread for", &self.real_store_dir))?;
             }
             drop(sender);

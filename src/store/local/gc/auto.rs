@@ -39,7 +39,7 @@ impl LocalStore {
     /// A failure is told, and does not keep anybody from going on.
     ///
     /// # Errors
-    /// A signal.
+    /// [`StoreError::Interrupted`](crate::store::StoreError::Interrupted) once the work is to end.
     pub(in super::super) fn collect_if_short(&self) -> Result<()> {
         let Some(auto) = self.options().auto_gc.filter(|auto| auto.min_free > 0) else { return Ok(()) };
         let looked = self.looked_for_room.get();

@@ -371,7 +371,7 @@ impl Bin {
         let cores = crate::sys::threads::cores();
         let spawn = |_| {
             let shared = Arc::clone(&shared);
-            std::thread::Builder::new().spawn(move || shared.work()).ok()
+            std::thread::Builder::new().spawn(interrupt::inherited(move || shared.work())).ok()
         };
         // Without a thread, the caller that brings a tree deletes it.
         let threads = (0..cores).filter_map(spawn).collect();

@@ -173,7 +173,7 @@ impl Sender {
             let result = take().map_err(|error| link.failed(error));
             *locked(&outcome) = Some(result);
         };
-        let thread = std::thread::Builder::new().spawn(listen);
+        let thread = std::thread::Builder::new().spawn(interrupt::inherited(listen));
         let thread = thread.map_err(StoreError::NoThread)?;
         *locked(&self.answers) = Some(thread);
         Ok(())
