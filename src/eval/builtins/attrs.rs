@@ -1,0 +1,201 @@
+//! Sets.
+
+use std::collections::HashMap;
+
+use super::super::error::{Error, Traced};
+use super::super::heap::Value;
+use super::super::interpret::{Evaluated, Worker};
+use super::super::symbols::{Symbol, known};
+use super::super::value::{Attr, Attrs, Position};
+use super::Builtin;
+
+/// The rows of this family.
+pub const TABLE: &[Builtin] = &[
+    Builtin::new("attrNames", 1, attr_names, "`set`: the names of its attributes, sorted."),
+    Builtin::new("attrValues", 1, attr_values, "`set`: the values of its attributes in the order of their names."),
+    Builtin::new("getAttr", 2, get_attr, "`name set`: the attribute of that name."),
+    Builtin::new("hasAttr", 2, has_attr, "`name set`: whether there is an attribute of that name."),
+    Builtin::new("removeAttrs", 2, remove_attrs, "`set names`: the set without the attributes of those names."),
+    Builtin::new("intersectAttrs", 2, intersect_attrs, "`a b`: the attributes of `b` whose names `a` has, too."),
+    Builtin::new("catAttrs", 2, cat_attrs, "`name sets`: the attributes of that name of the sets that have one."),
+    Builtin::new("listToAttrs", 1, list_to_attrs, "`pairs`: a set made of `{ name; value; }`; the first of a name counts."),
+    Builtin::new("mapAttrs", 2, map_attrs, "`function set`: the set with `function name value` for each value."),
+    Builtin::new("zipAttrsWith", 2, zip_attrs_with, "`function sets`: `function name values` for each name in the sets."),
+    Builtin::new("groupBy", 2, group_by, "`function list`: the elements by the name that the function gives each."),
+    Builtin::new("unsafeGetAttrPos", 2, unsafe_get_attr_pos, "`name set`: where the attribute was defined, or null."),
+];
+
+fn first(name: &str) -> String {
+    format!("while evaluating the first argument passed to builtins.{name}")
+}
+
+fn second(name: &str) -> String {
+    format!("while evaluating the second argument passed to builtins.{name}")
+}
+
+fn attr_names<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    let text = "while evaluating the argument passed to builtins.attrNames";
+    let attrs = worker.by_name(worker.force_attrs(arguments[0], position, text)?);
+    let names = worker.heap.slice_with(attrs.len(), |index| Value::string(worker.text(attrs[index].name)));
+    Ok(Value::list(names))
+}
+
+fn attr_values<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    let text = "while evaluating the argument passed to builtins.attrValues";
+    let attrs = worker.by_name(worker.force_attrs(arguments[0], position, text)?);
+    Ok(Value::list(worker.heap.slice_with(attrs.len(), |index| attrs[index].value)))
+}
+
+fn get_attr<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    let name = worker.force_name(arguments[0], position, &first("getAttr"))?;
+    let attrs = worker.force_attrs(arguments[1], position, &second("getAttr"))?;
+    let attr = worker.required(attrs, name, "in the attribute set under consideration")?;
+    worker.force_at(attr.value, position)
+}
+
+fn has_attr<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    let name = worker.force_name(arguments[0], position, &first("hasAttr"))?;
+    let attrs = worker.force_attrs(arguments[1], position, &second("hasAttr"))?;
+    Ok(Value::bool(attrs.get(name).is_some()))
+}
+
+fn remove_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    let attrs = worker.force_attrs(arguments[0], position, &first("removeAttrs"))?;
+    let names = worker.force_list(arguments[1], position, &second("removeAttrs"))?;
+    let text = "while evaluating the values of the second argument passed to builtins.removeAttrs";
+    let mut gone: Vec<Symbol> = Vec::with_capacity(names.len());
+    for name in names {
+        gone.push(worker.force_name(*name, position, text)?);
+    }
+    gone.sort_unstable();
+    let left: Vec<Attr<'e>> = attrs
+        .entries()
+        .iter()
+        .filter(|attr| gone.binary_search(&attr.name).is_err())
+        .copied()
+        .collect();
+    if left.len() == attrs.len() {
+        return Ok(Value::attrs(attrs));
+    }
+    Ok(Value::attrs(Attrs::new(&worker.heap, worker.heap.slice(&left))))
+}
+
+fn intersect_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    let left = worker.force_attrs(arguments[0], position, &first("intersectAttrs"))?;
+    let right = worker.force_attrs(arguments[1], position, &second("intersectAttrs"))?;
+    let common: Vec<Attr<'e>> = if left.len() < right.len() {
+        left.entries().iter().filter_map(|attr| right.get(attr.name)).copied().collect()
+    } else {
+        right.entries().iter().filter(|attr| left.get(attr.name).is_some()).copied().collect()
+    };
+    Ok(Value::attrs(Attrs::new(&worker.heap, worker.heap.slice(&common))))
+}
+
+fn cat_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    let name = worker.force_name(arguments[0], position, &first("catAttrs"))?;
+    let list = worker.force_list(arguments[1], position, &second("catAttrs"))?;
+    let text = "while evaluating an element in the list passed as second argument to builtins.catAttrs";
+    let mut values = Vec::with_capacity(list.len());
+    for set in list {
+        let attrs = worker.force_attrs(*set, position, text)?;
+        values.extend(attrs.get(name).map(|attr| attr.value));
+    }
+    Ok(Value::list(worker.heap.slice(&values)))
+}
+
+fn list_to_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    let text = "while evaluating the argument passed to builtins.listToAttrs";
+    let list = worker.force_list(arguments[0], position, text)?;
+    let mut attrs: Vec<Attr<'e>> = Vec::with_capacity(list.len());
+    let mut pairs: Vec<(Symbol, u32, &'e Attrs<'e>)> = Vec::with_capacity(list.len());
+    let text = "while evaluating an element of the list passed to builtins.listToAttrs";
+    for (index, pair) in list.iter().enumerate() {
+        let pair = worker.force_attrs(*pair, position, text)?;
+        let frame = "in a {name=...; value=...;} pair";
+        let name = worker.required(pair, known::NAME, frame)?;
+        let text = "while evaluating the `name` attribute of an element of the list passed to builtins.listToAttrs";
+        pairs.push((worker.force_name(name.value, name.position, text)?, index as u32, pair));
+    }
+    pairs.sort_unstable_by_key(|pair| (pair.0, pair.1));
+    pairs.dedup_by_key(|pair| pair.0);
+    // A missing value is told of the first pair in the list.
+    let mut lacking: Option<(u32, Error)> = None;
+    for (name, index, pair) in pairs {
+        match worker.required(pair, known::VALUE, "in a {name=...; value=...;} pair") {
+            Ok(value) => attrs.push(Attr { name, position: value.position, value: value.value }),
+            Err(error) if lacking.as_ref().is_none_or(|other| other.0 > index) => lacking = Some((index, error)),
+            Err(_) => {}
+        }
+    }
+    match lacking {
+        Some((_, error)) => Err(error),
+        None => Ok(Value::attrs(Attrs::new(&worker.heap, worker.heap.slice(&attrs)))),
+    }
+}
+
+fn map_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    let attrs = worker.force_attrs(arguments[1], position, &second("mapAttrs"))?.entries();
+    let mapped = worker.heap.slice_with(attrs.len(), |index| {
+        let attr = &attrs[index];
+        let name = Value::string(worker.text(attr.name));
+        let value = worker.heap.suspend_call(arguments[0], &[name, attr.value]);
+        Attr { name: attr.name, position: attr.position, value }
+    });
+    Ok(Value::attrs(Attrs::new(&worker.heap, mapped)))
+}
+
+fn zip_attrs_with<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    let function = worker.force_function(arguments[0], position, &first("zipAttrsWith"))?;
+    let list = worker.force_list(arguments[1], position, &second("zipAttrsWith"))?;
+    let text = "while evaluating a value of the list passed as second argument to builtins.zipAttrsWith";
+    let mut values: HashMap<Symbol, Vec<Value<'e>>> = HashMap::new();
+    for set in list {
+        for attr in worker.force_attrs(*set, position, text)?.entries().iter() {
+            values.entry(attr.name).or_default().push(attr.value);
+        }
+    }
+    let zipped = values
+        .into_iter()
+        .map(|(name, values)| {
+            let values = Value::list(worker.heap.slice(&values));
+            let name_value = Value::string(worker.text(name));
+            (name, worker.heap.suspend_call(function, &[name_value, values]))
+        })
+        .collect();
+    Ok(worker.new_set(zipped))
+}
+
+fn group_by<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    let function = worker.force_function(arguments[0], position, &first("groupBy"))?;
+    let list = worker.force_list(arguments[1], position, &second("groupBy"))?;
+    let text = "while evaluating the return value of the grouping function passed to builtins.groupBy";
+    let mut groups: HashMap<Symbol, Vec<Value<'e>>> = HashMap::new();
+    for item in list {
+        let name = worker.call(function, &[*item], position)?;
+        groups.entry(worker.force_name(name, position, text)?).or_default().push(*item);
+    }
+    let groups = groups.into_iter().map(|(name, items)| (name, Value::list(worker.heap.slice(&items)))).collect();
+    Ok(worker.new_set(groups))
+}
+
+fn unsafe_get_attr_pos<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    let name = worker.force_name(arguments[0], position, &first("unsafeGetAttrPos"))?;
+    let attrs = worker.force_attrs(arguments[1], position, &second("unsafeGetAttrPos"))?;
+    Ok(attrs.get(name).map_or(Value::null(), |attr| worker.position_value(attr.position)))
+}
+
+impl<'e> Worker<'e> {
+    /// An attribute that must be there; `text` is a frame for its absence.
+    ///
+    /// # Errors
+    /// It is missing.
+    pub fn required(&self, attrs: &'e Attrs<'e>, name: Symbol, text: &str) -> Result<&'e Attr<'e>, Error> {
+        match attrs.get(name) {
+            Some(attr) => Ok(attr),
+            None => {
+                let error = Error::new(format!("attribute '{}' missing", self.quoted_name(name)));
+                Err(error).during(text)
+            }
+        }
+    }
+}

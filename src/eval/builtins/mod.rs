@@ -1,0 +1,155 @@
+//! The builtin functions, a table for each family.
+//!
+//! A row gives name, arity, documentation and function; `builtins`, the global
+//! names, completion and the manual come from the tables.
+
+pub mod attrs;
+pub mod control;
+pub mod lists;
+pub mod numbers;
+
+use super::compile::Globals;
+use super::heap::Value;
+use super::interpret::{Evaluated, Worker};
+use super::symbols::known;
+use super::value::{Attr, Attrs, Position};
+
+/// What a builtin function does with all its arguments, which are not yet
+/// evaluated; the place is that of the call.
+pub type Run = for<'a, 'e> fn(&'a Worker<'e>, &'a [Value<'e>], Position) -> Evaluated<'e>;
+
+/// A builtin function.
+pub struct Builtin {
+    /// Its name in `builtins`.
+    pub name: &'static str,
+    /// How many arguments it takes.
+    pub arity: usize,
+    /// The names of its arguments and what it does, a sentence or more.
+    pub doc: &'static str,
+    /// What it does.
+    pub run: Run,
+    /// The experimental feature without which it is absent.
+    pub feature: Option<&'static str>,
+}
+
+impl Builtin {
+    /// A function that is always there.
+    pub const fn new(name: &'static str, arity: usize, run: Run, doc: &'static str) -> Builtin {
+        Builtin { name, arity, doc, run, feature: None }
+    }
+
+    /// The same, absent without an experimental feature.
+    #[must_use]
+    pub const fn of(mut self, feature: &'static str) -> Builtin {
+        self.feature = Some(feature);
+        self
+    }
+}
+
+/// All families.
+pub const FAMILIES: &[&[Builtin]] = &[control::TABLE, numbers::TABLE, lists::TABLE, attrs::TABLE];
+
+/// The builtins that are global names without `__` in front.
+const BARE: &[&str] = &[
+    "abort",
+    "baseNameOf",
+    "break",
+    "derivationStrict",
+    "dirOf",
+    "fetchGit",
+    "fetchMercurial",
+    "fetchTarball",
+    "fetchTree",
+    "fromTOML",
+    "import",
+    "isNull",
+    "map",
+    "placeholder",
+    "removeAttrs",
+    "scopedImport",
+    "throw",
+    "toString",
+];
+
+/// The version of the language's implementation that `builtins.nixVersion` tells: expressions compare it.
+pub const VERSION: &str = "2.34.8";
+/// The version of the language.
+const LANGUAGE: i64 = 6;
+
+impl<'e> Worker<'e> {
+    /// Makes `builtins` and the global names; once for an evaluation.
+    pub(super) fn make_globals(&self) -> Globals<'e> {
+        let symbols = &self.shared.symbols;
+        let mut globals = Globals::default();
+        let mut members: Vec<(&[u8], Value<'e>, bool)> = Vec::new();
+        for builtin in FAMILIES.iter().copied().flatten() {
+            if builtin.feature.is_none_or(|feature| self.shared.settings.has(feature)) {
+                members.push((builtin.name.as_bytes(), Value::builtin(builtin), BARE.contains(&builtin.name)));
+            }
+        }
+        members.extend(self.constants());
+        let mut attrs = Vec::with_capacity(members.len() + 1);
+        for (name, value, bare) in members {
+            let global = if bare { name.to_vec() } else { [b"__", name].concat() };
+            globals.insert(symbols.intern(&global), value);
+            attrs.push(Attr { name: symbols.intern(name), position: Position::NONE, value });
+        }
+        let whole = self.self_containing(attrs);
+        globals.insert(known::BUILTINS, whole);
+        globals
+    }
+
+    fn constants(&self) -> Vec<(&'static [u8], Value<'e>, bool)> {
+        let world = self.shared.world;
+        let mut constants: Vec<(&'static [u8], Value<'e>, bool)> = vec![
+            (b"true", Value::bool(true), true),
+            (b"false", Value::bool(false), true),
+            (b"null", Value::null(), true),
+            (b"nixVersion", Value::string(VERSION.as_bytes()), false),
+            (b"langVersion", Value::int(LANGUAGE), false),
+            (b"storeDir", Value::string(self.heap.slice(world.store_dir())), false),
+            (b"nixPath", self.search_path_value(), false),
+        ];
+        if let Some(now) = world.now() {
+            constants.push((b"currentTime", Value::int(now), false));
+        }
+        if let Some(system) = world.system() {
+            constants.push((b"currentSystem", Value::string(self.heap.slice(&system)), false));
+        }
+        constants
+    }
+
+    fn search_path_value(&self) -> Value<'e> {
+        let entries: Vec<Value<'e>> = self
+            .shared
+            .world
+            .search_path()
+            .into_iter()
+            .map(|(prefix, path)| {
+                let text = |bytes: &[u8]| Value::string(self.heap.slice(bytes));
+                self.new_set(vec![(known::PATH, text(&path)), (known::PREFIX, text(&prefix))])
+            })
+            .collect();
+        Value::list(self.heap.slice(&entries))
+    }
+
+    /// The set of all builtins, which has itself as a member.
+    fn self_containing(&self, mut attrs: Vec<Attr<'e>>) -> Value<'e> {
+        let (knot, tie) = self.heap.knot();
+        attrs.push(Attr { name: known::BUILTINS, position: Position::NONE, value: knot });
+        let whole = Value::attrs(Attrs::unsorted(&self.heap, attrs));
+        tie.finish(whole);
+        whole
+    }
+
+    /// A set of names and values, each name once, without places.
+    pub fn new_set(&self, attrs: Vec<(super::symbols::Symbol, Value<'e>)>) -> Value<'e> {
+        let attrs = attrs.into_iter().map(|(name, value)| Attr { name, position: Position::NONE, value }).collect();
+        Value::attrs(Attrs::unsorted(&self.heap, attrs))
+    }
+
+    /// A string without context, copied.
+    pub fn new_string(&self, text: &[u8]) -> Value<'e> {
+        Value::string(self.heap.slice(text))
+    }
+}

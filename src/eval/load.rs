@@ -1,0 +1,201 @@
+//! From texts to values: parse, compile, import.
+
+use std::sync::PoisonError;
+
+use super::compile::Compiler;
+use super::error::{Error, Kind};
+use super::heap::{Env, Value};
+use super::interpret::{Evaluated, Worker};
+use super::io::FileKind;
+use super::sources::Origin;
+use super::symbols::Symbol;
+use super::syntax::{self, ParseOptions};
+use super::syntax::tree::Tree;
+use super::text::path;
+use super::value::{Attrs, Position};
+
+/// How many links are followed from one path.
+const MOST_LINKS: usize = 64;
+
+/// A text with its tree.
+pub struct Parsed {
+    /// The tree.
+    pub tree: Tree,
+    /// The number of the text's first byte, 0 for a text without places.
+    pub base: u32,
+}
+
+impl<'e> Worker<'e> {
+    /// Makes what every evaluation needs before its first text.
+    pub(super) fn prepare(&self) {
+        let globals = self.make_globals();
+        // A second call would be a second evaluation, which has a `Shared` of its own.
+        let _ = self.shared.globals.set(globals);
+    }
+
+    /// Parses a text; relative paths in it are relative to `directory`.
+    ///
+    /// # Errors
+    /// A syntax error, with its place.
+    pub fn parse(&self, origin: Origin, text: &[u8], directory: &[u8]) -> Result<Parsed, Error> {
+        let base = self.shared.sources.add(origin, text).unwrap_or(0);
+        let place = |offset: u32| if base == 0 { Position::NONE } else { Position(base + offset) };
+        let settings = &self.shared.settings;
+        let options = ParseOptions {
+            base: directory.to_vec(),
+            home: settings.home.clone().filter(|_| !settings.pure),
+            pipe_operators: settings.has("pipe-operators"),
+            ..ParseOptions::default()
+        };
+        let tree = syntax::parse(text, &self.shared.symbols, &options).map_err(|error| {
+            let other = error.other.map(|offset| self.shared.place_text(place(offset))).unwrap_or_default();
+            Error::of(Kind::Syntax, error.message + &other).at(place(error.offset))
+        })?;
+        for (offset, warning) in &tree.warnings {
+            let at = self.shared.place_text(place(*offset));
+            self.shared.world.tell(&format!("warning: at {at}: {warning}"));
+        }
+        Ok(Parsed { tree, base })
+    }
+
+    /// Compiles a text that was parsed and evaluates it. `scoped` are names that hide the builtin ones.
+    ///
+    /// # Errors
+    /// A free variable, or whatever evaluating the text meets.
+    pub fn run(&self, parsed: &Parsed, scoped: Option<&'e Attrs<'e>>) -> Evaluated<'e> {
+        self.run_within(parsed, scoped, &[], None)
+    }
+
+    /// The same with the variables of an environment around the text, sorted by symbol.
+    ///
+    /// # Errors
+    /// As [`Worker::run`].
+    pub fn run_within(
+        &self,
+        parsed: &Parsed,
+        scoped: Option<&'e Attrs<'e>>,
+        around: &[(Symbol, u32)],
+        env: Option<&'e Env<'e>>,
+    ) -> Evaluated<'e> {
+        let no_globals = super::compile::Globals::default();
+        let compiler = Compiler {
+            heap: &self.heap,
+            tree: &parsed.tree,
+            base: parsed.base,
+            symbols: &self.shared.symbols,
+            globals: self.shared.globals.get().unwrap_or(&no_globals),
+            scoped,
+            around,
+            stack: self.stack(),
+        };
+        let code = compiler.compile()?;
+        self.eval(code, env.unwrap_or_else(|| self.heap.env(None, 0)))
+    }
+
+    /// Parses and evaluates a text.
+    ///
+    /// # Errors
+    /// As [`Worker::parse`] and [`Worker::run`].
+    pub fn evaluate_text(&self, origin: Origin, text: &[u8], directory: &[u8]) -> Evaluated<'e> {
+        let parsed = self.parse(origin, text, directory)?;
+        self.run(&parsed, None)
+    }
+
+    /// The file that importing `path` reads: the target of a link in the last component, and of a directory its
+    /// `default.nix`.
+    ///
+    /// # Errors
+    /// Nothing is there, or links lead to each other.
+    pub fn source_file(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut file = self.followed(path)?;
+        if self.shared.world.kind(&file)? == Some(FileKind::Directory) {
+            file = self.followed(&path::canonical(&[&file[..], b"/default.nix"].concat()))?;
+        }
+        Ok(file)
+    }
+
+    /// `path` with links in its last component followed.
+    ///
+    /// # Errors
+    /// As [`Worker::source_file`].
+    pub fn followed(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut path = path.to_vec();
+        for _ in 0..MOST_LINKS {
+            if self.shared.world.kind(&path)? != Some(FileKind::Symlink) {
+                return Ok(path);
+            }
+            let target = self.shared.world.read_link(&path)?;
+            path = if target.starts_with(b"/") {
+                path::canonical(&target)
+            } else {
+                path::canonical(&[path::dir_of(&path), b"/", &target[..]].concat())
+            };
+        }
+        let shown = String::from_utf8_lossy(&path);
+        Err(Error::new(format!("infinite symlink recursion in path '{shown}'")))
+    }
+
+    /// The value of a file; each file is evaluated once.
+    ///
+    /// # Errors
+    /// It cannot be read, or as [`Worker::evaluate_text`].
+    pub fn import(&self, path: &[u8]) -> Evaluated<'e> {
+        let file = self.source_file(path)?;
+        let known = self.shared.imports.lock().unwrap_or_else(PoisonError::into_inner).get(&file).copied();
+        if let Some(value) = known {
+            return self.force(value);
+        }
+        let value = self.evaluate_file(&file, None)?;
+        self.shared.imports.lock().unwrap_or_else(PoisonError::into_inner).insert(file, value);
+        Ok(value)
+    }
+
+    /// Reads and evaluates a file, whether or not it was before.
+    ///
+    /// # Errors
+    /// As [`Worker::import`].
+    pub fn evaluate_file(&self, file: &[u8], scoped: Option<&'e Attrs<'e>>) -> Evaluated<'e> {
+        let text = self.shared.world.read_file(file)?;
+        let parsed = self.parse(Origin::File(file.to_vec()), &text, path::dir_of(file))?;
+        self.run(&parsed, scoped)
+    }
+
+    /// Gives the value of `__curPos` and of attribute places: a set, or null for a text that is no file.
+    pub fn position_value(&self, position: Position) -> Value<'e> {
+        use super::symbols::known;
+        match self.shared.place(position) {
+            Some((Origin::File(file), line, column)) => self.new_set(vec![
+                (known::FILE, self.new_string(&file)),
+                (known::LINE, Value::int(i64::from(line))),
+                (known::COLUMN, Value::int(i64::from(column))),
+            ]),
+            _ => Value::null(),
+        }
+    }
+
+    /// The text of the failed condition of an `assert` at `position`, read and parsed again.
+    #[cold]
+    pub(super) fn assertion_text(&self, position: Position) -> Option<String> {
+        use super::syntax::tree::Node;
+        let (source, offset) = self.shared.sources.find(position)?;
+        let text = self.shared.text_of(&source)?;
+        let directory = match &source.origin {
+            Origin::File(file) => path::dir_of(file).to_vec(),
+            _ => self.shared.world.current_dir(),
+        };
+        let options = ParseOptions {
+            base: directory,
+            home: self.shared.settings.home.clone(),
+            pipe_operators: self.shared.settings.has("pipe-operators"),
+            ..ParseOptions::default()
+        };
+        let tree = syntax::parse(&text, &self.shared.symbols, &options).ok()?;
+        let found = tree.nodes.iter().zip(&tree.offsets).find_map(|(node, at)| match node {
+            Node::Assert { condition, .. } if *at == offset => Some(*condition),
+            _ => None,
+        })?;
+        let mut printed = Vec::new();
+        syntax::print::print(&tree, &self.shared.symbols, found, &mut printed);
+        Some(String::from_utf8_lossy(&printed).into_owned())
+    }
+}

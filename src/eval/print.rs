@@ -1,0 +1,244 @@
+//! Values as text: for messages, `nix-instantiate --eval` and `nix eval`.
+
+use std::collections::HashSet;
+
+use super::error::Error;
+use super::heap::{Closure, Value};
+use super::interpret::Worker;
+use super::symbols::{Symbol, known};
+use super::text::{numbers, quote};
+use super::value::{Attr, Attrs, View};
+
+/// Who reads the text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Style {
+    /// Messages: nothing is forced, large values are cut.
+    Message,
+    /// `trace`: as messages, but whole.
+    Trace,
+    /// `nix-instantiate --eval`: nothing is forced.
+    Instantiate,
+    /// `nix eval`: everything is forced, failures stand in their places.
+    Eval,
+}
+
+/// The number of list items and of attributes that a message shows.
+const MOST_SHOWN: usize = 10;
+
+struct Printer<'w, 'e> {
+    worker: &'w Worker<'e>,
+    style: Style,
+    seen: HashSet<u64>,
+    items: usize,
+    attributes: usize,
+    out: Vec<u8>,
+}
+
+impl<'e> Worker<'e> {
+    /// A value as messages show it.
+    #[cold]
+    pub fn shown(&self, value: Value<'e>) -> String {
+        match self.print(value, Style::Message) {
+            Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+            Err(_) => "«too deep»".to_owned(),
+        }
+    }
+
+    /// A value as text.
+    ///
+    /// # Errors
+    /// The value is nested too deeply.
+    pub fn print(&self, value: Value<'e>, style: Style) -> Result<Vec<u8>, Error> {
+        let mut printer =
+            Printer { worker: self, style, seen: HashSet::new(), items: 0, attributes: 0, out: Vec::new() };
+        printer.value(value)?;
+        Ok(printer.out)
+    }
+
+    /// Forces a value and everything in it.
+    ///
+    /// # Errors
+    /// Something in it cannot be evaluated.
+    pub fn force_deep(&self, value: Value<'e>) -> Result<Value<'e>, Error> {
+        let mut seen = HashSet::new();
+        self.force_within(value, &mut seen)
+    }
+
+    fn force_within(&self, value: Value<'e>, seen: &mut HashSet<u64>) -> Result<Value<'e>, Error> {
+        let _deeper = self.deeper()?;
+        if self.stack().is_exhausted() {
+            return Err(Error::of(super::error::Kind::Depth, "stack overflow (possible infinite recursion)"));
+        }
+        let value = self.force(value)?;
+        if let Some(identity) = value.identity()
+            && !seen.insert(identity)
+        {
+            return Ok(value);
+        }
+        match value.view() {
+            View::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.force_within(*item, seen).map_err(|error| {
+                        error.frame(super::value::Position::NONE, format!("while evaluating list element at index {index}"))
+                    })?;
+                }
+            }
+            View::Attrs(attrs) => {
+                for attr in attrs.entries().iter() {
+                    self.force_within(attr.value, seen).map_err(|error| {
+                        let name = self.quoted_name(attr.name);
+                        error.frame(attr.position, format!("while evaluating the attribute '{name}'"))
+                    })?;
+                }
+            }
+            _ => {}
+        }
+        Ok(value)
+    }
+
+    /// The attributes of a set in the order of their names' bytes.
+    pub fn by_name(&self, attrs: &Attrs<'e>) -> Vec<Attr<'e>> {
+        let mut entries = attrs.entries().into_owned();
+        entries.sort_by_cached_key(|attr| self.text(attr.name));
+        entries
+    }
+
+    /// `«lambda f @ FILE:1:2»`
+    fn lambda_text(&self, closure: &Closure<'e>) -> String {
+        let name = closure.code.name.map(|name| format!("{} ", self.name(name))).unwrap_or_default();
+        format!("«lambda {name}@ {}»", self.shared.place_text(closure.code.position))
+    }
+}
+
+impl<'e> Printer<'_, 'e> {
+    fn text(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn value(&mut self, value: Value<'e>) -> Result<(), Error> {
+        let _deeper = self.worker.deeper()?;
+        if self.worker.stack().is_exhausted() {
+            return Err(Error::of(super::error::Kind::Depth, "stack overflow (possible infinite recursion)"));
+        }
+        let value = if self.style == Style::Eval {
+            match self.worker.force(value) {
+                Ok(value) => value,
+                Err(error) => {
+                    self.text(&format!("«error: {error}»"));
+                    return Ok(());
+                }
+            }
+        } else {
+            value.as_thunk().and_then(super::heap::Thunk::value).unwrap_or(value)
+        };
+        match value.view() {
+            View::Null => self.text("null"),
+            View::Bool(holds) => self.text(if holds { "true" } else { "false" }),
+            View::Int(number) => self.text(&number.to_string()),
+            View::Float(number) => self.text(&numbers::general(number)),
+            View::String(text, _) if self.style == Style::Message => quote::push_shown(&mut self.out, text),
+            View::String(text, _) => quote::push_string(&mut self.out, text),
+            View::Path(text) => self.out.extend_from_slice(text),
+            View::List(items) => return self.list(value, items),
+            View::Attrs(attrs) => return self.set(value, attrs),
+            View::Thunk(_) => self.text(if self.style == Style::Instantiate { "<CODE>" } else { "«thunk»" }),
+            View::Lambda(_) if self.style == Style::Instantiate => self.text("<LAMBDA>"),
+            View::Lambda(closure) => {
+                let text = self.worker.lambda_text(closure);
+                self.text(&text);
+            }
+            View::Builtin(_) if self.style == Style::Instantiate => self.text("<PRIMOP>"),
+            View::Builtin(builtin) => self.text(&format!("«primop {}»", builtin.name)),
+            View::Applied(_) if self.style == Style::Instantiate => self.text("<PRIMOP-APP>"),
+            View::Applied(applied) => {
+                self.text(&format!("«partially applied primop {}»", applied.builtin.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the object was printed before; then that is all that is printed.
+    fn repeated(&mut self, value: Value<'e>, empty: bool) -> bool {
+        if empty && self.style != Style::Eval {
+            return false;
+        }
+        match value.identity() {
+            Some(identity) if !(empty && matches!(value.view(), View::List(_))) && !self.seen.insert(identity) => {
+                self.text("«repeated»");
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn list(&mut self, value: Value<'e>, items: &'e [Value<'e>]) -> Result<(), Error> {
+        if self.repeated(value, items.is_empty()) {
+            return Ok(());
+        }
+        self.text("[ ");
+        for (index, item) in items.iter().enumerate() {
+            if self.style == Style::Message {
+                if self.items >= MOST_SHOWN {
+                    quote::push_elided(&mut self.out, items.len() - index, "item", "items");
+                    self.text(" ");
+                    break;
+                }
+                self.items += 1;
+            }
+            self.value(*item)?;
+            self.text(" ");
+        }
+        self.text("]");
+        Ok(())
+    }
+
+    fn set(&mut self, value: Value<'e>, attrs: &'e Attrs<'e>) -> Result<(), Error> {
+        if self.repeated(value, attrs.is_empty()) {
+            return Ok(());
+        }
+        if self.style == Style::Eval && self.worker.is_derivation(attrs).unwrap_or(false) {
+            return self.derivation(attrs);
+        }
+        self.text("{ ");
+        let mut entries = self.worker.by_name(attrs);
+        if self.style == Style::Message {
+            let old = self.worker.shared.symbols.find(b"_type");
+            let first = |name: Symbol| name == known::TYPE || Some(name) == old;
+            entries.sort_by_key(|attr| !first(attr.name));
+        }
+        let count = entries.len();
+        for (index, attr) in entries.into_iter().enumerate() {
+            if self.style == Style::Message {
+                if self.attributes >= MOST_SHOWN {
+                    quote::push_elided(&mut self.out, count - index, "attribute", "attributes");
+                    self.text(" ");
+                    break;
+                }
+                self.attributes += 1;
+            }
+            quote::push_name(&mut self.out, self.worker.text(attr.name));
+            self.text(" = ");
+            self.value(attr.value)?;
+            self.text("; ");
+        }
+        self.text("}");
+        Ok(())
+    }
+
+    fn derivation(&mut self, attrs: &'e Attrs<'e>) -> Result<(), Error> {
+        let path = attrs.get(known::DRV_PATH).map(|attr| self.worker.force(attr.value));
+        match path {
+            Some(Ok(value)) => match value.view() {
+                View::String(path, _) => {
+                    self.text("«derivation ");
+                    self.out.extend_from_slice(path);
+                    self.text("»");
+                }
+                _ => self.text("«derivation»"),
+            },
+            Some(Err(error)) => self.text(&format!("«derivation «error: {error}»»")),
+            None => self.text("«derivation»"),
+        }
+        Ok(())
+    }
+}

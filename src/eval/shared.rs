@@ -1,0 +1,140 @@
+//! What all threads of an evaluation share.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock};
+
+use super::compile::Globals;
+use super::error::Error;
+use super::heap::{Arena, Value};
+use super::io::World;
+use super::sources::{Origin, Sources, line_and_column};
+use super::symbols::Symbols;
+use super::value::Position;
+
+/// How an evaluation behaves; the settings of the language.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The greatest number of calls within each other, less one.
+    pub max_call_depth: u32,
+    /// Whether only what is given by hash may be read.
+    pub pure: bool,
+    /// Whether only the search path may be read.
+    pub restricted: bool,
+    /// Whether `traceVerbose` prints.
+    pub trace_verbose: bool,
+    /// Whether `warn` ends the evaluation.
+    pub abort_on_warn: bool,
+    /// The experimental features that are on.
+    pub features: Vec<String>,
+    /// The value of `$HOME`, for `~/…`.
+    pub home: Option<Vec<u8>>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            max_call_depth: 10_000,
+            pure: false,
+            restricted: false,
+            trace_verbose: false,
+            abort_on_warn: false,
+            features: Vec::new(),
+            home: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Whether an experimental feature is on.
+    pub fn has(&self, feature: &str) -> bool {
+        self.features.iter().any(|other| other == feature)
+    }
+}
+
+/// What all threads of an evaluation share.
+pub struct Shared<'e> {
+    /// The memory of the evaluation.
+    pub arena: &'e Arena,
+    /// The names.
+    pub symbols: Symbols,
+    /// The texts that were read.
+    pub sources: Sources,
+    /// How the evaluation behaves.
+    pub settings: Settings,
+    /// Files, stores, environment.
+    pub world: &'e dyn World,
+    /// The builtin names.
+    pub(super) globals: OnceLock<Globals<'e>>,
+    /// The files that were imported, by path, with their values.
+    pub(super) imports: Mutex<HashMap<Vec<u8>, Value<'e>>>,
+    failures: Mutex<Vec<Error>>,
+    copied: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl<'e> Shared<'e> {
+    /// A new evaluation in `arena`, which asks `world`.
+    pub fn new(arena: &'e Arena, settings: Settings, world: &'e dyn World) -> Shared<'e> {
+        Shared {
+            arena,
+            symbols: Symbols::new(),
+            sources: Sources::new(),
+            settings,
+            world,
+            globals: OnceLock::new(),
+            imports: Mutex::new(HashMap::new()),
+            failures: Mutex::new(Vec::new()),
+            copied: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Keeps a failure for those who force the same thunk again, and gives its number.
+    pub(super) fn keep_failure(&self, error: &Error) -> u32 {
+        let mut failures = lock(&self.failures);
+        failures.push(error.clone());
+        failures.len() as u32 - 1
+    }
+
+    /// A failure that was kept.
+    pub(super) fn failure(&self, number: u32) -> Error {
+        lock(&self.failures).get(number as usize).cloned().unwrap_or_else(|| Error::new("an evaluation failed"))
+    }
+
+    /// The store path of a file that was copied before.
+    pub(super) fn copied(&self, file: &[u8]) -> Option<Vec<u8>> {
+        lock(&self.copied).get(file).cloned()
+    }
+
+    /// Keeps the store path of a file that was copied.
+    pub(super) fn keep_copied(&self, file: &[u8], path: &[u8]) {
+        lock(&self.copied).insert(file.to_vec(), path.to_vec());
+    }
+
+    /// The text around a place, read again if it is that of a file.
+    pub fn text_of(&self, source: &super::sources::Source) -> Option<std::sync::Arc<[u8]>> {
+        match (&source.text, &source.origin) {
+            (Some(text), _) => Some(text.clone()),
+            (None, Origin::File(path)) => self.world.read_file(path).ok().map(std::sync::Arc::from),
+            _ => None,
+        }
+    }
+
+    /// A place as `FILE:LINE:COLUMN`.
+    pub fn place_text(&self, position: Position) -> String {
+        match self.place(position) {
+            Some((origin, line, column)) => format!("{}:{line}:{column}", origin.name()),
+            None => "«none»".to_owned(),
+        }
+    }
+
+    /// The text, line and column of a place.
+    pub fn place(&self, position: Position) -> Option<(Origin, u32, u32)> {
+        let (source, offset) = self.sources.find(position)?;
+        let text = self.text_of(&source)?;
+        let (line, column) = line_and_column(&text, offset as usize);
+        Some((source.origin.clone(), line, column))
+    }
+}

@@ -1,0 +1,227 @@
+//! Names as numbers, in the order in which they were first seen.
+//!
+//! The order can be observed: strict evaluation, deep forcing and comparison
+//! visit the attributes of a set by the age of their names, and of several wrong
+//! arguments the oldest name is reported.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::RwLock;
+
+/// A name that was interned; smaller numbers were seen earlier.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Symbol(pub u32);
+
+/// The FxHash of short byte strings: names of programs are no attack on a table
+/// that one evaluation owns.
+#[derive(Default)]
+pub(crate) struct NameHasher(u64);
+
+impl Hasher for NameHasher {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 29)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        const K: u64 = 0x517c_c1b7_2722_0a95;
+        let mut chunks = bytes.chunks_exact(8);
+        for chunk in &mut chunks {
+            let word = chunk.iter().rev().fold(0u64, |word, byte| (word << 8) | u64::from(*byte));
+            self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(K);
+        }
+        let word = chunks.remainder().iter().rev().fold(0u64, |word, byte| (word << 8) | u64::from(*byte));
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(K);
+    }
+}
+
+pub(crate) type NameMap<V> = HashMap<&'static [u8], V, BuildHasherDefault<NameHasher>>;
+
+#[derive(Default)]
+struct Names {
+    numbers: NameMap<u32>,
+    texts: Vec<&'static [u8]>,
+}
+
+/// The names of all evaluations of a process. A name stays as long as the
+/// process does: a language server or repl meets the same names again.
+#[derive(Default)]
+pub struct Symbols {
+    names: RwLock<Names>,
+}
+
+impl Symbols {
+    /// A table of the names that every evaluation knows.
+    pub fn new() -> Symbols {
+        let symbols = Symbols::default();
+        for name in KNOWN {
+            symbols.intern(name);
+        }
+        symbols
+    }
+
+    /// Gives the number of `name`, a new one where it was not seen before.
+    pub fn intern(&self, name: &[u8]) -> Symbol {
+        if let Some(symbol) = self.find(name) {
+            return symbol;
+        }
+        let mut names = self.names.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(number) = names.numbers.get(name) {
+            return Symbol(*number);
+        }
+        let number = u32::try_from(names.texts.len()).unwrap_or(u32::MAX);
+        let text: &'static [u8] = Box::leak(name.to_vec().into_boxed_slice());
+        names.texts.push(text);
+        names.numbers.insert(text, number);
+        Symbol(number)
+    }
+
+    /// Gives the number of `name` if it was seen before.
+    pub fn find(&self, name: &[u8]) -> Option<Symbol> {
+        let names = self.names.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        names.numbers.get(name).map(|number| Symbol(*number))
+    }
+
+    /// The text of a symbol of this table.
+    pub fn text(&self, symbol: Symbol) -> &'static [u8] {
+        let names = self.names.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        names.texts.get(symbol.0 as usize).copied().unwrap_or_default()
+    }
+
+}
+
+/// The names that every evaluation knows from the start, oldest first, as observed.
+const KNOWN: &[&[u8]] = &[
+    b"outPath", b"drvPath", b"type", b"meta", b"name", b"value", b"system", b"__overrides", b"outputs",
+    b"outputName", b"__ignoreNulls", b"file", b"line", b"column", b"__functor", b"__toString", b"right",
+    b"wrong", b"__structuredAttrs", b"allowedReferences", b"disallowedReferences", b"builder", b"args",
+    b"__contentAddressed", b"__impure", b"outputHash", b"outputHashAlgo", b"outputHashMode",
+    b"recurseForDerivations", b"description", b"startSet", b"operator", b"key", b"path", b"prefix",
+    b"__sub", b"__findFile", b"__nixPath", b"body", b"builtins", b"true", b"false", b"null", b"currentTime",
+    b"currentSystem", b"nixVersion", b"storeDir", b"langVersion", b"traceVerbose", b"nixPath",
+    b"scopedImport", b"import", b"typeOf", b"isNull", b"isFunction", b"isInt", b"isFloat", b"isString",
+    b"isBool", b"isPath", b"genericClosure", b"break", b"abort", b"throw", b"addErrorContext", b"ceil",
+    b"floor", b"tryEval", b"getEnv", b"seq", b"deepSeq", b"trace", b"warn", b"derivationStrict",
+    b"placeholder", b"toPath", b"storePath", b"pathExists", b"baseNameOf", b"dirOf", b"readFile",
+    b"findFile", b"hashFile", b"readFileType", b"readDir", b"toXML", b"toJSON", b"fromJSON", b"toFile",
+    b"filterSource", b"attrNames", b"attrValues", b"getAttr", b"unsafeGetAttrPos", b"hasAttr", b"isAttrs",
+    b"removeAttrs", b"listToAttrs", b"intersectAttrs", b"catAttrs", b"functionArgs", b"mapAttrs",
+    b"zipAttrsWith", b"isList", b"elemAt", b"head", b"tail", b"map", b"filter", b"elem", b"concatLists",
+    b"length", b"foldl'", b"any", b"all", b"genList", b"sort", b"partition", b"groupBy", b"concatMap",
+    b"add", b"sub", b"mul", b"div", b"bitAnd", b"bitOr", b"bitXor", b"lessThan", b"toString", b"substring",
+    b"stringLength", b"hashString", b"convertHash", b"match", b"split", b"concatStringsSep",
+    b"replaceStrings", b"parseDrvName", b"compareVersions", b"splitVersion", b"unsafeDiscardStringContext",
+    b"hasContext", b"unsafeDiscardOutputDependency", b"addDrvOutputDependencies", b"getContext",
+    b"appendContext", b"fetchMercurial", b"fetchTree", b"fetchurl", b"fetchTarball", b"fetchGit",
+    b"fromTOML", b"getFlake", b"parseFlakeRef", b"flakeRefToString", b"derivation", b"strict", b"drvAttrs",
+    b"commonAttrs",
+];
+
+/// Symbols of names that the evaluator itself uses.
+pub mod known {
+    use super::Symbol;
+
+    /// `outPath`
+    pub const OUT_PATH: Symbol = Symbol(0);
+    /// `drvPath`
+    pub const DRV_PATH: Symbol = Symbol(1);
+    /// `type`
+    pub const TYPE: Symbol = Symbol(2);
+    /// `meta`
+    pub const META: Symbol = Symbol(3);
+    /// `name`
+    pub const NAME: Symbol = Symbol(4);
+    /// `value`
+    pub const VALUE: Symbol = Symbol(5);
+    /// `system`
+    pub const SYSTEM: Symbol = Symbol(6);
+    /// `__overrides`
+    pub const OVERRIDES: Symbol = Symbol(7);
+    /// `outputs`
+    pub const OUTPUTS: Symbol = Symbol(8);
+    /// `outputName`
+    pub const OUTPUT_NAME: Symbol = Symbol(9);
+    /// `__ignoreNulls`
+    pub const IGNORE_NULLS: Symbol = Symbol(10);
+    /// `file`
+    pub const FILE: Symbol = Symbol(11);
+    /// `line`
+    pub const LINE: Symbol = Symbol(12);
+    /// `column`
+    pub const COLUMN: Symbol = Symbol(13);
+    /// `__functor`
+    pub const FUNCTOR: Symbol = Symbol(14);
+    /// `__toString`
+    pub const TO_STRING: Symbol = Symbol(15);
+    /// `right`
+    pub const RIGHT: Symbol = Symbol(16);
+    /// `wrong`
+    pub const WRONG: Symbol = Symbol(17);
+    /// `__structuredAttrs`
+    pub const STRUCTURED_ATTRS: Symbol = Symbol(18);
+    /// `allowedReferences`
+    pub const ALLOWED_REFERENCES: Symbol = Symbol(19);
+    /// `disallowedReferences`
+    pub const DISALLOWED_REFERENCES: Symbol = Symbol(20);
+    /// `builder`
+    pub const BUILDER: Symbol = Symbol(21);
+    /// `args`
+    pub const ARGS: Symbol = Symbol(22);
+    /// `__contentAddressed`
+    pub const CONTENT_ADDRESSED: Symbol = Symbol(23);
+    /// `__impure`
+    pub const IMPURE: Symbol = Symbol(24);
+    /// `outputHash`
+    pub const OUTPUT_HASH: Symbol = Symbol(25);
+    /// `outputHashAlgo`
+    pub const OUTPUT_HASH_ALGO: Symbol = Symbol(26);
+    /// `outputHashMode`
+    pub const OUTPUT_HASH_MODE: Symbol = Symbol(27);
+    /// `recurseForDerivations`
+    pub const RECURSE_FOR_DERIVATIONS: Symbol = Symbol(28);
+    /// `description`
+    pub const DESCRIPTION: Symbol = Symbol(29);
+    /// `startSet`
+    pub const START_SET: Symbol = Symbol(30);
+    /// `operator`
+    pub const OPERATOR: Symbol = Symbol(31);
+    /// `key`
+    pub const KEY: Symbol = Symbol(32);
+    /// `path`
+    pub const PATH: Symbol = Symbol(33);
+    /// `prefix`
+    pub const PREFIX: Symbol = Symbol(34);
+    /// `__sub`
+    pub const SUB: Symbol = Symbol(35);
+    /// `__findFile`
+    pub const FIND_FILE: Symbol = Symbol(36);
+    /// `__nixPath`
+    pub const NIX_PATH: Symbol = Symbol(37);
+    /// `body`
+    pub const BODY: Symbol = Symbol(38);
+    /// `builtins`
+    pub const BUILTINS: Symbol = Symbol(39);
+    /// `true`
+    pub const TRUE: Symbol = Symbol(40);
+    /// `false`
+    pub const FALSE: Symbol = Symbol(41);
+    /// `null`
+    pub const NULL: Symbol = Symbol(42);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_is_that_of_first_sight() {
+        let symbols = Symbols::new();
+        let (z, a) = (symbols.intern(b"z"), symbols.intern(b"a"));
+        assert!(z < a);
+        assert_eq!(symbols.intern(b"z"), z);
+        assert_eq!(symbols.text(a), b"a");
+        assert_eq!(symbols.find(b"nowhere"), None);
+        assert_eq!(symbols.intern(b"outPath"), known::OUT_PATH);
+        assert_eq!(symbols.intern(b"null"), known::NULL);
+    }
+}
