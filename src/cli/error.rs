@@ -11,7 +11,7 @@ use nival::settings::{FeatureDisabled, LoadError, ValueError};
 use nival::store::StoreError;
 use nival::store::error::OpenError;
 
-use crate::cli::output::messages::Ui;
+use crate::cli::output::messages::{BrokenPipe, Ui};
 
 /// The words on the command line make no sense; a hint at `--help` follows.
 #[derive(Debug, thiserror::Error)]
@@ -22,14 +22,6 @@ pub struct Usage(pub String);
 #[derive(Debug, thiserror::Error)]
 #[error("exit status {0}")]
 pub struct Exit(pub u8);
-
-/// Nobody reads the output any more, which is no failure worth a message.
-#[derive(Debug, thiserror::Error)]
-#[error("broken pipe")]
-pub struct BrokenPipe {
-    /// What the program ends with.
-    pub status: u8,
-}
 
 /// A usage error, ready to be returned.
 pub fn usage<T>(message: impl Into<String>) -> anyhow::Result<T> {

@@ -1,10 +1,12 @@
 //! The programs: which one is meant, and what all of them have in common.
 
 mod collect;
+mod complete;
 mod context;
 mod error;
 mod flags;
 mod installables;
+mod man;
 mod nival;
 mod nix;
 mod nix_collect_garbage;
@@ -30,8 +32,7 @@ use ::nival::settings::Environment;
 
 use crate::cli::output::messages::Ui;
 use context::Context;
-use flags::complete;
-use output::messages;
+pub use output::version::{NIX_VERSION, VERSION};
 
 /// The names of all programs, and what runs them.
 const PROGRAMS: &[(&str, Program)] = &[
@@ -50,13 +51,6 @@ const PROGRAMS: &[(&str, Program)] = &[
 ];
 
 type Program = fn(Context, Vec<OsString>) -> anyhow::Result<()>;
-
-/// The version of Nival.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// The version of Nix that every program stands for: scripts compare the last
-/// word of `--version`, and clients what a daemon says.
-pub const NIX_VERSION: &str = "2.34.8";
 
 /// Programs that have a name and a place, but nothing behind it yet: why, and
 /// what can be done.
@@ -134,35 +128,4 @@ fn not_built(context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     }
     let why = NOT_BUILT.iter().find(|(name, _)| *name == program).map_or("", |(_, why)| why);
     anyhow::bail!("'{program}' is not available in this version of Nival: {why}")
-}
-
-impl Context {
-    /// `NAME (Nival, like Nix) X.Y.Z`; with `-v` also where everything is.
-    pub fn print_version(&self) -> anyhow::Result<()> {
-        let mut out = messages::Out::new();
-        out.line(format_args!("{} (Nival, like Nix) {NIX_VERSION}", self.program))?;
-        if self.ui.verbosity() > messages::level::INFO {
-            let dirs = self.environment.directories()?;
-            let (home, _) = self.machine.home(&self.environment);
-            let files: Vec<String> = self
-                .environment
-                .user_conf_files(home.as_deref())
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect();
-            let others: Vec<&str> = self.settings.extra_platforms().iter().map(String::as_str).collect();
-            out.line(format_args!("System type: {}", self.settings.system()))?;
-            out.line(format_args!("Additional system types: {}", others.join(", ")))?;
-            out.line(format_args!("Nival: {VERSION}"))?;
-            out.line("Features: gc, signed-caches")?;
-            out.line(format_args!(
-                "System configuration file: \"{}\"",
-                dirs.conf.join("nix.conf").display()
-            ))?;
-            out.line(format_args!("User configuration files: {}", files.join(":")))?;
-            out.line(format_args!("Store directory: {}", dirs.store.display()))?;
-            out.line(format_args!("State directory: \"{}\"", dirs.state.display()))?;
-        }
-        out.finish()
-    }
 }

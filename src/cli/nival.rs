@@ -9,8 +9,8 @@ use ::nival::settings::Environment;
 use ::nival::sys::atomic;
 
 use super::error::Exit;
-use super::flags::{man, shells};
-use super::{PROGRAMS, VERSION};
+use super::flags::shells;
+use super::{PROGRAMS, VERSION, man};
 
 /// Its subcommands and what they do.
 pub const SUBCOMMANDS: &[(&str, &str)] = &[

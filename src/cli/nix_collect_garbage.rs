@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nival::ops::profile::{Doomed, Profile, ProfileError, each_profile_below, parse_age};
+use nival::ops::profile::{Obsolete, Profile, ProfileError, each_profile_below, parse_age};
 use nival::progress::Progress as _;
 use nival::sys::lock::LockError;
 
@@ -19,7 +19,7 @@ use super::flags::{NIX_COLLECT_GARBAGE, page};
 /// What the words ask for.
 #[derive(Default)]
 struct Request {
-    doomed: Option<Doomed>,
+    obsolete: Option<Obsolete>,
     dry_run: bool,
     max_freed: Option<u64>,
 }
@@ -41,10 +41,10 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
             Item::Operation(_) | Item::Taken => continue,
         };
         match given.name() {
-            "--delete-old" => request.doomed = Some(Doomed::Old),
+            "--delete-old" => request.obsolete = Some(Obsolete::Old),
             "--delete-older-than" => {
                 let age = parse_age(&given.text()?).map_err(|error| Usage(error.to_string()))?;
-                request.doomed = Some(age);
+                request.obsolete = Some(age);
             }
             "--dry-run" => request.dry_run = true,
             "--max-freed" => request.max_freed = Some(collect::parse_limit(&given.text()?)?),
@@ -58,8 +58,8 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
         return usage("options --max-freed and --dry-run cannot be combined");
     }
     let mut old = Old::default();
-    if let Some(doomed) = &request.doomed {
-        old.delete(&context, doomed, request.dry_run)?;
+    if let Some(obsolete) = &request.obsolete {
+        old.delete(&context, obsolete, request.dry_run)?;
     }
     if request.dry_run {
         collect::dry_run(&context, &old.gone)?;
@@ -85,10 +85,10 @@ struct Old {
 
 impl Old {
     /// Deletes generations of every profile, or only says which.
-    fn delete(&mut self, context: &Context, doomed: &Doomed, dry_run: bool) -> anyhow::Result<()> {
+    fn delete(&mut self, context: &Context, obsolete: &Obsolete, dry_run: bool) -> anyhow::Result<()> {
         for dir in directories(context)? {
             let ui = Arc::clone(&context.ui);
-            each_profile_below(&dir, &*ui, &mut |profile| self.profile(context, profile, doomed, dry_run))?;
+            each_profile_below(&dir, &*ui, &mut |profile| self.profile(context, profile, obsolete, dry_run))?;
         }
         Ok(())
     }
@@ -97,7 +97,7 @@ impl Old {
         &mut self,
         context: &Context,
         profile: &Profile,
-        doomed: &Doomed,
+        obsolete: &Obsolete,
         dry_run: bool,
     ) -> anyhow::Result<()> {
         let Some((place, owner)) = profile.place()? else { return Ok(()) };
@@ -108,7 +108,7 @@ impl Old {
         context.ui.notice(&format!("removing old generations of profile {}", profile.link().display()));
         let own = owner == 0 || owner == rustix::process::geteuid().as_raw();
         let patience = if own { None } else { Some(PATIENCE) };
-        match profile.delete_within(patience, doomed, dry_run, &*context.ui) {
+        match profile.delete_within(patience, obsolete, dry_run, &*context.ui) {
             Ok(numbers) => {
                 self.gone.extend(numbers.into_iter().map(|number| profile.generation_link(number)));
             }

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use nival::ops::serve::worker;
 use nival::progress::Progress as _;
-use nival::settings::Settings;
+use nival::settings::table::Effect;
+use nival::settings::{Origin, Settings};
 use nival::store::LocalStore;
 use nival::store::open::uri;
 use nival::store::open::uri::{StoreKind, StoreUri};
@@ -29,11 +30,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::context::Context;
 use super::error::usage;
 use super::flags::parse::{Item, Parser};
-use super::flags::{self, NIX_DAEMON, common, page};
-use super::nix;
+use super::flags::{self, NIX_DAEMON, page};
 use super::served::Served;
 use super::signals;
-use crate::cli::output::messages::{stdin, stdout_file};
+use crate::cli::output::messages::{level, stdin, stdout_file};
 
 /// Clients that are served at the same time: of one user who is not trusted, and
 /// in all. Who is trusted always gets in.
@@ -52,62 +52,100 @@ enum Trusted {
     Never,
 }
 
-/// Runs it.
+/// Runs `nix-daemon`.
 ///
 /// # Errors
 /// Usage errors, and those of listening and serving.
 pub fn run(context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
-    run_with(context, words, Vec::new())
+    let syntax = Syntax {
+        parser: Parser::classic(&NIX_DAEMON, words),
+        groups: NIX_DAEMON.groups,
+        unrecognised: |flag| NIX_DAEMON.unrecognised(flag),
+        help: || page::of_program(&NIX_DAEMON).print(),
+    };
+    run_with(context, syntax)
 }
 
-/// As [`run`], after words that came before and were taken already.
+/// Runs `nix daemon` with the words after it; `help` prints its help.
 ///
 /// # Errors
 /// Usage errors, and those of listening and serving.
-pub fn run_with(mut context: Context, words: Vec<OsString>, before: Vec<OsString>) -> anyhow::Result<()> {
+pub fn run_as_subcommand(
+    context: Context,
+    words: Vec<OsString>,
+    help: fn() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let syntax = Syntax {
+        parser: Parser::nix(words),
+        groups: flags::nix::groups(SUBCOMMAND),
+        unrecognised: |flag| flags::nix::unrecognised(flags::nix::groups(SUBCOMMAND), flag),
+        help,
+    };
+    run_with(context, syntax)
+}
+
+/// The name of the daemon among the subcommands of `nix`.
+pub const SUBCOMMAND: &str = "daemon";
+
+/// What differs between `nix-daemon` and `nix daemon`.
+struct Syntax {
+    parser: Parser,
+    groups: &'static [&'static flags::Group],
+    unrecognised: fn(&str) -> anyhow::Error,
+    help: fn() -> anyhow::Result<()>,
+}
+
+fn run_with(mut context: Context, mut syntax: Syntax) -> anyhow::Result<()> {
     let (mut stdio, mut itself, mut trusted) = (false, false, Trusted::Default);
-    // What the processes for clients are to be told, too.
-    let mut passed_on = before;
-    passed_on.extend(words.iter().cloned());
-    let mut parser = Parser::classic(&NIX_DAEMON, words);
-    let is_nix = context.is_nix();
-    let groups: &[&flags::Group] =
-        if is_nix { &[&flags::DAEMON, &common::OF_NIX] } else { NIX_DAEMON.groups };
-    while let Some(item) = parser.next(&mut context, groups)? {
+    while let Some(item) = syntax.parser.next(&mut context, syntax.groups)? {
         let given = match item {
             Item::Flag(given) => given,
             Item::Argument(argument) => {
                 return usage(format!("unexpected argument '{}'", argument.to_string_lossy()));
             }
-            Item::Unknown(flag) => return Err(NIX_DAEMON.unrecognised(&flag)),
+            Item::Unknown(flag) => return Err((syntax.unrecognised)(&flag)),
             Item::Operation(_) | Item::Taken => continue,
         };
         match given.name() {
-            "--daemon" if is_nix => return Err(flags::nix::unrecognised(groups, "--daemon")),
             "--daemon" => {}
             "--stdio" => stdio = true,
             "--process-ops" => itself = true,
             "--force-trusted" => trusted = Trusted::Always,
             "--force-untrusted" => trusted = Trusted::Never,
             "--default-trust" => trusted = Trusted::Default,
-            name if flags::find(&[&common::OF_NIX], name).is_some() => context.take_flag(&given)?,
             other => return Err(page::not_taken(other)),
         }
     }
-    if context.is_answered_by(|| match is_nix {
-        true => nix::print_help("daemon"),
-        false => page::of_program(&NIX_DAEMON).print(),
-    })? {
+    if context.is_answered_by(syntax.help)? {
         return Ok(());
     }
     if stdio {
         return serve_stdio(context, itself, trusted);
     }
-    // The programs for clients are `nix-daemon`, which does not have the flags of `nix`.
-    let is_of_nix =
-        |word: &OsString| word.to_str().is_some_and(|word| flags::find(&[&common::OF_NIX], word).is_some());
-    passed_on.retain(|word| word != "--daemon" && !is_of_nix(word));
+    let passed_on = passed_on(&context);
     Daemon { context, passed_on, trusted, children: Vec::new(), waiting: Vec::new() }.run()
+}
+
+/// The words that give the processes for clients what the command line of the daemon says about
+/// messages and settings, whichever flags said it.
+fn passed_on(context: &Context) -> Vec<OsString> {
+    /// More changes nothing.
+    const MOST_VERBOSE: u32 = 10;
+    let verbosity = context.ui.verbosity() - level::INFO;
+    let flag = if verbosity > 0 { "--verbose" } else { "--quiet" };
+    let times = verbosity.unsigned_abs().min(MOST_VERBOSE) as usize;
+    let mut words: Vec<OsString> = std::iter::repeat_n(flag.into(), times).collect();
+    words.extend(["--log-format".into(), context.ui.format().name().into()]);
+    let acts = |effect| !matches!(effect, Effect::OfLanguage | Effect::Nothing(_));
+    // The daemon itself warns once of those that change nothing.
+    let given = context.settings.iter().filter(|shown| shown.origin == Origin::CommandLine);
+    let mut given: Vec<_> = given.filter(|shown| acts(shown.row.effect)).collect();
+    // Other settings are known only with the features that they belong to.
+    given.sort_by_key(|shown| shown.row.name != "experimental-features");
+    for shown in given {
+        words.extend(["--option".into(), shown.row.name.into(), shown.value.to_text().into()]);
+    }
+    words
 }
 
 /// Serves one client over standard input and output.

@@ -1,7 +1,7 @@
 //! Making paths valid with what the settings offer, for every program.
 
 use nival::model::DerivedPath;
-use nival::ops::realise::{Means, Outcome, Realiser, is_complete};
+use nival::ops::realise::{Missing, Outcome, RealiseContext, Realiser, is_complete};
 use nival::store::LocalStore;
 use nival::store::api::Store;
 
@@ -19,8 +19,7 @@ pub fn realise(
         return Ok(requests.iter().map(|_| Outcome::Valid).collect());
     }
     with_realiser(context, store, |realiser| {
-        let tell = &mut |found: &_| missing::tell(context, store.dir(), found);
-        Ok(realiser.realise(requests, tell)?)
+        Ok(realiser.realise(requests, &mut |found| tell(context, store, found))?)
     })
 }
 
@@ -30,9 +29,16 @@ pub fn tell_missing(context: &Context, store: &dyn Store, requests: &[DerivedPat
         return Ok(());
     }
     with_realiser(context, store, |realiser| {
-        missing::tell(context, store.dir(), &realiser.missing(requests)?);
+        tell(context, store, &realiser.missing(requests)?);
         Ok(())
     })
+}
+
+/// Tells what is missing, unless `print-missing` is off.
+fn tell(context: &Context, store: &dyn Store, found: &Missing) {
+    if context.settings.print_missing() {
+        missing::tell(&context.ui, store.dir(), found);
+    }
 }
 
 fn are_complete(store: &dyn Store, requests: &[DerivedPath], keep: bool) -> anyhow::Result<bool> {
@@ -52,8 +58,8 @@ fn with_realiser<T>(
     if let Some(local) = store.downcast::<LocalStore>() {
         let substituters = context.substituters();
         let trust = context.trust_for(local)?;
-        let means = Means::new(local, &substituters, trust.as_ref(), true, &*context.ui);
-        return work(&Realiser::Here(means));
+        let here = RealiseContext::new(local, &substituters, trust.as_ref(), true, &*context.ui);
+        return work(&Realiser::Here(here));
     }
     match store.realiser() {
         Some(realiser) => work(&Realiser::By(store, realiser)),

@@ -8,6 +8,7 @@ use nival::store::StoreError;
 use nival::store::local::gc::Keep;
 
 use super::context::Context;
+use super::output::version::NIX_VERSION;
 
 /// A program that serves others.
 pub struct Served<'c>(pub &'c mut Context);
@@ -19,7 +20,7 @@ const PASSED_OVER: &[&str] = &["experimental-features", "extra-experimental-feat
 
 impl Host for Served<'_> {
     fn version(&self) -> String {
-        super::NIX_VERSION.to_owned()
+        NIX_VERSION.to_owned()
     }
 
     fn set_options(&mut self, options: &ClientOptions, trusted: bool) -> Vec<String> {

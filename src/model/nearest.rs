@@ -8,7 +8,7 @@ pub fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Opti
     // One letter is near to all others.
     let furthest = FURTHEST.min(word.chars().count().saturating_sub(1));
     let near = names.into_iter().map(|name| (strsim::levenshtein(word, name), name));
-    near.filter(|(far, _)| *far <= furthest).min().map(|(_, name)| name)
+    near.filter(|(distance, _)| *distance <= furthest).min().map(|(_, name)| name)
 }
 
 #[cfg(test)]

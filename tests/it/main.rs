@@ -11,6 +11,7 @@
 mod common;
 mod conformance;
 mod data;
+mod imports;
 mod peer;
 mod remotes;
 mod s3;

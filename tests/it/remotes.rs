@@ -30,6 +30,11 @@ pub struct Daemon {
 impl Daemon {
     /// Starts one over the store `name`.
     pub fn start(world: &World, side: Side, name: &str, args: &[&str]) -> Self {
+        Self::start_program(world, side, name, "nix-daemon", args)
+    }
+
+    /// As [`Daemon::start`], of another program.
+    pub fn start_program(world: &World, side: Side, name: &str, program: &str, args: &[&str]) -> Self {
         std::fs::create_dir_all(world.path(name)).unwrap();
         let dir = world.text(name);
         // The reference's processes for clients open the store before anything
@@ -37,7 +42,7 @@ impl Daemon {
         world.run(Side::Nival, "nix-store", &["--store", &second_store(world, name), "--init"]).ok();
         let socket = world.path(name).join("socket");
         let log = std::fs::File::create(world.path(name).join("daemon.log")).unwrap();
-        let mut command = world.command(side, "nix-daemon");
+        let mut command = world.command(side, program);
         command
             .args(args)
             .env("NIX_REMOTE", second_store(world, name))

@@ -531,6 +531,53 @@ fn servers(daemon: &Daemon) -> Vec<String> {
     std::fs::read_to_string(children).unwrap().split_whitespace().map(str::to_owned).collect()
 }
 
+/// The command line of the process that a daemon starts for a client.
+fn server_words(daemon: &Daemon, socket: &Path) -> Vec<String> {
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    stream.write_all(&0x6e69_7863_u64.to_le_bytes()).unwrap();
+    let words = |pid: &String| {
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split_terminator('\0').map(str::to_owned).collect::<Vec<String>>()
+    };
+    // The process is a copy of the daemon until it runs a program of its own.
+    let started = || servers(daemon).iter().map(words).find(|words| words.contains(&"--stdio".to_owned()));
+    data::wait_until("the process for the client", || started().is_some());
+    started().unwrap()
+}
+
+#[test]
+fn what_a_daemon_is_told_reaches_the_processes_for_clients() {
+    let world = World::new();
+    let cases: [(&str, &[&str]); 2] = [
+        ("nix", &["-v", "--option", "timeout", "77", "daemon", "-vL", "--offline", "--no-keep-outputs"]),
+        ("nix-daemon", &["-vv", "--timeout", "77", "--option", "substitute", "false"]),
+    ];
+    for (number, (program, args)) in cases.into_iter().enumerate() {
+        let name = format!("told-{number}");
+        let daemon = Daemon::start_program(&world, Side::Nival, &name, program, args);
+        let words = server_words(&daemon, &world.path(&name).join("socket"));
+        assert_eq!(words.iter().filter(|word| *word == "--verbose").count(), 2, "{words:?}");
+        let set = |name: &str, value: &str| words.windows(3).any(|three| three == ["--option", name, value]);
+        assert!(set("timeout", "77") && set("substitute", "false"), "{words:?}");
+        assert_eq!(set("narinfo-cache-meta-ttl", "4294967295"), program == "nix", "{words:?}");
+    }
+}
+
+#[test]
+fn nix_daemon_and_its_subcommand_have_flags_of_their_own() {
+    let world = World::new();
+    let sides = if crate::common::reference().is_some() { &SIDES[..2] } else { &SIDES[..1] };
+    for side in sides {
+        for flag in ["-K", "--readonly-mode", "--daemon"] {
+            let refused = world.run(*side, "nix", &["daemon", flag]);
+            assert_eq!(refused.status, 1, "{side:?} {flag}");
+            assert!(refused.stderr.contains(&format!("unrecognised flag '{flag}'")), "{}", refused.stderr);
+        }
+        let refused = world.run(*side, "nix-daemon", &["--offline", "--version"]);
+        assert_eq!(refused.status, 1, "{side:?}");
+    }
+}
+
 #[test]
 fn who_goes_in_the_middle_leaves_no_process_behind() {
     let Some(sampled) = sampled() else { return };

@@ -1,20 +1,19 @@
 //! Flags as data: one row for each flag of each program, operation and subcommand.
 //!
-//! The rows give the parser ([`parse`]), the help ([`page`]), the man pages ([`man`]), the
-//! completions ([`complete`]) and the suggestions for mistyped flags. What a flag does stands with
+//! The rows give the parser ([`parse`]), the help ([`page`]), the man pages
+//! ([`crate::cli::man`]), the completions ([`crate::cli::complete`]) and the suggestions for
+//! mistyped flags. What a flag does stands with
 //! its program, which knows it by its first name.
 
 pub mod common;
-pub mod complete;
-pub mod man;
 pub mod nix;
 mod nix_env;
 mod nix_store;
+mod output;
 pub mod page;
 pub mod parse;
 pub mod shells;
 mod single;
-mod taken;
 
 use ::nival::settings::near::nearest;
 use ::nival::settings::table::TABLE;
@@ -241,7 +240,7 @@ impl Program {
 
 pub use nix_env::PROGRAM as NIX_ENV;
 pub use nix_store::PROGRAM as NIX_STORE;
-pub use single::{DAEMON, NIX_COLLECT_GARBAGE, NIX_COPY_CLOSURE, NIX_DAEMON, NIX_HASH, NIX_PREFETCH_URL};
+pub use single::{NIX_COLLECT_GARBAGE, NIX_COPY_CLOSURE, NIX_DAEMON, NIX_HASH, NIX_PREFETCH_URL};
 
 /// The classic programs.
 pub const PROGRAMS: &[&Program] = &[

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::{Group, OWN, Operation, Program, Row, common};
 use crate::cli::output::messages::{Out, terminal_columns};
+use crate::cli::output::version::VERSION;
 
 /// The widest that text gets, and the width where there is no terminal.
 const WIDEST: usize = 100;
@@ -176,8 +177,7 @@ impl Page {
 
     /// The page in the language of `man`, for the file `name.section`.
     pub fn roff(&self, name: &str, section: u8) -> String {
-        let mut roff =
-            format!(".TH \"{}\" \"{section}\" \"\" \"Nival {}\"\n", escape(name), crate::cli::VERSION);
+        let mut roff = format!(".TH \"{}\" \"{section}\" \"\" \"Nival {}\"\n", escape(name), VERSION);
         let _ = writeln!(roff, ".SH NAME\n{} \\- {}", escape(name), escape(&self.about));
         if !self.synopsis.is_empty() {
             roff.push_str(".SH SYNOPSIS\n");

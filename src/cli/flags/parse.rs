@@ -11,11 +11,9 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-use ::nival::progress::Progress as _;
 use ::nival::settings::flags as setting_flags;
 
 use super::{Group, Operation, Program, Row, common, find};
-use crate::cli::context::Context;
 use crate::cli::error::{Usage, usage};
 
 /// A flag that was given, with its values: as many as its row says.
@@ -66,6 +64,27 @@ impl Given {
         let number = setting_flags::parse_unit_number(&self.text()?);
         number.map_err(|error| Usage(error.to_string()).into())
     }
+}
+
+/// Takes what every program has while the words are read.
+pub trait CommonFlags {
+    /// Takes a flag of every program, of every classic program or of every subcommand of `nix`.
+    ///
+    /// # Errors
+    /// A bad value.
+    fn take_flag(&mut self, given: &Given) -> anyhow::Result<()>;
+
+    /// Takes a setting that was given as a flag.
+    ///
+    /// # Errors
+    /// A bad value.
+    fn take_setting(&mut self, flag: setting_flags::Flag, value: Option<&str>) -> anyhow::Result<()>;
+
+    /// Warns the user.
+    fn warn(&self, message: &str);
+
+    /// Whether `--version` was given.
+    fn version_wanted(&self) -> bool;
 }
 
 /// A part of a command line.
@@ -121,7 +140,11 @@ impl Parser {
     ///
     /// # Errors
     /// A usage error for a missing value, and whatever the context says of a flag that it takes.
-    pub fn next(&mut self, context: &mut Context, groups: &[&'static Group]) -> anyhow::Result<Option<Item>> {
+    pub fn next(
+        &mut self,
+        context: &mut impl CommonFlags,
+        groups: &[&'static Group],
+    ) -> anyhow::Result<Option<Item>> {
         let name = match self.word() {
             None => return Ok(None),
             Some(Word::Argument(argument)) => return Ok(Some(Item::Argument(argument))),
@@ -163,9 +186,14 @@ impl Parser {
         Ok(Some(Item::Taken))
     }
 
-    fn given(&mut self, row: &'static Row, spelled: String, context: &Context) -> anyhow::Result<Given> {
+    fn given(
+        &mut self,
+        row: &'static Row,
+        spelled: String,
+        context: &impl CommonFlags,
+    ) -> anyhow::Result<Given> {
         if let Some(why) = row.deprecated {
-            context.ui.warn(&format!("'{spelled}' {why}"));
+            context.warn(&format!("'{spelled}' {why}"));
         }
         let values = self.values(&spelled, row.values.len())?;
         Ok(Given { row, spelled, values })
@@ -239,11 +267,11 @@ pub struct Reading {
 
 impl Reading {
     /// Reads the words of a program. Flags of all its operations go to `take`.
-    pub fn read(
+    pub fn read<C: CommonFlags>(
         program: &'static Program,
-        context: &mut Context,
+        context: &mut C,
         words: Vec<OsString>,
-        mut take: impl FnMut(&Given, &mut Context) -> anyhow::Result<()>,
+        mut take: impl FnMut(&Given, &mut C) -> anyhow::Result<()>,
     ) -> anyhow::Result<Self> {
         let mut parser = Parser::classic(program, words);
         let mut reading = Self::default();
@@ -264,7 +292,7 @@ impl Reading {
             }
         }
         // The originals take `--version` for an operation.
-        if reading.operation.is_some() && context.version_wanted {
+        if reading.operation.is_some() && context.version_wanted() {
             return usage("only one operation may be specified");
         }
         Ok(reading)

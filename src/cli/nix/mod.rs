@@ -3,6 +3,7 @@
 //! [`table`] names them; each is a [`Command`] in the file of its family, which
 //! takes flags while the words are read and does its work afterwards.
 
+mod command;
 mod config;
 mod copy;
 mod derivation;
@@ -20,74 +21,22 @@ mod table;
 mod why_depends;
 
 use std::ffi::OsString;
-use std::io::Read;
-use std::path::Path;
 
 use nival::progress::Progress as _;
 use nival::settings::Origin;
-use nival::sys::{PathError, interrupt};
 
 use super::context::Context;
-use super::error::{BrokenPipe, Exit, usage};
+use super::error::usage;
 use super::flags::parse::{Given, Item, Parser, refuse_empty};
 use super::flags::{self, Group, page};
 use super::nix_daemon;
-use crate::cli::output::messages::Out;
+use crate::cli::output::messages::BrokenPipe;
 
+pub use command::{Arity, Command, copy_out, framed};
 pub use hash::hash_contents;
-pub use help::{pages, print as print_help};
+pub use help::pages;
 pub use place::Place;
 use table::Row;
-
-/// A subcommand.
-pub trait Command {
-    /// How many arguments it takes.
-    fn arity(&self) -> Arity {
-        Arity::exactly(0)
-    }
-
-    /// Takes one of the flags that [`flags::nix`] gives the subcommand; false if it does not know it.
-    ///
-    /// # Errors
-    /// A bad value.
-    fn flag(&mut self, given: &Given, context: &Context) -> anyhow::Result<bool> {
-        let _ = (given, context);
-        Ok(false)
-    }
-
-    /// Looks at the flags once all of them are there.
-    ///
-    /// # Errors
-    /// A flag that is missing.
-    fn check(&self) -> anyhow::Result<()> {
-        Ok(())
-    }
-
-    /// Does the work.
-    fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()>;
-}
-
-/// How many arguments a subcommand takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arity {
-    least: usize,
-    most: usize,
-}
-
-impl Arity {
-    /// Any number.
-    pub const ANY: Self = Self { least: 0, most: usize::MAX };
-
-    /// Exactly `count` arguments.
-    pub const fn exactly(count: usize) -> Self {
-        Self { least: count, most: count }
-    }
-
-    /// None or so many.
-    pub const fn at_most(count: usize) -> Self {
-        Self { least: 0, most: count }
-    }
-}
 
 /// A subcommand that has a name, but nothing behind it yet.
 struct NotBuilt {
@@ -213,20 +162,20 @@ fn named_as(name: &str, typed: &'static str) -> Option<Request> {
 pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     // Whatever the configuration says: only a flag makes evaluation impure.
     context.settings.set("pure-eval", "true", Origin::CommandLine)?;
-    let mut parser = Parser::nix(words.iter().cloned());
+    let mut parser = Parser::nix(words);
     let mut request = Request::Group("");
     while let Some(item) = parser.next(&mut context, request.groups())? {
         match item {
             Item::Flag(given) => request.flag(&given, &context)?,
             Item::Unknown(_) if request.is_not_built() => {}
             Item::Unknown(flag) => return Err(flags::nix::unrecognised(request.groups(), &flag)),
-            Item::Argument(word) if word == "daemon" && matches!(request, Request::Group("")) => {
+            Item::Argument(word)
+                if word == nix_daemon::SUBCOMMAND && matches!(request, Request::Group("")) =>
+            {
                 context.settings.require_feature(Some("nix-command"))?;
-                // A program of its own, to which the words before it are
-                // passed on, too.
-                let rest = parser.rest();
-                let before = words[..words.len() - rest.len() - 1].to_vec();
-                return nix_daemon::run_with(context, rest, before);
+                return nix_daemon::run_as_subcommand(context, parser.rest(), || {
+                    help::print(nix_daemon::SUBCOMMAND)
+                });
             }
             Item::Argument(word) => request.argument(word, &context)?,
             Item::Operation(_) | Item::Taken => {}
@@ -255,32 +204,6 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
             result => result,
         },
     }
-}
-
-/// Everything that `reader` has, to standard output; `shown` is its name for
-/// messages.
-fn copy_out(reader: &mut dyn Read, shown: &Path) -> anyhow::Result<()> {
-    let mut out = Out::new();
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        interrupt::check()?;
-        match reader.read(&mut buffer) {
-            Ok(0) => return out.finish(),
-            Ok(count) => out.raw(&buffer[..count])?,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                interrupt::check()?;
-                return Err(PathError::new("reading", shown, error).into());
-            }
-        }
-    }
-}
-
-/// An error within a trace, in the original's layout; it is told here, so what
-/// comes back is the status alone.
-fn framed(context: &Context, frame: &str, message: &str) -> anyhow::Error {
-    context.ui.hint(&format!("error:\n       … {frame}\n\n       error: {message}"));
-    Exit(1).into()
 }
 
 #[cfg(test)]

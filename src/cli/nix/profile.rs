@@ -7,7 +7,7 @@ use std::path::Path;
 use nival::model::{DerivedPath, StoreDir, StorePath, package_name};
 use nival::ops::closure_diff::{self, Difference};
 use nival::ops::nix_profile::{self, DEFAULT_PRIORITY, Manifest, ProfileElement};
-use nival::ops::profile::{Doomed, Generation, Profile, parse_days};
+use nival::ops::profile::{Generation, Obsolete, Profile, parse_days};
 use nival::ops::realise::Outcome;
 use nival::progress::{Progress as _, size_text};
 use nival::store::api::Store;
@@ -25,11 +25,11 @@ use crate::cli::output::json::Style;
 use crate::cli::output::messages::Out;
 use crate::cli::realiser;
 
-/// The flag that all of them have.
+/// The profile that `--profile` names, or the default one.
 #[derive(Default)]
-struct Which(Option<OsString>);
+struct ProfileFlag(Option<OsString>);
 
-impl Which {
+impl ProfileFlag {
     fn flag(&mut self, given: &Given) -> anyhow::Result<bool> {
         if given.name() == "--profile" {
             self.0 = Some(given.value());
@@ -56,7 +56,7 @@ impl Which {
 /// `nix profile add`.
 #[derive(Default)]
 pub struct Add {
-    which: Which,
+    profile: ProfileFlag,
     selection: Selection,
     priority: Option<i64>,
 }
@@ -74,13 +74,13 @@ impl Command for Add {
                 self.priority = Some(number);
             }
             "--stdin" => self.selection.stdin = true,
-            _ => return Ok(self.selection.installable_flag(given)? || self.which.flag(given)?),
+            _ => return Ok(self.selection.installable_flag(given)? || self.profile.flag(given)?),
         }
         Ok(true)
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let (opened, profile) = self.which.open(context)?;
+        let (opened, profile) = self.profile.open(context)?;
         let store = &*opened;
         if arguments.is_empty() && !self.selection.stdin {
             return usage("more arguments are required");
@@ -125,7 +125,7 @@ fn known_paths(store: &dyn Store, wanted: &DerivedPath) -> anyhow::Result<Vec<St
     Ok(known.into_iter().filter_map(|(_, path)| path).collect())
 }
 
-/// Which packages of a profile are meant: by name, by expression, or all.
+/// ProfileFlag packages of a profile are meant: by name, by expression, or all.
 #[derive(Default)]
 struct Chosen {
     all: bool,
@@ -214,7 +214,7 @@ impl Matchers<'_> {
 /// `nix profile remove`.
 #[derive(Default)]
 pub struct Remove {
-    which: Which,
+    profile: ProfileFlag,
     chosen: Chosen,
 }
 
@@ -224,12 +224,12 @@ impl Command for Remove {
     }
 
     fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
-        Ok(self.chosen.flag(given)? || self.which.flag(given)?)
+        Ok(self.chosen.flag(given)? || self.profile.flag(given)?)
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         let matchers = self.chosen.matchers(arguments)?;
-        let (opened, profile) = self.which.open(context)?;
+        let (opened, profile) = self.profile.open(context)?;
         let store = &*opened;
         nix_profile::change(store, &profile, |manifest| -> anyhow::Result<bool> {
             let matched = matchers.choose(context, store.dir(), manifest, "remove");
@@ -251,7 +251,7 @@ impl Command for Remove {
 /// nothing newer.
 #[derive(Default)]
 pub struct Upgrade {
-    which: Which,
+    profile: ProfileFlag,
     chosen: Chosen,
 }
 
@@ -261,12 +261,12 @@ impl Command for Upgrade {
     }
 
     fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
-        Ok(self.chosen.flag(given)? || self.which.flag(given)?)
+        Ok(self.chosen.flag(given)? || self.profile.flag(given)?)
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         let matchers = self.chosen.matchers(arguments)?;
-        let (opened, profile) = self.which.open(context)?;
+        let (opened, profile) = self.profile.open(context)?;
         let store = &*opened;
         let manifest = Manifest::read(store, profile.link())?;
         let matched = matchers.choose(context, store.dir(), &manifest, "upgrade");
@@ -292,17 +292,17 @@ impl Command for Upgrade {
 /// `nix profile list`.
 #[derive(Default)]
 pub struct List {
-    which: Which,
+    profile: ProfileFlag,
     style: Style,
 }
 
 impl Command for List {
     fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
-        Ok(self.style.flag(given) || self.which.flag(given)?)
+        Ok(self.style.flag(given) || self.profile.flag(given)?)
     }
 
     fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
-        let (opened, profile) = self.which.open(context)?;
+        let (opened, profile) = self.profile.open(context)?;
         let store = &*opened;
         let manifest = Manifest::read(store, profile.link())?;
         let mut out = Out::new();
@@ -340,7 +340,7 @@ impl Command for List {
 
 /// `nix profile history`.
 #[derive(Default)]
-pub struct History(Which);
+pub struct History(ProfileFlag);
 
 impl Command for History {
     fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
@@ -405,7 +405,7 @@ fn changes(before: &Manifest, after: &Manifest) -> Vec<String> {
 
 /// `nix profile diff-closures`.
 #[derive(Default)]
-pub struct ProfileDiff(Which);
+pub struct ProfileDiff(ProfileFlag);
 
 impl Command for ProfileDiff {
     fn flag(&mut self, given: &Given, _context: &Context) -> anyhow::Result<bool> {
@@ -483,7 +483,7 @@ impl Command for DiffClosures {
 /// `nix profile rollback`.
 #[derive(Default)]
 pub struct Rollback {
-    which: Which,
+    profile: ProfileFlag,
     to: Option<u64>,
     dry_run: bool,
 }
@@ -496,13 +496,13 @@ impl Command for Rollback {
                 self.to = Some(value.parse().map_err(|_| Usage(format!("'{value}' is not an integer")))?);
             }
             "--dry-run" => self.dry_run = true,
-            _ => return self.which.flag(given),
+            _ => return self.profile.flag(given),
         }
         Ok(true)
     }
 
     fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
-        let (store, profile) = self.which.open(context)?;
+        let (store, profile) = self.profile.open(context)?;
         let refused = |generation: &Generation| generation.gone(&*store);
         Ok(profile.switch_generation(self.to, self.dry_run, refused, &*context.ui)?)
     }
@@ -511,7 +511,7 @@ impl Command for Rollback {
 /// `nix profile wipe-history`.
 #[derive(Default)]
 pub struct WipeHistory {
-    which: Which,
+    profile: ProfileFlag,
     older_than: Option<i64>,
     dry_run: bool,
 }
@@ -524,15 +524,15 @@ impl Command for WipeHistory {
                 self.older_than = Some(age);
             }
             "--dry-run" => self.dry_run = true,
-            _ => return self.which.flag(given),
+            _ => return self.profile.flag(given),
         }
         Ok(true)
     }
 
     fn run(&self, context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
-        let (_store, profile) = self.which.open(context)?;
-        let doomed = self.older_than.map_or(Doomed::Old, Doomed::OlderThan);
-        profile.delete_generations(&doomed, self.dry_run, &*context.ui)?;
+        let (_store, profile) = self.profile.open(context)?;
+        let obsolete = self.older_than.map_or(Obsolete::Old, Obsolete::OlderThan);
+        profile.delete_generations(&obsolete, self.dry_run, &*context.ui)?;
         Ok(())
     }
 }

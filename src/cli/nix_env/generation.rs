@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use nival::ops::profile::{Doomed, Generation, ProfileError};
+use nival::ops::profile::{Generation, Obsolete, ProfileError};
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::progress::Progress as _;
@@ -66,9 +66,9 @@ pub fn delete(call: Call) -> anyhow::Result<()> {
     if words.is_empty() {
         return Ok(());
     }
-    let doomed = Doomed::parse(&words).map_err(told)?;
+    let obsolete = Obsolete::parse(&words).map_err(told)?;
     call.open_store()?;
-    call.profile()?.delete_generations(&doomed, call.dry_run, &*call.context.ui).map_err(told)?;
+    call.profile()?.delete_generations(&obsolete, call.dry_run, &*call.context.ui).map_err(told)?;
     Ok(())
 }
 

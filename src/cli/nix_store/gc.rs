@@ -15,7 +15,7 @@ use crate::cli::output::messages::Out;
 
 /// What `--gc` is to do; of several, those that come first here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Aim {
+enum Mode {
     WhyAlive,
     Roots,
     Live,
@@ -26,47 +26,47 @@ enum Aim {
 
 /// Collects garbage, or says what it would find.
 pub fn gc(call: Call) -> anyhow::Result<()> {
-    let mut aim = Aim::Delete;
+    let mut mode = Mode::Delete;
     let as_json = call.has("--json");
     let max_freed = call.last("--max-freed").map(|given| collect::parse_limit(&given.text()?)).transpose()?;
     let max_links = call.last("--max-links").map(Given::number).transpose()?;
     for given in &call.flags {
         let wanted = match given.name() {
-            "--print-roots" => Aim::Roots,
-            "--print-live" => Aim::Live,
-            "--print-dead" => Aim::Dead,
-            "--dry-run" => Aim::DryRun,
-            "--why-alive" => Aim::WhyAlive,
+            "--print-roots" => Mode::Roots,
+            "--print-live" => Mode::Live,
+            "--print-dead" => Mode::Dead,
+            "--dry-run" => Mode::DryRun,
+            "--why-alive" => Mode::WhyAlive,
             _ => continue,
         };
         // Questions about roots come first; else the last word counts.
-        if !matches!(aim, Aim::Roots | Aim::WhyAlive) {
-            aim = wanted;
+        if !matches!(mode, Mode::Roots | Mode::WhyAlive) {
+            mode = wanted;
         }
     }
-    if aim != Aim::WhyAlive {
+    if mode != Mode::WhyAlive {
         call.no_arguments()?;
     }
-    if as_json && !matches!(aim, Aim::Roots | Aim::WhyAlive) {
+    if as_json && !matches!(mode, Mode::Roots | Mode::WhyAlive) {
         return usage("--json goes with --print-roots and --why-alive");
     }
-    if max_freed.is_some() && aim != Aim::Delete {
-        return usage(match aim {
-            Aim::DryRun => "options --max-freed and --dry-run cannot be combined",
-            Aim::WhyAlive => "option --max-freed cannot be combined with --why-alive",
+    if max_freed.is_some() && mode != Mode::Delete {
+        return usage(match mode {
+            Mode::DryRun => "options --max-freed and --dry-run cannot be combined",
+            Mode::WhyAlive => "option --max-freed cannot be combined with --why-alive",
             _ => "option --max-freed cannot be combined with --print-live, --print-dead, or --print-roots",
         });
     }
-    if max_links.is_some() && aim != Aim::Delete {
+    if max_links.is_some() && mode != Mode::Delete {
         return usage("option --max-links only goes with a collection");
     }
-    match aim {
-        Aim::Delete => collect::collect(&call.context, max_freed, max_links),
-        Aim::DryRun => collect::dry_run(&call.context, &HashSet::new()),
-        Aim::Roots if as_json => print_roots_json(&call),
-        Aim::Roots => print_roots(&call),
-        Aim::Live | Aim::Dead => print_paths(&call, aim == Aim::Live),
-        Aim::WhyAlive => why_alive(&call, as_json),
+    match mode {
+        Mode::Delete => collect::collect(&call.context, max_freed, max_links),
+        Mode::DryRun => collect::dry_run(&call.context, &HashSet::new()),
+        Mode::Roots if as_json => print_roots_json(&call),
+        Mode::Roots => print_roots(&call),
+        Mode::Live | Mode::Dead => print_paths(&call, mode == Mode::Live),
+        Mode::WhyAlive => why_alive(&call, as_json),
     }
 }
 

@@ -210,7 +210,7 @@ impl Query {
         };
         written.and_then(|()| self.out.flush()).map_err(|error| {
             if error.kind() == std::io::ErrorKind::BrokenPipe {
-                crate::cli::error::BrokenPipe { status: 0 }.into()
+                crate::cli::output::messages::BrokenPipe { status: 0 }.into()
             } else {
                 error.into()
             }

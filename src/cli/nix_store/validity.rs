@@ -10,7 +10,7 @@ use nival::store::local::db::write::Existing;
 use nival::store::local::register::{RegisterOptions, dump_entry};
 
 use super::Call;
-use crate::cli::error::BrokenPipe;
+use crate::cli::output::messages::BrokenPipe;
 use crate::cli::output::messages::{Out, stdin, terminal_columns};
 
 /// Paths that a daemon is asked about together.

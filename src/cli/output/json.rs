@@ -7,38 +7,18 @@ use nival::nar::NarError;
 use nival::store::StoreError;
 use serde_json::{Number, Value};
 
-use crate::cli::error::BrokenPipe;
-use crate::cli::flags::parse::Given;
-use crate::cli::output::messages::{Out, stdout_file};
+use crate::cli::output::messages::{BrokenPipe, Out, stdout_file};
 
 /// What the flags say about JSON.
 #[derive(Default)]
 pub struct Style {
     /// `--json` was given.
     pub json: bool,
-    pretty: Option<bool>,
+    /// Whether the text is to be indented, if a flag says so.
+    pub pretty: Option<bool>,
 }
 
 impl Style {
-    /// Takes `--json` and the flags of [`Style::pretty_flag`]; false for any other.
-    pub fn flag(&mut self, given: &Given) -> bool {
-        if given.name() == "--json" {
-            self.json = true;
-            return true;
-        }
-        self.pretty_flag(given)
-    }
-
-    /// Takes `--pretty` and `--no-pretty`; false for any other.
-    pub fn pretty_flag(&mut self, given: &Given) -> bool {
-        self.pretty = match given.name() {
-            "--pretty" => Some(true),
-            "--no-pretty" => Some(false),
-            _ => return false,
-        };
-        true
-    }
-
     /// Whether the text is to be indented.
     pub fn is_pretty(&self) -> bool {
         self.pretty.unwrap_or_else(|| stdout_file().is_terminal())

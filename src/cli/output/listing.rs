@@ -6,43 +6,23 @@ use std::io::Write as _;
 use nival::nar::NarError;
 use nival::nar::listing::{Node, Visitor};
 
-use crate::cli::error::usage;
-use crate::cli::flags::parse::Given;
 use crate::cli::output::json::{Json, Style, handed_through};
 use crate::cli::output::messages::Out;
 
 /// What the flags say about a listing.
 #[derive(Default)]
 pub struct Options {
-    long: bool,
-    recursive: bool,
-    directory: bool,
-    style: Style,
+    /// `--long` was given.
+    pub long: bool,
+    /// `--recursive` was given.
+    pub recursive: bool,
+    /// `--directory` was given.
+    pub directory: bool,
+    /// What the flags say about JSON.
+    pub style: Style,
 }
 
 impl Options {
-    /// Takes the flags of listings; false for any other.
-    pub fn flag(&mut self, given: &Given) -> bool {
-        match given.name() {
-            "--long" => self.long = true,
-            "--recursive" => self.recursive = true,
-            "--directory" => self.directory = true,
-            _ => return self.style.flag(given),
-        }
-        true
-    }
-
-    /// Looks at the flags together.
-    ///
-    /// # Errors
-    /// A usage error.
-    pub fn check(&self) -> anyhow::Result<()> {
-        if self.style.json && self.directory {
-            return usage("'--directory' is useless with '--json'");
-        }
-        Ok(())
-    }
-
     /// How many levels of directories are told of.
     pub fn levels(&self) -> usize {
         match (self.recursive, self.directory) {

@@ -11,7 +11,6 @@ use nival::progress::{Activity, ActivityId, ActivityKind, Counts, Event, Field, 
 use nival::sys::interrupt::{self, Interruptible};
 use nival::sys::threads::locked;
 
-use crate::cli::error::BrokenPipe;
 use crate::cli::output::task::Task;
 use crate::cli::signals;
 
@@ -49,6 +48,23 @@ impl LogFormat {
             _ => None,
         }
     }
+
+    /// The name of the form on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bar => "bar",
+            Self::Raw => "raw",
+            Self::InternalJson => "internal-json",
+        }
+    }
+}
+
+/// Nobody reads the output any more, which is no failure worth a message.
+#[derive(Debug, thiserror::Error)]
+#[error("broken pipe")]
+pub struct BrokenPipe {
+    /// The exit status of the program.
+    pub status: u8,
 }
 
 /// The two output streams and how they are used.
@@ -103,6 +119,13 @@ impl Ui {
     /// Chooses the form of messages.
     pub fn set_format(&self, format: LogFormat) {
         self.format.store(format as u8, Ordering::Relaxed);
+    }
+
+    /// The form of messages.
+    pub fn format(&self) -> LogFormat {
+        let chosen = self.format.load(Ordering::Relaxed);
+        let all = [LogFormat::Bar, LogFormat::Raw, LogFormat::InternalJson];
+        all.into_iter().find(|format| *format as u8 == chosen).unwrap_or(LogFormat::Bar)
     }
 
     /// Whether a person reads the messages.

@@ -4,13 +4,10 @@ use nival::model::StoreDir;
 use nival::ops::realise::Missing;
 use nival::progress::{Progress as _, size_text};
 
-use crate::cli::context::Context;
+use crate::cli::output::messages::Ui;
 
-/// Tells the user what is missing, if anything is and `print-missing` is on.
-pub fn tell(context: &Context, dir: &StoreDir, missing: &Missing) {
-    if !context.settings.print_missing() {
-        return;
-    }
+/// Tells the user what is missing, if anything is.
+pub fn tell(ui: &Ui, dir: &StoreDir, missing: &Missing) {
     let Missing { build, fetch, unknown, download, unpacked } = missing;
     let shown = |size: u64| size_text(i64::try_from(size).unwrap_or(i64::MAX));
     let sizes = format!("({} download, {} unpacked):", shown(*download), shown(*unpacked));
@@ -24,16 +21,16 @@ pub fn tell(context: &Context, dir: &StoreDir, missing: &Missing) {
     };
     for (heading, paths) in [(built, build), (fetched, fetch)] {
         if !paths.is_empty() {
-            context.ui.notice(&heading);
+            ui.notice(&heading);
         }
         for path in paths {
-            context.ui.notice(&format!("  {}", dir.display(path)));
+            ui.notice(&format!("  {}", dir.display(path)));
         }
     }
     if !unknown.is_empty() {
-        context.ui.problem("don't know how to build these paths:");
+        ui.problem("don't know how to build these paths:");
     }
     for path in unknown {
-        context.ui.problem(&format!("  {}", dir.display(path)));
+        ui.problem(&format!("  {}", dir.display(path)));
     }
 }

@@ -7,3 +7,4 @@ pub mod missing;
 pub mod path_info_json;
 mod row;
 mod task;
+pub mod version;

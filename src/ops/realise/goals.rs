@@ -2,7 +2,7 @@
 //! derivation that would have to be built is built here one day; today only
 //! environments, which need no builder, are made.
 
-use super::{Means, Outcome, no_output, output_paths};
+use super::{Outcome, RealiseContext, no_output, output_paths};
 use crate::model::derived_path::DerivedPath;
 use crate::model::{StoreDir, StorePath};
 use crate::ops::user_env::{self, UserEnvError};
@@ -24,8 +24,12 @@ fn no_builder(dir: &StoreDir, drv: &StorePath) -> StoreError {
 
 /// Fulfils one request, which was fulfilled before anything was fetched if it
 /// `was_valid`.
-pub(super) fn fulfil(means: &Means<'_>, request: &DerivedPath, was_valid: bool) -> Result<Outcome> {
-    let result = goal(means, request, was_valid);
+pub(super) fn fulfil(
+    context: &RealiseContext<'_>,
+    request: &DerivedPath,
+    was_valid: bool,
+) -> Result<Outcome> {
+    let result = goal(context, request, was_valid);
     match result {
         Err(error) if error.is_interruption() => Err(error),
         Err(error) => Ok(Outcome::Failed(error)),
@@ -33,8 +37,8 @@ pub(super) fn fulfil(means: &Means<'_>, request: &DerivedPath, was_valid: bool) 
     }
 }
 
-fn goal(means: &Means<'_>, request: &DerivedPath, was_valid: bool) -> Result<Outcome> {
-    let store = means.store;
+fn goal(context: &RealiseContext<'_>, request: &DerivedPath, was_valid: bool) -> Result<Outcome> {
+    let store = context.store;
     let there = || Ok(if was_valid { Outcome::Valid } else { Outcome::Fetched });
     store.add_temp_roots(&[&request.path])?;
     let is_there = store.is_there(&request.path)?;
@@ -67,21 +71,21 @@ fn goal(means: &Means<'_>, request: &DerivedPath, was_valid: bool) -> Result<Out
     if is_open {
         store.require_realisations()?;
     }
-    build(means, &request.path)
+    build(context, &request.path)
 }
 
 /// Builds a derivation, or says that it cannot be built.
-fn build(means: &Means<'_>, drv: &StorePath) -> Result<Outcome> {
-    match user_env::make(means.store, drv, means.trusted) {
+fn build(context: &RealiseContext<'_>, drv: &StorePath) -> Result<Outcome> {
+    match user_env::make(context.store, drv, context.trusted) {
         Ok(true) => Ok(Outcome::Made),
-        Ok(false) => Err(no_builder(means.store.dir(), drv)),
+        Ok(false) => Err(no_builder(context.store.dir(), drv)),
         Err(UserEnvError::Store(error)) => Err(error),
         Err(error) => Err(RealiseError::Environment(error.to_string()).into()),
     }
 }
 
 /// What becomes of a request to a store that nothing is fetched or built for.
-pub(super) fn without_means(store: &dyn Store, request: &DerivedPath) -> Result<Outcome> {
+pub(super) fn without_realiser(store: &dyn Store, request: &DerivedPath) -> Result<Outcome> {
     let dir = store.dir();
     if super::is_complete(store, request, true)? {
         return Ok(Outcome::Valid);

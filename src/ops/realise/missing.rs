@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::substitute::Fetch;
-use super::{Means, Missing, no_output, output_paths};
+use super::{Missing, RealiseContext, no_output, output_paths};
 use crate::model::derived_path::{DerivedPath, Outputs};
 use crate::model::{Derivation, StorePath};
 use crate::store::api::Store;
@@ -36,9 +36,9 @@ pub(super) struct Found {
 /// Searches for what requests to a local store need. To `keep` it is to protect
 /// everything on the way from collection, and to pass over requests that make no
 /// sense: they fail later, each for itself.
-pub(super) fn search(means: &Means<'_>, requests: &[DerivedPath], keep: bool) -> Result<Found> {
+pub(super) fn search(context: &RealiseContext<'_>, requests: &[DerivedPath], keep: bool) -> Result<Found> {
     let mut search = Search {
-        means,
+        context,
         keep,
         seen: HashSet::new(),
         inputs: BTreeMap::new(),
@@ -59,7 +59,7 @@ pub(super) fn search(means: &Means<'_>, requests: &[DerivedPath], keep: bool) ->
 }
 
 struct Search<'s, 'm> {
-    means: &'s Means<'m>,
+    context: &'s RealiseContext<'m>,
     keep: bool,
     seen: HashSet<DerivedPath>,
     /// Derivations to be built, and their inputs.
@@ -125,7 +125,7 @@ impl Search<'_, '_> {
 
     /// Notes what is missing of one request.
     fn look(&self, request: &DerivedPath, round: &mut Round) -> Result<Option<Unfinished>> {
-        let store = self.means.store;
+        let store = self.context.store;
         let is_there = self.is_there(&request.path)?;
         if !is_there {
             round.incomplete.insert(request.clone());
@@ -142,7 +142,7 @@ impl Search<'_, '_> {
             return Err(no_output(store.dir(), &request.path, name));
         }
         let (mut invalid, mut is_open) = (Vec::new(), false);
-        for (_, path) in self.means.output_paths(&request.path, &drv, outputs)? {
+        for (_, path) in self.context.output_paths(&request.path, &drv, outputs)? {
             match path {
                 Some(path) if self.is_there(&path)? => {}
                 Some(path) => invalid.push(path),
@@ -164,18 +164,18 @@ impl Search<'_, '_> {
     fn is_there(&self, path: &StorePath) -> Result<bool> {
         // A question keeps nothing from being collected.
         if self.keep {
-            self.means.store.add_temp_roots(&[path])?;
+            self.context.store.add_temp_roots(&[path])?;
         }
-        self.means.store.is_there(path)
+        self.context.store.is_there(path)
     }
 
     fn plan(&self, wanted: &BTreeSet<StorePath>) -> Result<Fetch> {
-        let means = self.means;
-        if means.substituters.is_empty() || wanted.is_empty() {
+        let context = self.context;
+        if context.substituters.is_empty() || wanted.is_empty() {
             return Ok(Fetch::default());
         }
         let wanted: Vec<StorePath> = wanted.iter().cloned().collect();
-        means.substituters.plan(means.store, &wanted, means.trust, means.progress)
+        context.substituters.plan(context.store, &wanted, context.trust, context.progress)
     }
 
     fn build_order(&self, requests: &[DerivedPath]) -> Vec<StorePath> {
@@ -232,7 +232,7 @@ pub fn is_complete(store: &dyn Store, request: &DerivedPath, keep: bool) -> Resu
 }
 
 /// What is missing in a store that nothing is fetched for.
-pub(super) fn without_means(store: &dyn Store, requests: &[DerivedPath]) -> Result<Missing> {
+pub(super) fn without_realiser(store: &dyn Store, requests: &[DerivedPath]) -> Result<Missing> {
     let mut missing = Missing::default();
     let (mut inputs, mut seen) = (BTreeMap::new(), HashSet::new());
     let mut waiting = requests.to_vec();

@@ -106,7 +106,7 @@ fn no_output(dir: &StoreDir, drv: &StorePath, name: &str) -> StoreError {
 /// What makes paths valid.
 pub enum Realiser<'r> {
     /// This process, in a local store.
-    Here(Means<'r>),
+    Here(RealiseContext<'r>),
     /// Another program, such as a daemon, in the store that it works on.
     By(&'r dyn Store, &'r dyn RealiseStore),
     /// Nobody: paths of a store without more to it are there, or they are not.
@@ -117,9 +117,9 @@ impl Realiser<'_> {
     /// Finds out what is missing.
     pub fn missing(&self, requests: &[DerivedPath]) -> Result<Missing> {
         match self {
-            Self::Here(means) => means.missing(requests),
+            Self::Here(context) => context.missing(requests),
             Self::By(_, realiser) => realiser.missing(requests),
-            Self::Nobody(store) => missing::without_means(*store, requests),
+            Self::Nobody(store) => missing::without_realiser(*store, requests),
         }
     }
 
@@ -130,7 +130,7 @@ impl Realiser<'_> {
     /// A daemon gives its first failure as an error, and no outcomes.
     pub fn realise(&self, requests: &[DerivedPath], tell: Tell<'_>) -> Result<Vec<Outcome>> {
         match self {
-            Self::Here(means) => means.realise(requests, tell),
+            Self::Here(context) => context.realise(requests, tell),
             Self::By(store, realiser) => {
                 let mut complete = true;
                 for request in requests {
@@ -144,15 +144,15 @@ impl Realiser<'_> {
                 Ok(requests.iter().map(|_| Outcome::Fetched).collect())
             }
             Self::Nobody(store) => {
-                tell(&missing::without_means(*store, requests)?);
-                requests.iter().map(|request| goals::without_means(*store, request)).collect()
+                tell(&missing::without_realiser(*store, requests)?);
+                requests.iter().map(|request| goals::without_realiser(*store, request)).collect()
             }
         }
     }
 }
 
-/// What requests to a local store are fulfilled with.
-pub struct Means<'m> {
+/// The local store that requests are made to, and what fulfils them there.
+pub struct RealiseContext<'m> {
     store: &'m LocalStore,
     substituters: &'m Substituters,
     trust: Option<&'m Trust>,
@@ -162,7 +162,7 @@ pub struct Means<'m> {
     offered: RefCell<BTreeMap<DrvOutput, Option<Realisation>>>,
 }
 
-impl<'m> Means<'m> {
+impl<'m> RealiseContext<'m> {
     /// Fetches from `substituters` what is signed as `trust` wants it, if it wants
     /// anything. With `trusted` those who ask may see what this process sees.
     pub fn new(

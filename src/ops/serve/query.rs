@@ -128,7 +128,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
             op::QUERY_MISSING => {
                 let requests = self.requests()?;
                 self.begin();
-                let missing = self.with_means(|means| means.missing(&requests))?;
+                let missing = self.with_realise_context(|context| context.missing(&requests))?;
                 self.answer(|writer| {
                     writer.paths(&dir, missing.build.iter())?;
                     writer.paths(&dir, missing.fetch.iter())?;

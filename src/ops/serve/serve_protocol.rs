@@ -10,7 +10,7 @@ use crate::model::{DerivedPath, StoreDir, StorePath};
 use crate::nar::writer::NarWriter;
 use crate::nar::{NarError, dump};
 use crate::ops::query;
-use crate::ops::realise::{Means, Outcome};
+use crate::ops::realise::{Outcome, RealiseContext};
 use crate::ops::serve::Host;
 use crate::ops::serve::worker::MAX_ARGUMENTS;
 use crate::progress::Progress;
@@ -220,8 +220,8 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
             true => Some(self.host.trust()?),
             false => None,
         };
-        let means = Means::new(self.store, &substituters, trust.as_ref(), true, self.progress);
-        means.realise(requests, &mut |_| ())
+        let context = RealiseContext::new(self.store, &substituters, trust.as_ref(), true, self.progress);
+        context.realise(requests, &mut |_| ())
     }
 
     fn build_paths(&mut self, dir: &StoreDir) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::model::{DerivedPath, StoreDir, StorePath};
 use crate::nar::NarError;
 use crate::ops::copy::Trust;
 use crate::ops::realise::substitute::Substituters;
-use crate::ops::realise::{self, Means, Outcome};
+use crate::ops::realise::{self, Outcome, RealiseContext};
 use crate::progress::Progress;
 use crate::store::error::{RealiseError, RequestError, Result, StoreError};
 use crate::store::local::LocalStore;
@@ -286,10 +286,13 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
     }
 
     /// What a store needs to fetch from elsewhere.
-    pub(super) fn with_means<T>(&self, work: impl FnOnce(&Means<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn with_realise_context<T>(
+        &self,
+        work: impl FnOnce(&RealiseContext<'_>) -> Result<T>,
+    ) -> Result<T> {
         let trust = self.needed_trust()?;
         let trusted = self.trusted;
-        work(&Means::new(&self.store, self.substituters(), trust.as_ref(), trusted, &*self.tunnel))
+        work(&RealiseContext::new(&self.store, self.substituters(), trust.as_ref(), trusted, &*self.tunnel))
     }
 
     /// Whose signatures paths from elsewhere need, if any.
@@ -300,11 +303,11 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
     pub(super) fn fetch(&self, paths: &[StorePath]) -> Result<()> {
         let requests: Vec<DerivedPath> = paths.iter().cloned().map(DerivedPath::opaque).collect();
         // What cannot be had is not there afterwards, which is the answer.
-        self.with_means(|means| means.realise(&requests, &mut |_| ())).map(drop)
+        self.with_realise_context(|context| context.realise(&requests, &mut |_| ())).map(drop)
     }
 
     fn realise_all(&self, requests: &[DerivedPath]) -> Result<()> {
-        let outcomes = self.with_means(|means| means.realise(requests, &mut |_| ()))?;
+        let outcomes = self.with_realise_context(|context| context.realise(requests, &mut |_| ()))?;
         outcomes.into_iter().try_for_each(|outcome| match outcome {
             Outcome::Failed(error) => Err(error),
             _ => Ok(()),
@@ -315,7 +318,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         let requests = self.requests()?;
         self.build_mode()?;
         self.begin();
-        let outcomes = self.with_means(|means| means.realise(&requests, &mut |_| ()))?;
+        let outcomes = self.with_realise_context(|context| context.realise(&requests, &mut |_| ()))?;
         let (dir, version) = (self.dir(), self.version());
         let mut results = Vec::with_capacity(requests.len());
         for (request, outcome) in requests.iter().zip(outcomes) {

@@ -45,7 +45,8 @@ pub use error::CacheError;
 use listing::StoredListing;
 pub use options::CacheOptions;
 use stage::Stage;
-use transport::{Presence, Transport};
+pub use transport::CACHE_INFO;
+use transport::{CACHE_INFO_TYPE, JSON_TYPE, LOG_TYPE, Presence, Transport};
 
 use super::compression::{Compression, Effort};
 use super::error::{Result, StoreError};
@@ -56,18 +57,6 @@ use crate::store::api::{About, Item, NarSource, Receiver, Registrar, Store, Take
 use crate::sys::interrupt;
 use crate::sys::threads::{self, Permits};
 
-/// The file that makes a directory a cache.
-pub const CACHE_INFO: &str = "nix-cache-info";
-/// The types of files that are told to servers.
-pub const CACHE_INFO_TYPE: &str = "text/x-nix-cache-info";
-/// Of narinfos.
-pub const NARINFO_TYPE: &str = "text/x-nix-narinfo";
-/// Of archives.
-pub const NAR_TYPE: &str = "application/x-nix-nar";
-/// Of listings and realisations.
-const JSON_TYPE: &str = "application/json";
-/// Of build logs.
-const LOG_TYPE: &str = "text/plain; charset=utf-8";
 /// Narinfos that are stored together.
 const GATHERED: usize = 500;
 /// Bytes of archives after which those that are complete are stored anyway.

@@ -7,6 +7,19 @@ use super::CacheError;
 use crate::http::staged::Staged;
 use crate::store::compression::Compression;
 
+/// The name of the file that makes a directory a cache.
+pub const CACHE_INFO: &str = "nix-cache-info";
+/// The content type of `nix-cache-info`.
+pub const CACHE_INFO_TYPE: &str = "text/x-nix-cache-info";
+/// The content type of narinfos.
+pub const NARINFO_TYPE: &str = "text/x-nix-narinfo";
+/// The content type of archives.
+pub const NAR_TYPE: &str = "application/x-nix-nar";
+/// The content type of listings and realisations.
+pub const JSON_TYPE: &str = "application/json";
+/// The content type of build logs.
+pub const LOG_TYPE: &str = "text/plain; charset=utf-8";
+
 /// A file that is being read.
 pub struct Body {
     /// Its bytes.
@@ -80,7 +93,7 @@ pub trait Transport: Send + Sync {
     /// # Errors
     /// [`CacheError`].
     fn put_all(&self, files: Vec<(String, Staged)>, coding: Compression) -> Result<(), CacheError> {
-        let put = |(name, data): (String, _)| self.put_encoded(&name, super::NARINFO_TYPE, coding, data);
+        let put = |(name, data): (String, _)| self.put_encoded(&name, NARINFO_TYPE, coding, data);
         files.into_iter().try_for_each(put)
     }
 

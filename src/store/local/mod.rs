@@ -1,6 +1,7 @@
 //! The store on this machine's disk.
 
 pub mod add;
+pub mod auto_gc;
 pub mod batch;
 pub mod copy;
 pub mod db;
@@ -62,7 +63,7 @@ pub struct LocalOptions {
     /// Whatever is added is linked to equal files at once (`auto-optimise-store`).
     pub auto_optimise: bool,
     /// Collecting garbage by itself while paths are added.
-    pub auto_gc: Option<gc::auto::AutoGc>,
+    pub auto_gc: Option<auto_gc::AutoGc>,
     /// What is copied in must be signed or addressed by its contents
     /// (`require-sigs`).
     pub require_sigs: bool,

@@ -73,7 +73,7 @@ pub fn open_uri(uri: &str, settings: &Settings) -> Result<Box<dyn Store>> {
 ///
 /// # Errors
 /// [`StoreError::Open`].
-pub fn is_far(uri: &StoreUri, around: &Surroundings<'_>) -> Result<bool> {
+pub fn is_remote(uri: &StoreUri, around: &Surroundings<'_>) -> Result<bool> {
     Ok(matches!(uri::resolve(uri, around)?.kind, StoreKind::Daemon(_) | StoreKind::Other(..)))
 }
 

@@ -19,10 +19,10 @@ use crate::model::StoreDir;
 use crate::settings::value::lexically_normal;
 use crate::settings::{Environment, Machine, Settings};
 use crate::store::error::{OpenError, Result, StoreError};
+use crate::store::local::auto_gc::AutoGc;
 use crate::store::local::db::DbOptions;
 use crate::store::local::derivations::FEATURES;
 use crate::store::local::gc::Keep;
-use crate::store::local::gc::auto::AutoGc;
 use crate::store::local::{Layout, LocalOptions};
 
 /// A parsed store URI.

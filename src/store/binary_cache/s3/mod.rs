@@ -19,8 +19,8 @@ use reqwest::header::{
 };
 use reqwest::{Method, Url};
 
-use super::transport::{Body, Presence, Transport};
-use super::{CACHE_INFO, CacheError};
+use super::CacheError;
+use super::transport::{Body, CACHE_INFO, Presence, Transport};
 use crate::http::client::{Client, Failure, HttpSettings, Request, Response, UploadBody};
 use crate::http::resume::Resuming;
 use crate::http::retry::{early, is_refusal, is_temporary, pause, retry_after, sleep};

@@ -12,7 +12,6 @@
 //! its hash part is picked, and in the transaction a path to which some path
 //! outside the batch refers is left alone.
 
-pub mod auto;
 pub mod explain;
 mod links;
 pub mod liveness;

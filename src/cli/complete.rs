@@ -19,8 +19,8 @@ use ::nival::model::{StoreDir, manifest_nix};
 use ::nival::settings::table::{self, Kind, TABLE};
 use ::nival::settings::{Environment, Machine, flags as setting_flags};
 
-use super::{Group, Operation, Program, Row, Value, common};
-use crate::cli::nix;
+use super::{PROGRAMS, nival, nix};
+use crate::cli::flags::{self, Group, Operation, Program, Row, Value, common, shells};
 use crate::cli::output::messages::Out;
 
 /// The variable with the number of the word.
@@ -160,11 +160,11 @@ struct Completer<'e> {
 
 impl Completer<'_> {
     fn complete(&self, program: &str, before: &[OsString]) -> Answer {
-        match super::program(program) {
+        match flags::program(program) {
             Some(program) => self.of_classic(program, before),
             None if program == "nix" => self.of_nix(before),
             // One that is not there yet.
-            None if crate::cli::program(program).is_some() => self.files(),
+            None if super::program(program).is_some() => self.files(),
             None => self.of_nival(before),
         }
     }
@@ -237,14 +237,14 @@ impl Completer<'_> {
         let prefix = self.prefix();
         match before.first().and_then(|word| word.to_str()) {
             None => {
-                let subcommands = crate::cli::nival::SUBCOMMANDS.iter();
+                let subcommands = nival::SUBCOMMANDS.iter();
                 subcommands.for_each(|(name, about)| answer.add(&prefix, name, about));
-                crate::cli::PROGRAMS.iter().for_each(|(name, _)| answer.add(&prefix, name, ""));
+                PROGRAMS.iter().for_each(|(name, _)| answer.add(&prefix, name, ""));
             }
-            Some(name) if crate::cli::program(name).is_some() => return self.complete(name, &before[1..]),
+            Some(name) if super::program(name).is_some() => return self.complete(name, &before[1..]),
             Some("install-links" | "man") => return self.files(),
             Some("completions") => {
-                super::shells::SHELLS.iter().for_each(|(name, _)| answer.add(&prefix, name, ""));
+                shells::SHELLS.iter().for_each(|(name, _)| answer.add(&prefix, name, ""));
             }
             Some(_) => {}
         }
@@ -256,8 +256,8 @@ impl Completer<'_> {
         let of_all = [&common::ALL, &common::OF_NIX];
         let find = |word: &str| {
             // Its own ones first: one letter means different things.
-            let own = super::find(place.borrow().groups(), word);
-            let row = own.or_else(|| super::find(&of_all, word)).map(Known::Row);
+            let own = flags::find(place.borrow().groups(), word);
+            let row = own.or_else(|| flags::find(&of_all, word)).map(Known::Row);
             row.or_else(|| Known::of_setting(word))
         };
         let mut arguments = 0;
@@ -295,7 +295,7 @@ impl Completer<'_> {
         let groups: Vec<&Group> =
             program.groups.iter().copied().chain([&common::OF_CLASSIC, &common::ALL]).collect();
         let find = |word: &str| {
-            let row = program.any_row(word).or_else(|| super::find(&groups, word)).map(Known::Row);
+            let row = program.any_row(word).or_else(|| flags::find(&groups, word)).map(Known::Row);
             row.or_else(|| Known::of_setting(word))
         };
         let mut chosen: Option<&'static Operation> = None;

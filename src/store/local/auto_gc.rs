@@ -40,7 +40,7 @@ impl LocalStore {
     ///
     /// # Errors
     /// [`StoreError::Interrupted`](crate::store::StoreError::Interrupted) once the work is to end.
-    pub(in super::super) fn collect_if_short(&self) -> Result<()> {
+    pub(super) fn collect_if_short(&self) -> Result<()> {
         let Some(auto) = self.options().auto_gc.filter(|auto| auto.min_free > 0) else { return Ok(()) };
         let looked = self.looked_for_room.get();
         if looked.is_some_and(|looked| looked.elapsed() < auto.interval) {

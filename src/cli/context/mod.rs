@@ -1,5 +1,7 @@
 //! What every program has at hand: settings, surroundings, the user.
 
+mod taken;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,8 +20,9 @@ use nival::store::open::uri;
 use nival::store::open::uri::{StoreKind, StoreUri, Surroundings};
 use nival::store::{LocalStore, Store, StoreError, open};
 
-use super::error::Usage;
-use crate::cli::output::messages::Ui;
+use crate::cli::error::Usage;
+use crate::cli::output::messages::{Out, Ui, level};
+use crate::cli::output::version::{NIX_VERSION, VERSION};
 
 /// One run of a program.
 pub struct Context {
@@ -77,6 +80,35 @@ impl Context {
         Ok(context)
     }
 
+    /// `NAME (Nival, like Nix) X.Y.Z`; with `-v` also where everything is.
+    pub fn print_version(&self) -> anyhow::Result<()> {
+        let mut out = Out::new();
+        out.line(format_args!("{} (Nival, like Nix) {NIX_VERSION}", self.program))?;
+        if self.ui.verbosity() > level::INFO {
+            let dirs = self.environment.directories()?;
+            let (home, _) = self.machine.home(&self.environment);
+            let files: Vec<String> = self
+                .environment
+                .user_conf_files(home.as_deref())
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            let others: Vec<&str> = self.settings.extra_platforms().iter().map(String::as_str).collect();
+            out.line(format_args!("System type: {}", self.settings.system()))?;
+            out.line(format_args!("Additional system types: {}", others.join(", ")))?;
+            out.line(format_args!("Nival: {VERSION}"))?;
+            out.line("Features: gc, signed-caches")?;
+            out.line(format_args!(
+                "System configuration file: \"{}\"",
+                dirs.conf.join("nix.conf").display()
+            ))?;
+            out.line(format_args!("User configuration files: {}", files.join(":")))?;
+            out.line(format_args!("Store directory: {}", dirs.store.display()))?;
+            out.line(format_args!("State directory: \"{}\"", dirs.state.display()))?;
+        }
+        out.finish()
+    }
+
     /// Whether this is the program `nix`.
     pub fn is_nix(&self) -> bool {
         self.program == "nix"
@@ -126,7 +158,7 @@ impl Context {
     /// As [`Context::open_store`], to collect its garbage.
     pub fn open_any_to_collect(&self) -> anyhow::Result<Box<dyn Store>> {
         let uri = self.parse_uri(self.settings.store_uri())?;
-        match open::is_far(&uri, &self.surroundings())? {
+        match open::is_remote(&uri, &self.surroundings())? {
             true => self.open_store(),
             false => Ok(Box::new(self.open_store_to_collect()?)),
         }

@@ -7,7 +7,7 @@
 //! ```
 
 mod below;
-mod doomed;
+mod obsolete;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -21,7 +21,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 pub use below::each_profile_below;
-pub use doomed::{Doomed, parse_age, parse_days};
+pub use obsolete::{Obsolete, parse_age, parse_days};
 
 use crate::model::StorePath;
 use crate::progress::Progress;
@@ -398,11 +398,11 @@ impl Profile {
     /// them.
     pub fn delete_generations(
         &self,
-        doomed: &Doomed,
+        obsolete: &Obsolete,
         dry_run: bool,
         progress: &dyn Progress,
     ) -> Result<Vec<Number>> {
-        self.delete_within(None, doomed, dry_run, progress)
+        self.delete_within(None, obsolete, dry_run, progress)
     }
 
     /// As [`Profile::delete_generations`]; a process that holds the lock is waited for
@@ -413,18 +413,18 @@ impl Profile {
     pub fn delete_within(
         &self,
         patience: Option<Duration>,
-        doomed: &Doomed,
+        obsolete: &Obsolete,
         dry_run: bool,
         progress: &dyn Progress,
     ) -> Result<Vec<Number>> {
         let mut generations = self.generations()?;
         // Most profiles have nothing to delete, and need no lock for that.
-        let idle = generations.doomed(doomed, now()).is_empty();
+        let idle = generations.select(obsolete, now()).is_empty();
         let _lock = if dry_run || idle { None } else { Some(self.lock_within(patience, progress)?) };
         if !idle {
             generations = self.generations()?;
         }
-        if let Doomed::Numbers(numbers) = doomed {
+        if let Obsolete::Numbers(numbers) = obsolete {
             if let Some(current) = generations.current
                 && numbers.contains(&current)
             {
@@ -435,7 +435,7 @@ impl Profile {
                 progress.warn(&format!("profile \"{}\" has no generation {number}", self.link.display()));
             }
         }
-        let numbers = generations.doomed(doomed, now());
+        let numbers = generations.select(obsolete, now());
         let dir = self.open()?;
         for number in &numbers {
             if dry_run {
@@ -483,11 +483,12 @@ mod tests {
         })
         .unwrap();
         assert_eq!(profiles, [dir.path().join("p")]);
-        profile.delete_generations(&Doomed::Old, false, &crate::progress::Silent).unwrap();
+        profile.delete_generations(&Obsolete::Old, false, &crate::progress::Silent).unwrap();
         assert!(!dir.path().join("p-1-link").is_symlink());
         assert!(dir.path().join("p-12-link").is_symlink());
         assert!(!dir.path().join("p.lock").exists());
-        let current = profile.delete_generations(&Doomed::Numbers(vec![12]), false, &crate::progress::Silent);
+        let current =
+            profile.delete_generations(&Obsolete::Numbers(vec![12]), false, &crate::progress::Silent);
         assert!(matches!(current, Err(ProfileError::Current(_))));
     }
 
@@ -512,7 +513,7 @@ mod tests {
             // Its owner puts a link to somebody else's directory in its place.
             std::fs::rename(root.path().join("alice/x"), root.path().join("alice/moved")).unwrap();
             std::os::unix::fs::symlink("..", root.path().join("alice/x")).unwrap();
-            profile.delete_generations(&Doomed::Old, false, &crate::progress::Silent).map(drop)
+            profile.delete_generations(&Obsolete::Old, false, &crate::progress::Silent).map(drop)
         })
         .unwrap();
         assert_eq!(seen, 1);
@@ -536,19 +537,19 @@ mod tests {
         let silent = &crate::progress::Silent;
         let lock = path(b"\xff.lock");
         std::fs::create_dir(&lock).unwrap();
-        assert!(profile.delete_generations(&Doomed::Old, false, silent).is_err());
+        assert!(profile.delete_generations(&Obsolete::Old, false, silent).is_err());
         std::fs::remove_dir(&lock).unwrap();
         rustix::fs::mknodat(CWD, &lock, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
-        assert!(profile.delete_generations(&Doomed::Old, false, silent).is_err());
+        assert!(profile.delete_generations(&Obsolete::Old, false, silent).is_err());
         std::fs::remove_file(&lock).unwrap();
         std::fs::write(&lock, "x").unwrap();
-        assert!(profile.delete_generations(&Doomed::Old, false, silent).is_err());
+        assert!(profile.delete_generations(&Obsolete::Old, false, silent).is_err());
         std::fs::remove_file(&lock).unwrap();
         let held = profile.lock(silent).unwrap();
         let within = Some(Duration::from_millis(20));
-        let busy = profile.delete_within(within, &Doomed::Old, false, silent);
+        let busy = profile.delete_within(within, &Obsolete::Old, false, silent);
         assert!(matches!(busy, Err(ProfileError::Busy(_))), "{busy:?}");
         drop(held);
-        assert_eq!(profile.delete_within(within, &Doomed::Old, false, silent).unwrap(), [1]);
+        assert_eq!(profile.delete_within(within, &Obsolete::Old, false, silent).unwrap(), [1]);
     }
 }

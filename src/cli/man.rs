@@ -2,10 +2,10 @@
 
 use ::nival::settings::table::TABLE;
 
-use super::page::{self, Page, Section};
-use super::{PROGRAMS, Program};
-use crate::cli::nival::SUBCOMMANDS;
-use crate::cli::nix;
+use super::nival::SUBCOMMANDS;
+use super::nix;
+use crate::cli::flags::page::{self, Page, Section};
+use crate::cli::flags::{PROGRAMS, Program};
 
 /// The names of the files and what they hold.
 pub fn pages() -> Vec<(String, String)> {

@@ -4,9 +4,10 @@ use ::nival::progress::Progress as _;
 use ::nival::settings::table::{self, Effect, TABLE};
 use ::nival::settings::{Origin, flags as setting_flags};
 
-use super::parse::Given;
-use crate::cli::context::Context;
+use super::Context;
 use crate::cli::error::Usage;
+use crate::cli::flags::page;
+use crate::cli::flags::parse::{CommonFlags, Given};
 use crate::cli::output::messages::{LogFormat, level};
 
 /// The settings that `--refresh` stands for: what was fetched before does not count any more.
@@ -25,12 +26,8 @@ const OFFLINE: &[(&str, &str)] = &[
     ("connect-timeout", "1"),
 ];
 
-impl Context {
-    /// Takes a flag of every program, of every classic program or of every subcommand of `nix`.
-    ///
-    /// # Errors
-    /// A bad value.
-    pub fn take_flag(&mut self, given: &Given) -> anyhow::Result<()> {
+impl CommonFlags for Context {
+    fn take_flag(&mut self, given: &Given) -> anyhow::Result<()> {
         match given.name() {
             "--verbose" => self.ui.change_verbosity(1),
             "--quiet" => self.ui.change_verbosity(-1),
@@ -60,29 +57,12 @@ impl Context {
             "--offline" => self.set_all(OFFLINE)?,
             // What the rows of these say: there is nothing to change.
             "--print-build-logs" | "--no-build-output" | "--readonly-mode" => {}
-            other => return Err(super::page::not_taken(other)),
+            other => return Err(page::not_taken(other)),
         }
         Ok(())
     }
 
-    fn set(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
-        Ok(self.settings.set(name, value, Origin::CommandLine)?)
-    }
-
-    fn set_given(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
-        self.note_given(name);
-        self.set(name, value)
-    }
-
-    fn set_all(&mut self, settings: &[(&str, &str)]) -> anyhow::Result<()> {
-        settings.iter().try_for_each(|(name, value)| self.set(name, value))
-    }
-
-    /// Takes a setting that was given as a flag.
-    ///
-    /// # Errors
-    /// A bad value.
-    pub fn take_setting(&mut self, flag: setting_flags::Flag, value: Option<&str>) -> anyhow::Result<()> {
+    fn take_setting(&mut self, flag: setting_flags::Flag, value: Option<&str>) -> anyhow::Result<()> {
         if self.is_nix() {
             flag.apply(&mut self.settings, value)?;
         } else if let Err(error) = flag.apply_classic(&mut self.settings, value) {
@@ -96,6 +76,29 @@ impl Context {
         self.tell_warnings();
         self.settings_changed();
         Ok(())
+    }
+
+    fn warn(&self, message: &str) {
+        self.ui.warn(message);
+    }
+
+    fn version_wanted(&self) -> bool {
+        self.version_wanted
+    }
+}
+
+impl Context {
+    fn set(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
+        Ok(self.settings.set(name, value, Origin::CommandLine)?)
+    }
+
+    fn set_given(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
+        self.note_given(name);
+        self.set(name, value)
+    }
+
+    fn set_all(&mut self, settings: &[(&str, &str)]) -> anyhow::Result<()> {
+        settings.iter().try_for_each(|(name, value)| self.set(name, value))
     }
 
     /// Passes on what parts of the library that know no settings go by.

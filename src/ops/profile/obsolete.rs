@@ -4,7 +4,7 @@ use super::{Generation, Generations, Number, ProfileError, Result};
 
 /// Which generations are to be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Doomed {
+pub enum Obsolete {
     /// Those with the numbers.
     Numbers(Vec<Number>),
     /// All but the current one.
@@ -19,7 +19,7 @@ pub enum Doomed {
 /// Seconds of a day.
 const DAY: i64 = 86_400;
 
-impl Doomed {
+impl Obsolete {
     /// Reads `old`, `30d`, `+5`, or numbers.
     ///
     /// # Errors
@@ -60,22 +60,22 @@ pub fn parse_days(text: &str) -> Result<i64> {
 ///
 /// # Errors
 /// [`ProfileError::Days`], [`ProfileError::KeepNone`], [`ProfileError::Count`].
-pub fn parse_age(text: &str) -> Result<Doomed> {
+pub fn parse_age(text: &str) -> Result<Obsolete> {
     match text.starts_with('+') {
-        true => Doomed::parse(&[text.to_owned()]),
-        false => parse_days(text).map(Doomed::OlderThan),
+        true => Obsolete::parse(&[text.to_owned()]),
+        false => parse_days(text).map(Obsolete::OlderThan),
     }
 }
 
 impl Generations {
     /// The numbers of those to be deleted, in the order in which it is done.
-    pub fn doomed(&self, doomed: &Doomed, now: i64) -> Vec<Number> {
+    pub fn select(&self, obsolete: &Obsolete, now: i64) -> Vec<Number> {
         let numbers = self.all.iter().map(|generation| generation.number);
         let newest_first = self.all.iter().rev();
-        match doomed {
-            Doomed::Numbers(wanted) => numbers.filter(|number| wanted.contains(number)).collect(),
-            Doomed::Old => numbers.filter(|number| Some(*number) != self.current).collect(),
-            Doomed::OlderThan(age) => {
+        match obsolete {
+            Obsolete::Numbers(wanted) => numbers.filter(|number| wanted.contains(number)).collect(),
+            Obsolete::Old => numbers.filter(|number| Some(*number) != self.current).collect(),
+            Obsolete::OlderThan(age) => {
                 let limit = now.saturating_sub(*age);
                 let is_old = |generation: &&Generation| generation.created < limit;
                 // The last one of that time was current then.
@@ -84,7 +84,7 @@ impl Generations {
                 let older = newest_first.filter(is_old).map(|generation| generation.number);
                 older.filter(|number| Some(*number) != last && Some(*number) != self.current).collect()
             }
-            Doomed::KeepNewest(count) => {
+            Obsolete::KeepNewest(count) => {
                 let up_to_current = newest_first.skip_while(|g| Some(g.number) != self.current);
                 up_to_current
                     .skip(usize::try_from(*count).unwrap_or(usize::MAX))
@@ -111,34 +111,34 @@ mod tests {
         Generations { all: all.collect(), current: Some(current) }
     }
 
-    fn doomed(generations: &Generations, words: &[&str], now: i64) -> Vec<Number> {
+    fn obsolete(generations: &Generations, words: &[&str], now: i64) -> Vec<Number> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        generations.doomed(&Doomed::parse(&words).unwrap(), now)
+        generations.select(&Obsolete::parse(&words).unwrap(), now)
     }
 
     #[test]
     fn which_generations_go() {
         let five = generations(4, &[(1, 0), (2, DAY), (4, 2 * DAY), (7, 3 * DAY), (8, 4 * DAY)]);
-        assert_eq!(doomed(&five, &["old"], 0), [1, 2, 7, 8]);
-        assert_eq!(doomed(&five, &["8", "1", "99"], 0), [1, 8]);
-        assert_eq!(doomed(&five, &["+1"], 0), [2, 1]);
-        assert_eq!(doomed(&five, &["+2"], 0), [1]);
-        assert_eq!(doomed(&five, &["+9"], 0), [0; 0]);
+        assert_eq!(obsolete(&five, &["old"], 0), [1, 2, 7, 8]);
+        assert_eq!(obsolete(&five, &["8", "1", "99"], 0), [1, 8]);
+        assert_eq!(obsolete(&five, &["+1"], 0), [2, 1]);
+        assert_eq!(obsolete(&five, &["+2"], 0), [1]);
+        assert_eq!(obsolete(&five, &["+9"], 0), [0; 0]);
         // The newest that is old enough stays: it was current then.
-        assert_eq!(doomed(&five, &["1d"], 5 * DAY + 1), [7, 2, 1]);
-        assert_eq!(doomed(&five, &["1d"], 5 * DAY), [2, 1]);
-        assert_eq!(doomed(&five, &["2d"], 5 * DAY + 1), [2, 1]);
-        assert_eq!(doomed(&five, &["30d"], 5 * DAY), [0; 0]);
+        assert_eq!(obsolete(&five, &["1d"], 5 * DAY + 1), [7, 2, 1]);
+        assert_eq!(obsolete(&five, &["1d"], 5 * DAY), [2, 1]);
+        assert_eq!(obsolete(&five, &["2d"], 5 * DAY + 1), [2, 1]);
+        assert_eq!(obsolete(&five, &["30d"], 5 * DAY), [0; 0]);
     }
 
     #[test]
     fn words() {
         let parse = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            Doomed::parse(&words).map_err(|error| error.to_string())
+            Obsolete::parse(&words).map_err(|error| error.to_string())
         };
-        assert_eq!(parse(&["30d"]), Ok(Doomed::OlderThan(30 * DAY)));
-        assert_eq!(parse(&["1", "2"]), Ok(Doomed::Numbers(vec![1, 2])));
+        assert_eq!(parse(&["30d"]), Ok(Obsolete::OlderThan(30 * DAY)));
+        assert_eq!(parse(&["1", "2"]), Ok(Obsolete::Numbers(vec![1, 2])));
         assert_eq!(parse(&["foo"]), Err("invalid generation number 'foo'".to_owned()));
         for days in ["0d", "xd", "d", "-1d"] {
             assert_eq!(parse(&[days]), Err(format!("invalid number of days specifier '{days}'")));
@@ -153,18 +153,18 @@ mod tests {
         let wrong =
             generations(6, &[(1, DAY), (2, 2 * DAY), (3, FUTURE), (4, 0), (5, 9 * DAY), (6, 10 * DAY)]);
         // 2 was current three days ago; 3 is of no time that has been.
-        assert_eq!(doomed(&wrong, &["3d"], 10 * DAY), [4, 1]);
-        assert_eq!(doomed(&wrong, &["30d"], 10 * DAY), [0; 0]);
+        assert_eq!(obsolete(&wrong, &["3d"], 10 * DAY), [4, 1]);
+        assert_eq!(obsolete(&wrong, &["30d"], 10 * DAY), [0; 0]);
         // Before all of them.
-        assert_eq!(doomed(&wrong, &["9000d"], DAY), [0; 0]);
+        assert_eq!(obsolete(&wrong, &["9000d"], DAY), [0; 0]);
         let same = generations(3, &[(1, DAY), (2, DAY), (3, DAY)]);
-        assert_eq!(doomed(&same, &["1d"], 9 * DAY), [2, 1]);
+        assert_eq!(obsolete(&same, &["1d"], 9 * DAY), [2, 1]);
     }
 
     #[test]
     fn ages() {
-        assert_eq!(parse_age("+3").unwrap(), Doomed::KeepNewest(3));
-        assert_eq!(parse_age("3d").unwrap(), Doomed::OlderThan(3 * DAY));
+        assert_eq!(parse_age("+3").unwrap(), Obsolete::KeepNewest(3));
+        assert_eq!(parse_age("3d").unwrap(), Obsolete::OlderThan(3 * DAY));
         assert!(matches!(parse_age("3"), Err(ProfileError::NoDays(_))));
         assert!(matches!(parse_age("+0"), Err(ProfileError::KeepNone)));
     }
