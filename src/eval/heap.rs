@@ -28,11 +28,10 @@ use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::builtins::Builtin;
 use super::code::{Code, LambdaCode};
 use super::context::Context;
 use super::error::Failure;
-use super::value::{Applied, Attrs, Pending, View};
+use super::value::{Applied, Attrs, Builtin, Pending, View};
 
 /// The smallest chunk; later ones double up to [`LARGEST_CHUNK`].
 const FIRST_CHUNK: usize = 256 << 10;

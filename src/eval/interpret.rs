@@ -442,7 +442,7 @@ impl<'e> Worker<'e> {
     /// Calls a builtin with all its arguments.
     fn call_builtin(
         &self,
-        builtin: &'static super::builtins::Builtin,
+        builtin: &'static super::value::Builtin,
         arguments: &[Value<'e>],
         position: Position,
     ) -> Evaluated<'e> {

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::builtins::Builtin;
 use super::context::Context;
 use super::heap::{Closure, Heap, Thunk, Value};
+use super::interpret::{Evaluated, Worker};
 use super::symbols::Symbol;
 
 /// A place in a source: 0 is no place, others are numbers that [`super::sources::Sources`] gives out.
@@ -190,5 +190,37 @@ fn merge<'e>(left: &[Attr<'e>], right: &[Attr<'e>], mut take: impl FnMut(&Attr<'
             }
             (None, None) => return,
         }
+    }
+}
+
+/// What a builtin function does with all its arguments, which are not yet
+/// evaluated; the place is that of the call.
+pub type Run = for<'a, 'e> fn(&'a Worker<'e>, &'a [Value<'e>], Position) -> Evaluated<'e>;
+
+/// A builtin function.
+pub struct Builtin {
+    /// Its name in `builtins`.
+    pub name: &'static str,
+    /// How many arguments it takes.
+    pub arity: usize,
+    /// The names of its arguments and what it does, a sentence or more.
+    pub doc: &'static str,
+    /// What it does.
+    pub run: Run,
+    /// The experimental feature without which it is absent.
+    pub feature: Option<&'static str>,
+}
+
+impl Builtin {
+    /// A function that is always there.
+    pub const fn new(name: &'static str, arity: usize, run: Run, doc: &'static str) -> Builtin {
+        Builtin { name, arity, doc, run, feature: None }
+    }
+
+    /// The same, absent without an experimental feature.
+    #[must_use]
+    pub const fn of(mut self, feature: &'static str) -> Builtin {
+        self.feature = Some(feature);
+        self
     }
 }

@@ -10,41 +10,10 @@ pub mod numbers;
 
 use super::compile::Globals;
 use super::heap::Value;
-use super::interpret::{Evaluated, Worker};
+use super::interpret::Worker;
 use super::symbols::known;
 use super::value::{Attr, Attrs, Position};
-
-/// What a builtin function does with all its arguments, which are not yet
-/// evaluated; the place is that of the call.
-pub type Run = for<'a, 'e> fn(&'a Worker<'e>, &'a [Value<'e>], Position) -> Evaluated<'e>;
-
-/// A builtin function.
-pub struct Builtin {
-    /// Its name in `builtins`.
-    pub name: &'static str,
-    /// How many arguments it takes.
-    pub arity: usize,
-    /// The names of its arguments and what it does, a sentence or more.
-    pub doc: &'static str,
-    /// What it does.
-    pub run: Run,
-    /// The experimental feature without which it is absent.
-    pub feature: Option<&'static str>,
-}
-
-impl Builtin {
-    /// A function that is always there.
-    pub const fn new(name: &'static str, arity: usize, run: Run, doc: &'static str) -> Builtin {
-        Builtin { name, arity, doc, run, feature: None }
-    }
-
-    /// The same, absent without an experimental feature.
-    #[must_use]
-    pub const fn of(mut self, feature: &'static str) -> Builtin {
-        self.feature = Some(feature);
-        self
-    }
-}
+pub use super::value::{Builtin, Run};
 
 /// All families.
 pub const FAMILIES: &[&[Builtin]] = &[control::TABLE, numbers::TABLE, lists::TABLE, attrs::TABLE];
