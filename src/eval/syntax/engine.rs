@@ -1,0 +1,242 @@
+//! The parser proper: tables and a stack, so that the depth of a text costs memory and never the machine stack.
+
+use super::super::symbols::Symbols;
+use super::error::{ParseOptions, SyntaxError};
+use super::lexer::Lexer;
+use super::tables::{ACTIONS, Action, DEFAULTS, GOTOS, RULES, SYMBOLS, TOKEN_NAMES, Token};
+use super::tree::{Node, NodeId, Step, Tree};
+use std::collections::HashMap;
+
+/// How many columns a row of [`TABLE`] has; a power of two above the number of tokens.
+const COLUMNS: usize = 64;
+/// The column of a token that was not read yet.
+const UNREAD: usize = COLUMNS - 1;
+/// A token is to be read before anything can be decided.
+const READ: i16 = i16::MIN;
+/// The text is wrong.
+const ERROR: i16 = i16::MIN + 1;
+
+/// What to do in a state with a token: shift to a state (0 and above), reduce by rule -1 - n, `READ` or `ERROR`.
+static TABLE: [[i16; COLUMNS]; DEFAULTS.len()] = table();
+/// The state that follows when a symbol was made.
+static FOLLOWING: [[u8; SYMBOLS]; DEFAULTS.len()] = following();
+
+const fn table() -> [[i16; COLUMNS]; DEFAULTS.len()] {
+    let mut table = [[ERROR; COLUMNS]; DEFAULTS.len()];
+    let mut state = 0;
+    while state < DEFAULTS.len() {
+        if DEFAULTS[state] != 255 {
+            table[state] = [-1 - DEFAULTS[state] as i16; COLUMNS];
+        }
+        state += 1;
+    }
+    let mut at = 0;
+    while at < ACTIONS.len() {
+        let (state, token, action) = ACTIONS[at];
+        table[state as usize][token as usize] = if action == 0 { ERROR } else { action };
+        table[state as usize][UNREAD] = READ;
+        at += 1;
+    }
+    table
+}
+
+const fn following() -> [[u8; SYMBOLS]; DEFAULTS.len()] {
+    let mut table = [[0; SYMBOLS]; DEFAULTS.len()];
+    let mut at = 0;
+    while at < GOTOS.len() {
+        let (state, symbol, target) = GOTOS[at];
+        table[state as usize][symbol as usize] = target;
+        at += 1;
+    }
+    table
+}
+
+/// What a token or symbol stands for. The meaning of `a` and `b` depends on the symbol:
+/// for expressions `a` is a node and `b` how its arguments are kept (`PLAIN` and so on).
+#[derive(Clone, Copy, Default)]
+pub(super) struct Value {
+    pub a: u32,
+    pub b: u32,
+    /// Where the symbol begins in the text.
+    pub at: u32,
+}
+
+impl Value {
+    pub fn node(self) -> NodeId {
+        NodeId(self.a)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    state: u32,
+    value: Value,
+}
+
+/// A piece of an indented string.
+#[derive(Clone, Copy)]
+pub(super) enum Piece {
+    /// Bytes of the source.
+    Text { start: u32, end: u32, at: u32 },
+    /// Bytes that an escape stands for.
+    Escape { byte: u8, twice: bool, at: u32 },
+    /// An interpolation.
+    Part { node: NodeId, at: u32 },
+}
+
+/// A parser at work.
+pub(super) struct Parser<'a> {
+    pub lexer: Lexer<'a>,
+    pub symbols: &'a Symbols,
+    pub options: &'a ParseOptions,
+    pub tree: Tree,
+    /// Lists, arguments and parts that are not complete, with their places in messages.
+    pub pending: Vec<(NodeId, u32)>,
+    /// Steps of attribute paths that are not complete, with their places.
+    pub steps: Vec<(Step, u32)>,
+    /// Where to find the names of large sets: set, name, index of the binding.
+    pub index: HashMap<(u32, u32), u32, std::hash::BuildHasherDefault<super::merge::PairHasher>>,
+    /// Formals that are not complete.
+    pub arguments: Vec<super::tree::Formal>,
+    /// The places of calls whose arguments are not complete.
+    pub starts: Vec<u32>,
+}
+
+/// Reads a text.
+///
+/// Names become symbols in the order in which the reference makes them: that in which
+/// the parts of the text are complete (the argument of `x: e` comes after the names in `e`).
+///
+/// # Errors
+/// The first error in the text; also texts above 1 GiB are refused.
+pub fn parse(text: &[u8], symbols: &Symbols, options: &ParseOptions) -> Result<Tree, SyntaxError> {
+    if text.len() > 1 << 30 {
+        return Err(SyntaxError::new(0, "the text is larger than 1 GiB"));
+    }
+    let nodes = text.len() / 8 + 16;
+    let tree = Tree {
+        nodes: Vec::with_capacity(nodes),
+        offsets: Vec::with_capacity(nodes),
+        bytes: Vec::with_capacity(text.len() / 3 + 16),
+        lists: Vec::new(),
+        part_offsets: Vec::new(),
+        steps: Vec::new(),
+        sets: Vec::new(),
+        formals: Vec::new(),
+        root: NodeId(0),
+        warnings: Vec::new(),
+    };
+    let mut parser = Parser {
+        lexer: Lexer::new(text),
+        symbols,
+        options,
+        tree,
+        pending: Vec::new(),
+        steps: Vec::new(),
+        index: HashMap::default(),
+        arguments: Vec::new(),
+        starts: Vec::new(),
+    };
+    let result = parser.run();
+    let mut tree = parser.tree;
+    tree.warnings.append(&mut parser.lexer.warnings);
+    match result {
+        Ok(()) => Ok(tree),
+        Err(error) => Err(SyntaxError { warnings: tree.warnings, ..error }),
+    }
+}
+
+impl Parser<'_> {
+    fn run(&mut self) -> Result<(), SyntaxError> {
+        let mut stack: Vec<Entry> = Vec::with_capacity(64);
+        stack.push(Entry { state: 0, value: Value::default() });
+        let mut state = 0usize;
+        let mut token = UNREAD;
+        let mut token_value = Value::default();
+        loop {
+            let action = TABLE[state][token];
+            if action >= 0 {
+                state = action as usize;
+                stack.push(Entry { state: state as u32, value: token_value });
+                token = UNREAD;
+            } else if action > ERROR {
+                let (symbol, length, what) = RULES[(-1 - action) as usize];
+                let base = stack.len() - length as usize;
+                let mut value = match stack.get(base) {
+                    Some(entry) => entry.value,
+                    None => Value::default(),
+                };
+                if what != Action::Pass {
+                    if what == Action::Accept {
+                        self.tree.root = value.node();
+                        return Ok(());
+                    }
+                    value = self.reduce(what, value, Arguments(&stack[base..]))?;
+                }
+                stack.truncate(base);
+                state = FOLLOWING[stack[base - 1].state as usize][symbol as usize] as usize;
+                stack.push(Entry { state: state as u32, value });
+            } else if action == READ {
+                let (kind, value) = self.lexer.next(&mut self.tree.bytes, self.options)?;
+                token = kind as usize;
+                token_value = value;
+            } else {
+                return Err(unexpected(state, token, self.lexer.error_place(token_value.at)));
+            }
+        }
+    }
+}
+
+/// The symbols that a rule takes.
+#[derive(Clone, Copy)]
+pub(super) struct Arguments<'a>(&'a [Entry]);
+
+impl Arguments<'_> {
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The value of a symbol, counted from 0.
+    pub fn get(&self, number: usize) -> Value {
+        self.0[number].value
+    }
+}
+
+/// The message about a token that a state does not allow; it lists up to four that it allows.
+#[cold]
+fn unexpected(state: usize, token: usize, offset: u32) -> SyntaxError {
+    let mut message = format!("syntax error, unexpected {}", TOKEN_NAMES[token]);
+    let expected: Vec<&str> = ACTIONS
+        .iter()
+        .filter(|(of, _, action)| *of as usize == state && *action != 0)
+        .map(|(_, token, _)| TOKEN_NAMES[*token as usize])
+        .collect();
+    if (1..=4).contains(&expected.len()) {
+        message.push_str(", expecting ");
+        message.push_str(&expected.join(" or "));
+    }
+    SyntaxError::new(offset, message)
+}
+
+impl Parser<'_> {
+    /// Adds a node.
+    pub fn add(&mut self, node: Node, offset: u32) -> NodeId {
+        let id = NodeId(self.tree.nodes.len() as u32);
+        self.tree.nodes.push(node);
+        self.tree.offsets.push(offset);
+        id
+    }
+
+    /// The text of a token.
+    pub fn source(&self, start: u32, end: u32) -> &[u8] {
+        &self.lexer.text()[start as usize..end as usize]
+    }
+
+    /// Makes a symbol of a piece of the source.
+    pub fn intern(&mut self, value: Value) -> super::super::symbols::Symbol {
+        self.symbols.intern(&self.lexer.text()[value.a as usize..value.b as usize])
+    }
+}
+
+/// The token kinds are columns of the table.
+const _: () = assert!((Token::Invalid as usize) < UNREAD);

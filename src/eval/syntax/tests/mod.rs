@@ -1,0 +1,37 @@
+//! Texts beside what the reference makes of them.
+
+use super::super::symbols::Symbols;
+use super::{ParseOptions, SyntaxError, parse, positions, print};
+
+mod errors;
+mod trees;
+
+fn options() -> ParseOptions {
+    ParseOptions { base: b"/b/p/w".to_vec(), home: Some(b"/b/p/home".to_vec()), ..ParseOptions::default() }
+}
+
+/// The tree of a text as `--parse` prints it, or the message and place of its error.
+fn printed(text: &[u8], options: &ParseOptions) -> String {
+    let symbols = Symbols::new();
+    match parse(text, &symbols, options) {
+        Ok(tree) => {
+            let mut out = Vec::new();
+            print::print(&tree, &symbols, tree.root, &mut out);
+            String::from_utf8_lossy(&out).into_owned()
+        }
+        Err(SyntaxError { offset, message, other, .. }) => {
+            let place = |offset| {
+                let place = positions::position(text, offset);
+                format!("{}:{}", place.line, place.column)
+            };
+            let other = other.map(place).unwrap_or_default();
+            format!("{}: {message}{other}", place(offset))
+        }
+    }
+}
+
+fn check(cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
+        assert_eq!(printed(text.as_bytes(), &options()), *expected, "{text}");
+    }
+}
