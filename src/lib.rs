@@ -6,6 +6,7 @@
 //! | [`ops`] | verbs over stores: copying, querying, profiles, serving |
 //! | [`fetch`] | files and archives from elsewhere |
 //! | [`store`] | the local store, binary caches, stores behind a daemon or ssh |
+//! | [`eval`] | the expression language, which asks the world through one trait |
 //! | [`nar`] | the archive format of the store: dump and restore |
 //! | [`settings`] | the settings, and where they come from |
 //! | [`model`] | pure values and text formats: hashes, store paths, derivations |
@@ -32,6 +33,7 @@
 //! # Ok(())
 //! # }
 //! ```
+pub mod eval;
 pub mod fetch;
 pub mod http;
 pub mod model;

@@ -58,7 +58,9 @@ impl<'e> Worker<'e> {
             View::Applied(applied) => {
                 format!("the partially applied built-in function '{}'", applied.builtin.name)
             }
-            View::Thunk(thunk) => thunk.value().map_or_else(|| "a thunk".to_owned(), |value| self.type_of(value)),
+            View::Thunk(thunk) => {
+                thunk.value().map_or_else(|| "a thunk".to_owned(), |value| self.type_of(value))
+            }
         }
     }
 
@@ -80,7 +82,12 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// It cannot be evaluated, or is something else; `text` is a frame for both.
-    pub fn force_attrs(&self, value: Value<'e>, position: Position, text: &str) -> Result<&'e Attrs<'e>, Error> {
+    pub fn force_attrs(
+        &self,
+        value: Value<'e>,
+        position: Position,
+        text: &str,
+    ) -> Result<&'e Attrs<'e>, Error> {
         let result = self.force_at(value, position).and_then(|value| match value.view() {
             View::Attrs(attrs) => Ok(attrs),
             _ => Err(self.wrong_type("a set", value).at(position)),
@@ -92,7 +99,12 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// As [`Worker::force_attrs`].
-    pub fn force_list(&self, value: Value<'e>, position: Position, text: &str) -> Result<&'e [Value<'e>], Error> {
+    pub fn force_list(
+        &self,
+        value: Value<'e>,
+        position: Position,
+        text: &str,
+    ) -> Result<&'e [Value<'e>], Error> {
         let result = self.force_at(value, position).and_then(|value| match value.view() {
             View::List(items) => Ok(items),
             _ => Err(self.wrong_type("a list", value).at(position)),
@@ -128,7 +140,12 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// As [`Worker::force_attrs`].
-    pub fn force_function(&self, value: Value<'e>, position: Position, text: &str) -> Result<Value<'e>, Error> {
+    pub fn force_function(
+        &self,
+        value: Value<'e>,
+        position: Position,
+        text: &str,
+    ) -> Result<Value<'e>, Error> {
         let result = self.force_at(value, position).and_then(|value| match value.view() {
             View::Lambda(_) | View::Builtin(_) | View::Applied(_) => Ok(value),
             View::Attrs(attrs) if attrs.get(known::FUNCTOR).is_some() => Ok(value),
@@ -180,7 +197,9 @@ impl<'e> Worker<'e> {
             None => String::new(),
         };
         let text = String::from_utf8_lossy(text);
-        Error::new(format!("the string '{text}' is not allowed to refer to a store path (such as '{example}')"))
+        Error::new(format!(
+            "the string '{text}' is not allowed to refer to a store path (such as '{example}')"
+        ))
     }
 
     /// Coerces a value to a text.
@@ -203,7 +222,11 @@ impl<'e> Worker<'e> {
                 self.coerce_more(value, how, position, &mut text, &mut context)?;
                 Ok((self.heap.slice(&text), context.finish(&self.heap)))
             }
-            _ => Err(Error::new(format!("cannot coerce {} to a string: {}", self.type_of(value), self.shown(value)))),
+            _ => Err(Error::new(format!(
+                "cannot coerce {} to a string: {}",
+                self.type_of(value),
+                self.shown(value)
+            ))),
         }
     }
 

@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 
 use super::code::{
-    BindingCode, Code, DynamicCode, FormalCode, FormalsCode, JoinCode, LambdaCode, Operation, SelectCode, SetCode,
-    StepCode,
+    BindingCode, Code, DynamicCode, FormalCode, FormalsCode, JoinCode, LambdaCode, Operation, SelectCode,
+    SetCode, StepCode,
 };
 use super::error::{Error, Kind};
 use super::heap::{Heap, Value};
 use super::stack::Stack;
 use super::symbols::{Symbol, Symbols, known};
-use super::syntax::tree::{Bound, Formals, FormalsId, List, Node, NodeId, Operator, SetId, Step, Steps, Tree};
+use super::syntax::tree::{
+    Bound, Formals, FormalsId, List, Node, NodeId, Operator, SetId, Step, Steps, Tree,
+};
 use super::value::{Attrs, Position, View};
 
 /// The names that are bound outside all texts.
@@ -179,7 +181,13 @@ impl<'e> Compiler<'_, 'e> {
         Ok(self.heap.slice(&items?))
     }
 
-    fn join(&self, string: bool, parts: List, position: Position, scope: &Scope<'_>) -> Result<Code<'e>, Error> {
+    fn join(
+        &self,
+        string: bool,
+        parts: List,
+        position: Position,
+        scope: &Scope<'_>,
+    ) -> Result<Code<'e>, Error> {
         let places = self.tree.parts(parts);
         let parts: Result<Vec<_>, Error> = self
             .tree
@@ -262,7 +270,11 @@ impl<'e> Compiler<'_, 'e> {
     }
 
     /// The names of a function's scope, and the formals in the order of their symbols.
-    fn formal_names(&self, argument: Option<Symbol>, formals: Option<FormalsId>) -> (Vec<(Symbol, u32)>, Vec<usize>) {
+    fn formal_names(
+        &self,
+        argument: Option<Symbol>,
+        formals: Option<FormalsId>,
+    ) -> (Vec<(Symbol, u32)>, Vec<usize>) {
         let written = formals.map_or(&[][..], |id| &self.tree.formals(id).formals);
         let mut order: Vec<usize> = (0..written.len()).collect();
         order.sort_by_key(|index| written[*index].name);
@@ -321,10 +333,9 @@ impl<'e> Compiler<'_, 'e> {
                     let index = names.len() as u32 + source;
                     let base = self.heap.alloc(Code::Local { depth: 0, index, position: Position::NONE });
                     let path = self.heap.slice(&[StepCode::Name(binding.name)]);
-                    (
-                        &*self.heap.alloc(Code::Select(self.heap.alloc(SelectCode { base, path, default: None, position }))),
-                        false,
-                    )
+                    let select = SelectCode { base, path, default: None, position };
+                    let select: &'e Code<'e> = self.heap.alloc(Code::Select(self.heap.alloc(select)));
+                    (select, false)
                 }
             };
             bindings.push(BindingCode { name: binding.name, position, value, outside });
@@ -337,7 +348,10 @@ impl<'e> Compiler<'_, 'e> {
         }
         let overrides = set.recursive && set.bindings.iter().any(|binding| binding.name == known::OVERRIDES);
         let (bindings, dynamic) = (self.heap.slice(&bindings), self.heap.slice(&dynamic));
-        Ok((self.heap.alloc(SetCode { recursive: set.recursive, bindings, dynamic, sources, overrides }), names))
+        Ok((
+            self.heap.alloc(SetCode { recursive: set.recursive, bindings, dynamic, sources, overrides }),
+            names,
+        ))
     }
 
     /// The value of a binding; a function gets its name.
@@ -353,7 +367,8 @@ impl<'e> Compiler<'_, 'e> {
 /// what is called at once, since elsewhere the selection counts as not yet evaluated.
 fn constant_selection<'e>(heap: &Heap<'e>, code: &'e Code<'e>) -> &'e Code<'e> {
     if let Code::Select(select) = code
-        && let (Code::Constant(base), [StepCode::Name(name)], None) = (select.base, select.path, select.default)
+        && let (Code::Constant(base), [StepCode::Name(name)], None) =
+            (select.base, select.path, select.default)
         && let View::Attrs(attrs) = base.view()
         && let Some(attr) = attrs.get(*name)
         && let View::Builtin(_) = attr.value.view()

@@ -27,11 +27,13 @@ impl<'e> Worker<'e> {
             (View::Lambda(_) | View::Builtin(_) | View::Applied(_), _)
                 if matches!(right.view(), View::Lambda(_) | View::Builtin(_) | View::Applied(_)) =>
             {
-                let text = "distinct functions and immediate comparisons of identical functions compare as unequal";
+                let text =
+                    "distinct functions and immediate comparisons of identical functions compare as unequal";
                 told(text.to_owned())
             }
             _ => {
-                let of = |value: Value<'e>| format!("{} of value '{}'", self.type_of(value), self.shown(value));
+                let of =
+                    |value: Value<'e>| format!("{} of value '{}'", self.type_of(value), self.shown(value));
                 told(format!("{} is not equal to {}", of(left), of(right)))
             }
         }
@@ -75,14 +77,17 @@ impl<'e> Worker<'e> {
     ) -> Option<Error> {
         let (shown_left, shown_right) = (self.shown(left), self.shown(right));
         if a.len() != b.len() {
-            let text =
-                format!("attribute names of attribute set '{shown_left}' differs from attribute set '{shown_right}'");
+            let text = format!(
+                "attribute names of attribute set '{shown_left}' differs from attribute set '{shown_right}'"
+            );
             return Some(Error::of(Kind::Assertion, text));
         }
         for attr in a.entries().iter() {
             let Some(other) = b.get(attr.name) else {
                 let name = self.name(attr.name);
-                let text = format!("attribute name '{name}' is contained in '{shown_left}', but not in '{shown_right}'");
+                let text = format!(
+                    "attribute name '{name}' is contained in '{shown_left}', but not in '{shown_right}'"
+                );
                 return Some(Error::of(Kind::Assertion, text));
             };
             if !self.equal_elements(attr.value, other.value, Position::NONE).ok()? {
@@ -92,7 +97,11 @@ impl<'e> Worker<'e> {
                     error
                         .frame_of(FrameKind::Added, other.position, "where right hand side is")
                         .frame_of(FrameKind::Added, attr.position, "where left hand side is")
-                        .frame_of(FrameKind::Added, Position::NONE, format!("while comparing attribute '{name}'")),
+                        .frame_of(
+                            FrameKind::Added,
+                            Position::NONE,
+                            format!("while comparing attribute '{name}'"),
+                        ),
                 );
             }
         }

@@ -75,7 +75,9 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        for (start, layout) in self.chunks.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..) {
+        for (start, layout) in
+            self.chunks.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..)
+        {
             // SAFETY: made by `chunk` with this layout, and nobody borrows the arena any more.
             unsafe { dealloc(start.as_ptr(), layout) };
         }
@@ -88,12 +90,41 @@ pub struct Heap<'e> {
     next: Cell<*mut u8>,
     left: Cell<usize>,
     chunk: Cell<usize>,
+    apart: Cell<u32>,
+}
+
+/// How far a heap was filled at some moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    next: *mut u8,
+    left: usize,
+    apart: u32,
 }
 
 impl<'e> Heap<'e> {
     /// A heap that takes its chunks from `arena`.
     pub fn new(arena: &'e Arena) -> Heap<'e> {
-        Heap { arena, next: Cell::new(std::ptr::null_mut()), left: Cell::new(0), chunk: Cell::new(FIRST_CHUNK) }
+        let next = Cell::new(std::ptr::null_mut());
+        Heap { arena, next, left: Cell::new(0), chunk: Cell::new(FIRST_CHUNK), apart: Cell::new(0) }
+    }
+
+    /// How far the heap is filled.
+    #[inline]
+    pub(super) fn mark(&self) -> Mark {
+        Mark { next: self.next.get(), left: self.left.get(), apart: self.apart.get() }
+    }
+
+    /// Takes back what was allocated between `from` and `to`, if nothing was allocated since `to`.
+    /// Only for environments of a call that has ended: had a value been made that refers to
+    /// them, something would have been allocated after them.
+    #[inline]
+    pub(super) fn take_back(&self, from: Mark, to: Mark) {
+        let same_chunk =
+            from.left.wrapping_sub(to.left) == (to.next as usize).wrapping_sub(from.next as usize);
+        if self.mark() == to && same_chunk && from.apart == to.apart {
+            self.next.set(from.next);
+            self.left.set(from.left);
+        }
     }
 
     #[inline]
@@ -114,6 +145,7 @@ impl<'e> Heap<'e> {
     fn raw_slow(&self, size: usize) -> *mut u8 {
         let chunk = self.chunk.get();
         if size > chunk / 4 {
+            self.apart.set(self.apart.get().wrapping_add(1));
             return self.arena.chunk(size.max(FIRST_CHUNK)).as_ptr();
         }
         self.chunk.set((chunk * 2).min(LARGEST_CHUNK));
@@ -201,8 +233,13 @@ impl<'e> Heap<'e> {
     /// Makes a thunk of a call.
     #[inline]
     pub fn suspend_call(&self, function: Value<'e>, arguments: &[Value<'e>]) -> Value<'e> {
-        let pending = self.alloc(Pending { function, arguments: self.slice(arguments) });
-        self.thunk(PENDING, address(pending))
+        let place = self.raw((1 + arguments.len()) * size_of::<Value<'e>>()).cast::<Value<'e>>();
+        // SAFETY: fresh memory for the function and its arguments, all of which are written here.
+        unsafe {
+            place.write(function);
+            std::ptr::copy_nonoverlapping(arguments.as_ptr(), place.add(1), arguments.len());
+        }
+        self.thunk(PENDING | ((arguments.len() as u64) << 8), place as u64)
     }
 
     /// Makes a thunk that gets its value from its maker, by [`Thunk::finish`], before anybody forces it.
@@ -217,7 +254,11 @@ impl<'e> Heap<'e> {
         let place = self.raw(size_of::<Thunk<'e>>()).cast::<Thunk<'e>>();
         // SAFETY: fresh memory of the right size.
         unsafe {
-            place.write(Thunk { word: AtomicU64::new(word), payload: AtomicU64::new(payload), life: PhantomData });
+            place.write(Thunk {
+                word: AtomicU64::new(word),
+                payload: AtomicU64::new(payload),
+                life: PhantomData,
+            });
         }
         Value { word: THUNK, payload: place as u64, life: PhantomData }
     }
@@ -481,7 +522,7 @@ pub enum Claim<'e> {
     /// The caller shall evaluate this expression now, and must call [`Thunk::finish`] or [`Thunk::give_up`].
     Evaluate(&'e Code<'e>, &'e Env<'e>),
     /// The caller shall make this call now, and must end as above.
-    Call(&'e Pending<'e>),
+    Call(Pending<'e>),
     /// A thread of this number evaluates it.
     Running(u32),
     /// It failed; the number is that of the failure.
@@ -527,7 +568,9 @@ impl<'e> Thunk<'e> {
                 if tag == SUSPENDED {
                     Claim::Evaluate(&*((word >> 8) as *const Code<'e>), &*(payload as *const Env<'e>))
                 } else {
-                    Claim::Call(&*(payload as *const Pending<'e>))
+                    let place = payload as *const Value<'e>;
+                    let arguments = std::slice::from_raw_parts(place.add(1), (word >> 8) as usize);
+                    Claim::Call(Pending { function: *place, arguments })
                 }
             };
             return (claim, Suspended(word));

@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-use super::code::{Code, SelectCode, SetCode, StepCode};
-use super::error::{Error, FrameKind, Kind, Traced};
+use super::code::{Code, LambdaCode, SelectCode, SetCode, StepCode};
+use super::error::{Error, FrameKind, Kind};
 use super::heap::{Claim, Closure, Env, Heap, Thunk, Value};
 use super::shared::Shared;
 use super::stack::Stack;
@@ -149,7 +149,8 @@ impl<'e> Worker<'e> {
                     code = body;
                 }
                 Code::If { parts, position } => {
-                    let holds = self.condition(parts[0], env, *position, "while evaluating a branch condition")?;
+                    let holds =
+                        self.condition(parts[0], env, *position, "while evaluating a branch condition")?;
                     code = if holds { parts[1] } else { parts[2] };
                 }
                 Code::Assert { parts, position } => {
@@ -165,7 +166,7 @@ impl<'e> Worker<'e> {
                 }
                 Code::Join(join) => return self.join(join, env),
                 Code::Has(select) => return self.has(select, env),
-                Code::With { name, scopes, position } => return self.from_with(*name, scopes, *position, env),
+                Code::With { name, scopes, position } => return self.scoped(*name, scopes, *position, env),
                 Code::Here(position) => return Ok(self.position_value(*position)),
             }
         }
@@ -189,7 +190,7 @@ impl<'e> Worker<'e> {
         }
     }
 
-    fn from_with(&self, name: Symbol, scopes: &[u32], position: Position, env: &'e Env<'e>) -> Evaluated<'e> {
+    fn scoped(&self, name: Symbol, scopes: &[u32], position: Position, env: &'e Env<'e>) -> Evaluated<'e> {
         for depth in scopes {
             let text = "while evaluating the first subexpression of a with expression";
             let set = self.force_attrs(slot(env, *depth, 0), position, text)?;
@@ -397,8 +398,9 @@ impl<'e> Worker<'e> {
         while let Some((first, after)) = rest.split_first() {
             match function.view() {
                 View::Lambda(closure) => {
-                    function = self.call_closure(closure, *first, position)?;
-                    rest = after;
+                    let (result, used) = self.call_closure(closure, rest, position)?;
+                    function = result;
+                    rest = &rest[used..];
                 }
                 View::Builtin(builtin) => {
                     if rest.len() < builtin.arity {
@@ -451,33 +453,53 @@ impl<'e> Worker<'e> {
         match result {
             Ok(value) => Ok(value),
             Err(error) if builtin.name == "addErrorContext" => Err(error),
-            Err(error) => {
-                Err(error.frame(position, format!("while calling the '{}' builtin", builtin.name)))
-            }
+            Err(error) => Err(error.frame(position, format!("while calling the '{}' builtin", builtin.name))),
         }
     }
 
-    fn call_closure(&self, closure: &'e Closure<'e>, argument: Value<'e>, position: Position) -> Evaluated<'e> {
-        let code = closure.code;
-        let env = match code.formals {
-            None => {
-                let env = self.heap.env(Some(closure.env), 1);
-                env.fill(0, argument);
-                env
+    /// Calls a function with one argument, and the functions that it consists of (`a: b: …`) with
+    /// the next ones; tells how many.
+    #[inline]
+    fn call_closure(
+        &self,
+        closure: &'e Closure<'e>,
+        arguments: &[Value<'e>],
+        position: Position,
+    ) -> Result<(Value<'e>, usize), Error> {
+        let (mut code, mut env) = (closure.code, closure.env);
+        let (before, mut used, mut plain) = (self.heap.mark(), 0, true);
+        loop {
+            env = if code.formals.is_none() {
+                let inner = self.heap.env(Some(env), 1);
+                inner.fill(0, arguments[used]);
+                inner
+            } else {
+                plain = false;
+                self.bind_formals(code, env, arguments[used], position)?
+            };
+            used += 1;
+            match code.body {
+                Code::Lambda(inner) if used < arguments.len() => code = inner,
+                _ => break,
             }
-            Some(_) => self.bind_formals(closure, argument, position)?,
-        };
+        }
+        let after = self.heap.mark();
         let _deeper = self.deeper()?;
         match self.eval(code.body, env) {
-            Ok(value) => Ok(value),
-            Err(error) => Err(self.called(error, closure, position)),
+            Ok(value) => {
+                if plain {
+                    self.heap.take_back(before, after);
+                }
+                Ok((value, used))
+            }
+            Err(error) => Err(self.called(error, code, position)),
         }
     }
 
     #[cold]
-    fn called(&self, error: Error, closure: &Closure<'e>, position: Position) -> Error {
-        let text = format!("while calling {}", self.function_name(closure));
-        let error = error.frame_of(FrameKind::Call, closure.code.position, text);
+    fn called(&self, error: Error, code: &LambdaCode<'e>, position: Position) -> Error {
+        let text = format!("while calling {}", self.function_name(code));
+        let error = error.frame_of(FrameKind::Call, code.position, text);
         if position == Position::NONE {
             return error;
         }
@@ -485,18 +507,18 @@ impl<'e> Worker<'e> {
     }
 
     /// A function's name for messages: `'f'` or `anonymous lambda`.
-    pub(super) fn function_name(&self, closure: &Closure<'e>) -> String {
-        closure.code.name.map_or_else(|| "anonymous lambda".to_owned(), |name| format!("'{}'", self.name(name)))
+    pub(super) fn function_name(&self, code: &LambdaCode<'e>) -> String {
+        code.name.map_or_else(|| "anonymous lambda".to_owned(), |name| format!("'{}'", self.name(name)))
     }
 
     fn bind_formals(
         &self,
-        closure: &'e Closure<'e>,
+        code: &'e LambdaCode<'e>,
+        around: &'e Env<'e>,
         argument: Value<'e>,
         position: Position,
     ) -> Result<&'e Env<'e>, Error> {
-        let code = closure.code;
-        let Some(formals) = code.formals else { return Ok(closure.env) };
+        let Some(formals) = code.formals else { return Ok(around) };
         let text = "while evaluating the value passed for the lambda argument";
         let attrs = match self.force_attrs(argument, code.position, text) {
             Ok(attrs) => attrs,
@@ -504,7 +526,7 @@ impl<'e> Worker<'e> {
             Err(error) => return Err(error.frame_of(FrameKind::Call, position, "from call site")),
         };
         let count = formals.formals.len();
-        let env = self.heap.env(Some(closure.env), count + usize::from(code.argument.is_some()));
+        let env = self.heap.env(Some(around), count + usize::from(code.argument.is_some()));
         let mut used = 0;
         for (index, formal) in formals.formals.iter().enumerate() {
             if let Some(attr) = attrs.get(formal.name) {
@@ -515,7 +537,7 @@ impl<'e> Worker<'e> {
             } else {
                 let message = format!(
                     "function '{}' called without required argument '{}'",
-                    self.function_name(closure).trim_matches('\''),
+                    self.function_name(code).trim_matches('\''),
                     self.name(formal.name)
                 );
                 return Err(Error::new(message).at(code.position).frame(position, "from call site"));
@@ -525,24 +547,26 @@ impl<'e> Worker<'e> {
             env.fill(count, argument);
         }
         if used != attrs.len() && !formals.ellipsis {
-            return Err(self.unexpected_argument(closure, attrs, position));
+            return Err(self.unexpected_argument(code, attrs, position));
         }
         Ok(env)
     }
 
     #[cold]
-    fn unexpected_argument(&self, closure: &Closure<'e>, attrs: &Attrs<'e>, position: Position) -> Error {
-        let formals = closure.code.formals.map_or(&[][..], |formals| formals.formals);
+    fn unexpected_argument(&self, code: &LambdaCode<'e>, attrs: &Attrs<'e>, position: Position) -> Error {
+        let formals = code.formals.map_or(&[][..], |formals| formals.formals);
         let known: Vec<Symbol> = formals.iter().map(|formal| formal.name).collect();
         let unexpected = attrs.entries().iter().map(|attr| attr.name).find(|name| !known.contains(name));
-        let Some(name) = unexpected else { return Error::new("a function was called with too many arguments") };
+        let Some(name) = unexpected else {
+            return Error::new("a function was called with too many arguments");
+        };
         let message = format!(
             "function '{}' called with unexpected argument '{}'",
-            self.function_name(closure).trim_matches('\''),
+            self.function_name(code).trim_matches('\''),
             self.name(name)
         );
         let suggestions = self.suggestions(name, known.into_iter());
-        Error::new(message).at(closure.code.position).suggest(suggestions).frame(position, "from call site")
+        Error::new(message).at(code.position).suggest(suggestions).frame(position, "from call site")
     }
 
     /// Counts a call that is under way; the count ends with the guard.
@@ -562,7 +586,9 @@ impl<'e> Worker<'e> {
     fn missing(&self, name: Symbol, attrs: &Attrs<'e>, position: Position) -> Error {
         let names: Vec<Symbol> = attrs.entries().iter().map(|attr| attr.name).collect();
         let suggestions = self.suggestions(name, names.into_iter());
-        Error::new(format!("attribute '{}' missing", self.quoted_name(name))).at(position).suggest(suggestions)
+        Error::new(format!("attribute '{}' missing", self.quoted_name(name)))
+            .at(position)
+            .suggest(suggestions)
     }
 }
 
@@ -590,13 +616,4 @@ fn slot<'e>(env: &'e Env<'e>, depth: u32, index: u32) -> Value<'e> {
         }
     }
     env.get(index as usize)
-}
-
-/// Adds a frame for the attribute that was evaluated.
-pub(super) fn in_attribute<'e>(
-    result: Evaluated<'e>,
-    position: Position,
-    name: impl FnOnce() -> String,
-) -> Evaluated<'e> {
-    result.during_at(position, || format!("while evaluating the attribute '{}'", name()))
 }

@@ -9,8 +9,8 @@ use super::interpret::{Evaluated, Worker};
 use super::io::FileKind;
 use super::sources::Origin;
 use super::symbols::Symbol;
-use super::syntax::{self, ParseOptions};
 use super::syntax::tree::Tree;
+use super::syntax::{self, ParseOptions};
 use super::text::path;
 use super::value::{Attrs, Position};
 

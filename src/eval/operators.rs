@@ -130,7 +130,13 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// The two cannot be compared. `text` is a frame for that, unless empty.
-    pub fn less(&self, left: Value<'e>, right: Value<'e>, position: Position, text: &str) -> Result<bool, Error> {
+    pub fn less(
+        &self,
+        left: Value<'e>,
+        right: Value<'e>,
+        position: Position,
+        text: &str,
+    ) -> Result<bool, Error> {
         let result = self.less_of(left, right, position);
         if text.is_empty() { result } else { result.during_at(position, || text.to_owned()) }
     }
@@ -145,7 +151,8 @@ impl<'e> Worker<'e> {
             (View::List(a), View::List(b)) => {
                 for (a, b) in a.iter().zip(b) {
                     let text = "while comparing two list elements";
-                    let equal = self.equal_elements(*a, *b, position).during_at(position, || text.to_owned())?;
+                    let equal =
+                        self.equal_elements(*a, *b, position).during_at(position, || text.to_owned())?;
                     if !equal {
                         let (a, b) = (self.force(*a)?, self.force(*b)?);
                         return self.less(a, b, position, text);
@@ -172,7 +179,12 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// One of them cannot be evaluated.
-    pub fn equal_elements(&self, left: Value<'e>, right: Value<'e>, position: Position) -> Result<bool, Error> {
+    pub fn equal_elements(
+        &self,
+        left: Value<'e>,
+        right: Value<'e>,
+        position: Position,
+    ) -> Result<bool, Error> {
         if left.same_object(right) {
             return Ok(true);
         }
@@ -367,8 +379,9 @@ impl<'e> Worker<'e> {
             context.add(part_context);
             return Ok(());
         }
-        let (part, part_context) =
-            self.coerce(value, super::coerce::STRICT, place).during_at(place, || "while evaluating a path segment".to_owned())?;
+        let (part, part_context) = self
+            .coerce(value, super::coerce::STRICT, place)
+            .during_at(place, || "while evaluating a path segment".to_owned())?;
         text.extend_from_slice(part);
         context.add(part_context);
         Ok(())
@@ -379,9 +392,9 @@ impl<'e> Worker<'e> {
         for (part, place) in rest {
             let value = self.eval(part, env)?;
             sum = match (sum.view(), value.view()) {
-                (View::Int(a), View::Int(b)) => {
-                    Value::int(numbers::add(a, b).map_err(|overflow| Error::new(overflow.to_string()).at(*place))?)
-                }
+                (View::Int(a), View::Int(b)) => Value::int(
+                    numbers::add(a, b).map_err(|overflow| Error::new(overflow.to_string()).at(*place))?,
+                ),
                 (View::Int(a), View::Float(b)) => Value::float(a as f64 + b),
                 (View::Float(a), View::Int(b)) => Value::float(a + b as f64),
                 (View::Float(a), View::Float(b)) => Value::float(a + b),
@@ -417,7 +430,12 @@ impl<'e> Worker<'e> {
     }
 
     /// Checks the condition of an `assert`.
-    pub(super) fn assert(&self, condition: &'e Code<'e>, env: &'e Env<'e>, position: Position) -> Result<(), Error> {
+    pub(super) fn assert(
+        &self,
+        condition: &'e Code<'e>,
+        env: &'e Env<'e>,
+        position: Position,
+    ) -> Result<(), Error> {
         if self.condition(condition, env, position, "in the condition of the assert statement")? {
             return Ok(());
         }

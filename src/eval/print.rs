@@ -79,7 +79,10 @@ impl<'e> Worker<'e> {
             View::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     self.force_within(*item, seen).map_err(|error| {
-                        error.frame(super::value::Position::NONE, format!("while evaluating list element at index {index}"))
+                        error.frame(
+                            super::value::Position::NONE,
+                            format!("while evaluating list element at index {index}"),
+                        )
                     })?;
                 }
             }
@@ -141,7 +144,9 @@ impl<'e> Printer<'_, 'e> {
             View::Path(text) => self.out.extend_from_slice(text),
             View::List(items) => return self.list(value, items),
             View::Attrs(attrs) => return self.set(value, attrs),
-            View::Thunk(_) => self.text(if self.style == Style::Instantiate { "<CODE>" } else { "«thunk»" }),
+            View::Thunk(_) => {
+                self.text(if self.style == Style::Instantiate { "<CODE>" } else { "«thunk»" })
+            }
             View::Lambda(_) if self.style == Style::Instantiate => self.text("<LAMBDA>"),
             View::Lambda(closure) => {
                 let text = self.worker.lambda_text(closure);
@@ -162,13 +167,14 @@ impl<'e> Printer<'_, 'e> {
         if empty && self.style != Style::Eval {
             return false;
         }
-        match value.identity() {
-            Some(identity) if !(empty && matches!(value.view(), View::List(_))) && !self.seen.insert(identity) => {
-                self.text("«repeated»");
-                true
-            }
-            _ => false,
+        if empty && matches!(value.view(), View::List(_)) {
+            return false;
         }
+        let repeated = value.identity().is_some_and(|identity| !self.seen.insert(identity));
+        if repeated {
+            self.text("«repeated»");
+        }
+        repeated
     }
 
     fn list(&mut self, value: Value<'e>, items: &'e [Value<'e>]) -> Result<(), Error> {

@@ -100,7 +100,10 @@ impl<'e> Shared<'e> {
 
     /// A failure that was kept.
     pub(super) fn failure(&self, number: u32) -> Error {
-        lock(&self.failures).get(number as usize).cloned().unwrap_or_else(|| Error::new("an evaluation failed"))
+        lock(&self.failures)
+            .get(number as usize)
+            .cloned()
+            .unwrap_or_else(|| Error::new("an evaluation failed"))
     }
 
     /// The store path of a file that was copied before.

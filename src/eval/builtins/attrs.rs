@@ -12,17 +12,62 @@ use super::Builtin;
 /// The rows of this family.
 pub const TABLE: &[Builtin] = &[
     Builtin::new("attrNames", 1, attr_names, "`set`: the names of its attributes, sorted."),
-    Builtin::new("attrValues", 1, attr_values, "`set`: the values of its attributes in the order of their names."),
+    Builtin::new(
+        "attrValues",
+        1,
+        attr_values,
+        "`set`: the values of its attributes in the order of their names.",
+    ),
     Builtin::new("getAttr", 2, get_attr, "`name set`: the attribute of that name."),
     Builtin::new("hasAttr", 2, has_attr, "`name set`: whether there is an attribute of that name."),
-    Builtin::new("removeAttrs", 2, remove_attrs, "`set names`: the set without the attributes of those names."),
-    Builtin::new("intersectAttrs", 2, intersect_attrs, "`a b`: the attributes of `b` whose names `a` has, too."),
-    Builtin::new("catAttrs", 2, cat_attrs, "`name sets`: the attributes of that name of the sets that have one."),
-    Builtin::new("listToAttrs", 1, list_to_attrs, "`pairs`: a set made of `{ name; value; }`; the first of a name counts."),
-    Builtin::new("mapAttrs", 2, map_attrs, "`function set`: the set with `function name value` for each value."),
-    Builtin::new("zipAttrsWith", 2, zip_attrs_with, "`function sets`: `function name values` for each name in the sets."),
-    Builtin::new("groupBy", 2, group_by, "`function list`: the elements by the name that the function gives each."),
-    Builtin::new("unsafeGetAttrPos", 2, unsafe_get_attr_pos, "`name set`: where the attribute was defined, or null."),
+    Builtin::new(
+        "removeAttrs",
+        2,
+        remove_attrs,
+        "`set names`: the set without the attributes of those names.",
+    ),
+    Builtin::new(
+        "intersectAttrs",
+        2,
+        intersect_attrs,
+        "`a b`: the attributes of `b` whose names `a` has, too.",
+    ),
+    Builtin::new(
+        "catAttrs",
+        2,
+        cat_attrs,
+        "`name sets`: the attributes of that name of the sets that have one.",
+    ),
+    Builtin::new(
+        "listToAttrs",
+        1,
+        list_to_attrs,
+        "`pairs`: a set made of `{ name; value; }`; the first of a name counts.",
+    ),
+    Builtin::new(
+        "mapAttrs",
+        2,
+        map_attrs,
+        "`function set`: the set with `function name value` for each value.",
+    ),
+    Builtin::new(
+        "zipAttrsWith",
+        2,
+        zip_attrs_with,
+        "`function sets`: `function name values` for each name in the sets.",
+    ),
+    Builtin::new(
+        "groupBy",
+        2,
+        group_by,
+        "`function list`: the elements by the name that the function gives each.",
+    ),
+    Builtin::new(
+        "unsafeGetAttrPos",
+        2,
+        unsafe_get_attr_pos,
+        "`name set`: where the attribute was defined, or null.",
+    ),
 ];
 
 fn first(name: &str) -> String {
@@ -68,12 +113,8 @@ fn remove_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Posi
         gone.push(worker.force_name(*name, position, text)?);
     }
     gone.sort_unstable();
-    let left: Vec<Attr<'e>> = attrs
-        .entries()
-        .iter()
-        .filter(|attr| gone.binary_search(&attr.name).is_err())
-        .copied()
-        .collect();
+    let left: Vec<Attr<'e>> =
+        attrs.entries().iter().filter(|attr| gone.binary_search(&attr.name).is_err()).copied().collect();
     if left.len() == attrs.len() {
         return Ok(Value::attrs(attrs));
     }
@@ -113,7 +154,8 @@ fn list_to_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Pos
         let pair = worker.force_attrs(*pair, position, text)?;
         let frame = "in a {name=...; value=...;} pair";
         let name = worker.required(pair, known::NAME, frame)?;
-        let text = "while evaluating the `name` attribute of an element of the list passed to builtins.listToAttrs";
+        let text =
+            "while evaluating the `name` attribute of an element of the list passed to builtins.listToAttrs";
         pairs.push((worker.force_name(name.value, name.position, text)?, index as u32, pair));
     }
     pairs.sort_unstable_by_key(|pair| (pair.0, pair.1));
@@ -123,7 +165,9 @@ fn list_to_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Pos
     for (name, index, pair) in pairs {
         match worker.required(pair, known::VALUE, "in a {name=...; value=...;} pair") {
             Ok(value) => attrs.push(Attr { name, position: value.position, value: value.value }),
-            Err(error) if lacking.as_ref().is_none_or(|other| other.0 > index) => lacking = Some((index, error)),
+            Err(error) if lacking.as_ref().is_none_or(|other| other.0 > index) => {
+                lacking = Some((index, error))
+            }
             Err(_) => {}
         }
     }
@@ -174,11 +218,16 @@ fn group_by<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position
         let name = worker.call(function, &[*item], position)?;
         groups.entry(worker.force_name(name, position, text)?).or_default().push(*item);
     }
-    let groups = groups.into_iter().map(|(name, items)| (name, Value::list(worker.heap.slice(&items)))).collect();
+    let groups =
+        groups.into_iter().map(|(name, items)| (name, Value::list(worker.heap.slice(&items)))).collect();
     Ok(worker.new_set(groups))
 }
 
-fn unsafe_get_attr_pos<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn unsafe_get_attr_pos<'e>(
+    worker: &Worker<'e>,
+    arguments: &[Value<'e>],
+    position: Position,
+) -> Evaluated<'e> {
     let name = worker.force_name(arguments[0], position, &first("unsafeGetAttrPos"))?;
     let attrs = worker.force_attrs(arguments[1], position, &second("unsafeGetAttrPos"))?;
     Ok(attrs.get(name).map_or(Value::null(), |attr| worker.position_value(attr.position)))

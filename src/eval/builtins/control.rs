@@ -1,10 +1,10 @@
 //! Types, functions, errors, tracing, order of evaluation.
 
+use super::super::coerce::{NO_COPY, STRICT};
 use super::super::error::{Error, FrameKind, Kind, Traced};
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::print::Style;
-use super::super::coerce::{NO_COPY, STRICT};
 use super::super::symbols::known;
 use super::super::value::{Attr, Attrs, Position, View};
 use super::Builtin;
@@ -12,26 +12,96 @@ use super::Builtin;
 /// The rows of this family.
 pub const TABLE: &[Builtin] = &[
     Builtin::new("typeOf", 1, type_of, "`value`: the name of the value's type."),
-    Builtin::new("isNull", 1, |w, a, p| is(w, a, p, |v| matches!(v, View::Null)), "`value`: whether it is null."),
-    Builtin::new("isBool", 1, |w, a, p| is(w, a, p, |v| matches!(v, View::Bool(_))), "`value`: whether it is a Boolean."),
-    Builtin::new("isInt", 1, |w, a, p| is(w, a, p, |v| matches!(v, View::Int(_))), "`value`: whether it is a whole number."),
-    Builtin::new("isFloat", 1, |w, a, p| is(w, a, p, |v| matches!(v, View::Float(_))), "`value`: whether it is a floating-point number."),
-    Builtin::new("isString", 1, |w, a, p| is(w, a, p, |v| matches!(v, View::String(..))), "`value`: whether it is a string."),
-    Builtin::new("isPath", 1, |w, a, p| is(w, a, p, |v| matches!(v, View::Path(_))), "`value`: whether it is a path."),
-    Builtin::new("isList", 1, |w, a, p| is(w, a, p, |v| matches!(v, View::List(_))), "`value`: whether it is a list."),
-    Builtin::new("isAttrs", 1, |w, a, p| is(w, a, p, |v| matches!(v, View::Attrs(_))), "`value`: whether it is a set."),
-    Builtin::new("isFunction", 1, |w, a, p| is(w, a, p, |v| matches!(v, View::Lambda(_) | View::Builtin(_) | View::Applied(_))), "`value`: whether it is a function."),
-    Builtin::new("functionArgs", 1, function_args, "`function`: its formal arguments, and whether each has a default."),
+    Builtin::new(
+        "isNull",
+        1,
+        |w, a, p| is(w, a, p, |v| matches!(v, View::Null)),
+        "`value`: whether it is null.",
+    ),
+    Builtin::new(
+        "isBool",
+        1,
+        |w, a, p| is(w, a, p, |v| matches!(v, View::Bool(_))),
+        "`value`: whether it is a Boolean.",
+    ),
+    Builtin::new(
+        "isInt",
+        1,
+        |w, a, p| is(w, a, p, |v| matches!(v, View::Int(_))),
+        "`value`: whether it is a whole number.",
+    ),
+    Builtin::new(
+        "isFloat",
+        1,
+        |w, a, p| is(w, a, p, |v| matches!(v, View::Float(_))),
+        "`value`: whether it is a floating-point number.",
+    ),
+    Builtin::new(
+        "isString",
+        1,
+        |w, a, p| is(w, a, p, |v| matches!(v, View::String(..))),
+        "`value`: whether it is a string.",
+    ),
+    Builtin::new(
+        "isPath",
+        1,
+        |w, a, p| is(w, a, p, |v| matches!(v, View::Path(_))),
+        "`value`: whether it is a path.",
+    ),
+    Builtin::new(
+        "isList",
+        1,
+        |w, a, p| is(w, a, p, |v| matches!(v, View::List(_))),
+        "`value`: whether it is a list.",
+    ),
+    Builtin::new(
+        "isAttrs",
+        1,
+        |w, a, p| is(w, a, p, |v| matches!(v, View::Attrs(_))),
+        "`value`: whether it is a set.",
+    ),
+    Builtin::new(
+        "isFunction",
+        1,
+        |w, a, p| is(w, a, p, |v| matches!(v, View::Lambda(_) | View::Builtin(_) | View::Applied(_))),
+        "`value`: whether it is a function.",
+    ),
+    Builtin::new(
+        "functionArgs",
+        1,
+        function_args,
+        "`function`: its formal arguments, and whether each has a default.",
+    ),
     Builtin::new("seq", 2, seq, "`a b`: evaluates `a`, then gives `b`."),
     Builtin::new("deepSeq", 2, deep_seq, "`a b`: evaluates `a` and everything in it, then gives `b`."),
-    Builtin::new("tryEval", 1, try_eval, "`value`: its evaluation as `{ success; value; }`; catches `throw` and `assert`."),
+    Builtin::new(
+        "tryEval",
+        1,
+        try_eval,
+        "`value`: its evaluation as `{ success; value; }`; catches `throw` and `assert`.",
+    ),
     Builtin::new("throw", 1, throw, "`message`: fails in a way that `tryEval` catches."),
     Builtin::new("abort", 1, abort, "`message`: ends the evaluation with a message."),
     Builtin::new("trace", 2, trace, "`message value`: tells the message, then gives the value."),
-    Builtin::new("traceVerbose", 2, trace_verbose, "`message value`: as `trace`, only with the setting `trace-verbose`."),
+    Builtin::new(
+        "traceVerbose",
+        2,
+        trace_verbose,
+        "`message value`: as `trace`, only with the setting `trace-verbose`.",
+    ),
     Builtin::new("warn", 2, warn, "`message value`: tells a warning, then gives the value."),
-    Builtin::new("break", 1, |w, a, p| w.force_at(a[0], p), "`value`: the value; a place to stop at in a debugger."),
-    Builtin::new("addErrorContext", 2, add_error_context, "`text value`: the value; if it fails, the trace tells the text."),
+    Builtin::new(
+        "break",
+        1,
+        |w, a, p| w.force_at(a[0], p),
+        "`value`: the value; a place to stop at in a debugger.",
+    ),
+    Builtin::new(
+        "addErrorContext",
+        2,
+        add_error_context,
+        "`text value`: the value; if it fails, the trace tells the text.",
+    ),
 ];
 
 fn type_of<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
@@ -94,7 +164,12 @@ fn try_eval<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position
     Ok(worker.new_set(vec![(name, Value::bool(success)), (known::VALUE, value)]))
 }
 
-fn message<'e>(worker: &Worker<'e>, value: Value<'e>, position: Position, name: &str) -> Result<String, Error> {
+fn message<'e>(
+    worker: &Worker<'e>,
+    value: Value<'e>,
+    position: Position,
+    name: &str,
+) -> Result<String, Error> {
     let text = worker
         .coerce(value, STRICT, position)
         .during_at(position, || format!("while evaluating the error message passed to {name}"))?;

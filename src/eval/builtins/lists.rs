@@ -19,14 +19,54 @@ pub const TABLE: &[Builtin] = &[
     Builtin::new("map", 2, map, "`function list`: the function applied to each element."),
     Builtin::new("genList", 2, gen_list, "`function count`: the function applied to 0, 1, …"),
     Builtin::new("filter", 2, filter, "`function list`: the elements for which the function gives true."),
-    Builtin::new("all", 2, |w, a, p| any_all(w, a, p, "all", false), "`function list`: whether the function gives true for all elements."),
-    Builtin::new("any", 2, |w, a, p| any_all(w, a, p, "any", true), "`function list`: whether the function gives true for an element."),
-    Builtin::new("concatLists", 1, concat_lists, "`lists`: the elements of all lists, one list after the other."),
-    Builtin::new("concatMap", 2, concat_map, "`function list`: the elements of the lists that the function gives for each element."),
-    Builtin::new("foldl'", 3, fold, "`function start list`: `function (function start first) second`, and so on."),
-    Builtin::new("sort", 2, sort, "`function list`: the elements sorted by a function that tells whether one comes before another."),
-    Builtin::new("partition", 2, partition, "`function list`: the elements as `{ right; wrong; }` by what the function gives."),
-    Builtin::new("genericClosure", 1, generic_closure, "`{ startSet; operator; }`: all items that the operator leads to, each key once."),
+    Builtin::new(
+        "all",
+        2,
+        |w, a, p| any_all(w, a, p, "all", false),
+        "`function list`: whether the function gives true for all elements.",
+    ),
+    Builtin::new(
+        "any",
+        2,
+        |w, a, p| any_all(w, a, p, "any", true),
+        "`function list`: whether the function gives true for an element.",
+    ),
+    Builtin::new(
+        "concatLists",
+        1,
+        concat_lists,
+        "`lists`: the elements of all lists, one list after the other.",
+    ),
+    Builtin::new(
+        "concatMap",
+        2,
+        concat_map,
+        "`function list`: the elements of the lists that the function gives for each element.",
+    ),
+    Builtin::new(
+        "foldl'",
+        3,
+        fold,
+        "`function start list`: `function (function start first) second`, and so on.",
+    ),
+    Builtin::new(
+        "sort",
+        2,
+        sort,
+        "`function list`: the elements sorted by a function that tells whether one comes before another.",
+    ),
+    Builtin::new(
+        "partition",
+        2,
+        partition,
+        "`function list`: the elements as `{ right; wrong; }` by what the function gives.",
+    ),
+    Builtin::new(
+        "genericClosure",
+        1,
+        generic_closure,
+        "`{ startSet; operator; }`: all items that the operator leads to, each key once.",
+    ),
 ];
 
 fn length<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
@@ -83,7 +123,8 @@ fn map<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> 
     }
     let text = "while evaluating the first argument passed to builtins.map";
     let function = worker.force_function(arguments[0], position, text)?;
-    let mapped = worker.heap.slice_with(list.len(), |index| worker.heap.suspend_call(function, &[list[index]]));
+    let mapped =
+        worker.heap.slice_with(list.len(), |index| worker.heap.suspend_call(function, &[list[index]]));
     Ok(Value::list(mapped))
 }
 
@@ -95,9 +136,8 @@ fn gen_list<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position
     let Some(size) = size else { return Err(Error::new(format!("cannot create list of size {count}"))) };
     let text = "while evaluating the first argument passed to builtins.genList";
     let function = worker.force_function(arguments[0], position, text)?;
-    let items = worker
-        .heap
-        .slice_with(size, |index| worker.heap.suspend_call(function, &[Value::int(index as i64)]));
+    let items =
+        worker.heap.slice_with(size, |index| worker.heap.suspend_call(function, &[Value::int(index as i64)]));
     Ok(Value::list(items))
 }
 

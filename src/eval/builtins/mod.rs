@@ -53,7 +53,11 @@ impl<'e> Worker<'e> {
         let mut members: Vec<(&[u8], Value<'e>, bool)> = Vec::new();
         for builtin in FAMILIES.iter().copied().flatten() {
             if builtin.feature.is_none_or(|feature| self.shared.settings.has(feature)) {
-                members.push((builtin.name.as_bytes(), Value::builtin(builtin), BARE.contains(&builtin.name)));
+                members.push((
+                    builtin.name.as_bytes(),
+                    Value::builtin(builtin),
+                    BARE.contains(&builtin.name),
+                ));
             }
         }
         members.extend(self.constants());
@@ -113,7 +117,8 @@ impl<'e> Worker<'e> {
 
     /// A set of names and values, each name once, without places.
     pub fn new_set(&self, attrs: Vec<(super::symbols::Symbol, Value<'e>)>) -> Value<'e> {
-        let attrs = attrs.into_iter().map(|(name, value)| Attr { name, position: Position::NONE, value }).collect();
+        let attrs =
+            attrs.into_iter().map(|(name, value)| Attr { name, position: Position::NONE, value }).collect();
         Value::attrs(Attrs::unsorted(&self.heap, attrs))
     }
 

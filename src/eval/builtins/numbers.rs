@@ -13,13 +13,43 @@ pub const TABLE: &[Builtin] = &[
     Builtin::new("add", 2, add, "`a b`: the sum of two numbers."),
     Builtin::new("sub", 2, |w, a, _| two(w, a, Operation::Subtract), "`a b`: the difference of two numbers."),
     Builtin::new("mul", 2, |w, a, _| two(w, a, Operation::Multiply), "`a b`: the product of two numbers."),
-    Builtin::new("div", 2, |w, a, _| two(w, a, Operation::Divide), "`a b`: the quotient of two numbers, towards zero for whole ones."),
+    Builtin::new(
+        "div",
+        2,
+        |w, a, _| two(w, a, Operation::Divide),
+        "`a b`: the quotient of two numbers, towards zero for whole ones.",
+    ),
     Builtin::new("lessThan", 2, less_than, "`a b`: whether `a` is less than `b`."),
-    Builtin::new("bitAnd", 2, |w, a, p| bits(w, a, p, "bitAnd", |x, y| x & y), "`a b`: the bits that both numbers have."),
-    Builtin::new("bitOr", 2, |w, a, p| bits(w, a, p, "bitOr", |x, y| x | y), "`a b`: the bits that one of two numbers has."),
-    Builtin::new("bitXor", 2, |w, a, p| bits(w, a, p, "bitXor", |x, y| x ^ y), "`a b`: the bits that exactly one of two numbers has."),
-    Builtin::new("ceil", 1, |w, a, p| round(w, a, p, "ceil", f64::ceil), "`number`: the least whole number that is not less."),
-    Builtin::new("floor", 1, |w, a, p| round(w, a, p, "floor", f64::floor), "`number`: the greatest whole number that is not greater."),
+    Builtin::new(
+        "bitAnd",
+        2,
+        |w, a, p| bits(w, a, p, "bitAnd", |x, y| x & y),
+        "`a b`: the bits that both numbers have.",
+    ),
+    Builtin::new(
+        "bitOr",
+        2,
+        |w, a, p| bits(w, a, p, "bitOr", |x, y| x | y),
+        "`a b`: the bits that one of two numbers has.",
+    ),
+    Builtin::new(
+        "bitXor",
+        2,
+        |w, a, p| bits(w, a, p, "bitXor", |x, y| x ^ y),
+        "`a b`: the bits that exactly one of two numbers has.",
+    ),
+    Builtin::new(
+        "ceil",
+        1,
+        |w, a, p| round(w, a, p, "ceil", f64::ceil),
+        "`number`: the least whole number that is not less.",
+    ),
+    Builtin::new(
+        "floor",
+        1,
+        |w, a, p| round(w, a, p, "floor", f64::floor),
+        "`number`: the greatest whole number that is not greater.",
+    ),
 ];
 
 fn add<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
@@ -65,7 +95,10 @@ fn round<'e>(
         View::Float(number) => {
             let rounded = round(number);
             let message = || {
-                Error::new(format!("NixFloat argument {} is not in the range of NixInt", numbers::general(rounded)))
+                Error::new(format!(
+                    "NixFloat argument {} is not in the range of NixInt",
+                    numbers::general(rounded)
+                ))
             };
             numbers::float_to_integer(rounded).map(Value::int).ok_or_else(message)
         }
