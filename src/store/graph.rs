@@ -42,7 +42,7 @@ impl Graph {
 
     /// A graph of nodes `0 … nodes` with sizes that tell them apart.
     #[cfg(test)]
-    pub(in crate::store) fn for_tests(nodes: usize, edges: &[(Node, Node)]) -> Self {
+    pub(crate) fn for_tests(nodes: usize, edges: &[(Node, Node)]) -> Self {
         let mut graph = Self::empty();
         for node in 0..nodes {
             graph.push(node as PathId + 1, &format!("{node:03}"), (node as u64 + 1) * 1_000_003);

@@ -1,7 +1,10 @@
 //! The same work on several threads.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+
 use super::interrupt;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Threads that compute at the same time.
 pub fn cores() -> usize {
@@ -44,6 +47,61 @@ pub fn on_threads<E: Send>(threads: usize, work: impl Fn() -> Result<(), E> + Sy
             }
         }
         result
+    })
+}
+
+/// Does `work` for each number below `count` on so many threads, and hands what comes
+/// of it to `each`: on this thread, and in the order of the numbers. Nothing new is
+/// begun once `each` has failed. Where no thread can be had this one does everything.
+///
+/// # Errors
+/// The errors of `each`.
+///
+/// # Panics
+/// When `work` does.
+pub fn in_order<T: Send, E>(
+    threads: usize,
+    count: usize,
+    work: impl Fn(usize) -> T + Sync,
+    mut each: impl FnMut(usize, T) -> Result<(), E>,
+) -> Result<(), E> {
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let (sender, results) = mpsc::sync_channel(threads.max(1) * 64);
+        let (next, stop, work) = (&next, &stop, &work);
+        let mut helpers = 0;
+        for _ in 0..threads.min(count) {
+            let sender = sender.clone();
+            let helper = move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count || sender.send((number, work(number))).is_err() {
+                        break;
+                    }
+                }
+            };
+            let helper = interrupt::inherited(helper);
+            helpers += usize::from(std::thread::Builder::new().spawn_scoped(scope, helper).is_ok());
+        }
+        drop(sender);
+        if helpers == 0 {
+            return (0..count).try_for_each(|number| each(number, work(number)));
+        }
+        let mut waiting = HashMap::new();
+        let mut due = 0;
+        let mut outcome = Ok(());
+        'all: for (number, result) in results {
+            waiting.insert(number, result);
+            while let Some(result) = waiting.remove(&due) {
+                outcome = each(due, result);
+                if outcome.is_err() {
+                    break 'all;
+                }
+                due += 1;
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        outcome
     })
 }
 
@@ -98,5 +156,28 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         *locked(&self.0.free) += self.1;
         self.0.freed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_order_whatever_ends_first() {
+        for threads in [0, 1, 4] {
+            let work = |number: usize| {
+                // The first of each four takes longest.
+                std::thread::sleep(std::time::Duration::from_millis(4 - number as u64 % 4));
+                number * 2
+            };
+            let mut seen = Vec::new();
+            let done = in_order(threads, 40, work, |number, twice| {
+                seen.push((number, twice));
+                if number == 30 { Err("enough") } else { Ok(()) }
+            });
+            assert_eq!(done, Err("enough"));
+            assert_eq!(seen, (0..=30).map(|number| (number, number * 2)).collect::<Vec<_>>());
+        }
     }
 }

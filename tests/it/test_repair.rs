@@ -123,6 +123,38 @@ fn contents_of_another_store_were_not_built_here() {
     }
 }
 
+#[test]
+fn only_repairing_fetches_what_is_missing() {
+    let Some(world) = World::with_reference() else { return };
+    let (paths, uri) = with_copy(&world);
+    // Nothing refers to it.
+    let path = paths.last().unwrap();
+    data::trust_new_key(&world);
+    let key = world.text("secret");
+    let plain = ["--option", "require-sigs", "false", "--option", "substituters"];
+    for (words, fetches) in [
+        (&["store", "sign", "-k", &key][..], false),
+        (&["store", "sign", "-r", "-k", &key], false),
+        (&["store", "copy-sigs", "-s", &uri], false),
+        (&["store", "dump-path"], false),
+        (&["store", "verify"], false),
+        (&["path-info"], false),
+        (&["store", "repair"], true),
+    ] {
+        let outcomes = [Side::Nival, Side::Reference].map(|side| {
+            world.nix_store(&["--delete", "--ignore-liveness", path]).ok();
+            let outcome = world.run(side, "nix", &[words, &[path], &plain, &[&uri]].concat());
+            let told = "this path will be fetched";
+            assert!(outcome.stderr.contains(told), "{words:?}: {}", outcome.stderr);
+            let is_there = world.nix_store(&["--check-validity", path]).status == 0;
+            (outcome.status, String::from_utf8(outcome.stdout).unwrap(), is_there)
+        });
+        assert_eq!(outcomes[0], outcomes[1], "{words:?}");
+        assert_eq!(outcomes[0].2, fetches, "{words:?}");
+    }
+    data::assert_sound(&world);
+}
+
 /// The dump of the database without what cannot be known again.
 fn dump(world: &World) -> String {
     world.nix_store(&["--dump-db"]).ok().text().to_owned()

@@ -326,7 +326,7 @@ impl Context {
         for warning in warnings {
             self.ui.warn(&warning);
         }
-        if store.downcast::<LocalStore>().is_some() {
+        if store.is_direct() {
             self.warn_of_local_store();
         }
         Ok(store)

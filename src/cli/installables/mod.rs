@@ -1,6 +1,5 @@
 //! What the words of a command line stand for: store paths and outputs of
 //! derivations.
 
-pub mod lookup;
 pub mod selection;
 pub mod store_path;

@@ -1,21 +1,21 @@
 //! The store paths that a subcommand works on, and the flags that choose them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
 
 use nival::model::{DerivedPath, StoreDir, StorePath};
-use nival::ops::query;
-use nival::ops::realise::Outcome;
-use nival::store::api::Store;
-use nival::store::graph::{Graph, Node};
+use nival::ops::realise::{Outcome, output_paths};
+use nival::ops::selected::{Reach, Selected};
+use nival::store::StoreError;
+use nival::store::api::{Item, Store};
 
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::flags;
 use crate::cli::flags::parse;
 use crate::cli::flags::parse::Given;
-use crate::cli::installables::store_path::{self, no_output, outputs_of};
+use crate::cli::installables::store_path::{self, no_output};
 use crate::cli::output::messages::read_stdin;
 use crate::cli::realiser;
 
@@ -34,12 +34,14 @@ pub struct Selection {
     language: Option<&'static str>,
 }
 
-/// The selected paths, each once and sorted.
-pub struct Selected {
+/// What arguments stand for: paths, each once and sorted.
+pub struct Resolved {
     /// Those that are valid.
     pub valid: Vec<StorePath>,
     /// Those that are not.
     pub invalid: Vec<StorePath>,
+    /// What is known of the valid ones, where the store told it with the answer.
+    known: Option<Vec<Item>>,
 }
 
 impl Selection {
@@ -120,11 +122,11 @@ impl Selection {
         context: &Context,
         store: &dyn Store,
         arguments: &[OsString],
-    ) -> anyhow::Result<Selected> {
+    ) -> anyhow::Result<Resolved> {
         let wanted = self.wanted(context, store.dir(), arguments)?;
-        let (selected, sound) = self.look_up(store, &wanted)?;
+        let (resolved, sound) = self.look_up(store, &wanted)?;
         realiser::tell_missing(context, store, &sound)?;
-        selected
+        resolved
     }
 
     /// As [`Selection::resolve`]; what is not valid is fetched, or built by a
@@ -134,8 +136,8 @@ impl Selection {
         context: &Context,
         store: &dyn Store,
         wanted: &[DerivedPath],
-    ) -> anyhow::Result<Selected> {
-        let (selected, sound) = self.look_up(store, wanted)?;
+    ) -> anyhow::Result<Resolved> {
+        let (resolved, sound) = self.look_up(store, wanted)?;
         let outcomes = realiser::realise(context, store, &sound)?;
         for (request, outcome) in sound.iter().zip(outcomes) {
             match outcome {
@@ -143,11 +145,11 @@ impl Selection {
                 _ => {}
             }
         }
-        match &selected {
-            Ok(selected) if selected.invalid.is_empty() => {}
+        match &resolved {
+            Ok(resolved) if resolved.invalid.is_empty() => {}
             _ => return self.look_up(store, wanted)?.0,
         }
-        selected
+        resolved
     }
 
     /// What the arguments stand for, and those among them that make sense.
@@ -155,72 +157,120 @@ impl Selection {
         &self,
         store: &dyn Store,
         wanted: &[DerivedPath],
-    ) -> anyhow::Result<(anyhow::Result<Selected>, Vec<DerivedPath>)> {
-        let mut paths = BTreeMap::new();
+    ) -> anyhow::Result<(anyhow::Result<Resolved>, Vec<DerivedPath>)> {
+        let mut paths = BTreeSet::new();
         let mut sound = Vec::new();
         let mut failure = None;
         for wanted in wanted {
             if self.derivation {
-                let drv = deriver(store, &wanted.path)?;
-                let valid = store.is_valid(&drv)?;
-                paths.insert(drv, valid);
+                paths.insert(deriver(store, &wanted.path)?);
                 continue;
             }
-            if makes_sense(store, wanted)? {
+            let unclear = paths_of(store, wanted, &mut paths)?;
+            if unclear.as_ref().is_none_or(|unclear| unclear.makes_sense) {
                 sound.push(wanted.clone());
             }
-            failure = failure.or(look_up(store, wanted, &mut paths).err());
+            failure = failure.or(unclear.map(|unclear| unclear.error));
         }
-        let selected = match failure {
+        let resolved = match failure {
             Some(error) => Err(error),
-            None => Ok(Selected::new(paths)),
+            None => Ok(Resolved::of(store, paths)?),
         };
-        Ok((selected, sound))
+        Ok((resolved, sound))
     }
 
-    /// The selected paths in an order in which references come first, as nodes
-    /// of a graph, and those that are not valid. With `closed` the graph holds
-    /// everything they refer to.
-    pub fn graph(
+    /// The selected paths, and those that are not valid. With `closed` the graph of the
+    /// selected paths holds everything they refer to.
+    pub fn select<'s>(
         &self,
         context: &Context,
-        store: &dyn Store,
+        store: &'s dyn Store,
         arguments: &[OsString],
         closed: bool,
-    ) -> anyhow::Result<(Graph, Vec<Node>, Vec<StorePath>)> {
+    ) -> anyhow::Result<(Selected<'s>, Vec<StorePath>)> {
         if self.all {
             self.expect_nothing_else(arguments)?;
-            let graph = store.queries().whole_graph()?;
-            let order = graph.topological(graph.nodes());
-            return Ok((graph, order, Vec::new()));
+            return Ok((Selected::all(store)?, Vec::new()));
         }
-        let selected = self.resolve(context, store, arguments)?;
+        self.select_resolved(store, self.resolve(context, store, arguments)?, closed)
+    }
+
+    /// As [`Selection::select`]; what is not valid is fetched, or built by a daemon, if
+    /// that can be.
+    pub fn select_or_fetch<'s>(
+        &self,
+        context: &Context,
+        store: &'s dyn Store,
+        arguments: &[OsString],
+    ) -> anyhow::Result<(Selected<'s>, Vec<StorePath>)> {
+        if self.all {
+            return self.select(context, store, arguments, false);
+        }
+        let wanted = self.wanted(context, store.dir(), arguments)?;
+        self.select_resolved(store, self.resolve_or_fetch(context, store, &wanted)?, false)
+    }
+
+    fn select_resolved<'s>(
+        &self,
+        store: &'s dyn Store,
+        resolved: Resolved,
+        closed: bool,
+    ) -> anyhow::Result<(Selected<'s>, Vec<StorePath>)> {
+        let Resolved { valid, invalid, known } = resolved;
         if self.recursive
-            && let Some(path) = selected.invalid.first()
+            && let Some(path) = invalid.first()
         {
             return Err(store.invalid(path).into());
         }
-        let graph = if self.recursive || closed {
-            query::closure(store, &selected.valid, false)?
-        } else {
-            store.queries().graph_among(&selected.valid)?
-        };
-        let order = if self.recursive {
-            graph.topological(graph.nodes())
-        } else {
-            graph.topological(selected.valid.iter().filter_map(|path| graph.find(path)))
-        };
-        Ok((graph, order, selected.invalid))
+        let reach = Reach { recursive: self.recursive, closed };
+        Ok((Selected::named(store, &valid, known, reach)?, invalid))
+    }
+
+    /// As [`Selection::select`], where every path has to be valid.
+    ///
+    /// # Errors
+    /// The first path that is not valid.
+    pub fn select_valid<'s>(
+        &self,
+        context: &Context,
+        store: &'s dyn Store,
+        arguments: &[OsString],
+    ) -> anyhow::Result<Selected<'s>> {
+        let (selected, invalid) = self.select(context, store, arguments, false)?;
+        match invalid.first() {
+            None => Ok(selected),
+            Some(path) => Err(store.invalid(path).into()),
+        }
     }
 }
 
-impl Selected {
-    fn new(paths: BTreeMap<StorePath, bool>) -> Self {
-        let mut selected = Self { valid: Vec::new(), invalid: Vec::new() };
-        for (path, valid) in paths {
-            if valid { selected.valid.push(path) } else { selected.invalid.push(path) }
+impl Resolved {
+    /// Finds out which of some paths are valid.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub fn of(store: &dyn Store, paths: BTreeSet<StorePath>) -> Result<Self, StoreError> {
+        let mut resolved = Self { valid: Vec::new(), invalid: Vec::new(), known: None };
+        if store.is_direct() {
+            for path in paths {
+                if store.is_valid(&path)? { resolved.valid.push(path) } else { resolved.invalid.push(path) }
+            }
+            return Ok(resolved);
         }
-        selected
+        // One question for all of them, the answers to which are of use later.
+        let paths: Vec<StorePath> = paths.into_iter().collect();
+        let mut known = Vec::with_capacity(paths.len());
+        for (path, item) in paths.iter().zip(store.items(&paths)?) {
+            let is_valid = item.is_some();
+            if is_valid {
+                resolved.valid.push(path.clone())
+            } else {
+                resolved.invalid.push(path.clone())
+            }
+            known.extend(item);
+        }
+        resolved.known = Some(known);
+        Ok(resolved)
     }
 }
 
@@ -229,44 +279,46 @@ fn in_flake(dir: &Path) -> bool {
     dir.ancestors().any(|dir| dir.join("flake.nix").exists())
 }
 
-/// Whether an argument can stand for something: not for an output that there is
-/// not.
-fn makes_sense(store: &dyn Store, wanted: &DerivedPath) -> anyhow::Result<bool> {
-    let DerivedPath { path: drv, outputs: Some(outputs) } = wanted else { return Ok(true) };
-    if !drv.is_derivation() || !store.is_valid(drv)? {
-        return Ok(drv.is_derivation());
-    }
-    Ok(outputs.missing(&store.queries().read_derivation(drv)?).is_none())
+/// Why it is not clear which paths an argument stands for.
+pub struct Unclear {
+    /// The reason.
+    pub error: anyhow::Error,
+    /// The argument can stand for something: a derivation that is not valid, say, and
+    /// not an output that there is not.
+    makes_sense: bool,
 }
 
-/// Finds the paths that an argument stands for, and whether they are valid.
+/// Finds the paths that an argument stands for, and adds them to `paths`.
 ///
 /// # Errors
-/// A derivation that is not valid, has no such output, or does not say which path it has, and those of
-/// the store.
-pub fn look_up(
+/// Errors of the store.
+pub fn paths_of(
     store: &dyn Store,
     wanted: &DerivedPath,
-    paths: &mut BTreeMap<StorePath, bool>,
-) -> anyhow::Result<()> {
+    paths: &mut BTreeSet<StorePath>,
+) -> anyhow::Result<Option<Unclear>> {
+    let unclear = |error, makes_sense| Ok(Some(Unclear { error, makes_sense }));
     let DerivedPath { path: drv, outputs: Some(outputs) } = wanted else {
-        let valid = store.is_valid(&wanted.path)?;
-        paths.insert(wanted.path.clone(), valid);
-        return Ok(());
+        paths.insert(wanted.path.clone());
+        return Ok(None);
     };
     if !drv.is_derivation() {
-        return Err(no_output(store.dir(), drv, "out"));
+        return unclear(no_output(store.dir(), drv, "out"), false);
     }
     if !store.is_valid(drv)? {
-        return Err(store.invalid(drv).into());
+        return unclear(store.invalid(drv).into(), true);
     }
     let derivation = store.queries().read_derivation(drv)?;
-    for (name, path) in outputs_of(store, outputs, drv, &derivation)? {
-        let path = path.ok_or_else(|| not_known(store, &name, drv))?;
-        let valid = store.is_valid(&path)?;
-        paths.insert(path, valid);
+    if let Some(missing) = outputs.missing(&derivation) {
+        return unclear(no_output(store.dir(), drv, missing), false);
     }
-    Ok(())
+    for (name, path) in output_paths(store, drv, &derivation, outputs)? {
+        match path {
+            Some(path) => drop(paths.insert(path)),
+            None => return unclear(not_known(store, &name, drv), true),
+        }
+    }
+    Ok(None)
 }
 
 /// The error for an output whose path nobody knows.

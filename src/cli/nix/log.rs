@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use nival::progress::Progress as _;
-use nival::store::LocalStore;
 
 use super::{Arity, Command};
 use crate::cli::context::Context;
@@ -31,7 +30,7 @@ impl Command for Log {
         for wanted in self.0.wanted(context, store.dir(), arguments)? {
             let shown = wanted.print_with_caret(store.dir());
             if let Some(mut log) = store.log(&wanted.path)? {
-                let uri = if store.downcast::<LocalStore>().is_some() { url(context) } else { store.uri() };
+                let uri = if store.is_direct() { url(context) } else { store.uri() };
                 context.ui.notice(&format!("got build log for '{shown}' from '{uri}'"));
                 super::copy_out(&mut log, Path::new(&shown))?;
                 continue;

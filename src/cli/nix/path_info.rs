@@ -4,23 +4,21 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
-use nival::model::StorePath;
+use nival::model::{StoreDir, StorePath};
+use nival::ops::path_info::{Options, Report};
+use nival::ops::selected::Selected;
 use nival::progress::{Progress as _, size_text};
+use nival::store::api::RawPath;
 use nival::store::graph::{Graph, Node};
-use nival::store::local::db::closure_sizes::closure_sizes;
-use nival::store::local::db::read::RawPath;
-use nival::store::{LocalStore, Store, StoreError};
 use nival::sys::interrupt;
 
 use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
-use crate::cli::installables::lookup::{Found, select};
 use crate::cli::installables::selection::Selection;
 use crate::cli::output::json::{Style, handed_through};
 use crate::cli::output::messages::Out;
 use crate::cli::output::path_info_json::{Format, InfoWriter};
-use nival::ops::closure_sizes::ClosureSizes;
 
 /// `nix path-info`.
 #[derive(Default)]
@@ -67,88 +65,32 @@ impl Command for PathInfo {
                  '--json-format 2'. This will become an error in a future release.",
             );
         }
-        let opened = context.open_any(context.settings.store_uri())?;
-        let Some(store) = opened.downcast::<LocalStore>() else {
-            return self.print_elsewhere(context, &*opened, arguments, format);
-        };
-        match (self.style.json, self.selection.all) {
-            (false, _) => self.print_text(context, store, arguments),
-            (true, false) => self.print_json(context, store, arguments, format),
-            (true, true) => {
-                self.selection.expect_nothing_else(arguments)?;
-                self.print_all_json(store, format)
-            }
+        let store = &*context.open_any(context.settings.store_uri())?;
+        let (selected, invalid) = self.selection.select(context, store, arguments, self.closure_size)?;
+        let report = Report::new(&selected, Options { closure_sizes: self.closure_size })?;
+        if self.style.json {
+            return self.print_json(store.dir(), &report, &invalid, format);
+        }
+        self.print_text(&selected, &report, &invalid)?;
+        match invalid.first() {
+            Some(path) => Err(store.invalid(path).into()),
+            None => Ok(()),
         }
     }
 }
 
 impl PathInfo {
-    /// Paths of a binary cache.
-    fn print_elsewhere(
-        &self,
-        context: &Context,
-        store: &dyn Store,
-        arguments: &[OsString],
-        format: Format,
-    ) -> anyhow::Result<()> {
-        let Found { mut items, invalid } = select(context, store, &self.selection, arguments)?;
-        let closures = if self.closure_size { Some(ClosureSizes::of(store, &items)?) } else { None };
-        if self.style.json {
-            items.sort_by(|a, b| a.info.path.cmp(&b.info.path));
-            let mut writer = InfoWriter::new(self.style.writer(), store.dir(), format)?;
-            let mut missing = invalid.iter().peekable();
-            for item in &items {
-                while let Some(path) = missing.next_if(|path| **path < item.info.path) {
-                    writer.missing(path.base_name())?;
-                }
-                writer.entry_elsewhere(item, closures.as_ref().map(|sizes| sizes.get(&item.info.path)))?;
-            }
-            missing.try_for_each(|path| writer.missing(path.base_name()))?;
-            return writer.finish();
-        }
-        let dir = store.dir().as_str();
-        let lengths = items.iter().map(|item| item.info.path.base_name().len());
-        let longest = lengths.max().unwrap_or(0);
-        let mut out = Out::new();
-        let mut line = String::new();
-        for item in &items {
-            line.clear();
-            let name = item.info.path.base_name();
-            match self.size || self.closure_size || self.signatures {
-                true => write!(line, "{dir}/{name:<longest$}")?,
-                false => write!(line, "{dir}/{name}")?,
-            }
-            if self.size {
-                self.push_size(&mut line, item.info.nar_size)?;
-            }
-            if let Some(sizes) = &closures {
-                self.push_size(&mut line, sizes.get(&item.info.path).unpacked)?;
-            }
-            if self.signatures {
-                line.push('\t');
-                line.push_str(&vouchers(&RawPath::of(store.dir(), &item.info)));
-            }
-            out.line(&line)?;
-        }
-        out.finish()?;
-        match invalid.first() {
-            Some(path) => Err(StoreError::Invalid(store.dir().print(path)).into()),
-            None => Ok(()),
-        }
-    }
-
     fn print_text(
         &self,
-        context: &Context,
-        store: &LocalStore,
-        arguments: &[OsString],
+        selected: &Selected<'_>,
+        report: &Report<'_, '_>,
+        invalid: &[StorePath],
     ) -> anyhow::Result<()> {
-        let (graph, order, invalid) = self.selection.graph(context, store, arguments, self.closure_size)?;
-        let order = before_invalid(&graph, &order, invalid.first());
-        let dir = store.dir().as_str();
+        let graph = &selected.graph;
+        let order = before_invalid(graph, &selected.order, invalid.first());
+        let dir = selected.store().dir().as_str();
         let longest = order.iter().map(|node| graph.base_name(*node).len());
         let longest = longest.chain(invalid.iter().map(|path| path.base_name().len())).max().unwrap_or(0);
-        let closures = closures(&graph, self.closure_size)?;
         let mut out = Out::new();
         let mut line = String::new();
         for node in order {
@@ -163,22 +105,16 @@ impl PathInfo {
             if self.size {
                 self.push_size(&mut line, graph.nar_size(*node))?;
             }
-            if let Some(sizes) = &closures {
-                self.push_size(&mut line, sizes[*node as usize])?;
+            if let Some(sizes) = report.closure(*node) {
+                self.push_size(&mut line, sizes.unpacked)?;
             }
             if self.signatures {
-                let path = graph.path(*node)?;
-                let raw = store.db().raw_path(&path)?.ok_or_else(|| store.invalid(&path))?;
                 line.push('\t');
-                line.push_str(&vouchers(&raw));
+                line.push_str(&vouchers(&selected.raw(*node)?));
             }
             out.line(&line)?;
         }
-        out.finish()?;
-        match invalid.first() {
-            Some(path) => Err(store.invalid(path).into()),
-            None => Ok(()),
-        }
+        out.finish()
     }
 
     fn push_size(&self, line: &mut String, size: u64) -> anyhow::Result<()> {
@@ -193,58 +129,23 @@ impl PathInfo {
     /// Selected paths, sorted by name; what is not valid is null.
     fn print_json(
         &self,
-        context: &Context,
-        store: &LocalStore,
-        arguments: &[OsString],
+        dir: &StoreDir,
+        report: &Report<'_, '_>,
+        invalid: &[StorePath],
         format: Format,
     ) -> anyhow::Result<()> {
-        let closed = self.closure_size || self.selection.recursive;
-        let (graph, mut nodes, invalid) = self.selection.graph(context, store, arguments, closed)?;
-        nodes.sort_unstable();
-        let closures = closures(&graph, self.closure_size)?;
-        let mut writer = InfoWriter::new(self.style.writer(), store.dir(), format)?;
+        let mut writer = InfoWriter::new(self.style.writer(), dir, format)?;
         let mut missing = invalid.iter().peekable();
-        for node in nodes {
-            interrupt::check()?;
-            while let Some(path) = missing.next_if(|path| path.base_name() < graph.base_name(node)) {
-                writer.missing(path.base_name())?;
-            }
-            let path = graph.path(node)?;
-            let raw = store.db().raw_path(&path)?.ok_or_else(|| store.invalid(&path))?;
-            let size = closures.as_ref().map(|sizes| sizes[node as usize]);
-            if closed {
-                let references = graph.references(node).iter().map(|node| graph.base_name(*node));
-                writer.entry(path.base_name(), &raw, references, size)?;
-            } else {
-                let references = store.db().references(raw.id)?;
-                writer.entry(path.base_name(), &raw, references.iter().map(StorePath::base_name), size)?;
-            }
-        }
-        for path in missing {
-            writer.missing(path.base_name())?;
-        }
-        writer.finish()
-    }
-
-    /// All paths, each written as soon as it is read.
-    fn print_all_json(&self, store: &LocalStore, format: Format) -> anyhow::Result<()> {
-        let mut writer = InfoWriter::new(self.style.writer(), store.dir(), format)?;
-        let db = store.db();
-        // Rows come in the order of the graph's nodes, as long as nobody
-        // changes the database in between.
-        db.snapshot(|| {
-            let graph = Graph::load(&db)?;
-            let closures = closures(&graph, self.closure_size)?;
-            let mut nodes = graph.nodes();
-            db.each_path(|raw| {
-                interrupt::check()?;
-                let Some(node) = nodes.next() else { return Ok(()) };
-                let size = closures.as_ref().map(|sizes| sizes[node as usize]);
-                let references = graph.references(node).iter().map(|node| graph.base_name(*node));
-                let written = writer.entry(graph.base_name(node), &raw, references, size);
-                Ok(written.map_err(handed_through)?)
-            })
+        report.each_row(|row, references| {
+            let mut write = || -> anyhow::Result<()> {
+                while let Some(path) = missing.next_if(|path| path.base_name() < row.base_name) {
+                    writer.missing(path.base_name())?;
+                }
+                writer.entry(&row, references)
+            };
+            Ok(write().map_err(handed_through)?)
         })?;
+        missing.try_for_each(|path| writer.missing(path.base_name()))?;
         writer.finish()
     }
 }
@@ -274,11 +175,6 @@ fn vouchers(raw: &RawPath) -> String {
 /// A size with one digit after the point and a unit.
 fn human(bytes: u64) -> String {
     format!("{:>10}", size_text(i64::try_from(bytes).unwrap_or(i64::MAX)))
-}
-
-/// The sizes of all closures, if they are wanted.
-fn closures(graph: &Graph, wanted: bool) -> Result<Option<Vec<u64>>, interrupt::Interrupted> {
-    wanted.then(|| closure_sizes(graph)).transpose()
 }
 
 #[cfg(test)]

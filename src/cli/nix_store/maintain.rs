@@ -95,35 +95,13 @@ fn files(store: &dyn Store) -> anyhow::Result<&Layout> {
     store.files().ok_or_else(|| anyhow::anyhow!("the files of '{}' are on another machine", store.uri()))
 }
 
-/// Checks the contents of paths whose files are on another machine.
-fn verify_archives(context: &Context, store: &dyn Store, paths: &[StorePath]) -> anyhow::Result<()> {
-    let mut failed = false;
-    verify::verify_archives(store, paths, |item, found| {
-        context.ui.problem(&format!(
-            "path '{}' was modified! expected hash '{}', got '{found}'",
-            store.dir().display(&item.info.path),
-            item.info.nar_hash
-        ));
-        failed = true;
-    })?;
-    if failed { Err(Exit(1).into()) } else { Ok(()) }
-}
-
 /// Checks the contents of some paths.
 pub fn verify_path(call: Call) -> anyhow::Result<()> {
     let store = &*call.context.open_store()?;
     let paths = call.store_paths(store)?;
-    let Some(files) = store.files() else {
-        return verify_archives(&call.context, store, &paths);
-    };
     let mut status = 0;
-    let mut work = Vec::new();
-    for path in paths {
-        let info = store.path_info(&path)?;
-        work.push(Expected { path, hash: info.nar_hash, size: info.nar_size });
-    }
     call.context.ui.begin("checking", None, Unit::Bytes);
-    let checked = files.verify_contents(&work, &call.context.progress(), |path, damage| {
+    let checked = verify::verify_paths(store, &paths, &call.context.progress(), |path, damage| {
         let shown = store.dir().display(path);
         let text = match damage {
             None | Some(Damage::Size { expected: 0, .. }) => return Ok(()),

@@ -13,13 +13,12 @@
 
 use std::collections::BTreeSet;
 
-use nival::model::{ContentAddress, ContentAddressMethod, HashFormat, NarFile, StoreDir, StorePath};
+use nival::model::{ContentAddress, ContentAddressMethod, HashFormat, StoreDir};
+use nival::ops::path_info::Row;
 use nival::store::StoreError;
-use nival::store::api::Item;
-use nival::store::local::db::read::RawPath;
+use nival::store::api::RawPath;
 
 use crate::cli::output::json::Json;
-use nival::ops::closure_sizes::Sizes;
 
 /// The versions of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,51 +81,21 @@ impl<'d> InfoWriter<'d> {
     }
 
     /// A valid path; the base names of its references are sorted.
-    pub fn entry<'r>(
-        &mut self,
-        base_name: &str,
-        raw: &RawPath,
-        references: impl Iterator<Item = &'r str>,
-        closure_size: Option<u64>,
-    ) -> anyhow::Result<()> {
-        self.any_entry(base_name, raw, references, closure_size, None)
-    }
-
-    /// A path of a binary cache.
-    pub fn entry_elsewhere(&mut self, item: &Item, closure: Option<Sizes>) -> anyhow::Result<()> {
-        let raw = RawPath::of(self.dir, &item.info);
-        let references = item.info.references.iter().map(StorePath::base_name);
-        let file = item.file.as_ref().map(|file| (file, closure.map(|sizes| sizes.download)));
-        self.any_entry(
-            item.info.path.base_name(),
-            &raw,
-            references,
-            closure.map(|sizes| sizes.unpacked),
-            file,
-        )
-    }
-
-    fn any_entry<'r>(
-        &mut self,
-        base_name: &str,
-        raw: &RawPath,
-        references: impl Iterator<Item = &'r str>,
-        closure_size: Option<u64>,
-        file: Option<(&NarFile, Option<u64>)>,
-    ) -> anyhow::Result<()> {
+    pub fn entry(&mut self, row: &Row<'_>, references: &mut dyn Iterator<Item = &str>) -> anyhow::Result<()> {
+        let Row { base_name, raw, file, closure } = *row;
         self.name(base_name)?;
         self.json.object()?;
         self.json.key("ca")?;
         self.content_address(raw)?;
-        if let Some((_, Some(size))) = file {
-            self.json.key("closureDownloadSize")?;
-            self.json.bare(size)?;
-        }
-        if let Some(size) = closure_size {
+        if let Some(sizes) = closure {
+            if file.is_some() {
+                self.json.key("closureDownloadSize")?;
+                self.json.bare(sizes.download)?;
+            }
             self.json.key("closureSize")?;
-            self.json.bare(size)?;
+            self.json.bare(sizes.unpacked)?;
         }
-        if let Some((file, _)) = file {
+        if let Some(file) = file {
             self.json.key("compression")?;
             self.json.string(&file.compression)?;
         }
@@ -135,7 +104,7 @@ impl<'d> InfoWriter<'d> {
             None | Some("") => self.json.bare("null")?,
             Some(deriver) => self.path(deriver)?,
         }
-        if let Some((file, _)) = file {
+        if let Some(file) = file {
             self.json.key("downloadHash")?;
             match &file.hash {
                 Some(hash) => self.json.string(&hash.digits(HashFormat::Sri))?,
@@ -167,7 +136,7 @@ impl<'d> InfoWriter<'d> {
         self.json.string(self.dir.as_str())?;
         self.json.key("ultimate")?;
         self.json.bare(raw.ultimate)?;
-        if let Some((file, _)) = file {
+        if let Some(file) = file {
             self.json.key("url")?;
             self.json.string(&file.url)?;
         }

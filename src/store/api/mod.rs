@@ -7,6 +7,7 @@ pub mod collect;
 pub mod copy;
 pub mod maintain;
 pub mod query;
+pub mod raw_path;
 pub mod realise;
 pub mod roots;
 
@@ -16,6 +17,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use copy::{Fill, Item, NarSource, NarTaker, Receiver, Registrar, Taken};
+pub use raw_path::RawPath;
 
 use crate::model::{
     ContentAddressMethod, DrvOutput, HashAlgorithm, Realisation, StoreDir, StorePath, ValidPathInfo,

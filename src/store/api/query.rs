@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::Store;
 use super::collect::Keep;
 use super::copy::Item;
+use super::raw_path::RawPath;
 use crate::model::{Derivation, StorePath, ValidPathInfo};
 use crate::nar::file::OneFile;
 use crate::store::error::{Result, StoreError};
@@ -53,6 +54,30 @@ pub trait QueryStore: Store {
     fn path_from_hash_part(&self, part: &str) -> Result<Option<StorePath>> {
         let _ = part;
         Err(StoreError::unsupported("queryPathFromHashPart", &self.uri()))
+    }
+
+    /// What is known of a valid path apart from its references.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`]; [`StoreError`].
+    fn raw_path(&self, path: &StorePath) -> Result<RawPath> {
+        Ok(RawPath::of(self.dir(), &self.path_info(path)?))
+    }
+
+    /// Tells `each` what is known of all valid paths apart from their references, in
+    /// the order of their names.
+    ///
+    /// # Errors
+    /// [`StoreError`], also for stores that cannot list their paths; the errors of `each`.
+    fn each_raw_path(&self, each: &mut dyn FnMut(&RawPath) -> Result<()>) -> Result<()> {
+        let mut all = self.all()?;
+        all.sort_unstable();
+        for chunk in all.chunks(CHUNK) {
+            for item in self.items(chunk)?.into_iter().flatten() {
+                each(&RawPath::of(self.dir(), &item.info))?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads a derivation that lies in the store. Where its files can be seen, it

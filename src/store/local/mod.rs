@@ -42,6 +42,7 @@ use crate::sys::lock::{self, LockKind};
 use db::{Access, Db, DbOptions};
 use temp_roots::TempRoots;
 
+use super::api::RawPath;
 use super::error::{Result, StoreError};
 
 /// How a local store is opened.
@@ -353,7 +354,7 @@ impl LocalStore {
     ///
     /// # Errors
     /// [`StoreError::Invalid`] and those of the database.
-    pub fn raw_path(&self, path: &StorePath) -> Result<db::read::RawPath> {
+    pub fn raw_path(&self, path: &StorePath) -> Result<RawPath> {
         self.db().raw_path(path)?.ok_or_else(|| self.invalid(path))
     }
 

@@ -7,6 +7,7 @@ use super::LocalStore;
 use super::db::Db;
 use super::gc::liveness::keepers;
 use crate::model::{Derivation, StorePath};
+use crate::store::api::RawPath;
 use crate::store::api::collect::Keep;
 use crate::store::api::query::QueryStore;
 use crate::store::error::Result;
@@ -32,6 +33,14 @@ impl QueryStore for LocalStore {
 
     fn path_from_hash_part(&self, part: &str) -> Result<Option<StorePath>> {
         self.db().path_from_hash_part(part)
+    }
+
+    fn raw_path(&self, path: &StorePath) -> Result<RawPath> {
+        LocalStore::raw_path(self, path)
+    }
+
+    fn each_raw_path(&self, each: &mut dyn FnMut(&RawPath) -> Result<()>) -> Result<()> {
+        self.db().each_path(|raw| each(&raw))
     }
 
     fn read_derivation(&self, path: &StorePath) -> Result<Derivation> {

@@ -2,12 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use super::db::check::{Checked, Names};
 use super::{Layout, LocalStore};
-use crate::model::{Hash, HashAlgorithm, HashFormat, StorePath};
+use crate::model::{Hash, HashAlgorithm, HashFormat, StorePath, ValidPathInfo};
 use crate::nar::hashing::HashPipe;
 use crate::nar::{NarError, dump};
 use crate::progress::Progress;
@@ -16,7 +15,7 @@ use crate::store::api::Store;
 use crate::store::error::{Result, StoreError};
 use crate::store::graph::PathId;
 use crate::sys::lock::{self, LockKind};
-use crate::sys::{PathError, interrupt};
+use crate::sys::{PathError, interrupt, threads};
 
 /// What is wrong with the contents of a path.
 #[derive(Debug)]
@@ -48,6 +47,13 @@ pub struct Expected {
     pub hash: Hash,
     /// The size of its archive.
     pub size: u64,
+}
+
+impl Expected {
+    /// What is registered for a path.
+    pub fn of(info: &ValidPathInfo) -> Self {
+        Self { path: info.path.clone(), hash: info.nar_hash, size: info.nar_size }
+    }
 }
 
 /// What a check counts.
@@ -421,68 +427,23 @@ impl Layout {
         progress: &Arc<dyn Progress>,
         mut found: impl FnMut(&StorePath, Option<Damage>) -> Result<()>,
     ) -> Result<()> {
-        let cores = crate::sys::threads::cores().min(work.len().max(1));
-        let next = AtomicUsize::new(0);
-        let stop = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let (sender, results) = mpsc::sync_channel(cores * 64);
-            for _ in 0..cores {
-                let (next, stop, sender, progress) = (&next, &stop, sender.clone(), progress);
-                let work = move || {
-                    while !stop.load(Ordering::Relaxed) {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(Expected { path, hash: expected, size }) = work.get(index) else { break };
-                        let pipe = if cores > 1 { HashPipe::without_thread } else { HashPipe::new };
-                        let pipe = pipe(HashAlgorithm::Sha256).watched(Arc::clone(progress));
-                        let damage = match dump::hash_with(&self.real_path(path), pipe) {
-                            Ok((hash, found)) if hash == *expected && found == *size => None,
-                            Ok((hash, found)) if hash == *expected => {
-                                Some(Damage::Size { expected: *size, found })
-                            }
-                            Ok((hash, _)) => Some(Damage::Modified { expected: *expected, found: hash }),
-                            Err(error) => Some(Damage::Unreadable(error)),
-                        };
-                        if sender.send((index, damage)).is_err() {
-                            break;
-                        }
-                    }
-                };
-                std::thread::Builder::new()
-                    .spawn_scoped(scope, interrupt::inherited(work))
-                    .map_err(PathError::at("starting a thread for", &self.real_store_dir))?;
+        let cores = threads::cores().min(work.len().max(1));
+        let pipe = if cores > 1 { HashPipe::without_thread } else { HashPipe::new };
+        let read = |number: usize| {
+            let Expected { path, hash: expected, size } = &work[number];
+            let pipe = pipe(HashAlgorithm::Sha256).watched(Arc::clone(progress));
+            match dump::hash_with(&self.real_path(path), pipe) {
+                Ok((hash, found)) if hash == *expected && found == *size => None,
+                Ok((hash, found)) if hash == *expected => Some(Damage::Size { expected: *size, found }),
+                Ok((hash, _)) => Some(Damage::Modified { expected: *expected, found: hash }),
+                Err(error) => Some(Damage::Unreadable(error)),
             }
-            drop(sender);
-            let outcome = in_order(work, results, &mut found);
-            stop.store(true, Ordering::Relaxed);
-            outcome
+        };
+        threads::in_order(cores, work.len(), read, |number, damage| match damage {
+            Some(Damage::Unreadable(NarError::Interrupted(signal))) => Err(signal.into()),
+            // It says nothing of the path.
+            Some(Damage::Unreadable(NarError::Path(error))) if is_exhaustion(&error) => Err(error.into()),
+            damage => found(&work[number].path, damage),
         })
     }
-}
-
-fn in_order(
-    work: &[Expected],
-    results: mpsc::Receiver<(usize, Option<Damage>)>,
-    found: &mut impl FnMut(&StorePath, Option<Damage>) -> Result<()>,
-) -> Result<()> {
-    let mut waiting: HashMap<usize, Option<Damage>> = HashMap::new();
-    let mut next = 0;
-    for (index, damage) in results {
-        if let Some(Damage::Unreadable(NarError::Interrupted(signal))) = damage {
-            return Err(signal.into());
-        }
-        if let Some(Damage::Unreadable(NarError::Path(error))) = damage {
-            if is_exhaustion(&error) {
-                // It says nothing of the path.
-                return Err(error.into());
-            }
-            waiting.insert(index, Some(Damage::Unreadable(NarError::Path(error))));
-        } else {
-            waiting.insert(index, damage);
-        }
-        while let Some(damage) = waiting.remove(&next) {
-            found(&work[next].path, damage)?;
-            next += 1;
-        }
-    }
-    Ok(())
 }

@@ -97,6 +97,8 @@ pub const TABLE: &[Case] = &[
     nix("path-info {drv}^*", BUT_SSH).beyond(SSH),
     nix("path-info {drv}^nosuch", NONE),
     nix("path-info {nowhere}", NONE),
+    nix("path-info {drv}^nosuch {nowhere}", NONE),
+    nix("path-info --derivation {drv}", ALL),
     nix("derivation show {drv}", BUT_SSH).beyond(SSH),
     nix("store path-from-hash-part {part}", BUT_SSH),
     nix("store path-from-hash-part {none}", NONE),
@@ -110,6 +112,7 @@ pub const TABLE: &[Case] = &[
     // Archives, and what is in them.
     store("--export {top}", ALL),
     nix("store dump-path {tree}", ALL),
+    nix("store dump-path {nowhere}", NONE),
     nix("store dump-path {drv}^out", BUT_SSH).beyond(SSH),
     nix("store ls {tree}", BUT_SSH).beyond(SSH),
     nix("store ls -lR {tree}", BUT_SSH).beyond(SSH),
@@ -117,9 +120,15 @@ pub const TABLE: &[Case] = &[
     nix("store ls {tree}/nosuch", NONE),
     nix("store cat {tree}/sub/text", BUT_SSH).beyond(SSH),
     nix("store cat {tree}/sub", NONE),
+    nix("store cat {nowhere}", NONE),
+    nix("store ls {nowhere}", NONE),
+    nix("store ls -d {tree}/sub", BUT_SSH).beyond(SSH),
+    nix("store ls -l {tree}/sub/text", BUT_SSH).beyond(SSH),
     store("--verify-path {top}", ALL),
     nix("store verify --no-trust {top}", ALL),
     nix("store verify {top}", ALL),
+    nix("store verify {nowhere}", NONE),
+    nix("store verify {nowhere} {top}", ALL).answers(4),
     nix("store verify {drv}^*", BUT_SSH).beyond(SSH).answers(2),
     // Build logs.
     store("-l {drv}", HERE | DAEMON | CACHES),
@@ -137,6 +146,7 @@ pub const TABLE: &[Case] = &[
     store("--add {src}/tree", BUT_SSH).beyond(SSH),
     store("--add-fixed sha256 {src}/plain", ALL),
     store("--import", ALL),
+    nix("store sign -k {key} {nowhere}", NONE),
     nix("store sign -k {key} {drv}^*", BUT_SSH),
     nix("path-info --sigs {drv}^*", BUT_SSH).beyond(SSH),
     // What is kept in order and deleted.
@@ -157,6 +167,11 @@ pub const OURS: &[(&str, u16, &str)] = &[
     ("store cat {tree}/sub", SSH, "path '/sub' is not a regular file"),
     // Our daemon tells a client of the reference so in other words.
     ("path-info {drv}^nosuch", DAEMON | SSH_NG | SSH, "doesn't have an output named 'nosuch'"),
+    ("path-info {drv}^nosuch {nowhere}", DAEMON | SSH_NG | SSH, "doesn't have an output named 'nosuch'"),
+    // The reference begins with an archive, or cannot look into paths at all.
+    ("store dump-path {nowhere}", SSH_NG, "-nowhere' is not valid"),
+    ("store cat {nowhere}", SSH, "-nowhere' is not valid"),
+    ("store ls {nowhere}", SSH, "-nowhere' is not valid"),
     // There is no log, whatever the reason.
     ("-l {drv}", SSH_NG | SSH, "is not available"),
     ("log {drv}", SSH_NG | SSH, "is not available"),

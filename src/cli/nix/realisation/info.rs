@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
-use crate::cli::installables::selection::{Selection, deriver, look_up, not_known};
+use crate::cli::installables::selection::{Resolved, Selection, deriver, not_known, paths_of};
 use crate::cli::installables::store_path::outputs_of;
 use crate::cli::nix::{Arity, Command};
 use crate::cli::output::json::Style;
@@ -78,13 +78,16 @@ impl Info {
                 found.paths.insert(deriver(store, &wanted.path)?);
                 continue;
             }
-            let mut paths = BTreeMap::new();
-            look_up(store, wanted, &mut paths)?;
-            if let Some((invalid, _)) = paths.iter().find(|(_, valid)| !**valid) {
+            let mut paths = BTreeSet::new();
+            if let Some(unclear) = paths_of(store, wanted, &mut paths)? {
+                return Err(unclear.error);
+            }
+            let resolved = Resolved::of(store, paths)?;
+            if let Some(invalid) = resolved.invalid.first() {
                 return Err(store.invalid(invalid).into());
             }
             let Some(outputs) = &wanted.outputs else {
-                found.paths.extend(paths.into_keys());
+                found.paths.extend(resolved.valid);
                 continue;
             };
             let drv = store.queries().read_derivation(&wanted.path)?;

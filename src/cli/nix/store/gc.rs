@@ -64,11 +64,9 @@ impl Command for Delete {
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         let store = &*context.open_any_to_collect()?;
-        let (graph, valid, invalid) = self.selection.graph(context, store, arguments, false)?;
+        let (selected, invalid) = self.selection.select(context, store, arguments, false)?;
         let mut paths = invalid;
-        for node in valid {
-            paths.push(graph.path(node)?);
-        }
+        paths.extend(selected.paths()?);
         collect::delete(context, store, &paths, self.ignore_liveness)
     }
 }

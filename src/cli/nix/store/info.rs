@@ -6,16 +6,15 @@ use nival::http::url::shown;
 use nival::model::store_path::HASH_LEN;
 use nival::nar::hashing::HashedOutput;
 use nival::nar::writer::{FileOutput, NarWriter};
-use nival::store::LocalStore;
+use nival::store::Store;
+use nival::store::api::Item;
 use nival::store::error::check_nar;
 use nival::store::open::uri;
 use nival::store::open::uri::{StoreKind, StoreUri};
-use nival::store::{Store, StoreError};
 
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::flags::parse::Given;
-use crate::cli::installables::lookup::select;
 use crate::cli::installables::selection::Selection;
 use crate::cli::nix::nar;
 use crate::cli::nix::{Arity, Command};
@@ -52,7 +51,7 @@ impl Command for Info {
             context.ui.hint(&format!("Store URL: {url}"));
         }
         let mut about = store.about()?;
-        if store.downcast::<LocalStore>().is_some() {
+        if store.is_direct() {
             about.version = Some(crate::cli::NIX_VERSION.to_owned());
         }
         if !self.0.json {
@@ -66,7 +65,7 @@ impl Command for Info {
         }
         let mut json = self.0.writer();
         json.object()?;
-        if store.downcast::<LocalStore>().is_some() {
+        if store.is_direct() {
             json.key("nival")?;
             json.string(crate::cli::VERSION)?;
         }
@@ -99,40 +98,29 @@ impl Command for DumpPath {
     }
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
-        let opened = context.open_any(context.settings.store_uri())?;
-        let Some(store) = opened.downcast::<LocalStore>() else {
-            return self.dump_elsewhere(context, &*opened, arguments);
-        };
-        let (graph, valid, invalid) = self.0.graph(context, store, arguments, false)?;
-        match (&valid[..], &invalid[..]) {
-            ([node], []) => Ok(nar::pack(&store.real_path(&graph.path(*node)?))?),
-            ([], [path]) => anyhow::bail!("path '{}' is not a valid store path", store.dir().display(path)),
+        let store = &*context.open_any(context.settings.store_uri())?;
+        let (selected, invalid) = self.0.select(context, store, arguments, false)?;
+        match (&selected.order[..], &invalid[..], store.files()) {
+            ([node], [], Some(files)) => Ok(nar::pack(&files.real_path(&selected.graph.path(*node)?))?),
+            ([node], [], None) => dump(store, &*selected.item(*node)?),
+            ([], [path], Some(_)) => {
+                anyhow::bail!("path '{}' is not a valid store path", store.dir().display(path))
+            }
+            ([], [path], None) => Err(store.invalid(path).into()),
             _ => usage("this command requires exactly one store path"),
         }
     }
 }
 
-impl DumpPath {
-    fn dump_elsewhere(
-        &self,
-        context: &Context,
-        store: &dyn Store,
-        arguments: &[OsString],
-    ) -> anyhow::Result<()> {
-        let found = select(context, store, &self.0, arguments)?;
-        match (&found.items[..], found.invalid.first()) {
-            ([item], None) => {
-                let mut output = FileOutput::new(stdout_file());
-                let mut writer = NarWriter::new(HashedOutput::new(&mut output))?;
-                store.source(std::slice::from_ref(item))?.read(item, &mut writer)?;
-                let (hash, size) = writer.into_output().finish();
-                output.flush()?;
-                Ok(check_nar(store.dir(), &item.info, hash, size)?)
-            }
-            ([], Some(path)) => Err(StoreError::Invalid(store.dir().print(path)).into()),
-            _ => usage("this command requires exactly one store path"),
-        }
-    }
+/// Writes the archive that a store gives to standard output, and makes sure that it is
+/// the right one.
+fn dump(store: &dyn Store, item: &Item) -> anyhow::Result<()> {
+    let mut output = FileOutput::new(stdout_file());
+    let mut writer = NarWriter::new(HashedOutput::new(&mut output))?;
+    store.source(std::slice::from_ref(item))?.read(item, &mut writer)?;
+    let (hash, size) = writer.into_output().finish();
+    output.flush()?;
+    Ok(check_nar(store.dir(), &item.info, hash, size)?)
 }
 
 /// `nix store path-from-hash-part`.

@@ -3,14 +3,11 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
-use nival::model::StorePath;
 use nival::ops::content_addressed;
 use nival::progress::Progress as _;
-use nival::store::StoreError;
 
 use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
-use crate::cli::installables::lookup::select;
 use crate::cli::installables::selection::Selection;
 use crate::cli::nix::{Arity, Command};
 use crate::cli::output::json::Style;
@@ -35,11 +32,7 @@ impl Command for MakeContentAddressed {
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         let (source, destination) = self.between.open(context)?;
-        let found = select(context, &*source, &self.selection, arguments)?;
-        if let Some(path) = found.invalid.first() {
-            return Err(StoreError::Invalid(source.dir().print(path)).into());
-        }
-        let roots: Vec<StorePath> = found.items.into_iter().map(|item| item.info.path).collect();
+        let roots = self.selection.select_valid(context, &*source, arguments)?.paths()?;
         let renamed = content_addressed::make(&*source, &*destination, &roots, &*context.ui)?;
         let dir = destination.dir();
         if self.style.json {

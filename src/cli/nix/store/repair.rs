@@ -25,15 +25,14 @@ impl Command for Repair {
 
     fn run(&self, context: &Context, arguments: &[OsString]) -> anyhow::Result<()> {
         let store = &*context.open_store()?;
-        let (graph, valid, invalid) = self.0.graph(context, store, arguments, false)?;
+        // What is missing is there, and sound, once it is fetched.
+        let (selected, invalid) = self.0.select_or_fetch(context, store, arguments)?;
         if let Some(path) = invalid.first() {
             return Err(store.invalid(path).into());
         }
-        let mut paths = Vec::new();
-        for node in valid {
-            let path = graph.path(node)?;
-            context.ui.notice(&format!("checking path '{}'...", store.dir().display(&path)));
-            paths.push(path);
+        let paths = selected.paths()?;
+        for path in &paths {
+            context.ui.notice(&format!("checking path '{}'...", store.dir().display(path)));
         }
         maintain::repair(context, store, &paths, |context, path| {
             context.ui.notice(&format!("path '{}' is corrupted or missing!", store.dir().display(path)));

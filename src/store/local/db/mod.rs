@@ -5,7 +5,6 @@
 
 pub mod cells;
 pub mod check;
-pub mod closure_sizes;
 pub mod graph;
 pub mod read;
 pub mod realisations;

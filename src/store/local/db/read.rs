@@ -7,86 +7,33 @@ use rusqlite::types::ValueRef;
 
 use super::Db;
 use super::cells::{self, Label, Problem};
-use crate::model::hash::{HashAlgorithm, HashError, HashFormat};
+use crate::model::hash::{HashAlgorithm, HashError};
 use crate::model::{ContentAddress, Hash, StoreDir, StorePath, ValidPathInfo};
+use crate::store::api::RawPath;
 use crate::store::error::{Result, StoreError};
 use crate::store::graph::PathId;
 
-/// One row of ValidPaths with its texts as they are, for listings that have no
-/// use for parsed values.
-#[derive(Debug, Clone)]
-pub struct RawPath {
-    /// Its number.
-    pub id: PathId,
-    /// The full path.
-    pub path: String,
-    /// `sha256:` and base-16 digits.
-    pub hash: String,
-    /// Bytes of the NAR.
-    pub nar_size: u64,
-    /// The full path of the deriver.
-    pub deriver: Option<String>,
-    /// Seconds since 1970.
-    pub registration_time: i64,
-    /// Whether it was built here.
-    pub ultimate: bool,
-    /// Blank-separated.
-    pub signatures: Option<String>,
-    /// The content address.
-    pub ca: Option<String>,
-}
-
 const COLUMNS: &str = "id, path, hash, narSize, deriver, registrationTime, ultimate, sigs, ca";
 
-impl RawPath {
-    /// Reads a row and looks at every value of it.
-    fn from_row(dir: &StoreDir, row: &Row<'_>) -> Result<Self> {
-        let at = |column| cells::value(row, column);
-        let id = id_at(row, 0);
-        let label = Label { path: as_bytes(at(1)), ..Label::valid_path(id) };
-        let check = || {
-            Ok(Self {
-                id,
-                path: cells::full_path(dir, "path", at(1))?.to_owned(),
-                hash: hash_text(at(2))?.to_owned(),
-                nar_size: cells::size(at(3))?,
-                deriver: cells::optional_path_text(dir, "deriver", at(4))?.map(str::to_owned),
-                registration_time: cells::number("registrationTime", at(5))?.cast_signed(),
-                ultimate: cells::ultimate(at(6))?,
-                signatures: cells::optional_text("sigs", at(7))?.map(str::to_owned),
-                ca: content_address(at(8))?.map(str::to_owned),
-            })
-        };
-        cells::at(label, check())
-    }
-
-    /// The row that a path of another store would have.
-    pub fn of(dir: &StoreDir, info: &ValidPathInfo) -> Self {
-        let signatures: Vec<&str> = info.signatures.iter().map(String::as_str).collect();
-        Self {
-            id: 0,
-            path: dir.print(&info.path),
-            hash: info.nar_hash.prefixed(HashFormat::Base16),
-            nar_size: info.nar_size,
-            deriver: info.deriver.as_ref().map(|deriver| dir.print(deriver)),
-            registration_time: info.registration_time,
-            ultimate: info.ultimate,
-            signatures: Some(signatures.join(" ")),
-            ca: info.ca.as_ref().map(ToString::to_string),
-        }
-    }
-
-    /// The hash of the NAR.
-    ///
-    /// # Errors
-    /// [`StoreError::Row`].
-    pub fn nar_hash(&self) -> Result<Hash> {
-        parse_hash(&self.hash).map_err(|error| self.error(&error))
-    }
-
-    fn error(&self, error: &dyn std::error::Error) -> StoreError {
-        StoreError::Row { path: self.path.clone(), message: error.to_string() }
-    }
+/// Reads a row and looks at every value of it.
+fn raw_path(dir: &StoreDir, row: &Row<'_>) -> Result<RawPath> {
+    let at = |column| cells::value(row, column);
+    let id = id_at(row, 0);
+    let label = Label { path: as_bytes(at(1)), ..Label::valid_path(id) };
+    let check = || {
+        Ok(RawPath {
+            id,
+            path: cells::full_path(dir, "path", at(1))?.to_owned(),
+            hash: hash_text(at(2))?.to_owned(),
+            nar_size: cells::size(at(3))?,
+            deriver: cells::optional_path_text(dir, "deriver", at(4))?.map(str::to_owned),
+            registration_time: cells::number("registrationTime", at(5))?.cast_signed(),
+            ultimate: cells::ultimate(at(6))?,
+            signatures: cells::optional_text("sigs", at(7))?.map(str::to_owned),
+            ca: content_address(at(8))?.map(str::to_owned),
+        })
+    };
+    cells::at(label, check())
 }
 
 /// The hash of a NAR that can be read, as it stands there.
@@ -214,7 +161,7 @@ impl Db {
         let mut found = None;
         let sql = format!("select {COLUMNS} from ValidPaths where path = ?");
         self.each_row("reading a path's metadata", &sql, [self.dir.print(path)], |row| {
-            found = Some(RawPath::from_row(&self.dir, row)?);
+            found = Some(raw_path(&self.dir, row)?);
             Ok(())
         })?;
         Ok(found)
@@ -403,7 +350,7 @@ impl Db {
     /// [`StoreError::Sqlite`], [`StoreError::Unusable`], [`StoreError::Damaged`], and the errors of `each`.
     pub fn each_path(&self, mut each: impl FnMut(RawPath) -> Result<()>) -> Result<()> {
         let sql = format!("select {COLUMNS} from ValidPaths order by path");
-        self.each_row("reading all paths", &sql, [], |row| each(RawPath::from_row(&self.dir, row)?))
+        self.each_row("reading all paths", &sql, [], |row| each(raw_path(&self.dir, row)?))
     }
 
     /// The numbers, base names and NAR sizes of all valid paths, in the order
