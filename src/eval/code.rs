@@ -25,8 +25,8 @@ pub enum Code<'e> {
     With {
         /// The name.
         name: Symbol,
-        /// How many scopes out each `with` is, the innermost first; each has one slot.
-        scopes: &'e [u32],
+        /// How many scopes out each `with` is and where it is written, the innermost first; each has one slot.
+        scopes: &'e [(u32, Position)],
         /// Where it is written.
         position: Position,
     },

@@ -90,7 +90,7 @@ impl<'e> Worker<'e> {
     ) -> Result<&'e Attrs<'e>, Error> {
         let result = self.force_at(value, position).and_then(|value| match value.view() {
             View::Attrs(attrs) => Ok(attrs),
-            _ => Err(self.wrong_type("a set", value).at(position)),
+            _ => Err(self.wrong_type("a set", value)),
         });
         result.during_at(position, || text.to_owned())
     }
@@ -107,7 +107,7 @@ impl<'e> Worker<'e> {
     ) -> Result<&'e [Value<'e>], Error> {
         let result = self.force_at(value, position).and_then(|value| match value.view() {
             View::List(items) => Ok(items),
-            _ => Err(self.wrong_type("a list", value).at(position)),
+            _ => Err(self.wrong_type("a list", value)),
         });
         result.during_at(position, || text.to_owned())
     }
@@ -119,7 +119,7 @@ impl<'e> Worker<'e> {
     pub fn force_int(&self, value: Value<'e>, position: Position, text: &str) -> Result<i64, Error> {
         let result = self.force_at(value, position).and_then(|value| match value.view() {
             View::Int(number) => Ok(number),
-            _ => Err(self.wrong_type("an integer", value).at(position)),
+            _ => Err(self.wrong_type("an integer", value)),
         });
         result.during_at(position, || text.to_owned())
     }
@@ -149,7 +149,7 @@ impl<'e> Worker<'e> {
         let result = self.force_at(value, position).and_then(|value| match value.view() {
             View::Lambda(_) | View::Builtin(_) | View::Applied(_) => Ok(value),
             View::Attrs(attrs) if attrs.get(known::FUNCTOR).is_some() => Ok(value),
-            _ => Err(self.wrong_type("a function", value).at(position)),
+            _ => Err(self.wrong_type("a function", value)),
         });
         result.during_at(position, || text.to_owned())
     }
@@ -161,7 +161,7 @@ impl<'e> Worker<'e> {
     pub fn force_text(&self, value: Value<'e>, position: Position, text: &str) -> Result<Text<'e>, Error> {
         let result = self.force_at(value, position).and_then(|value| match value.view() {
             View::String(bytes, context) => Ok((bytes, context)),
-            _ => Err(self.wrong_type("a string", value).at(position)),
+            _ => Err(self.wrong_type("a string", value)),
         });
         result.during_at(position, || text.to_owned())
     }
@@ -174,7 +174,7 @@ impl<'e> Worker<'e> {
         let (bytes, context) = self.force_text(value, position, text)?;
         match context {
             None => Ok(bytes),
-            Some(context) => Err(self.context_forbidden(bytes, context).at(position).frame(position, text)),
+            Some(context) => Err(self.context_forbidden(bytes, context).frame(position, text)),
         }
     }
 
@@ -205,29 +205,37 @@ impl<'e> Worker<'e> {
     /// Coerces a value to a text.
     ///
     /// # Errors
-    /// The value is no text by the rules of `how`, or cannot be evaluated or copied.
-    pub fn coerce(&self, value: Value<'e>, how: Coercion, position: Position) -> Result<Text<'e>, Error> {
+    /// The value is no text by the rules of `how`, for which `text` is a frame at `position`;
+    /// or it cannot be evaluated or copied.
+    pub fn coerce(
+        &self,
+        value: Value<'e>,
+        how: Coercion,
+        position: Position,
+        text: &str,
+    ) -> Result<Text<'e>, Error> {
         let value = self.force_at(value, position)?;
         match value.view() {
-            View::String(text, context) => Ok((text, context)),
-            View::Path(text) if how.copy => {
-                let path = self.copy_to_store(text)?;
+            View::String(bytes, context) => Ok((bytes, context)),
+            View::Path(file) if how.copy => {
+                let path = self.copy_to_store(file)?;
                 let context = Context::new(&self.heap, vec![Element::Plain(path)]);
                 Ok((path, context))
             }
-            View::Path(text) => Ok((text, None)),
-            View::Attrs(attrs) => self.coerce_set(value, attrs, how, position),
+            View::Path(file) => Ok((file, None)),
+            View::Attrs(attrs) => self.coerce_set(value, attrs, how, position, text),
             View::List(_) | View::Int(_) | View::Float(_) | View::Null | View::Bool(_) if how.more => {
-                let (mut text, mut context) = (Vec::new(), Gathered::new());
-                self.coerce_more(value, how, position, &mut text, &mut context)?;
-                Ok((self.heap.slice(&text), context.finish(&self.heap)))
+                let (mut bytes, mut context) = (Vec::new(), Gathered::new());
+                self.coerce_more(value, how, position, &mut bytes, &mut context)?;
+                Ok((self.heap.slice(&bytes), context.finish(&self.heap)))
             }
-            _ => Err(Error::new(format!(
-                "cannot coerce {} to a string: {}",
-                self.type_of(value),
-                self.shown(value)
-            ))),
+            _ => Err(self.no_text(value).frame(position, text)),
         }
+    }
+
+    #[cold]
+    fn no_text(&self, value: Value<'e>) -> Error {
+        Error::new(format!("cannot coerce {} to a string: {}", self.type_of(value), self.shown(value)))
     }
 
     fn coerce_set(
@@ -236,17 +244,17 @@ impl<'e> Worker<'e> {
         attrs: &'e Attrs<'e>,
         how: Coercion,
         position: Position,
+        text: &str,
     ) -> Result<Text<'e>, Error> {
-        let _deeper = self.deeper()?;
+        let _deeper = self.deeper_at(position)?;
         if let Some(attr) = attrs.get(known::TO_STRING) {
             let result = self.call(attr.value, &[value], position)?;
-            return self
-                .coerce(result, how, position)
-                .during("while evaluating the result of the `__toString` attribute");
+            let text = "while evaluating the result of the `__toString` attribute";
+            return self.coerce(result, how, position, text);
         }
         match attrs.get(known::OUT_PATH) {
-            Some(attr) => self.coerce(attr.value, how, position),
-            None => Err(Error::new(format!("cannot coerce a set to a string: {}", self.shown(value)))),
+            Some(attr) => self.coerce(attr.value, how, position, text),
+            None => Err(self.no_text(value).frame(position, text)),
         }
     }
 
@@ -267,8 +275,7 @@ impl<'e> Worker<'e> {
                 let _deeper = self.deeper()?;
                 for (index, item) in items.iter().enumerate() {
                     let item = self.force(*item).during("while evaluating one element of the list")?;
-                    self.coerce_more(item, how, position, text, context)
-                        .during("while evaluating one element of the list")?;
+                    self.coerce_more(item, how, position, text, context)?;
                     let empty = matches!(item.view(), View::List([]));
                     if index + 1 < items.len() && !empty {
                         text.push(b' ');
@@ -276,7 +283,8 @@ impl<'e> Worker<'e> {
                 }
             }
             _ => {
-                let (part, part_context) = self.coerce(value, how, position)?;
+                let frame = "while evaluating one element of the list";
+                let (part, part_context) = self.coerce(value, how, position, frame)?;
                 text.extend_from_slice(part);
                 context.add(part_context);
             }

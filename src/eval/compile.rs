@@ -43,14 +43,14 @@ enum Scope<'s> {
     Root,
     /// Names, sorted by symbol, and their slots.
     Names(&'s [(Symbol, u32)], &'s Scope<'s>),
-    /// `with`
-    With(&'s Scope<'s>),
+    /// `with`, at its place.
+    With(Position, &'s Scope<'s>),
 }
 
 enum Found<'e> {
     Local(u32, u32),
     Global(Value<'e>),
-    With(Vec<u32>),
+    With(Vec<(u32, Position)>),
 }
 
 type Compiled<'e> = Result<&'e Code<'e>, Error>;
@@ -86,8 +86,8 @@ impl<'e> Compiler<'_, 'e> {
                     }
                     scope = up;
                 }
-                Scope::With(up) => {
-                    withs.push(depth);
+                Scope::With(place, up) => {
+                    withs.push((depth, *place));
                     scope = up;
                 }
                 Scope::Root => break,
@@ -143,7 +143,7 @@ impl<'e> Compiler<'_, 'e> {
             }
             Node::With { set, body } => {
                 let set = self.expression(set, scope)?;
-                Code::Scope { set, body: self.expression(body, &Scope::With(scope))?, position }
+                Code::Scope { set, body: self.expression(body, &Scope::With(position, scope))?, position }
             }
             Node::If { condition, then, otherwise } => {
                 let parts = [
@@ -265,7 +265,11 @@ impl<'e> Compiler<'_, 'e> {
             None => None,
             Some(id) => Some(self.formals(self.tree.formals(id), &order, &inside)?),
         };
-        let body = self.expression(body, &inside)?;
+        // A function that a function of some name gives at once has that name, too.
+        let body = match (name, self.tree.node(body)) {
+            (Some(name), Node::Lambda { .. }) => self.bound(body, name, &inside)?,
+            _ => self.expression(body, &inside)?,
+        };
         Ok(self.heap.alloc(LambdaCode { name, argument, formals, body, position: self.place(id) }))
     }
 

@@ -95,8 +95,8 @@ impl<'e> Worker<'e> {
                 let name = self.name(attr.name);
                 return Some(
                     error
-                        .frame_of(FrameKind::Added, other.position, "where right hand side is")
-                        .frame_of(FrameKind::Added, attr.position, "where left hand side is")
+                        .frame(other.position, "where right hand side is")
+                        .frame(attr.position, "where left hand side is")
                         .frame_of(
                             FrameKind::Added,
                             Position::NONE,

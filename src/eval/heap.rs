@@ -474,6 +474,11 @@ impl<'e> Value<'e> {
         matches!(self.word & TAG, LIST | ATTRS).then_some(self.payload)
     }
 
+    /// An address that two variables share only if they stand for one thunk.
+    pub fn slot_identity(self) -> Option<u64> {
+        matches!(self.word & TAG, THUNK | LIST).then_some(self.payload)
+    }
+
     /// The value as a case distinction. A thunk that was evaluated is not looked through.
     #[inline]
     pub fn view(self) -> View<'e> {

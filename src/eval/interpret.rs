@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::code::{Code, LambdaCode, SelectCode, SetCode, StepCode};
-use super::error::{Error, FrameKind, Kind};
+use super::error::{Error, FrameKind, Kind, Traced};
 use super::heap::{Claim, Closure, Env, Heap, Thunk, Value};
 use super::shared::Shared;
 use super::stack::Stack;
@@ -190,10 +190,16 @@ impl<'e> Worker<'e> {
         }
     }
 
-    fn scoped(&self, name: Symbol, scopes: &[u32], position: Position, env: &'e Env<'e>) -> Evaluated<'e> {
-        for depth in scopes {
+    fn scoped(
+        &self,
+        name: Symbol,
+        scopes: &[(u32, Position)],
+        position: Position,
+        env: &'e Env<'e>,
+    ) -> Evaluated<'e> {
+        for (depth, place) in scopes {
             let text = "while evaluating the first subexpression of a with expression";
-            let set = self.force_attrs(slot(env, *depth, 0), position, text)?;
+            let set = self.force_attrs(slot(env, *depth, 0), *place, text)?;
             if let Some(attr) = set.get(name) {
                 return self.force_at(attr.value, position);
             }
@@ -254,7 +260,7 @@ impl<'e> Worker<'e> {
                 None if index == at => (inner.get(at), binding.position),
                 None => {
                     let scope = if binding.outside { env } else { changed };
-                    (self.delay(binding.value, scope), binding.position)
+                    (self.heap.suspend(binding.value, scope), binding.position)
                 }
             };
             changed.fill(index, value);
@@ -277,7 +283,7 @@ impl<'e> Worker<'e> {
             if matches!(name.view(), View::Null) {
                 continue;
             }
-            let name = self.force_name(name, binding.position, text)?;
+            let name = self.force_name(name, binding.position, text).located(binding.position)?;
             if let Some(other) = all.iter().find(|attr| attr.name == name) {
                 let place = self.shared.place_text(other.position);
                 let message = format!("dynamic attribute '{}' already defined at {place}", self.name(name));
@@ -315,7 +321,7 @@ impl<'e> Worker<'e> {
                 if let Some(default) = select.default {
                     return self.eval(default, env);
                 }
-                let error = self.wrong_type("a set", base).at(select.position);
+                let error = self.wrong_type("a set", base);
                 value = Err(error.frame(select.position, "while selecting an attribute"));
                 break;
             };
@@ -421,10 +427,12 @@ impl<'e> Worker<'e> {
                     rest = later;
                 }
                 View::Attrs(attrs) if attrs.get(known::FUNCTOR).is_some() => {
-                    let functor = attrs.get(known::FUNCTOR).map_or(function, |attr| attr.value);
+                    let (functor, place) = attrs
+                        .get(known::FUNCTOR)
+                        .map_or((function, position), |attr| (attr.value, attr.position));
                     let text = "while calling a functor (an attribute set with a '__functor' attribute)";
                     function = self
-                        .call(functor, &[function, *first], position)
+                        .call(functor, &[function, *first], place)
                         .map_err(|error| error.frame(position, text))?;
                     rest = after;
                 }
@@ -448,7 +456,7 @@ impl<'e> Worker<'e> {
         arguments: &[Value<'e>],
         position: Position,
     ) -> Evaluated<'e> {
-        let _deeper = self.deeper()?;
+        let _deeper = self.deeper_at(position)?;
         let result = (builtin.run)(self, arguments, position).and_then(|value| self.force(value));
         match result {
             Ok(value) => Ok(value),
@@ -484,7 +492,7 @@ impl<'e> Worker<'e> {
             }
         }
         let after = self.heap.mark();
-        let _deeper = self.deeper()?;
+        let _deeper = self.deeper_at(position)?;
         match self.eval(code.body, env) {
             Ok(value) => {
                 if plain {
@@ -523,7 +531,7 @@ impl<'e> Worker<'e> {
         let attrs = match self.force_attrs(argument, code.position, text) {
             Ok(attrs) => attrs,
             Err(error) if position == Position::NONE => return Err(error),
-            Err(error) => return Err(error.frame_of(FrameKind::Call, position, "from call site")),
+            Err(error) => return Err(error.frame(position, "from call site")),
         };
         let count = formals.formals.len();
         let env = self.heap.env(Some(around), count + usize::from(code.argument.is_some()));
@@ -573,10 +581,20 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// Too many calls are under way.
+    #[inline]
     pub fn deeper(&self) -> Result<Deeper<'_>, Error> {
+        self.deeper_at(Position::NONE)
+    }
+
+    /// The same for a call at `position`.
+    ///
+    /// # Errors
+    /// As [`Worker::deeper`].
+    #[inline]
+    pub fn deeper_at(&self, position: Position) -> Result<Deeper<'_>, Error> {
         let depth = self.depth.get();
         if depth > self.shared.settings.max_call_depth {
-            return Err(Error::of(Kind::Depth, "stack overflow; max-call-depth exceeded"));
+            return Err(Error::of(Kind::Depth, "stack overflow; max-call-depth exceeded").at(position));
         }
         self.depth.set(depth + 1);
         Ok(Deeper(&self.depth))

@@ -46,7 +46,7 @@ impl<'e> Worker<'e> {
         position: Position,
         env: &'e Env<'e>,
     ) -> Evaluated<'e> {
-        let _deeper = self.deeper()?;
+        let _deeper = self.deeper_at(position)?;
         let left = self.eval(operands[0], env);
         let result = if operation == Operation::Less {
             left.and_then(|left| {
@@ -151,11 +151,9 @@ impl<'e> Worker<'e> {
             (View::List(a), View::List(b)) => {
                 for (a, b) in a.iter().zip(b) {
                     let text = "while comparing two list elements";
-                    let equal =
-                        self.equal_elements(*a, *b, position).during_at(position, || text.to_owned())?;
-                    if !equal {
+                    if !self.equal_elements(*a, *b, position).during(text)? {
                         let (a, b) = (self.force(*a)?, self.force(*b)?);
-                        return self.less(a, b, position, text);
+                        return self.less(a, b, Position::NONE, text);
                     }
                 }
                 a.len() < b.len()
@@ -301,7 +299,7 @@ impl<'e> Worker<'e> {
             let position = code.position();
             let result = self.eval(code, env).and_then(|value| match value.view() {
                 View::Attrs(attrs) => Ok((value, attrs)),
-                _ => Err(self.wrong_type("a set", value).at(position)),
+                _ => Err(self.wrong_type("a set", value)),
             });
             result.during_at(position, || text.to_owned())
         };
@@ -327,7 +325,7 @@ impl<'e> Worker<'e> {
         let operand = |code: &'e Code<'e>| {
             let result = self.eval(code, env).and_then(|value| match value.view() {
                 View::List(items) => Ok((value, items)),
-                _ => Err(self.wrong_type("a list", value).at(position)),
+                _ => Err(self.wrong_type("a list", value)),
             });
             result.during_at(position, || text.to_owned())
         };
@@ -379,9 +377,8 @@ impl<'e> Worker<'e> {
             context.add(part_context);
             return Ok(());
         }
-        let (part, part_context) = self
-            .coerce(value, super::coerce::STRICT, place)
-            .during_at(place, || "while evaluating a path segment".to_owned())?;
+        let frame = "while evaluating a path segment";
+        let (part, part_context) = self.coerce(value, super::coerce::STRICT, place, frame)?;
         text.extend_from_slice(part);
         context.add(part_context);
         Ok(())
@@ -417,9 +414,8 @@ impl<'e> Worker<'e> {
         let mut text = first.to_vec();
         for (part, place) in rest {
             let value = self.eval(part, env)?;
-            let coerced = self.coerce(value, super::coerce::NO_COPY, *place);
-            let (part, context) =
-                coerced.during_at(*place, || "while evaluating a path segment".to_owned())?;
+            let frame = "while evaluating a path segment";
+            let (part, context) = self.coerce(value, super::coerce::NO_COPY, *place, frame)?;
             if context.is_some() {
                 let message = "a string that refers to a store path cannot be appended to a path";
                 return Err(Error::new(message).at(*place));

@@ -119,7 +119,7 @@ impl<'e> Printer<'_, 'e> {
     }
 
     fn value(&mut self, value: Value<'e>) -> Result<(), Error> {
-        let _deeper = self.worker.deeper()?;
+        let (_deeper, slot) = (self.worker.deeper()?, value);
         if self.worker.stack().is_exhausted() {
             return Err(Error::of(super::error::Kind::Depth, "stack overflow (possible infinite recursion)"));
         }
@@ -142,7 +142,7 @@ impl<'e> Printer<'_, 'e> {
             View::String(text, _) if self.style == Style::Message => quote::push_shown(&mut self.out, text),
             View::String(text, _) => quote::push_string(&mut self.out, text),
             View::Path(text) => self.out.extend_from_slice(text),
-            View::List(items) => return self.list(value, items),
+            View::List(items) => return self.list(slot.slot_identity(), items),
             View::Attrs(attrs) => return self.set(value, attrs),
             View::Thunk(_) => {
                 self.text(if self.style == Style::Instantiate { "<CODE>" } else { "«thunk»" })
@@ -163,22 +163,17 @@ impl<'e> Printer<'_, 'e> {
     }
 
     /// Whether the object was printed before; then that is all that is printed.
-    fn repeated(&mut self, value: Value<'e>, empty: bool) -> bool {
-        if empty && self.style != Style::Eval {
-            return false;
-        }
-        if empty && matches!(value.view(), View::List(_)) {
-            return false;
-        }
-        let repeated = value.identity().is_some_and(|identity| !self.seen.insert(identity));
+    fn repeated(&mut self, identity: u64) -> bool {
+        let repeated = !self.seen.insert(identity);
         if repeated {
             self.text("«repeated»");
         }
         repeated
     }
 
-    fn list(&mut self, value: Value<'e>, items: &'e [Value<'e>]) -> Result<(), Error> {
-        if self.repeated(value, items.is_empty()) {
+    fn list(&mut self, slot: Option<u64>, items: &'e [Value<'e>]) -> Result<(), Error> {
+        // A list is the same where it is the same variable, a set where it is the same object.
+        if !items.is_empty() && slot.is_some_and(|slot| self.repeated(slot)) {
             return Ok(());
         }
         self.text("[ ");
@@ -199,7 +194,8 @@ impl<'e> Printer<'_, 'e> {
     }
 
     fn set(&mut self, value: Value<'e>, attrs: &'e Attrs<'e>) -> Result<(), Error> {
-        if self.repeated(value, attrs.is_empty()) {
+        let told = !attrs.is_empty() || self.style == Style::Eval;
+        if told && value.identity().is_some_and(|identity| self.repeated(identity)) {
             return Ok(());
         }
         if self.style == Style::Eval && self.worker.is_derivation(attrs).unwrap_or(false) {

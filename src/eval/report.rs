@@ -5,7 +5,7 @@ use super::shared::Shared;
 use super::sources::line_and_column;
 use super::value::Position;
 
-/// What a short trace may cost in all.
+/// A short trace ends when its frames cost more than this.
 const BUDGET: u32 = 3;
 /// A run of more repeated frames than this is told as their number.
 const MOST_DUPLICATES: usize = 5;
@@ -42,22 +42,19 @@ impl Shared<'_> {
         let mut duplicates: Vec<&Frame> = Vec::new();
         for frame in frames.iter().rev() {
             if !whole {
+                let added = frame.kind == FrameKind::Added;
                 if frame.kind == FrameKind::Call {
-                    cut = cut || spent > BUDGET;
                     continue;
                 }
-                let added = frame.kind == FrameKind::Added;
-                spent += if added {
-                    1
-                } else if frame.position == Position::NONE {
-                    0
-                } else {
-                    2
-                };
-                if !added && spent > BUDGET + 1 {
+                if spent > BUDGET && !added {
                     cut = true;
                     continue;
                 }
+                spent += match (added, frame.position) {
+                    (true, _) => 1,
+                    (false, Position::NONE) => 0,
+                    (false, _) => 2,
+                };
             } else if seen.contains(&(&frame.text, frame.position)) {
                 duplicates.push(frame);
                 continue;

@@ -78,39 +78,39 @@ fn second(name: &str) -> String {
     format!("while evaluating the second argument passed to builtins.{name}")
 }
 
-fn attr_names<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn attr_names<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the argument passed to builtins.attrNames";
-    let attrs = worker.by_name(worker.force_attrs(arguments[0], position, text)?);
+    let attrs = worker.by_name(worker.force_attrs(arguments[0], Position::NONE, text)?);
     let names = worker.heap.slice_with(attrs.len(), |index| Value::string(worker.text(attrs[index].name)));
     Ok(Value::list(names))
 }
 
-fn attr_values<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn attr_values<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the argument passed to builtins.attrValues";
-    let attrs = worker.by_name(worker.force_attrs(arguments[0], position, text)?);
+    let attrs = worker.by_name(worker.force_attrs(arguments[0], Position::NONE, text)?);
     Ok(Value::list(worker.heap.slice_with(attrs.len(), |index| attrs[index].value)))
 }
 
-fn get_attr<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let name = worker.force_name(arguments[0], position, &first("getAttr"))?;
-    let attrs = worker.force_attrs(arguments[1], position, &second("getAttr"))?;
+fn get_attr<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let name = worker.force_name(arguments[0], Position::NONE, &first("getAttr"))?;
+    let attrs = worker.force_attrs(arguments[1], Position::NONE, &second("getAttr"))?;
     let attr = worker.required(attrs, name, "in the attribute set under consideration")?;
-    worker.force_at(attr.value, position)
+    worker.force(attr.value)
 }
 
-fn has_attr<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let name = worker.force_name(arguments[0], position, &first("hasAttr"))?;
-    let attrs = worker.force_attrs(arguments[1], position, &second("hasAttr"))?;
+fn has_attr<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let name = worker.force_name(arguments[0], Position::NONE, &first("hasAttr"))?;
+    let attrs = worker.force_attrs(arguments[1], Position::NONE, &second("hasAttr"))?;
     Ok(Value::bool(attrs.get(name).is_some()))
 }
 
-fn remove_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let attrs = worker.force_attrs(arguments[0], position, &first("removeAttrs"))?;
-    let names = worker.force_list(arguments[1], position, &second("removeAttrs"))?;
+fn remove_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let attrs = worker.force_attrs(arguments[0], Position::NONE, &first("removeAttrs"))?;
+    let names = worker.force_list(arguments[1], Position::NONE, &second("removeAttrs"))?;
     let text = "while evaluating the values of the second argument passed to builtins.removeAttrs";
     let mut gone: Vec<Symbol> = Vec::with_capacity(names.len());
     for name in names {
-        gone.push(worker.force_name(*name, position, text)?);
+        gone.push(worker.force_name(*name, Position::NONE, text)?);
     }
     gone.sort_unstable();
     let left: Vec<Attr<'e>> =
@@ -121,9 +121,9 @@ fn remove_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Posi
     Ok(Value::attrs(Attrs::new(&worker.heap, worker.heap.slice(&left))))
 }
 
-fn intersect_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let left = worker.force_attrs(arguments[0], position, &first("intersectAttrs"))?;
-    let right = worker.force_attrs(arguments[1], position, &second("intersectAttrs"))?;
+fn intersect_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let left = worker.force_attrs(arguments[0], Position::NONE, &first("intersectAttrs"))?;
+    let right = worker.force_attrs(arguments[1], Position::NONE, &second("intersectAttrs"))?;
     let common: Vec<Attr<'e>> = if left.len() < right.len() {
         left.entries().iter().filter_map(|attr| right.get(attr.name)).copied().collect()
     } else {
@@ -132,31 +132,31 @@ fn intersect_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: P
     Ok(Value::attrs(Attrs::new(&worker.heap, worker.heap.slice(&common))))
 }
 
-fn cat_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let name = worker.force_name(arguments[0], position, &first("catAttrs"))?;
-    let list = worker.force_list(arguments[1], position, &second("catAttrs"))?;
+fn cat_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let name = worker.force_name(arguments[0], Position::NONE, &first("catAttrs"))?;
+    let list = worker.force_list(arguments[1], Position::NONE, &second("catAttrs"))?;
     let text = "while evaluating an element in the list passed as second argument to builtins.catAttrs";
     let mut values = Vec::with_capacity(list.len());
     for set in list {
-        let attrs = worker.force_attrs(*set, position, text)?;
+        let attrs = worker.force_attrs(*set, Position::NONE, text)?;
         values.extend(attrs.get(name).map(|attr| attr.value));
     }
     Ok(Value::list(worker.heap.slice(&values)))
 }
 
-fn list_to_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn list_to_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the argument passed to builtins.listToAttrs";
-    let list = worker.force_list(arguments[0], position, text)?;
+    let list = worker.force_list(arguments[0], Position::NONE, text)?;
     let mut attrs: Vec<Attr<'e>> = Vec::with_capacity(list.len());
     let mut pairs: Vec<(Symbol, u32, &'e Attrs<'e>)> = Vec::with_capacity(list.len());
     let text = "while evaluating an element of the list passed to builtins.listToAttrs";
     for (index, pair) in list.iter().enumerate() {
-        let pair = worker.force_attrs(*pair, position, text)?;
+        let pair = worker.force_attrs(*pair, Position::NONE, text)?;
         let frame = "in a {name=...; value=...;} pair";
         let name = worker.required(pair, known::NAME, frame)?;
         let text =
             "while evaluating the `name` attribute of an element of the list passed to builtins.listToAttrs";
-        pairs.push((worker.force_name(name.value, name.position, text)?, index as u32, pair));
+        pairs.push((worker.force_name(name.value, Position::NONE, text)?, index as u32, pair));
     }
     pairs.sort_unstable_by_key(|pair| (pair.0, pair.1));
     pairs.dedup_by_key(|pair| pair.0);
@@ -177,24 +177,24 @@ fn list_to_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Pos
     }
 }
 
-fn map_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let attrs = worker.force_attrs(arguments[1], position, &second("mapAttrs"))?.entries();
+fn map_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let attrs = worker.force_attrs(arguments[1], Position::NONE, &second("mapAttrs"))?.entries();
     let mapped = worker.heap.slice_with(attrs.len(), |index| {
         let attr = &attrs[index];
         let name = Value::string(worker.text(attr.name));
         let value = worker.heap.suspend_call(arguments[0], &[name, attr.value]);
-        Attr { name: attr.name, position: attr.position, value }
+        Attr { name: attr.name, position: Position::NONE, value }
     });
     Ok(Value::attrs(Attrs::new(&worker.heap, mapped)))
 }
 
-fn zip_attrs_with<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let function = worker.force_function(arguments[0], position, &first("zipAttrsWith"))?;
-    let list = worker.force_list(arguments[1], position, &second("zipAttrsWith"))?;
+fn zip_attrs_with<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let function = worker.force_function(arguments[0], Position::NONE, &first("zipAttrsWith"))?;
+    let list = worker.force_list(arguments[1], Position::NONE, &second("zipAttrsWith"))?;
     let text = "while evaluating a value of the list passed as second argument to builtins.zipAttrsWith";
     let mut values: HashMap<Symbol, Vec<Value<'e>>> = HashMap::new();
     for set in list {
-        for attr in worker.force_attrs(*set, position, text)?.entries().iter() {
+        for attr in worker.force_attrs(*set, Position::NONE, text)?.entries().iter() {
             values.entry(attr.name).or_default().push(attr.value);
         }
     }
@@ -209,27 +209,23 @@ fn zip_attrs_with<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Po
     Ok(worker.new_set(zipped))
 }
 
-fn group_by<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let function = worker.force_function(arguments[0], position, &first("groupBy"))?;
-    let list = worker.force_list(arguments[1], position, &second("groupBy"))?;
+fn group_by<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let function = worker.force_function(arguments[0], Position::NONE, &first("groupBy"))?;
+    let list = worker.force_list(arguments[1], Position::NONE, &second("groupBy"))?;
     let text = "while evaluating the return value of the grouping function passed to builtins.groupBy";
     let mut groups: HashMap<Symbol, Vec<Value<'e>>> = HashMap::new();
     for item in list {
-        let name = worker.call(function, &[*item], position)?;
-        groups.entry(worker.force_name(name, position, text)?).or_default().push(*item);
+        let name = worker.call(function, &[*item], Position::NONE)?;
+        groups.entry(worker.force_name(name, Position::NONE, text)?).or_default().push(*item);
     }
     let groups =
         groups.into_iter().map(|(name, items)| (name, Value::list(worker.heap.slice(&items)))).collect();
     Ok(worker.new_set(groups))
 }
 
-fn unsafe_get_attr_pos<'e>(
-    worker: &Worker<'e>,
-    arguments: &[Value<'e>],
-    position: Position,
-) -> Evaluated<'e> {
-    let name = worker.force_name(arguments[0], position, &first("unsafeGetAttrPos"))?;
-    let attrs = worker.force_attrs(arguments[1], position, &second("unsafeGetAttrPos"))?;
+fn unsafe_get_attr_pos<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let name = worker.force_name(arguments[0], Position::NONE, &first("unsafeGetAttrPos"))?;
+    let attrs = worker.force_attrs(arguments[1], Position::NONE, &second("unsafeGetAttrPos"))?;
     Ok(attrs.get(name).map_or(Value::null(), |attr| worker.position_value(attr.position)))
 }
 

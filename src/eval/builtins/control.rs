@@ -1,7 +1,7 @@
 //! Types, functions, errors, tracing, order of evaluation.
 
 use super::super::coerce::{NO_COPY, STRICT};
-use super::super::error::{Error, FrameKind, Kind, Traced};
+use super::super::error::{Error, FrameKind, Kind};
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::print::Style;
@@ -140,7 +140,7 @@ fn function_args<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Pos
             Ok(Value::attrs(Attrs::new(&worker.heap, attrs)))
         }
         View::Builtin(_) | View::Applied(_) => Ok(worker.new_set(Vec::new())),
-        _ => Err(Error::new("'functionArgs' requires a function").at(position)),
+        _ => Err(Error::new("'functionArgs' requires a function")),
     }
 }
 
@@ -164,24 +164,18 @@ fn try_eval<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position
     Ok(worker.new_set(vec![(name, Value::bool(success)), (known::VALUE, value)]))
 }
 
-fn message<'e>(
-    worker: &Worker<'e>,
-    value: Value<'e>,
-    position: Position,
-    name: &str,
-) -> Result<String, Error> {
-    let text = worker
-        .coerce(value, STRICT, position)
-        .during_at(position, || format!("while evaluating the error message passed to {name}"))?;
-    Ok(String::from_utf8_lossy(text.0).into_owned())
+fn message<'e>(worker: &Worker<'e>, value: Value<'e>, name: &str) -> Result<String, Error> {
+    let text = format!("while evaluating the error message passed to {name}");
+    let (message, _) = worker.coerce(value, STRICT, Position::NONE, &text)?;
+    Ok(String::from_utf8_lossy(message).into_owned())
 }
 
-fn throw<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    Err(Error::of(Kind::Throw, message(worker, arguments[0], position, "builtin.throw")?))
+fn throw<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    Err(Error::of(Kind::Throw, message(worker, arguments[0], "builtin.throw")?))
 }
 
-fn abort<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let text = message(worker, arguments[0], position, "builtins.abort")?;
+fn abort<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let text = message(worker, arguments[0], "builtins.abort")?;
     let text = format!("evaluation aborted with the following error message: '{text}'");
     Err(Error::of(Kind::Abort, text))
 }
@@ -205,7 +199,7 @@ fn trace_verbose<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Pos
 
 fn warn<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let text = "while evaluating the first argument; the message passed to builtins.warn";
-    let (message, _) = worker.force_text(arguments[0], position, text)?;
+    let (message, _) = worker.force_text(arguments[0], Position::NONE, text)?;
     let message = String::from_utf8_lossy(message).replace('\n', &format!("\n{}", " ".repeat(20)));
     worker.shared.world.tell(&format!("evaluation warning: {message}"));
     if worker.shared.settings.abort_on_warn {
@@ -220,7 +214,7 @@ fn add_error_context<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position:
         Ok(value) => Ok(value),
         Err(error) => {
             let text = "while evaluating the error message passed to builtins.addErrorContext";
-            let (text, _) = worker.coerce(arguments[0], NO_COPY, position).during(text)?;
+            let (text, _) = worker.coerce(arguments[0], NO_COPY, Position::NONE, text)?;
             Err(error.frame_of(FrameKind::Added, Position::NONE, String::from_utf8_lossy(text)))
         }
     }

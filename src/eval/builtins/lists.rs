@@ -69,22 +69,22 @@ pub const TABLE: &[Builtin] = &[
     ),
 ];
 
-fn length<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn length<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the first argument passed to builtins.length";
-    Ok(Value::int(worker.force_list(arguments[0], position, text)?.len() as i64))
+    Ok(Value::int(worker.force_list(arguments[0], Position::NONE, text)?.len() as i64))
 }
 
 fn head<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let text = "while evaluating the first argument passed to 'builtins.head'";
-    match worker.force_list(arguments[0], position, text)?.first() {
+    match worker.force_list(arguments[0], Position::NONE, text)?.first() {
         Some(first) => worker.force_at(*first, position),
         None => Err(Error::new("'builtins.head' called on an empty list")),
     }
 }
 
-fn tail<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn tail<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the first argument passed to 'builtins.tail'";
-    match worker.force_list(arguments[0], position, text)? {
+    match worker.force_list(arguments[0], Position::NONE, text)? {
         [] => Err(Error::new("'builtins.tail' called on an empty list")),
         [_, rest @ ..] => Ok(Value::list(rest)),
     }
@@ -92,9 +92,9 @@ fn tail<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) ->
 
 fn elem_at<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let text = "while evaluating the second argument passed to 'builtins.elemAt'";
-    let index = worker.force_int(arguments[1], position, text)?;
+    let index = worker.force_int(arguments[1], Position::NONE, text)?;
     let text = "while evaluating the first argument passed to 'builtins.elemAt'";
-    let list = worker.force_list(arguments[0], position, text)?;
+    let list = worker.force_list(arguments[0], Position::NONE, text)?;
     match usize::try_from(index).ok().and_then(|index| list.get(index)) {
         Some(item) => worker.force_at(*item, position),
         None => {
@@ -106,7 +106,7 @@ fn elem_at<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position)
 
 fn elem<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let text = "while evaluating the second argument passed to builtins.elem";
-    for item in worker.force_list(arguments[1], position, text)? {
+    for item in worker.force_list(arguments[1], Position::NONE, text)? {
         let text = "while searching for the presence of the given element in the list";
         if worker.equal_elements(arguments[0], *item, position).during(text)? {
             return Ok(Value::bool(true));
@@ -115,45 +115,45 @@ fn elem<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) ->
     Ok(Value::bool(false))
 }
 
-fn map<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn map<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the second argument passed to builtins.map";
-    let list = worker.force_list(arguments[1], position, text)?;
+    let list = worker.force_list(arguments[1], Position::NONE, text)?;
     if list.is_empty() {
         return Ok(Value::list(list));
     }
     let text = "while evaluating the first argument passed to builtins.map";
-    let function = worker.force_function(arguments[0], position, text)?;
+    let function = worker.force_function(arguments[0], Position::NONE, text)?;
     let mapped =
         worker.heap.slice_with(list.len(), |index| worker.heap.suspend_call(function, &[list[index]]));
     Ok(Value::list(mapped))
 }
 
-fn gen_list<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn gen_list<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the second argument passed to builtins.genList";
-    let count = worker.force_int(arguments[1], position, text)?;
+    let count = worker.force_int(arguments[1], Position::NONE, text)?;
     // A list longer than memory could hold is refused before anything is taken.
     let size = usize::try_from(count).ok().filter(|size| *size < 1 << 32);
     let Some(size) = size else { return Err(Error::new(format!("cannot create list of size {count}"))) };
     let text = "while evaluating the first argument passed to builtins.genList";
-    let function = worker.force_function(arguments[0], position, text)?;
+    let function = worker.force_function(arguments[0], Position::NONE, text)?;
     let items =
         worker.heap.slice_with(size, |index| worker.heap.suspend_call(function, &[Value::int(index as i64)]));
     Ok(Value::list(items))
 }
 
-fn filter<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn filter<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the second argument passed to builtins.filter";
-    let list = worker.force_list(arguments[1], position, text)?;
+    let list = worker.force_list(arguments[1], Position::NONE, text)?;
     if list.is_empty() {
         return Ok(Value::list(list));
     }
     let text = "while evaluating the first argument passed to builtins.filter";
-    let function = worker.force_function(arguments[0], position, text)?;
+    let function = worker.force_function(arguments[0], Position::NONE, text)?;
     let text = "while evaluating the return value of the filtering function passed to builtins.filter";
     let mut kept = Vec::with_capacity(list.len());
     for item in list {
-        let result = worker.call(function, &[*item], position)?;
-        if worker.force_bool(result, position, text)? {
+        let result = worker.call(function, &[*item], Position::NONE)?;
+        if worker.force_bool(result, Position::NONE, text)? {
             kept.push(*item);
         }
     }
@@ -166,69 +166,73 @@ fn filter<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) 
 fn any_all<'e>(
     worker: &Worker<'e>,
     arguments: &[Value<'e>],
-    position: Position,
+    _: Position,
     name: &str,
     stop: bool,
 ) -> Evaluated<'e> {
     let text = format!("while evaluating the first argument passed to builtins.{name}");
-    let function = worker.force_function(arguments[0], position, &text)?;
+    let function = worker.force_function(arguments[0], Position::NONE, &text)?;
     let text = format!("while evaluating the second argument passed to builtins.{name}");
-    let list = worker.force_list(arguments[1], position, &text)?;
+    let list = worker.force_list(arguments[1], Position::NONE, &text)?;
     let text = format!("while evaluating the return value of the function passed to builtins.{name}");
     for item in list {
-        let result = worker.call(function, &[*item], position)?;
-        if worker.force_bool(result, position, &text)? == stop {
+        let result = worker.call(function, &[*item], Position::NONE)?;
+        if worker.force_bool(result, Position::NONE, &text)? == stop {
             return Ok(Value::bool(stop));
         }
     }
     Ok(Value::bool(!stop))
 }
 
-fn concat_lists<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn concat_lists<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the first argument passed to builtins.concatLists";
-    let lists = worker.force_list(arguments[0], position, text)?;
+    let lists = worker.force_list(arguments[0], Position::NONE, text)?;
     let text = "while evaluating a value of the list passed to builtins.concatLists";
     let mut all = Vec::new();
     for list in lists {
-        all.extend_from_slice(worker.force_list(*list, position, text)?);
+        all.extend_from_slice(worker.force_list(*list, Position::NONE, text)?);
     }
     Ok(Value::list(worker.heap.slice(&all)))
 }
 
-fn concat_map<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn concat_map<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the first argument passed to builtins.concatMap";
-    let function = worker.force_function(arguments[0], position, text)?;
+    let function = worker.force_function(arguments[0], Position::NONE, text)?;
     let text = "while evaluating the second argument passed to builtins.concatMap";
-    let list = worker.force_list(arguments[1], position, text)?;
+    let list = worker.force_list(arguments[1], Position::NONE, text)?;
     let text = "while evaluating the return value of the function passed to builtins.concatMap";
     let mut all = Vec::new();
+    let place = match function.view() {
+        View::Lambda(closure) => closure.code.position,
+        _ => Position::NONE,
+    };
     for item in list {
-        let result = worker.call(function, &[*item], position)?;
-        all.extend_from_slice(worker.force_list(result, position, text)?);
+        let result = worker.call(function, &[*item], place)?;
+        all.extend_from_slice(worker.force_list(result, place, text)?);
     }
     Ok(Value::list(worker.heap.slice(&all)))
 }
 
 fn fold<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let text = "while evaluating the first argument passed to builtins.foldlStrict";
-    let function = worker.force_function(arguments[0], position, text)?;
+    let function = worker.force_function(arguments[0], Position::NONE, text)?;
     let text = "while evaluating the third argument passed to builtins.foldlStrict";
-    let list = worker.force_list(arguments[2], position, text)?;
+    let list = worker.force_list(arguments[2], Position::NONE, text)?;
     let mut result = arguments[1];
     for item in list {
-        result = worker.call(function, &[result, *item], position)?;
+        result = worker.call(function, &[result, *item], Position::NONE)?;
     }
     worker.force_at(result, position)
 }
 
 fn sort<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let text = "while evaluating the second argument passed to builtins.sort";
-    let list = worker.force_list(arguments[1], position, text)?;
+    let list = worker.force_list(arguments[1], Position::NONE, text)?;
     if list.is_empty() {
         return Ok(Value::list(list));
     }
     let text = "while evaluating the first argument passed to builtins.sort";
-    let function = worker.force_function(arguments[0], position, text)?;
+    let function = worker.force_function(arguments[0], Position::NONE, text)?;
     for item in list {
         worker.force_at(*item, position)?;
     }
@@ -236,11 +240,11 @@ fn sort<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) ->
     let before = |a: Value<'e>, b: Value<'e>| -> Result<bool, Error> {
         if by_less_than {
             let text = "while evaluating the ordering function passed to builtins.sort";
-            return worker.less(worker.force(a)?, worker.force(b)?, position, text);
+            return worker.less(worker.force(a)?, worker.force(b)?, Position::NONE, text);
         }
         let text = "while evaluating the return value of the sorting function passed to builtins.sort";
-        let result = worker.call(function, &[a, b], position)?;
-        worker.force_bool(result, position, text)
+        let result = worker.call(function, &[a, b], Position::NONE)?;
+        worker.force_bool(result, Position::NONE, text)
     };
     let mut items = list.to_vec();
     merge_sort(&mut items, &before)?;
@@ -289,15 +293,15 @@ fn merge_sort<T: Copy>(items: &mut [T], before: &impl Fn(T, T) -> Result<bool, E
 
 fn partition<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let text = "while evaluating the first argument passed to builtins.partition";
-    let function = worker.force_function(arguments[0], position, text)?;
+    let function = worker.force_function(arguments[0], Position::NONE, text)?;
     let text = "while evaluating the second argument passed to builtins.partition";
-    let list = worker.force_list(arguments[1], position, text)?;
+    let list = worker.force_list(arguments[1], Position::NONE, text)?;
     let text = "while evaluating the return value of the partition function passed to builtins.partition";
     let (mut right, mut wrong) = (Vec::new(), Vec::new());
     for item in list {
         worker.force_at(*item, position)?;
-        let result = worker.call(function, &[*item], position)?;
-        if worker.force_bool(result, position, text)? { right.push(*item) } else { wrong.push(*item) }
+        let result = worker.call(function, &[*item], Position::NONE)?;
+        if worker.force_bool(result, Position::NONE, text)? { right.push(*item) } else { wrong.push(*item) }
     }
     let list = |items: Vec<Value<'e>>| Value::list(worker.heap.slice(&items));
     Ok(worker.new_set(vec![(known::RIGHT, list(right)), (known::WRONG, list(wrong))]))
@@ -305,17 +309,17 @@ fn partition<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Positio
 
 fn generic_closure<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let text = "while evaluating the first argument passed to builtins.genericClosure";
-    let attrs = worker.force_attrs(arguments[0], position, text)?;
+    let attrs = worker.force_attrs(arguments[0], Position::NONE, text)?;
     let frame = "in the attrset passed as argument to builtins.genericClosure";
     let start = worker.required(attrs, known::START_SET, frame)?;
     let text = "while evaluating the 'startSet' attribute passed as argument to builtins.genericClosure";
-    let start = worker.force_list(start.value, position, text)?;
+    let start = worker.force_list(start.value, Position::NONE, text)?;
     if start.is_empty() {
         return Ok(Value::list(start));
     }
     let operator = worker.required(attrs, known::OPERATOR, frame)?;
     let text = "while evaluating the 'operator' attribute passed as argument to builtins.genericClosure";
-    let operator = worker.force_function(operator.value, position, text)?;
+    let operator = worker.force_function(operator.value, Position::NONE, text)?;
     let mut found = Found { worker, position, items: Vec::new(), keys: Vec::new() };
     for item in start {
         found.add(*item)?;
@@ -325,9 +329,9 @@ fn generic_closure<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: P
         let item = found.items[next];
         next += 1;
         let frame = || format!("while calling operator on genericClosure element {}", worker.shown(item));
-        let more = worker.call(operator, &[item], position).during_at(position, frame)?;
+        let more = worker.call(operator, &[item], Position::NONE).during_at(Position::NONE, frame)?;
         let text = "while evaluating the return value of the `operator` passed to builtins.genericClosure";
-        for item in worker.force_list(more, position, text)? {
+        for item in worker.force_list(more, Position::NONE, text)? {
             found.add(*item)?;
         }
     }
@@ -346,7 +350,7 @@ impl<'e> Found<'_, 'e> {
     fn add(&mut self, item: Value<'e>) -> Result<(), Error> {
         let worker = self.worker;
         let frame = |item: Value<'e>| format!("in genericClosure element {}", worker.shown(item));
-        let attrs = worker.force_attrs(item, self.position, &frame(item))?;
+        let attrs = worker.force_attrs(item, Position::NONE, &frame(item))?;
         let key = worker.required(attrs, known::KEY, &frame(item))?;
         let key = worker.force_at(key.value, self.position)?;
         let (mut low, mut high) = (0, self.keys.len());

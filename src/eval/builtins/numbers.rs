@@ -1,7 +1,7 @@
 //! Arithmetic.
 
 use super::super::code::Operation;
-use super::super::error::{Error, Traced};
+use super::super::error::Error;
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::text::numbers;
@@ -71,14 +71,14 @@ fn less_than<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Positio
 fn bits<'e>(
     worker: &Worker<'e>,
     arguments: &[Value<'e>],
-    position: Position,
+    _: Position,
     name: &str,
     combine: fn(i64, i64) -> i64,
 ) -> Evaluated<'e> {
     let first = format!("while evaluating the first argument passed to builtins.{name}");
-    let a = worker.force_int(arguments[0], position, &first)?;
+    let a = worker.force_int(arguments[0], Position::NONE, &first)?;
     let second = format!("while evaluating the second argument passed to builtins.{name}");
-    let b = worker.force_int(arguments[1], position, &second)?;
+    let b = worker.force_int(arguments[1], Position::NONE, &second)?;
     Ok(Value::int(combine(a, b)))
 }
 
@@ -104,7 +104,7 @@ fn round<'e>(
         }
         _ => {
             let text = format!("while evaluating the first argument passed to builtins.{name}");
-            Err(worker.wrong_type("a float", value).at(position)).during_at(position, || text)
+            Err(worker.wrong_type("a float", value).frame(Position::NONE, text))
         }
     }
 }
