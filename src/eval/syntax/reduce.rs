@@ -358,13 +358,16 @@ impl Parser<'_> {
         if value.b != CALL_OF_OR {
             return;
         }
-        let mut text =
-            b"This expression uses `or` as an identifier in a way that will change in a future Nix \
-            release.\nWrap this entire expression in parentheses to preserve its current meaning:\n    "
-                .to_vec();
-        super::print::print(&self.tree, self.symbols, value.node(), &mut text);
-        text.extend_from_slice(b"\nGive feedback at https://github.com/NixOS/nix/pull/11121");
-        self.tree.warnings.push((value.at, String::from_utf8_lossy(&text).into_owned()));
+        let Node::Apply { arguments, .. } = self.tree.node(value.node()) else { return };
+        let end = self.tree.list(arguments).last().map_or(value.at, |or| self.tree.offset(*or) + 2);
+        let source = String::from_utf8_lossy(self.source(value.at, end));
+        let text = format!(
+            "This expression uses `or` as an identifier in a way that will change in a future Nix release.\n\
+             Wrap this entire expression in parentheses to preserve its current meaning:\n    ({})\n\
+             Give feedback at https://github.com/NixOS/nix/pull/11121",
+            source.replace("\r\n", "\n").replace('\r', "\n")
+        );
+        self.tree.warnings.push((value.at, text));
     }
 
     /// Moves the steps from `start` on to the tree.

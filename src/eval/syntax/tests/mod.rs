@@ -3,6 +3,7 @@
 use super::super::symbols::Symbols;
 use super::{ParseOptions, SyntaxError, parse, positions, print};
 
+mod depth;
 mod errors;
 mod trees;
 
