@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use super::code::Code;
 use super::compile::Compiler;
 use super::error::{Error, Kind};
 use super::heap::{Env, Value};
@@ -77,6 +78,20 @@ impl<'e> Worker<'e> {
         around: &[(Symbol, u32)],
         env: Option<&'e Env<'e>>,
     ) -> Evaluated<'e> {
+        let code = self.compile(parsed, scoped, around)?;
+        self.eval(code, env.unwrap_or_else(|| self.heap.env(None, 0)))
+    }
+
+    /// Compiles a text that was parsed.
+    ///
+    /// # Errors
+    /// A free variable.
+    fn compile(
+        &self,
+        parsed: &Parsed,
+        scoped: Option<&'e Attrs<'e>>,
+        around: &[(Symbol, u32)],
+    ) -> Result<&'e Code<'e>, Error> {
         let no_globals = super::compile::Globals::default();
         let compiler = Compiler {
             heap: &self.heap,
@@ -88,8 +103,7 @@ impl<'e> Worker<'e> {
             around,
             stack: self.stack(),
         };
-        let code = compiler.compile()?;
-        self.eval(code, env.unwrap_or_else(|| self.heap.env(None, 0)))
+        compiler.compile()
     }
 
     /// Parses and evaluates a text.
@@ -155,9 +169,14 @@ impl<'e> Worker<'e> {
     /// # Errors
     /// As [`Worker::import`].
     pub fn evaluate_file(&self, file: &[u8], scoped: Option<&'e Attrs<'e>>) -> Evaluated<'e> {
-        let text = self.shared.world.read_file(file)?;
-        let parsed = self.parse(Origin::File(file.to_vec()), &text, path::dir_of(file))?;
-        self.run(&parsed, scoped)
+        // Text and tree are gone before other files are read.
+        let code = {
+            let text = self.shared.world.read_file(file)?;
+            let parsed = self.parse(Origin::File(file.to_vec()), &text, path::dir_of(file))?;
+            drop(text);
+            self.compile(&parsed, scoped, &[])?
+        };
+        self.eval(code, self.heap.env(None, 0))
     }
 
     /// Gives the value of `__curPos` and of attribute places: a set, or null for a text that is no file.

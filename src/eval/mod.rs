@@ -57,3 +57,7 @@ pub fn evaluate<R: Send>(
         }
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

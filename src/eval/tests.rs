@@ -1,0 +1,176 @@
+//! The evaluator with a world in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use super::error::Error;
+use super::io::{Addition, Dependency, Fetch, FileKind, Filter, NewDerivation, World};
+use super::print::Style;
+use super::shared::Settings;
+use super::sources::Origin;
+
+#[derive(Default)]
+struct Memory {
+    files: BTreeMap<Vec<u8>, Vec<u8>>,
+    told: Mutex<Vec<String>>,
+}
+
+fn absent<T>() -> Result<T, Error> {
+    Err(Error::new("this world has none"))
+}
+
+impl World for Memory {
+    fn store_dir(&self) -> &[u8] {
+        b"/nix/store"
+    }
+    fn current_dir(&self) -> Vec<u8> {
+        b"/work".to_vec()
+    }
+    fn read_file(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
+        let missing = || Error::new(format!("path '{}' does not exist", String::from_utf8_lossy(path)));
+        self.files.get(path).cloned().ok_or_else(missing)
+    }
+    fn read_dir(&self, _: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, Error> {
+        absent()
+    }
+    fn kind(&self, path: &[u8]) -> Result<Option<FileKind>, Error> {
+        Ok(self.files.contains_key(path).then_some(FileKind::Regular))
+    }
+    fn read_link(&self, _: &[u8]) -> Result<Vec<u8>, Error> {
+        absent()
+    }
+    fn variable(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+    fn now(&self) -> Option<i64> {
+        None
+    }
+    fn system(&self) -> Option<Vec<u8>> {
+        None
+    }
+    fn search_path(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        Vec::new()
+    }
+    fn resolve_entry(&self, _: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        Ok(None)
+    }
+    fn add(&self, _: &Addition<'_>, _: Option<Filter<'_>>) -> Result<Vec<u8>, Error> {
+        absent()
+    }
+    fn add_text(&self, _: &[u8], _: &[u8], _: &[Vec<u8>]) -> Result<Vec<u8>, Error> {
+        absent()
+    }
+    fn add_derivation(&self, _: NewDerivation) -> Result<(), Error> {
+        absent()
+    }
+    fn read_derivation(&self, _: &[u8]) -> Result<Vec<u8>, Error> {
+        absent()
+    }
+    fn references(&self, _: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+        absent()
+    }
+    fn realise(&self, _: &[Dependency]) -> Result<(), Error> {
+        Ok(())
+    }
+    fn fetch(&self, _: &Fetch) -> Result<Vec<u8>, Error> {
+        absent()
+    }
+    fn tell(&self, text: &str) {
+        self.told.lock().unwrap().push(text.to_owned());
+    }
+}
+
+fn evaluate_in(world: &Memory, text: &str) -> Result<String, String> {
+    super::evaluate(Settings::default(), world, |worker| {
+        let value = worker
+            .evaluate_text(Origin::Text, text.as_bytes(), b"/work")
+            .and_then(|value| worker.force_deep(value))
+            .and_then(|value| worker.print(value, Style::Instantiate));
+        match value {
+            Ok(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    })
+    .unwrap()
+}
+
+fn evaluate(text: &str) -> Result<String, String> {
+    evaluate_in(&Memory::default(), text)
+}
+
+#[test]
+fn values_are_what_the_language_says() {
+    let cases = [
+        ("let fib = n: if n < 2 then n else fib (n - 1) + fib (n - 2); in fib 15", "610"),
+        ("let f = a: b: c: [ a b c ]; g = f 1 2; in [ (g 3) (f 4 5 6) ]", "[ [ 1 2 3 ] [ 4 5 6 ] ]"),
+        ("({ a, b ? a, ... }@all: [ a b (all ? c) ]) { a = 1; c = 2; }", "[ 1 1 true ]"),
+        ("rec { b = a; a = 1; }", "{ a = 1; b = 1; }"),
+        ("with { a = 1; b = 2; }; with { b = 3; }; [ a b ]", "[ 1 3 ]"),
+        ("let x.a = 1; in { inherit (x) a; b = x.c or 2; }", "{ a = 1; b = 2; }"),
+        ("{ ${\"a\" + \"b\"} = 1; ${null} = 2; }", "{ ab = 1; }"),
+        ("builtins.sort builtins.lessThan [ 3 1 2 ]", "[ 1 2 3 ]"),
+        ("rec { __overrides = { a = 2; }; a = 1; b = a; }.b", "2"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(evaluate(text).as_deref(), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn an_update_in_a_loop_keeps_the_last_value_of_each_name() {
+    let text = "builtins.foldl' (set: n: set // (if n < 40 then { a = n; } else { b = n; })) \
+                { c0 = 0; c1 = 1; c2 = 2; c3 = 3; c4 = 4; c5 = 5; c6 = 6; c7 = 7; c8 = 8; c9 = 9; } \
+                (builtins.genList (n: n) 80)";
+    let value = evaluate(text).unwrap();
+    assert!(value.starts_with("{ a = 39; b = 79; c0 = 0;"), "{value}");
+}
+
+#[test]
+fn calls_take_back_only_what_nothing_refers_to() {
+    // Closures and thunks that a call leaves behind keep its variables.
+    let text = "let keep = a: b: { sum = a + b; get = c: a; }; all = map (n: keep n (n + 1)) [ 1 2 3 ]; \
+                noise = builtins.foldl' (a: b: a + b) 0 (builtins.genList (n: n) 1000); \
+                in [ noise (map (k: k.sum) all) (map (k: k.get 0) all) ]";
+    assert_eq!(evaluate(text).as_deref(), Ok("[ 499500 [ 3 5 7 ] [ 1 2 3 ] ]"));
+}
+
+#[test]
+fn failures_are_kept_and_effects_happen_once() {
+    let world = Memory::default();
+    let text =
+        "let x = builtins.trace \"once\" (throw \"no\"); in [ (builtins.tryEval x) (builtins.tryEval x) ]";
+    let failed = "{ success = false; value = false; }";
+    assert_eq!(evaluate_in(&world, text), Ok(format!("[ {failed} {failed} ]")));
+    assert_eq!(*world.told.lock().unwrap(), ["trace: once"]);
+}
+
+#[test]
+fn what_never_ends_is_an_error() {
+    let depth = "stack overflow; max-call-depth exceeded";
+    let cases = [
+        ("let x = x; in x", "infinite recursion encountered"),
+        ("let f = x: f x; in f 1", depth),
+        ("let x = [ x ]; y = [ y ]; in x == y", depth),
+        ("rec { a = b; b = a; }.a", "infinite recursion encountered"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(evaluate(text), Err(expected.to_owned()), "{text}");
+    }
+    let chain = "let f = n: acc: if n == 0 then acc else f (n - 1) (acc + 1); in f 5000 0";
+    assert_eq!(evaluate(chain).as_deref(), Ok("5000"));
+}
+
+#[test]
+fn files_are_read_once_and_relative_to_themselves() {
+    let mut world = Memory::default();
+    world.files.insert(b"/work/dir/a.nix".to_vec(), b"[ ./b.nix ../c ]".to_vec());
+    let text = "builtins.typeOf ./dir/a.nix";
+    assert_eq!(evaluate_in(&world, text).as_deref(), Ok("\"path\""));
+    let value = super::evaluate(Settings::default(), &world, |worker| {
+        let first = worker.import(b"/work/dir/a.nix").unwrap();
+        let again = worker.import(b"/work/dir/a.nix").unwrap();
+        assert!(first.same_object(again));
+        worker.print(first, Style::Instantiate).unwrap()
+    });
+    assert_eq!(value.unwrap(), b"[ /work/dir/b.nix /work/c ]");
+}
