@@ -22,13 +22,24 @@ pub struct Worker<'e> {
     /// Its number, from 1.
     pub(super) thread: u32,
     depth: Cell<u32>,
+    calls: Cell<u32>,
     stack: Stack,
 }
+
+/// After so many calls the world is asked whether to go on.
+const CALLS_BETWEEN_QUESTIONS: u32 = 8192;
 
 impl<'e> Worker<'e> {
     /// A worker on a stack with the limit `stack`.
     pub fn new(shared: &'e Shared<'e>, thread: u32, stack: Stack) -> Worker<'e> {
-        Worker { heap: Heap::new(shared.arena), shared, thread, depth: Cell::new(0), stack }
+        Worker {
+            heap: Heap::new(shared.arena),
+            shared,
+            thread,
+            depth: Cell::new(0),
+            calls: Cell::new(0),
+            stack,
+        }
     }
 
     /// The limit of this thread's stack.
@@ -595,6 +606,11 @@ impl<'e> Worker<'e> {
         let depth = self.depth.get();
         if depth > self.shared.settings.max_call_depth {
             return Err(Error::of(Kind::Depth, "stack overflow; max-call-depth exceeded").at(position));
+        }
+        let calls = self.calls.get().wrapping_add(1);
+        self.calls.set(calls);
+        if calls.is_multiple_of(CALLS_BETWEEN_QUESTIONS) {
+            self.shared.world.go_on()?;
         }
         self.depth.set(depth + 1);
         Ok(Deeper(&self.depth))

@@ -166,6 +166,14 @@ pub trait World: Sync {
     /// The fetch failed or is not allowed.
     fn fetch(&self, fetch: &Fetch) -> Result<Vec<u8>, Error>;
 
+    /// Whether the evaluation shall go on; asked every some thousand calls.
+    ///
+    /// # Errors
+    /// The user interrupted it.
+    fn go_on(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Tells the user a line (of `trace`, or a warning).
     fn tell(&self, text: &str);
 }
