@@ -354,3 +354,180 @@ fn an_output_is_fetched_by_its_realisation() {
     }
     assert!(!derivations.contains("will be"), "{derivations}");
 }
+
+/// The database of the world's store.
+fn alter<T>(world: &World, work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>) -> T {
+    let database = rusqlite::Connection::open(world.path("var/db/db.sqlite")).unwrap();
+    database.execute_batch("pragma foreign_keys = off").unwrap();
+    work(&database).unwrap()
+}
+
+/// Signatures are made over what a realisation depends on, too.
+#[test]
+fn what_is_registered_in_part_has_no_signatures() {
+    let Some(built) = built() else { return };
+    let world = &built.world;
+    let key = SecretKey::from_seed("k-1", &[7; 32]);
+    let ask = |id: &str| {
+        let mut peer = Peer::over_stdio(world, Side::Nival);
+        peer.send(Words::of(op::QUERY_REALISATION).text(id));
+        peer.outcome().unwrap();
+        assert_eq!(peer.number(), 1);
+        Realisation::parse(peer.text().as_bytes()).unwrap()
+    };
+    let offer = |realisation: &Realisation| {
+        let mut peer = Peer::over_stdio_as(world, Side::Nival, "--force-trusted");
+        peer.send(Words::of(op::REGISTER_DRV_OUTPUT).text(realisation.print()));
+        peer.outcome().unwrap();
+    };
+    let ids = alter(world, |database| {
+        let mut query =
+            database.prepare("select drvPath || '!' || outputName from Realisations order by id")?;
+        query.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()
+    });
+    let (one, other) = (ask(&ids[0]), ask(&ids[1]));
+    let unknown: nival::model::DrvOutput = format!("sha256:{}!out", "1".repeat(64)).parse().unwrap();
+    let signed_with = |dependents: &[(&nival::model::DrvOutput, &nival::model::StorePath)]| {
+        let mut realisation = one.clone();
+        realisation.signatures.clear();
+        let dependents = dependents.iter().map(|(id, path)| ((*id).clone(), (*path).clone()));
+        realisation.dependents = dependents.collect();
+        realisation.sign(&key);
+        realisation
+    };
+    alter(world, |database| database.execute("delete from RealisationsRefs", []));
+    // Nothing is known of one of the two.
+    let partly = signed_with(&[(&unknown, &one.out_path), (&other.id, &other.out_path)]);
+    alter(world, |database| database.execute("delete from Realisations where id = 1", []));
+    for _ in 0..2 {
+        offer(&partly);
+        let known = ask(&ids[0]);
+        assert_eq!(known.dependents.len(), 1);
+        assert!(known.signatures.is_empty(), "{known:?}");
+        // Another text than the one that is registered.
+        offer(&signed_with(&[]));
+        assert!(ask(&ids[0]).signatures.is_empty());
+    }
+    let whole = signed_with(&[(&other.id, &other.out_path)]);
+    for _ in 0..2 {
+        offer(&whole);
+        assert_eq!(ask(&ids[0]), whole);
+    }
+}
+
+#[test]
+fn damaged_realisations_are_found_and_mended() {
+    let Some(built) = built() else { return };
+    let world = &built.world;
+    world.nix_store(&["--verify"]).ok();
+    let count = || {
+        let sql = "select count(*) from Realisations";
+        alter(world, |database| database.query_row(sql, [], |row| row.get::<_, i64>(0)))
+    };
+    let before = count();
+    alter(world, |database| {
+        database.execute("update Realisations set signatures = x'ff' where id = 1", [])?;
+        database.execute("update Realisations set outputPath = 9900 where id = 2", [])?;
+        database.execute("update Realisations set drvPath = 'sha256:zz' where id = 3", [])?;
+        database.execute("insert into RealisationsRefs values (1, 9901)", [])
+    });
+    let told = [
+        "row 1 of Realisations",
+        "its signatures is 1 bytes of binary data, not a text",
+        "row 2 of Realisations: its outputPath is the number 9900, and there is no such row",
+        "'sha256:zz!out' is not the name of an output",
+        "row 1 of RealisationsRefs: its realisationReference is the number 9901, and there is no such row",
+        "4 damaged rows of the database; try: nix-store --verify --repair",
+    ];
+    let checked = world.nix_store(&["--verify"]);
+    assert_eq!(checked.status, 1);
+    let missing: Vec<_> = told.iter().filter(|text| !checked.stderr.contains(**text)).collect();
+    assert!(missing.is_empty(), "{missing:?} {}", checked.stderr);
+    let mended = world.nix_store(&["--verify", "--repair"]);
+    assert_eq!(mended.stderr.matches("removed; the output is known again once it is built").count(), 2);
+    assert!(mended.ok().stderr.contains("it has no signatures any more"), "{}", mended.stderr);
+    let sound = world.nix_store(&["--verify"]);
+    assert!(!sound.ok().stderr.contains("damaged:"), "{}", sound.stderr);
+    assert_eq!(count(), before - 2);
+}
+
+/// A database that is made anew knows no realisations, and that is told.
+#[test]
+fn a_rebuilt_database_has_no_realisations() {
+    let Some(built) = built() else { return };
+    let Built { world, low, top, .. } = &built;
+    let output = both(world, "nix", &["path-info", &format!("{top}^out")]).line();
+    std::fs::remove_file(world.path("var/db/db.sqlite")).unwrap();
+    let rebuilt = world.nix_store(&["--rebuild-db"]);
+    let told = "5 derivations have outputs whose paths only realisations tell, which are lost";
+    assert!(rebuilt.ok().stderr.contains(told), "{}", rebuilt.stderr);
+    world.nix_store(&["--check-validity", &output]).ok();
+    world.nix_store(&["--verify", "--check-contents"]).ok();
+    assert_eq!(world.nix_store(&["-r", top]).status, 1);
+    // The reference builds it anew, and has the same path.
+    world.run(Side::Reference, "nix-store", &["--quiet", "-r", low, top]).ok();
+    assert_eq!(both(world, "nix-store", &["-r", top]).line(), output);
+}
+
+/// Without the feature a cache is not asked either.
+#[test]
+fn a_cache_is_asked_about_realisations_only_with_the_feature() {
+    let Some(built) = built() else { return };
+    let Built { world, top, .. } = &built;
+    let cache = format!("file://{}", world.text("cache"));
+    let output = format!("{top}^out");
+    world.nival("nix", &["copy", "--to", &cache, &output]).ok();
+    world.nival("nix", &["copy", "--to", &cache, "--derivation", top]).ok();
+    let ask = ["path-info", "--store", &cache, &output];
+    both(world, "nix", &ask).ok();
+    let without = ["--option", "experimental-features", "nix-command"];
+    let [ours, theirs] = SIDES.map(|side| world.run(side, "nix", &[&ask[..], &without].concat()));
+    assert_eq!(
+        (ours.status, ours.text()),
+        (theirs.status, theirs.text()),
+        "{} {}",
+        ours.stderr,
+        theirs.stderr
+    );
+    assert_eq!(ours.status, 1);
+}
+
+/// A request that cannot be answered leaves the results of the others alone.
+#[test]
+fn every_request_has_a_result_of_its_own() {
+    let Some(built) = built() else { return };
+    let Built { world, low, top, above, plain, .. } = &built;
+    let missing = format!("{}/{}-x", world.text("store"), data::hash_part(1));
+    let requests = [
+        format!("{plain}!out"),
+        format!("{above}!out"),
+        format!("{top}!out"),
+        missing,
+        format!("{low}!*"),
+        format!("{plain}!nosuch"),
+    ];
+    let ask = |side: Side, requests: &[String]| {
+        let mut peer = Peer::over_stdio_as(world, side, "--force-trusted");
+        peer.send(Words::of(op::BUILD_PATHS_WITH_RESULTS).texts(requests).number(0));
+        peer.outcome().unwrap();
+        let results = (0..peer.number()).map(|_| {
+            peer.text();
+            let is_valid = peer.number() < 3;
+            peer.text();
+            // Times and counts.
+            (0..6).map(|_| peer.number()).for_each(drop);
+            let outputs = (0..peer.number()).map(|_| (peer.text(), peer.text())).count();
+            (is_valid, outputs)
+        });
+        results.collect::<Vec<_>>()
+    };
+    let sound = [(true, 1), (true, 1), (true, 1), (false, 0), (true, 2), (false, 0)];
+    assert_eq!(ask(Side::Nival, &requests), sound);
+    // The reference answers none of them where an output does not exist.
+    assert_eq!(ask(Side::Reference, &requests[..5]), sound[..5]);
+    // The file of an input, which tells the names of realisations.
+    std::fs::set_permissions(top, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::write(top, "rubbish").unwrap();
+    let damaged = [(true, 1), (false, 0), (false, 0), (false, 0), (true, 2), (false, 0)];
+    assert_eq!(ask(Side::Nival, &requests), damaged);
+}

@@ -429,6 +429,11 @@ fn without_a_program_ssh_there_is_one_built_in() {
     sampled.world.write("home/.ssh/known_hosts", format!("{shown}@revoked * {machine_key}\n"));
     let refused = copy(&format!("ssh://{me}@{host}?{key}"));
     assert!(refused.stderr.contains("its key is marked as revoked"), "{}", refused.stderr);
+    // Only the program understands certificates, and that is told.
+    sampled.world.write("home/.ssh/known_hosts", format!("@cert-authority * {machine_key}\n"));
+    let refused = copy(&format!("ssh://{me}@{host}?{key}"));
+    assert!(refused.stderr.contains("its key is not known"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("names an authority ('@cert-authority')"), "{}", refused.stderr);
     sampled.world.write("home/.ssh/known_hosts", &shown);
     sampled.copies_and_queries(Side::Nival, &format!("ssh-ng://{me}@{host}?{key}&compress=true"), "plain");
     let (key, _) = sshd.built_in("newer");

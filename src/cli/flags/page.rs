@@ -43,7 +43,7 @@ pub struct Page {
 }
 
 /// The error for a flag or an operation that stands in the tables and that its program does not
-/// know. A test tries all of them, so it is never seen.
+/// know: a fault of this program. tests/it/test_flags.rs tries every flag that a help shows.
 pub fn not_taken(name: &str) -> anyhow::Error {
     anyhow::anyhow!("'{name}' is in the tables, but nothing takes it")
 }

@@ -65,7 +65,7 @@ pub fn output_paths(
     let open: Vec<String> =
         found.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| name.clone()).collect();
     // With a database, the store has been asked already.
-    if open.is_empty() || store.is_direct() || store.realiser().is_some() {
+    if open.is_empty() || !store.uses_realisations() || store.is_direct() || store.realiser().is_some() {
         return Ok(found);
     }
     match derivations::realisations(store, store, drv, &open) {

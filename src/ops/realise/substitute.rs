@@ -65,17 +65,28 @@ impl Substituters {
         self.stores.iter().map(|substituter| &*substituter.store)
     }
 
-    /// What the first that knows them has to say of some paths. One that cannot
-    /// be asked knows nothing.
-    pub fn known(&self, dir: &StoreDir, paths: &[StorePath]) -> Vec<Item> {
+    /// What the first substituter that knows them has to say of some paths. What is
+    /// wrong with a substituter is told, and it knows nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Interrupted`].
+    pub fn known(&self, dir: &StoreDir, paths: &[StorePath], progress: &dyn Progress) -> Result<Vec<Item>> {
         let mut known = BTreeMap::new();
-        for substituter in self.stores.iter().filter(|substituter| substituter.store.dir() == dir) {
+        for (number, substituter) in self.stores.iter().enumerate() {
+            if self.dead.borrow().contains(&number) || substituter.store.dir() != dir {
+                continue;
+            }
             let left: Vec<StorePath> =
                 paths.iter().filter(|path| !known.contains_key(*path)).cloned().collect();
-            let found = substituter.store.items(&left).unwrap_or_default();
-            known.extend(found.into_iter().flatten().map(|item| (item.info.path.clone(), item)));
+            match substituter.store.items(&left) {
+                Ok(found) => {
+                    known.extend(found.into_iter().flatten().map(|item| (item.info.path.clone(), item)));
+                }
+                Err(error) if error.is_interruption() => return Err(error),
+                Err(error) => self.tell_failure(number, &error, progress),
+            }
         }
-        known.into_values().collect()
+        Ok(known.into_values().collect())
     }
 
     /// The realisation of an output, from the first substituter that has one and

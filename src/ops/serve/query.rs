@@ -7,7 +7,7 @@ use super::add::no_realisation;
 use crate::model::{DrvOutput, StoreDir, StorePath};
 use crate::ops::serve::tunnel::Outlet;
 use crate::ops::serve::worker::Worker;
-use crate::store::api::Store as _;
+use crate::store::api::{Item, Store as _};
 use crate::store::error::{RequestError, Result};
 use crate::store::remote::protocol::wire::Writer;
 use crate::store::remote::protocol::worker::op;
@@ -122,6 +122,11 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         }
     }
 
+    /// What substituters know of some paths.
+    fn known(&self, paths: &[StorePath]) -> Result<Vec<Item>> {
+        self.substituters().known(&self.dir(), paths, &*self.tunnel)
+    }
+
     fn query_substitutes(&mut self, operation: u64) -> Result<()> {
         let dir = self.dir();
         match operation {
@@ -140,7 +145,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
             op::HAS_SUBSTITUTES | op::QUERY_SUBSTITUTABLE_PATH_INFO => {
                 let path = self.path()?;
                 self.begin();
-                let items = self.substituters().known(&dir, &[path]);
+                let items = self.known(&[path])?;
                 self.answer(|writer| {
                     writer.boolean(!items.is_empty())?;
                     match items.first().filter(|_| operation == op::QUERY_SUBSTITUTABLE_PATH_INFO) {
@@ -152,7 +157,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
             op::QUERY_SUBSTITUTABLE_PATHS => {
                 let paths: Vec<StorePath> = self.reader.paths(&dir)?.into_iter().collect();
                 self.begin();
-                let items = self.substituters().known(&dir, &paths);
+                let items = self.known(&paths)?;
                 self.answer(|writer| writer.paths(&dir, items.iter().map(|item| &item.info.path)))
             }
             op::QUERY_SUBSTITUTABLE_PATH_INFOS => {
@@ -167,7 +172,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
                     paths.extend(self.reader.paths(&dir)?);
                 }
                 self.begin();
-                let items = self.substituters().known(&dir, &paths);
+                let items = self.known(&paths)?;
                 self.answer(|writer| {
                     writer.number(items.len() as u64)?;
                     items.iter().try_for_each(|item| {
@@ -182,11 +187,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
 }
 
 /// What a substituter knows of a path.
-fn substitutable<W: Write>(
-    writer: &mut Writer<W>,
-    dir: &StoreDir,
-    item: &crate::store::api::Item,
-) -> Result<()> {
+fn substitutable<W: Write>(writer: &mut Writer<W>, dir: &StoreDir, item: &Item) -> Result<()> {
     writer.optional_path(dir, item.info.deriver.as_ref())?;
     writer.paths(dir, item.info.references.iter())?;
     writer.number(item.file.as_ref().and_then(|file| file.size).unwrap_or(0))?;

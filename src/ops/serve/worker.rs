@@ -324,8 +324,16 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         for (request, outcome) in requests.iter().zip(outcomes) {
             let mut result = result_of(outcome);
             if result.status != status::MISC_FAILURE {
-                let outputs = realise::realisations(&self.store, request)?.into_iter();
-                result.outputs = outputs.map(|output| (output.id.to_string(), output.print())).collect();
+                match realise::realisations(&self.store, request) {
+                    Ok(outputs) => {
+                        let outputs = outputs.into_iter();
+                        result.outputs =
+                            outputs.map(|output| (output.id.to_string(), output.print())).collect();
+                    }
+                    Err(error) if error.is_interruption() => return Err(error),
+                    // Only the one that asked for these outputs is told.
+                    Err(error) => result = result_of(Outcome::Failed(error)),
+                }
             }
             results.push((request, result));
         }

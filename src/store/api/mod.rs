@@ -157,6 +157,11 @@ pub trait Store: Any {
     /// [`StoreError`].
     fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()>;
 
+    /// Whether the store is asked about realisations.
+    fn uses_realisations(&self) -> bool {
+        true
+    }
+
     /// The realisation of an output of a derivation, if the store knows it.
     ///
     /// # Errors

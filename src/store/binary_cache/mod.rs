@@ -556,6 +556,10 @@ impl Store for BinaryCache {
         Ok(self.transport.put_encoded(&name, LOG_TYPE, self.options.log_coding, log)?)
     }
 
+    fn uses_realisations(&self) -> bool {
+        self.options.realisations
+    }
+
     fn realisation(&self, id: &DrvOutput) -> Result<Option<Realisation>> {
         if self.expect_made().is_err() {
             return Ok(None);

@@ -37,6 +37,8 @@ pub struct CacheOptions {
     pub memory: Option<(PathBuf, Lifetimes)>,
     /// Where archives are kept of which single files are looked at.
     pub nar_cache: Option<PathBuf>,
+    /// The cache is asked which paths outputs have (the feature `ca-derivations`).
+    pub realisations: bool,
     /// Archives reach the disk before the narinfos that name them.
     pub sync: bool,
 }
@@ -58,6 +60,7 @@ impl Default for CacheOptions {
             trusted: false,
             memory: None,
             nar_cache: None,
+            realisations: false,
             sync: true,
         }
     }

@@ -107,6 +107,10 @@ impl Store for LocalStore {
         LocalStore::add_log(self, drv, log)
     }
 
+    fn uses_realisations(&self) -> bool {
+        Self::uses_realisations(self)
+    }
+
     fn realisation(&self, id: &DrvOutput) -> Result<Option<Realisation>> {
         self.known_realisation(id)
     }

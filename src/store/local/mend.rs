@@ -173,6 +173,7 @@ impl<'m> Mender<'m> {
                 Table::ValidPaths => self.mend_columns(damaged)?,
                 // Below, all together.
                 Table::Refs | Table::DerivationOutputs => continue,
+                Table::Realisations | Table::RealisationsRefs => continue,
             };
             self.tell(damaged, mended);
         }
@@ -185,7 +186,25 @@ impl<'m> Mender<'m> {
             return Ok(());
         }
         self.mend_references()?;
-        self.mend_outputs()
+        self.mend_outputs()?;
+        self.mend_realisations()
+    }
+
+    /// Removes what cannot be read of realisations.
+    fn mend_realisations(&self) -> Result<()> {
+        let is_of_them =
+            |damaged: &&Damaged| matches!(damaged.table, Table::Realisations | Table::RealisationsRefs);
+        for damaged in self.findings.damaged.iter().filter(is_of_them) {
+            self.store.write(|writer| writer.mend_realisation(damaged))?;
+            let how =
+                match (damaged.table, damaged.problems.iter().all(|(column, _)| *column == "signatures")) {
+                    (Table::RealisationsRefs, _) => "removed",
+                    (_, true) => "it has no signatures any more",
+                    (_, false) => "removed; the output is known again once it is built or fetched",
+                };
+            self.tell(damaged, Ok(how.to_owned()));
+        }
+        Ok(())
     }
 
     pub(super) fn tell(&self, damaged: &Damaged, mended: Mended) {

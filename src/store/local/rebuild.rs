@@ -64,6 +64,7 @@ pub fn rebuild(options: &LocalOptions, progress: &Arc<dyn Progress>) -> Result<R
     let (found, refused) = rebuild.consistent(found);
     let report = RebuildReport { registered: found.len() as u64, left: left + refused };
     rebuild.write(&found)?;
+    rebuild.tell_of_realisations(&found);
     progress.notice(&format!(
         "registered {} paths; {} entries of the store directory are not registered",
         report.registered, report.left
@@ -97,6 +98,21 @@ impl Rebuild<'_> {
     fn refuse(&self, name: &str, why: &str) {
         let dir = self.options.layout.store_dir.as_str();
         self.progress.warn(&format!("not registering '{dir}/{name}': {why}"));
+    }
+
+    /// Tells of derivations whose output paths only a realisation could tell: the lost
+    /// database had them, and nothing else does.
+    fn tell_of_realisations(&self, found: &[Found]) {
+        let is_open = |drv: &Derivation| drv.outputs.values().any(|output| output.path().is_none());
+        let count =
+            found.iter().filter_map(|found| found.derivation.as_ref()).filter(|drv| is_open(drv)).count();
+        if count > 0 {
+            self.progress.notice(&format!(
+                "{count} derivations have outputs whose paths only realisations tell, which are lost \
+                 with the old database; outputs that are there are registered as paths, and belong \
+                 to their derivations again once they are built or fetched"
+            ));
+        }
     }
 
     /// The names that can be paths, and how many other entries there are.

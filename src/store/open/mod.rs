@@ -256,7 +256,11 @@ fn cache_options(
     others: &[&str],
 ) -> Result<(StoreDir, CacheOptions, Vec<String>)> {
     let mut warnings = Vec::new();
-    let mut options = CacheOptions { sync: around.settings.sync_store_paths(), ..CacheOptions::default() };
+    let mut options = CacheOptions {
+        sync: around.settings.sync_store_paths(),
+        realisations: around.settings.feature_enabled("ca-derivations"),
+        ..CacheOptions::default()
+    };
     let settings = around.settings;
     let lifetimes = Lifetimes {
         meta: settings.narinfo_cache_meta_ttl(),

@@ -39,6 +39,10 @@ pub enum Table {
     Refs,
     /// Outputs of derivations.
     DerivationOutputs,
+    /// Realisations.
+    Realisations,
+    /// Which realisations depend on which.
+    RealisationsRefs,
 }
 
 /// A row that is not as it should be.
@@ -95,6 +99,7 @@ impl Db {
             let ids = Arc::new(ids);
             self.check_all_references(&mut findings, &ids, &by_id)?;
             self.check_outputs(&mut findings, &ids, &by_id)?;
+            self.check_realisations(&mut findings)?;
             Ok(findings)
         })
     }
@@ -316,7 +321,8 @@ impl Findings {
         }
     }
 
-    fn push_named(
+    /// Adds a row of a table that is not ValidPaths, if it has problems.
+    pub(super) fn push_named(
         &mut self,
         table: Table,
         name: &'static str,
@@ -325,6 +331,9 @@ impl Findings {
         problems: Vec<(&'static str, String)>,
         ends: (Option<PathId>, Option<PathId>),
     ) {
+        if problems.is_empty() {
+            return;
+        }
         let label = Label { table: name, row, path: (!text.is_empty()).then_some(&text[..]) };
         let label = label.to_string();
         self.damaged.push(Damaged { table, row, label, problems, text, hash: None, ends });

@@ -4,16 +4,19 @@
 //! The tables are made when the first realisation is registered; a database
 //! without them knows none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::Db;
 use super::cells::{self, Label};
+use super::check::{Damaged, Findings, Table};
 use super::write::Writer;
 use crate::model::{DrvOutput, Realisation, StorePath};
 use crate::store::error::{Result, StoreError};
 use crate::store::graph::PathId;
+use crate::sys::interrupt;
 
 /// Creates the tables, and notes that they are there.
 const CREATE: &str = "
@@ -111,6 +114,53 @@ impl Db {
         Ok(found)
     }
 
+    /// Looks at every row of the tables of realisations.
+    pub(super) fn check_realisations(&self, findings: &mut Findings) -> Result<()> {
+        if !self.has_realisations()? {
+            return Ok(());
+        }
+        let action = "checking realisations";
+        let sql = "select r.id, r.drvPath, r.outputName, r.outputPath, v.id, v.path, r.signatures \
+                   from Realisations r left join ValidPaths v on v.id = r.outputPath";
+        self.each_row(action, sql, [], |row| {
+            interrupt::check()?;
+            let mut problems = Vec::new();
+            let hash = cells::text("drvPath", cells::value(row, 1)).map_err(|p| problems.push(p)).ok();
+            let name = cells::text("outputName", cells::value(row, 2)).map_err(|p| problems.push(p)).ok();
+            if let (Some(hash), Some(name)) = (hash, name)
+                && let Err(error) = format!("{hash}!{name}").parse::<DrvOutput>()
+            {
+                problems.push(("drvPath", error.to_string()));
+            }
+            let end = integer(cells::value(row, 4));
+            if end.is_none() {
+                let value = cells::shown(cells::value(row, 3));
+                problems.push(("outputPath", format!("its outputPath is {value}, and there is no such row")));
+            }
+            problems.extend(cells::optional_text("signatures", cells::value(row, 6)).err());
+            let text = cells::text("path", cells::value(row, 5)).map_or(Vec::new(), |path| path.into());
+            let number = row.get(0).unwrap_or(0);
+            findings.push_named(Table::Realisations, "Realisations", number, text, problems, (None, end));
+            Ok(())
+        })?;
+        let sql = "select d.rowid, d.referrer, d.realisationReference, a.id, b.id from RealisationsRefs d \
+                   left join Realisations a on a.id = d.referrer \
+                   left join Realisations b on b.id = d.realisationReference";
+        self.each_row(action, sql, [], |row| {
+            interrupt::check()?;
+            let mut problems = Vec::new();
+            for (column, at) in [("referrer", 1), ("realisationReference", 2)] {
+                if integer(cells::value(row, at + 2)).is_none() {
+                    let value = cells::shown(cells::value(row, at));
+                    problems.push((column, format!("its {column} is {value}, and there is no such row")));
+                }
+            }
+            let (table, name) = (Table::RealisationsRefs, "RealisationsRefs");
+            findings.push_named(table, name, row.get(0).unwrap_or(0), Vec::new(), problems, (None, None));
+            Ok(())
+        })
+    }
+
     /// The valid derivations of which no output path is recorded: those whose
     /// output paths do not follow from them.
     ///
@@ -130,10 +180,18 @@ impl Db {
     }
 }
 
+fn integer(value: ValueRef<'_>) -> Option<PathId> {
+    match value {
+        ValueRef::Integer(id) => Some(id),
+        _ => None,
+    }
+}
+
 impl Writer<'_> {
     /// Registers a realisation, or adds its signatures to those of the same one
     /// that is registered. Its path is valid. What it depends on is noted as far as
-    /// that is registered.
+    /// that is registered; where something is not, the signatures are dropped, as
+    /// they are made over all of it.
     ///
     /// # Errors
     /// [`StoreError::Invalid`] if its path is not valid after all; [`StoreError::OutputTaken`] if the output
@@ -143,6 +201,8 @@ impl Writer<'_> {
         let path = self.id_of(&realisation.out_path)?;
         let path = path.ok_or_else(|| StoreError::Invalid(self.dir.print(&realisation.out_path)))?;
         self.transaction.execute_batch(CREATE).map_err(self.error("creating the tables of realisations"))?;
+        let dependents = self.registered_dependents(realisation)?;
+        let is_whole = dependents.len() == realisation.dependents.len();
         let known = || {
             self.transaction
                 .prepare_cached(
@@ -155,6 +215,12 @@ impl Writer<'_> {
                 .optional()
         };
         match known().map_err(self.error("looking up a realisation"))? {
+            Some((number, other, _))
+                if other == path && !(is_whole && self.has_dependents(number, &dependents)?) =>
+            {
+                // The signatures are over another text than the one that is registered.
+                Ok(())
+            }
             Some((number, other, signatures)) if other == path => {
                 let known = signatures.unwrap_or_default();
                 let mut all: std::collections::BTreeSet<&str> = known.split_ascii_whitespace().collect();
@@ -169,13 +235,52 @@ impl Writer<'_> {
                 let path = self.dir.print(&realisation.out_path);
                 Err(StoreError::OutputTaken { output: id.to_string(), path })
             }
-            None => self.insert_realisation(realisation, path),
+            None => self.insert_realisation(realisation, path, is_whole, &dependents),
         }
     }
 
-    fn insert_realisation(&self, realisation: &Realisation, path: PathId) -> Result<()> {
+    /// The numbers of the realisations that one depends on, as far as they are registered.
+    fn registered_dependents(&self, realisation: &Realisation) -> Result<BTreeSet<i64>> {
+        let mut found = BTreeSet::new();
+        for (dependent, path) in &realisation.dependents {
+            let query = || {
+                self.transaction
+                    .prepare_cached(
+                        "select r.id from Realisations r join ValidPaths v on v.id = r.outputPath \
+                         where r.drvPath = ? and r.outputName = ? and v.path = ?",
+                    )?
+                    .query_row(
+                        params![dependent.drv_hash(), dependent.output(), self.dir.print(path)],
+                        |row| row.get::<_, i64>(0),
+                    )
+                    .optional()
+            };
+            found.extend(query().map_err(self.error("looking up a realisation"))?);
+        }
+        Ok(found)
+    }
+
+    /// Whether a registered realisation depends on these and no others.
+    fn has_dependents(&self, number: i64, dependents: &BTreeSet<i64>) -> Result<bool> {
+        let query = || {
+            self.transaction
+                .prepare_cached("select realisationReference from RealisationsRefs where referrer = ?")?
+                .query_map([number], |row| row.get::<_, i64>(0))?
+                .collect::<rusqlite::Result<BTreeSet<i64>>>()
+        };
+        Ok(query().map_err(self.error("looking up a realisation"))? == *dependents)
+    }
+
+    fn insert_realisation(
+        &self,
+        realisation: &Realisation,
+        path: PathId,
+        is_whole: bool,
+        dependents: &BTreeSet<i64>,
+    ) -> Result<()> {
         let id = &realisation.id;
-        let signatures: Vec<&str> = realisation.signatures.iter().map(String::as_str).collect();
+        let signatures: Vec<&str> =
+            realisation.signatures.iter().filter(|_| is_whole).map(String::as_str).collect();
         let number = self
             .transaction
             .execute(
@@ -184,17 +289,41 @@ impl Writer<'_> {
             )
             .map(|_| self.transaction.last_insert_rowid())
             .map_err(self.error("registering a realisation"))?;
-        for (dependent, path) in &realisation.dependents {
-            let query = || {
-                self.transaction.execute(
-                    "insert into RealisationsRefs (referrer, realisationReference) \
-                     select ?, r.id from Realisations r join ValidPaths v on v.id = r.outputPath \
-                     where r.drvPath = ? and r.outputName = ? and v.path = ?",
-                    params![number, dependent.drv_hash(), dependent.output(), self.dir.print(path)],
+        for dependent in dependents {
+            self.transaction
+                .execute(
+                    "insert into RealisationsRefs (referrer, realisationReference) values (?, ?)",
+                    [number, *dependent],
                 )
-            };
-            // Without a row there is nothing to refer to, and nobody needs it.
-            query().map_err(self.error("registering a realisation"))?;
+                .map_err(self.error("registering a realisation"))?;
+        }
+        Ok(())
+    }
+
+    /// Mends a row of a table of realisations: a bad list of signatures is emptied,
+    /// anything else is removed. Signatures over what is removed go as well.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
+    pub fn mend_realisation(&self, damaged: &Damaged) -> Result<()> {
+        let only_signatures = damaged.problems.iter().all(|(column, _)| *column == "signatures");
+        let statements: &[&str] = match damaged.table {
+            Table::RealisationsRefs => &[
+                "update Realisations set signatures = null where id in \
+                 (select referrer from RealisationsRefs where rowid = ?)",
+                "delete from RealisationsRefs where rowid = ?",
+            ],
+            _ if only_signatures => &["update Realisations set signatures = null where id = ?"],
+            _ => &[
+                "update Realisations set signatures = null where id in \
+                 (select referrer from RealisationsRefs where realisationReference = ?)",
+                "delete from RealisationsRefs where realisationReference = ?",
+                "delete from RealisationsRefs where referrer = ?",
+                "delete from Realisations where id = ?",
+            ],
+        };
+        for sql in statements {
+            self.transaction.execute(sql, [damaged.row]).map_err(self.error("mending a realisation"))?;
         }
         Ok(())
     }

@@ -111,32 +111,64 @@ fn check_machine(target: &Ssh, port: u16, session: &Session) -> std::result::Res
     }
     let mut known = session.known_hosts().map_err(|error| error.message().to_owned())?;
     let files = [target.home.as_ref().map(|home| home.join(".ssh/known_hosts")), Some(PathBuf::from(SYSTEM))];
+    let mut authorities = None;
     for file in files.into_iter().flatten().filter(|file| file.exists()) {
         known
             .read_file(&file, KnownHostFileKind::OpenSSH)
             .map_err(|error| format!("reading \"{}\": {}", file.display(), error.message()))?;
-        if is_revoked(&file, &shown)? {
+        let marked = Marked::read(&file, &shown)?;
+        if marked.revokes {
             return Err(format!("its key is marked as revoked in \"{}\"", file.display()));
         }
+        authorities = authorities.or(marked.names_authorities.then_some(file));
     }
     match known.check_port(&target.host, port, key) {
         CheckResult::Match => Ok(()),
         CheckResult::Mismatch => Err("its key is another one than 'known_hosts' has for it".to_owned()),
-        _ => Err("its key is not known: add it to '~/.ssh/known_hosts' (ssh-keyscan prints it)".to_owned()),
+        _ => Err(unknown_key(authorities.as_deref())),
     }
 }
 
-/// Whether a file of known machines has a key on a line that takes it away: the
-/// library reads no such lines. For which machine is not asked, as names may be
-/// hashed: a key that is revoked is good for none.
-fn is_revoked(file: &Path, key: &str) -> std::result::Result<bool, String> {
-    let text = std::fs::read(file)
-        .map_err(|error| format!("reading \"{}\": {}", file.display(), crate::sys::errno_text(&error)))?;
-    let text = String::from_utf8_lossy(&text);
-    Ok(text.lines().any(|line| {
-        let mut words = line.split_ascii_whitespace();
-        words.next() == Some("@revoked") && words.nth(2) == Some(key)
-    }))
+/// What is said about a machine whose key is not known; `authorities` is a file that names
+/// authorities for certificates.
+fn unknown_key(authorities: Option<&Path>) -> String {
+    let mut text = "its key is not known: add it to '~/.ssh/known_hosts' (ssh-keyscan prints it)".to_owned();
+    if let Some(file) = authorities {
+        text += &format!(
+            "; certificates of machines, for which \"{}\" names an authority ('@cert-authority'), are understood by the \
+             program 'ssh' only",
+            file.display()
+        );
+    }
+    text
+}
+
+/// What the lines of a file of known machines say that begin with a mark: the library
+/// reads no such lines.
+struct Marked {
+    /// The key of the machine is revoked. For which machine is not asked, as names may be
+    /// hashed: a key that is revoked is good for none.
+    revokes: bool,
+    /// There are authorities whose certificates machines may show.
+    names_authorities: bool,
+}
+
+impl Marked {
+    fn read(file: &Path, key: &str) -> std::result::Result<Self, String> {
+        let text = std::fs::read(file)
+            .map_err(|error| format!("reading \"{}\": {}", file.display(), errno_text(&error)))?;
+        let text = String::from_utf8_lossy(&text);
+        let mut marked = Self { revokes: false, names_authorities: false };
+        for line in text.lines() {
+            let mut words = line.split_ascii_whitespace();
+            match words.next() {
+                Some("@revoked") => marked.revokes |= words.nth(2) == Some(key),
+                Some("@cert-authority") => marked.names_authorities = true,
+                _ => {}
+            }
+        }
+        Ok(marked)
+    }
 }
 
 /// The machines that everybody here knows.

@@ -219,7 +219,7 @@ impl Store for DaemonStore {
         if !link.version().has(27) {
             return Ok(None);
         }
-        let mut found = link.call(
+        link.call(
             |writer| {
                 writer.number(op::QUERY_REALISATION)?;
                 writer.text(&id.to_string())
@@ -227,20 +227,22 @@ impl Store for DaemonStore {
             |reader| {
                 if !link.version().has(31) {
                     let paths = reader.paths(dir)?;
-                    return Ok(paths.into_iter().map(|path| Realisation::new(id.clone(), path)).collect());
+                    return Ok(paths.into_iter().next_back().map(|path| Realisation::new(id.clone(), path)));
                 }
-                let mut texts = Vec::new();
+                // Read one after the other: a server may say more than it was asked.
+                let mut found = None;
                 reader.each(|reader| {
-                    texts.push(reader.text(realisation::MAX_LEN as usize)?);
+                    let text = reader.text(realisation::MAX_LEN as usize)?;
+                    match Realisation::parse(text.as_bytes()) {
+                        Ok(realisation) if realisation.id == *id => found = Some(realisation),
+                        Ok(_) => {}
+                        Err(_) => return Err(link.protocol("its realisation is none")),
+                    }
                     Ok(())
                 })?;
-                let read = |text: &String| Realisation::parse(text.as_bytes()).ok();
-                let read: Option<Vec<Realisation>> = texts.iter().map(read).collect();
-                read.ok_or_else(|| link.protocol("its realisation is none"))
+                Ok(found)
             },
-        )?;
-        found.retain(|realisation| realisation.id == *id);
-        Ok(found.pop())
+        )
     }
 
     fn register_realisation(&self, realisation: &Realisation) -> Result<()> {
