@@ -136,6 +136,7 @@ impl File {
     fn parse(name: String, code: &str) -> Self {
         let mut file = Self { name, uses: Vec::new(), items: BTreeSet::new(), paths: BTreeSet::new() };
         let mut rest = String::new();
+        let code = without_modules(code);
         let mut lines = code.lines();
         while let Some(line) = lines.next() {
             let (public, text) = without_visibility(line.trim_start());
@@ -178,6 +179,29 @@ impl File {
             self.paths.insert(path);
         }
     }
+}
+
+/// Code in which modules within the file are part of the file: what is `super` to them is
+/// the file itself.
+fn without_modules(code: &str) -> String {
+    let mut closing: Vec<String> = Vec::new();
+    let mut result = String::new();
+    for line in code.lines() {
+        let (_, text) = without_visibility(line.trim_start());
+        if closing.last().is_some_and(|end| end == line) {
+            closing.pop();
+        } else if text.starts_with("mod ") && text.ends_with('{') {
+            let indent = line.len() - line.trim_start().len();
+            closing.push(format!("{}}}", " ".repeat(indent)));
+        } else if closing.is_empty() {
+            result.push_str(line);
+        } else {
+            let further = line.replace("super::super::", "\0").replace("super::", "self::");
+            result.push_str(&further.replace('\0', "super::"));
+        }
+        result.push('\n');
+    }
+    result
 }
 
 /// Whether a declaration begins with `pub`, and what follows that.

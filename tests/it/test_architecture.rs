@@ -184,7 +184,10 @@ fn circles_are_found() {
             ("a/mod.rs", "mod b;\npub use b::B;\npub struct A;"),
             // By way of a name that is passed on.
             ("a/b.rs", "use super::A;\nuse crate::c::{self, d::{D, other as E}};\npub struct B(D);"),
-            ("c/mod.rs", "pub mod d;\n"),
+            (
+                "c/mod.rs",
+                "pub mod d;\npub struct C;\npub mod own {\n    use super::C;\n    pub struct O(C);\n}\n",
+            ),
             ("c/d.rs", "pub struct D;\npub fn other() { nival::a::B::new(); }"),
             ("c/e.rs", "use super::d::*;\nfn f() -> crate::a::A { super::d::other() }"),
         ]
