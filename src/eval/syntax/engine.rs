@@ -1,7 +1,7 @@
 //! The parser proper: tables and a stack, so that the depth of a text costs memory and never the machine stack.
 
 use super::super::symbols::Symbols;
-use super::error::{ParseOptions, SyntaxError};
+use super::error::{Failed, ParseOptions, SyntaxError};
 use super::lexer::Lexer;
 use super::tables::{ACTIONS, Action, DEFAULTS, GOTOS, RULES, SYMBOLS, TOKEN_NAMES, Token};
 use super::tree::{Node, NodeId, Step, Tree};
@@ -142,12 +142,16 @@ pub fn parse(text: &[u8], symbols: &Symbols, options: &ParseOptions) -> Result<T
     tree.warnings.append(&mut parser.lexer.warnings);
     match result {
         Ok(()) => Ok(tree),
-        Err(error) => Err(SyntaxError { warnings: tree.warnings, ..error }),
+        Err(Failed) => {
+            let error =
+                parser.lexer.error.map_or_else(|| SyntaxError::new(0, "syntax error"), |error| *error);
+            Err(SyntaxError { warnings: tree.warnings, ..error })
+        }
     }
 }
 
 impl Parser<'_> {
-    fn run(&mut self) -> Result<(), SyntaxError> {
+    fn run(&mut self) -> Result<(), Failed> {
         let mut stack: Vec<Entry> = Vec::with_capacity(64);
         stack.push(Entry { state: 0, value: Value::default() });
         let mut state = 0usize;
@@ -181,7 +185,8 @@ impl Parser<'_> {
                 token = kind as usize;
                 token_value = value;
             } else {
-                return Err(unexpected(state, token, self.lexer.error_place(token_value.at)));
+                let place = self.lexer.error_place(token_value.at);
+                return Err(self.lexer.fail_with(unexpected(state, token, place)));
             }
         }
     }

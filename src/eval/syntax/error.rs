@@ -14,6 +14,9 @@ pub struct SyntaxError {
     pub warnings: Vec<(u32, String)>,
 }
 
+/// An error that was noted in the lexer: results of so few bytes are passed in registers.
+pub(super) struct Failed;
+
 impl SyntaxError {
     /// An error at a place.
     pub(super) fn new(offset: u32, message: impl Into<String>) -> SyntaxError {

@@ -2,7 +2,7 @@
 
 use super::characters::{DIGIT, NAME, NAME_START, PATH, SCHEME, URI, is};
 use super::engine::Value;
-use super::error::{Lint, ParseOptions, SyntaxError};
+use super::error::{Failed, Lint, ParseOptions, SyntaxError};
 use super::tables::Token;
 
 /// What the lexer stands in.
@@ -45,12 +45,14 @@ pub(super) struct Lexer<'a> {
     pub(super) end_place: Option<usize>,
     /// Warnings of literals.
     pub(super) warnings: Vec<(u32, String)>,
+    /// What is wrong with the text, behind a [`Failed`].
+    pub(super) error: Option<Box<SyntaxError>>,
     run: Run,
     /// No `*/` lies behind this place.
     no_comment_end: bool,
 }
 
-type Lexed = Result<(Token, Value), SyntaxError>;
+type Lexed = Result<(Token, Value), Failed>;
 
 impl<'a> Lexer<'a> {
     pub fn new(text: &'a [u8]) -> Lexer<'a> {
@@ -64,6 +66,7 @@ impl<'a> Lexer<'a> {
             before_last: 0,
             end_place: None,
             warnings: Vec::new(),
+            error: None,
             run: Run::default(),
             no_comment_end: false,
         }
@@ -79,6 +82,19 @@ impl<'a> Lexer<'a> {
             Some(place) if at as usize >= self.at => place as u32,
             _ => at,
         }
+    }
+
+    /// Notes an error.
+    #[cold]
+    pub fn fail(&mut self, at: usize, message: impl Into<String>) -> Failed {
+        self.fail_with(SyntaxError::new(at as u32, message))
+    }
+
+    /// Notes an error.
+    #[cold]
+    pub fn fail_with(&mut self, error: SyntaxError) -> Failed {
+        self.error = Some(Box::new(error));
+        Failed
     }
 
     /// The byte at a place; 0 behind the end.
@@ -214,7 +230,7 @@ impl<'a> Lexer<'a> {
         if !options.pipe_operators {
             let message = "experimental Nix feature 'pipe-operators' is disabled; add \
                            '--extra-experimental-features pipe-operators' to enable it";
-            return Err(SyntaxError::new(self.at as u32, message));
+            return Err(self.fail(self.at, message));
         }
         self.token(kind, self.at + 2)
     }
@@ -311,14 +327,14 @@ impl<'a> Lexer<'a> {
     }
 
     /// Warns or fails at the token that begins here.
-    pub(super) fn lint(&mut self, lint: Lint, message: String) -> Result<(), SyntaxError> {
+    pub(super) fn lint(&mut self, lint: Lint, message: String) -> Result<(), Failed> {
         match lint {
             Lint::Ignore => Ok(()),
             Lint::Warn => {
                 self.warnings.push((self.at as u32, message));
                 Ok(())
             }
-            Lint::Fatal => Err(SyntaxError::new(self.at as u32, message)),
+            Lint::Fatal => Err(self.fail(self.at, message)),
         }
     }
 
@@ -390,8 +406,8 @@ impl<'a> Lexer<'a> {
             match number.checked_mul(10).and_then(|n| n.checked_add(i64::from(digit - b'0'))) {
                 Some(next) => number = next,
                 None => {
-                    let text = String::from_utf8_lossy(text);
-                    return Err(SyntaxError::new(self.at as u32, format!("invalid integer '{text}'")));
+                    let text = String::from_utf8_lossy(text).into_owned();
+                    return Err(self.fail(self.at, format!("invalid integer '{text}'")));
                 }
             }
         }
@@ -406,7 +422,7 @@ impl<'a> Lexer<'a> {
             Ok(number) if number.is_normal() || (number == 0.0 && !nonzero) => {
                 self.bits(Token::Float, number.to_bits(), end)
             }
-            _ => Err(SyntaxError::new(self.at as u32, format!("invalid float '{text}'"))),
+            _ => Err(self.fail(self.at, format!("invalid float '{text}'"))),
         }
     }
 

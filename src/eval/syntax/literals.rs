@@ -2,11 +2,11 @@
 
 use super::characters::{INDENTED, PATH, STRING, is};
 use super::engine::{Piece, Value};
-use super::error::{Lint, ParseOptions, SyntaxError};
+use super::error::{Failed, Lint, ParseOptions};
 use super::lexer::{Lexer, Mode};
 use super::tables::Token;
 
-type Lexed = Result<(Token, Value), SyntaxError>;
+type Lexed = Result<(Token, Value), Failed>;
 
 impl Lexer<'_> {
     /// The next token of a string: its text up to an interpolation or the end, `${`, or the closing quote.
@@ -54,7 +54,7 @@ impl Lexer<'_> {
             }
         }
         if bytes[start..].contains(&0) {
-            return Err(null_byte(at, &self.text[at..end]));
+            return Err(self.null_byte(at, end));
         }
         self.at = end;
         Ok((Token::String, Value { a: start as u32, b: (bytes.len() - start) as u32, at: at as u32 }))
@@ -88,7 +88,7 @@ impl Lexer<'_> {
             let run = self.indented_run(at);
             if run > at {
                 if self.text[at..run].contains(&0) {
-                    return Err(null_byte(at, &self.text[at..run]));
+                    return Err(self.null_byte(at, run));
                 }
                 self.pieces.push(Piece::Text { start: at as u32, end: run as u32, at: at as u32 });
                 self.at = run;
@@ -174,7 +174,7 @@ impl Lexer<'_> {
         at
     }
 
-    fn path_lints(&mut self, end: usize, options: &ParseOptions) -> Result<(), SyntaxError> {
+    fn path_lints(&mut self, end: usize, options: &ParseOptions) -> Result<(), Failed> {
         let text = &self.text[self.at..end];
         let first = text[0];
         if matches!(first, b'/' | b'~') {
@@ -226,7 +226,7 @@ impl Lexer<'_> {
         let ended = at == self.text.len();
         if self.mode == Mode::PathSlash {
             let place = if ended { self.last } else { at };
-            return Err(SyntaxError::new(place as u32, "path has a trailing slash"));
+            return Err(self.fail(place, "path has a trailing slash"));
         }
         self.mode = Mode::Plain;
         if ended {
@@ -234,6 +234,15 @@ impl Lexer<'_> {
         }
         let place = if ended { self.before_last } else { self.last };
         Ok((Token::PathEnd, Value { a: 0, b: 0, at: place as u32 }))
+    }
+
+    #[cold]
+    fn null_byte(&mut self, at: usize, end: usize) -> Failed {
+        let text = String::from_utf8_lossy(&self.text[at..end]).replace('\0', "␀");
+        let message = format!(
+            "input string '{text}' cannot be represented as Nix string because it contains null bytes"
+        );
+        self.fail(at, message)
     }
 }
 
@@ -245,12 +254,4 @@ fn unescaped(byte: u8) -> u8 {
         b't' => b'\t',
         other => other,
     }
-}
-
-#[cold]
-fn null_byte(at: usize, text: &[u8]) -> SyntaxError {
-    let text = String::from_utf8_lossy(text).replace('\0', "␀");
-    let message =
-        format!("input string '{text}' cannot be represented as Nix string because it contains null bytes");
-    SyntaxError::new(at as u32, message)
 }

@@ -2,7 +2,7 @@
 
 use super::super::symbols::Symbol;
 use super::engine::{Parser, Value};
-use super::error::SyntaxError;
+use super::error::{Failed, SyntaxError};
 use super::tree::{Binding, Bound, DynamicBinding, Node, NodeId, Set, SetId, Step};
 use std::hash::Hasher;
 
@@ -53,10 +53,10 @@ impl Parser<'_> {
         self.add(Node::Set(SetId(set.a)), at)
     }
 
-    pub(super) fn let_in(&mut self, at: u32, set: Value, body: Value) -> Result<NodeId, SyntaxError> {
+    pub(super) fn let_in(&mut self, at: u32, set: Value, body: Value) -> Result<NodeId, Failed> {
         let bindings = &mut self.tree.sets[set.a as usize];
         if !bindings.dynamic.is_empty() {
-            return Err(SyntaxError::new(at, "dynamic attributes not allowed in let"));
+            return Err(self.lexer.fail(at as usize, "dynamic attributes not allowed in let"));
         }
         bindings.recursive = true;
         Ok(self.add(Node::Let { set: SetId(set.a), body: body.node() }, at))
@@ -92,7 +92,7 @@ impl Parser<'_> {
     }
 
     /// `path = value;` in a set; the path's steps are those from `path.a` on.
-    pub(super) fn bind(&mut self, set: u32, path: Value, value: Value) -> Result<(), SyntaxError> {
+    pub(super) fn bind(&mut self, set: u32, path: Value, value: Value) -> Result<(), Failed> {
         let start = path.a as usize;
         let mut set = SetId(set);
         let last = self.steps.len() - 1;
@@ -151,7 +151,7 @@ impl Parser<'_> {
     }
 
     /// Moves all that `source` defines into `target`, the oldest names first; `path` is where its path begins in `steps`.
-    fn merge(&mut self, target: SetId, source: SetId, path: usize) -> Result<(), SyntaxError> {
+    fn merge(&mut self, target: SetId, source: SetId, path: usize) -> Result<(), Failed> {
         let mut names: Vec<Symbol> = Vec::new();
         let mut work = vec![self.take(target, source)];
         while let Some(top) = work.last_mut() {
@@ -204,13 +204,13 @@ impl Parser<'_> {
     /// The error about a name that has a definition already: that of the binding `at` of a set.
     #[cold]
     fn twice(
-        &self,
+        &mut self,
         set: SetId,
         at: usize,
         offset: u32,
         steps: std::ops::Range<usize>,
         names: &[Symbol],
-    ) -> SyntaxError {
+    ) -> Failed {
         let mut path = Vec::new();
         let steps = self.steps[steps].iter().map(|(step, _)| *step);
         for step in steps.chain(names.iter().map(|name| Step::Name(*name))) {
@@ -222,18 +222,18 @@ impl Parser<'_> {
                 Step::Dynamic(node) => super::print::dynamic(&self.tree, self.symbols, node, &mut path),
             }
         }
-        let path = String::from_utf8_lossy(&path);
+        let path = String::from_utf8_lossy(&path).into_owned();
         let other = Some(self.tree.sets[set.0 as usize].bindings[at].offset);
-        SyntaxError {
+        self.lexer.fail_with(SyntaxError {
             offset,
             message: format!("attribute '{path}' already defined at "),
             other,
             warnings: Vec::new(),
-        }
+        })
     }
 
     /// `inherit names;`: the names are the steps from `start` on.
-    pub(super) fn inherit(&mut self, set: u32, start: usize) -> Result<(), SyntaxError> {
+    pub(super) fn inherit(&mut self, set: u32, start: usize) -> Result<(), Failed> {
         for number in start..self.steps.len() {
             let (Step::Name(name), offset) = self.steps[number] else { continue };
             self.refuse_second(SetId(set), name, number)?;
@@ -247,7 +247,7 @@ impl Parser<'_> {
     }
 
     /// `inherit (source) names;`
-    pub(super) fn inherit_from(&mut self, set: u32, source: NodeId, start: usize) -> Result<(), SyntaxError> {
+    pub(super) fn inherit_from(&mut self, set: u32, source: NodeId, start: usize) -> Result<(), Failed> {
         let sources = self.tree.sets[set as usize].sources.len() as u32;
         for number in start..self.steps.len() {
             let (Step::Name(name), offset) = self.steps[number] else { continue };
@@ -261,7 +261,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn refuse_second(&self, set: SetId, name: Symbol, step: usize) -> Result<(), SyntaxError> {
+    fn refuse_second(&mut self, set: SetId, name: Symbol, step: usize) -> Result<(), Failed> {
         match self.find(set, name) {
             Some(at) => Err(self.twice(set, at, self.steps[step].1, step..step + 1, &[])),
             None => Ok(()),

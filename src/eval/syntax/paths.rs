@@ -1,12 +1,12 @@
 //! Path literals.
 
 use super::engine::{Parser, Value};
-use super::error::SyntaxError;
+use super::error::Failed;
 use super::tree::{List, Node, NodeId, Text};
 
 impl Parser<'_> {
     /// A path as it is written: absolute, or relative to the directory of the text.
-    pub(super) fn path_start(&mut self, value: Value) -> Result<Value, SyntaxError> {
+    pub(super) fn path_start(&mut self, value: Value) -> Result<Value, Failed> {
         let literal = &self.lexer.text()[value.a as usize..value.b as usize];
         let bytes = &mut self.tree.bytes;
         let start = bytes.len();
@@ -36,12 +36,12 @@ impl Parser<'_> {
     }
 
     /// A path in the home directory, which is taken as it is written.
-    pub(super) fn home_start(&mut self, value: Value) -> Result<Value, SyntaxError> {
+    pub(super) fn home_start(&mut self, value: Value) -> Result<Value, Failed> {
         let literal = &self.lexer.text()[value.a as usize..value.b as usize];
         let Some(home) = &self.options.home else {
             let literal = String::from_utf8_lossy(literal);
             let message = format!("the path '{literal}' can not be resolved in pure mode");
-            return Err(SyntaxError::new(value.at, message));
+            return Err(self.lexer.fail(value.at as usize, message));
         };
         let start = self.tree.bytes.len();
         self.tree.bytes.extend_from_slice(home);
@@ -49,9 +49,9 @@ impl Parser<'_> {
         self.path_node(start, value.at)
     }
 
-    fn path_node(&mut self, start: usize, at: u32) -> Result<Value, SyntaxError> {
+    fn path_node(&mut self, start: usize, at: u32) -> Result<Value, Failed> {
         if self.tree.bytes.len() > u32::MAX as usize {
-            return Err(SyntaxError::new(at, "the paths in this text are too long"));
+            return Err(self.lexer.fail(at as usize, "the paths in this text are too long"));
         }
         let text = Text { start: start as u32, length: (self.tree.bytes.len() - start) as u32 };
         Ok(Value { a: self.add(Node::Path(text), at).0, b: 0, at })

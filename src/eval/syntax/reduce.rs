@@ -2,7 +2,7 @@
 
 use super::super::symbols::Symbol;
 use super::engine::{Arguments, Parser, Value};
-use super::error::SyntaxError;
+use super::error::Failed;
 use super::tables::Action;
 use super::tree::{Formal, Formals, FormalsId, List, Node, NodeId, Operator, Step, Steps, Text};
 
@@ -17,7 +17,7 @@ const JOINED: u32 = u32::MAX;
 /// Above this number of arguments, `(f a…) b` stays a call of a call.
 const MOST_MOVED: u32 = 32;
 
-type Reduced = Result<Value, SyntaxError>;
+type Reduced = Result<Value, Failed>;
 
 impl Parser<'_> {
     /// Makes the value of a symbol; `first` is the value of the first symbol that the rule takes.
@@ -201,7 +201,9 @@ impl Parser<'_> {
             Action::NameMore => {
                 let step = step_of(all.get(1));
                 if matches!(step, Step::Dynamic(_)) {
-                    return Err(SyntaxError::new(all.get(1).at, "dynamic attributes not allowed in inherit"));
+                    return Err(self
+                        .lexer
+                        .fail(all.get(1).at as usize, "dynamic attributes not allowed in inherit"));
                 }
                 self.steps.push((step, all.get(1).at));
             }
@@ -249,7 +251,7 @@ impl Parser<'_> {
         argument: Option<Value>,
         body: Value,
         at: u32,
-    ) -> Result<NodeId, SyntaxError> {
+    ) -> Result<NodeId, Failed> {
         let argument = argument.map(|value| self.intern(value));
         let id = FormalsId(formals.a);
         let mut places: Vec<(Symbol, u32)> =
@@ -259,7 +261,7 @@ impl Parser<'_> {
         let argument_too = argument.filter(|name| places.iter().any(|place| place.0 == *name));
         if let Some((name, at)) = twice.or(argument_too.map(|name| (name, at))) {
             let name = String::from_utf8_lossy(self.symbols.text(name));
-            return Err(SyntaxError::new(at, format!("duplicate formal function argument '{name}'")));
+            return Err(self.lexer.fail(at as usize, format!("duplicate formal function argument '{name}'")));
         }
         Ok(self.add(Node::Lambda { argument, formals: Some(id), body: body.node() }, at))
     }
