@@ -12,25 +12,39 @@ use std::sync::RwLock;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Symbol(pub u32);
 
-/// The FxHash of short byte strings: names of programs are no attack on a table
+/// A quick hash of short byte strings: names of programs are no attack on a table
 /// that one evaluation owns.
 #[derive(Default)]
 pub(crate) struct NameHasher(u64);
 
 impl Hasher for NameHasher {
     fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 29)
+        self.0
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.0 ^= number as u64;
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        const K: u64 = 0x517c_c1b7_2722_0a95;
+        const K: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut mix = |word: u64| {
+            let product = u128::from(self.0 ^ word) * u128::from(K);
+            self.0 = product as u64 ^ (product >> 64) as u64;
+        };
         let mut chunks = bytes.chunks_exact(8);
         for chunk in &mut chunks {
-            let word = chunk.iter().rev().fold(0u64, |word, byte| (word << 8) | u64::from(*byte));
-            self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(K);
+            mix(chunk.try_into().map_or(0, u64::from_le_bytes));
         }
-        let word = chunks.remainder().iter().rev().fold(0u64, |word, byte| (word << 8) | u64::from(*byte));
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(K);
+        let rest = chunks.remainder();
+        // Of fewer than eight bytes two halves that may overlap, or each of up to three.
+        let word = match (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+            (Some(first), Some(last)) => {
+                u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+            }
+            _ => rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        mix(word);
     }
 }
 

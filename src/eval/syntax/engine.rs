@@ -1,6 +1,6 @@
 //! The parser proper: tables and a stack, so that the depth of a text costs memory and never the machine stack.
 
-use super::super::symbols::Symbols;
+use super::super::symbols::{Symbol, Symbols};
 use super::error::{Failed, ParseOptions, SyntaxError};
 use super::lexer::Lexer;
 use super::tables::{ACTIONS, Action, DEFAULTS, GOTOS, RULES, SYMBOLS, TOKEN_NAMES, Token};
@@ -55,22 +55,54 @@ const fn following() -> [[u8; SYMBOLS]; DEFAULTS.len()] {
 /// for expressions `a` is a node and `b` how its arguments are kept (`PLAIN` and so on).
 #[derive(Clone, Copy, Default)]
 pub(super) struct Value {
-    pub a: u32,
-    pub b: u32,
+    /// `a` below `b`: what is written as one is quickly read as one.
+    both: u64,
     /// Where the symbol begins in the text.
     pub at: u32,
 }
 
 impl Value {
+    pub fn new(a: u32, b: u32, at: u32) -> Value {
+        Value { both: u64::from(b) << 32 | u64::from(a), at }
+    }
+
+    /// A value of 64 bits.
+    pub fn of_bits(both: u64, at: u32) -> Value {
+        Value { both, at }
+    }
+
+    pub fn a(self) -> u32 {
+        self.both as u32
+    }
+
+    pub fn b(self) -> u32 {
+        (self.both >> 32) as u32
+    }
+
+    pub fn bits(self) -> u64 {
+        self.both
+    }
+
     pub fn node(self) -> NodeId {
-        NodeId(self.a)
+        NodeId(self.a())
     }
 }
 
 #[derive(Clone, Copy)]
 struct Entry {
+    both: u64,
+    at: u32,
     state: u32,
-    value: Value,
+}
+
+impl Entry {
+    fn new(state: usize, value: Value) -> Entry {
+        Entry { both: value.both, at: value.at, state: state as u32 }
+    }
+
+    fn value(self) -> Value {
+        Value { both: self.both, at: self.at }
+    }
 }
 
 /// A piece of an indented string.
@@ -82,6 +114,24 @@ pub(super) enum Piece {
     Escape { byte: u8, twice: bool, at: u32 },
     /// An interpolation.
     Part { node: NodeId, at: u32 },
+}
+
+/// How many names of a text are kept at hand.
+const NAMES: usize = 1024;
+
+/// A name that was seen in this text.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    start: u32,
+    end: u32,
+    symbol: Symbol,
+}
+
+/// Where a name (of at least one byte) is kept.
+fn place_of(name: &[u8]) -> usize {
+    let (first, middle, last) = (name[0], name[name.len() / 2], name[name.len() - 1]);
+    let mixed = u32::from(first) | u32::from(middle) << 8 | u32::from(last) << 16 | (name.len() as u32) << 24;
+    (mixed.wrapping_mul(0x9e37_79b1) >> 22) as usize
 }
 
 /// A parser at work.
@@ -98,6 +148,8 @@ pub(super) struct Parser<'a> {
     pub index: HashMap<(u32, u32), u32, std::hash::BuildHasherDefault<super::merge::PairHasher>>,
     /// Formals that are not complete.
     pub arguments: Vec<super::tree::Formal>,
+    /// Names that were seen in this text.
+    pub names: Box<[Known; NAMES]>,
     /// The places of calls whose arguments are not complete.
     pub starts: Vec<u32>,
 }
@@ -135,6 +187,7 @@ pub fn parse(text: &[u8], symbols: &Symbols, options: &ParseOptions) -> Result<T
         steps: Vec::new(),
         index: HashMap::default(),
         arguments: Vec::new(),
+        names: Box::new([Known { start: 0, end: 0, symbol: Symbol(0) }; NAMES]),
         starts: Vec::new(),
     };
     let result = parser.run();
@@ -153,7 +206,7 @@ pub fn parse(text: &[u8], symbols: &Symbols, options: &ParseOptions) -> Result<T
 impl Parser<'_> {
     fn run(&mut self) -> Result<(), Failed> {
         let mut stack: Vec<Entry> = Vec::with_capacity(64);
-        stack.push(Entry { state: 0, value: Value::default() });
+        stack.push(Entry::new(0, Value::default()));
         let mut state = 0usize;
         let mut token = UNREAD;
         let mut token_value = Value::default();
@@ -161,13 +214,13 @@ impl Parser<'_> {
             let action = TABLE[state][token];
             if action >= 0 {
                 state = action as usize;
-                stack.push(Entry { state: state as u32, value: token_value });
+                stack.push(Entry::new(state, token_value));
                 token = UNREAD;
             } else if action > ERROR {
                 let (symbol, length, what) = RULES[(-1 - action) as usize];
                 let base = stack.len() - length as usize;
                 let mut value = match stack.get(base) {
-                    Some(entry) => entry.value,
+                    Some(entry) => entry.value(),
                     None => Value::default(),
                 };
                 if what != Action::Pass {
@@ -179,7 +232,7 @@ impl Parser<'_> {
                 }
                 stack.truncate(base);
                 state = FOLLOWING[stack[base - 1].state as usize][symbol as usize] as usize;
-                stack.push(Entry { state: state as u32, value });
+                stack.push(Entry::new(state, value));
             } else if action == READ {
                 let (kind, value) = self.lexer.next(&mut self.tree.bytes, self.options)?;
                 token = kind as usize;
@@ -203,7 +256,7 @@ impl Arguments<'_> {
 
     /// The value of a symbol, counted from 0.
     pub fn get(&self, number: usize) -> Value {
-        self.0[number].value
+        self.0[number].value()
     }
 }
 
@@ -238,8 +291,17 @@ impl Parser<'_> {
     }
 
     /// Makes a symbol of a piece of the source.
-    pub fn intern(&mut self, value: Value) -> super::super::symbols::Symbol {
-        self.symbols.intern(&self.lexer.text()[value.a as usize..value.b as usize])
+    pub fn intern(&mut self, value: Value) -> Symbol {
+        let text = self.lexer.text();
+        let (start, end) = (value.a() as usize, value.b() as usize);
+        let name = &text[start..end];
+        let known = &mut self.names[place_of(name)];
+        if text[known.start as usize..known.end as usize] == *name {
+            return known.symbol;
+        }
+        let symbol = self.symbols.intern(name);
+        *known = Known { start: value.a(), end: value.b(), symbol };
+        symbol
     }
 }
 

@@ -112,7 +112,7 @@ impl<'a> Lexer<'a> {
     pub(super) fn token(&mut self, kind: Token, end: usize) -> Lexed {
         let at = self.at as u32;
         self.at = end;
-        Ok((kind, Value { a: at, b: end as u32, at }))
+        Ok((kind, Value::new(at, end as u32, at)))
     }
 
     /// Reads a token.
@@ -247,9 +247,9 @@ impl<'a> Lexer<'a> {
                 _ if end == start => break,
                 b'/' => end += 1,
                 b'>' => {
-                    let (kind, mut value) = self.token(Token::SearchPath, end + 1)?;
-                    (value.a, value.b) = (value.at + 1, end as u32);
-                    return Ok((kind, value));
+                    let at = self.at as u32;
+                    self.at = end + 1;
+                    return Ok((Token::SearchPath, Value::new(at + 1, end as u32, at)));
                 }
                 _ => break,
             }
@@ -276,7 +276,7 @@ impl<'a> Lexer<'a> {
         }
         let kind = if end - start <= 7 { keyword(&self.text[start..end]) } else { Token::Identifier };
         self.at = end;
-        Ok((kind, Value { a: start as u32, b: end as u32, at: start as u32 }))
+        Ok((kind, Value::new(start as u32, end as u32, start as u32)))
     }
 
     /// The end of the run of path letters that begins here.
@@ -429,7 +429,7 @@ impl<'a> Lexer<'a> {
     fn bits(&mut self, kind: Token, bits: u64, end: usize) -> Lexed {
         let at = self.at as u32;
         self.at = end;
-        Ok((kind, Value { a: bits as u32, b: (bits >> 32) as u32, at }))
+        Ok((kind, Value::of_bits(bits, at)))
     }
 }
 

@@ -57,7 +57,7 @@ impl Lexer<'_> {
             return Err(self.null_byte(at, end));
         }
         self.at = end;
-        Ok((Token::String, Value { a: start as u32, b: (bytes.len() - start) as u32, at: at as u32 }))
+        Ok((Token::String, Value::new(start as u32, (bytes.len() - start) as u32, at as u32)))
     }
 
     /// `${` inside a string or path.
@@ -109,7 +109,7 @@ impl Lexer<'_> {
         }
         let at = self.at;
         if at > start {
-            return Ok((Token::IndentedString, Value { a: 0, b: 0, at: start as u32 }));
+            return Ok((Token::IndentedString, Value::new(0, 0, start as u32)));
         }
         match self.byte(at) {
             b'$' => self.interpolation(),
@@ -221,7 +221,7 @@ impl Lexer<'_> {
             self.at = end;
             let start = bytes.len();
             bytes.extend_from_slice(&self.text[at..end]);
-            return Ok((Token::String, Value { a: start as u32, b: (end - at) as u32, at: at as u32 }));
+            return Ok((Token::String, Value::new(start as u32, (end - at) as u32, at as u32)));
         }
         let ended = at == self.text.len();
         if self.mode == Mode::PathSlash {
@@ -233,7 +233,7 @@ impl Lexer<'_> {
             self.end_place = Some(self.last);
         }
         let place = if ended { self.before_last } else { self.last };
-        Ok((Token::PathEnd, Value { a: 0, b: 0, at: place as u32 }))
+        Ok((Token::PathEnd, Value::new(0, 0, place as u32)))
     }
 
     #[cold]

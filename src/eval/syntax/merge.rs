@@ -49,17 +49,17 @@ impl Parser<'_> {
 
     /// Makes a set complete.
     pub(super) fn set_node(&mut self, at: u32, set: Value, recursive: bool) -> NodeId {
-        self.tree.sets[set.a as usize].recursive = recursive;
-        self.add(Node::Set(SetId(set.a)), at)
+        self.tree.sets[set.a() as usize].recursive = recursive;
+        self.add(Node::Set(SetId(set.a())), at)
     }
 
     pub(super) fn let_in(&mut self, at: u32, set: Value, body: Value) -> Result<NodeId, Failed> {
-        let bindings = &mut self.tree.sets[set.a as usize];
+        let bindings = &mut self.tree.sets[set.a() as usize];
         if !bindings.dynamic.is_empty() {
             return Err(self.lexer.fail(at as usize, "dynamic attributes not allowed in let"));
         }
         bindings.recursive = true;
-        Ok(self.add(Node::Let { set: SetId(set.a), body: body.node() }, at))
+        Ok(self.add(Node::Let { set: SetId(set.a()), body: body.node() }, at))
     }
 
     /// `let { … }`
@@ -91,9 +91,9 @@ impl Parser<'_> {
         }
     }
 
-    /// `path = value;` in a set; the path's steps are those from `path.a` on.
+    /// `path = value;` in a set; the path's steps are those from `path.a()` on.
     pub(super) fn bind(&mut self, set: u32, path: Value, value: Value) -> Result<(), Failed> {
-        let start = path.a as usize;
+        let start = path.a() as usize;
         let mut set = SetId(set);
         let last = self.steps.len() - 1;
         for number in start..last {

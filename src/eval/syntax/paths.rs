@@ -7,7 +7,7 @@ use super::tree::{List, Node, NodeId, Text};
 impl Parser<'_> {
     /// A path as it is written: absolute, or relative to the directory of the text.
     pub(super) fn path_start(&mut self, value: Value) -> Result<Value, Failed> {
-        let literal = &self.lexer.text()[value.a as usize..value.b as usize];
+        let literal = &self.lexer.text()[value.a() as usize..value.b() as usize];
         let bytes = &mut self.tree.bytes;
         let start = bytes.len();
         if literal[0] != b'/' {
@@ -37,7 +37,7 @@ impl Parser<'_> {
 
     /// A path in the home directory, which is taken as it is written.
     pub(super) fn home_start(&mut self, value: Value) -> Result<Value, Failed> {
-        let literal = &self.lexer.text()[value.a as usize..value.b as usize];
+        let literal = &self.lexer.text()[value.a() as usize..value.b() as usize];
         let Some(home) = &self.options.home else {
             let literal = String::from_utf8_lossy(literal);
             let message = format!("the path '{literal}' can not be resolved in pure mode");
@@ -54,18 +54,18 @@ impl Parser<'_> {
             return Err(self.lexer.fail(at as usize, "the paths in this text are too long"));
         }
         let text = Text { start: start as u32, length: (self.tree.bytes.len() - start) as u32 };
-        Ok(Value { a: self.add(Node::Path(text), at).0, b: 0, at })
+        Ok(Value::new(self.add(Node::Path(text), at).0, 0, at))
     }
 
     /// A path with interpolations.
     pub(super) fn path_join(&mut self, path: Value, parts: Value) -> NodeId {
         let list = List {
             start: self.tree.lists.len() as u32,
-            length: (self.pending.len() - parts.a as usize) as u32 + 1,
+            length: (self.pending.len() - parts.a() as usize) as u32 + 1,
         };
         self.tree.lists.push(path.node());
         self.tree.part_offsets.push(path.at);
-        self.list_from(parts.a as usize);
+        self.list_from(parts.a() as usize);
         self.add(Node::Join { string: false, parts: list }, path.at)
     }
 }

@@ -24,16 +24,10 @@ impl Parser<'_> {
     pub(super) fn reduce(&mut self, action: Action, first: Value, all: Arguments) -> Reduced {
         let node = match action {
             Action::Variable => self.variable(first),
-            Action::Int => {
-                let bits = u64::from(first.b) << 32 | u64::from(first.a);
-                self.add(Node::Int(bits as i64), first.at)
-            }
-            Action::Float => {
-                let bits = u64::from(first.b) << 32 | u64::from(first.a);
-                self.add(Node::Float(f64::from_bits(bits)), first.at)
-            }
+            Action::Int => self.add(Node::Int(first.bits() as i64), first.at),
+            Action::Float => self.add(Node::Float(f64::from_bits(first.bits())), first.at),
             Action::StringEnd => self.string_node(first.at, all.get(1)),
-            Action::IndentedEnd => self.strip(all.get(1).a as usize, first.at),
+            Action::IndentedEnd => self.strip(all.get(1).a() as usize, first.at),
             Action::PathPlain => first.node(),
             Action::PathJoin => self.path_join(first, all.get(1)),
             Action::SearchPath => self.search_path(first),
@@ -41,9 +35,9 @@ impl Parser<'_> {
                 let text = self.copy(first);
                 self.add(Node::String(text), first.at)
             }
-            Action::Paren => return Ok(Value { at: first.at, ..all.get(1) }),
+            Action::Paren => return Ok(Value::new(all.get(1).a(), all.get(1).b(), first.at)),
             Action::List => {
-                let list = self.list_from(all.get(1).a as usize);
+                let list = self.list_from(all.get(1).a() as usize);
                 self.add(Node::List(list), first.at)
             }
             Action::ListMore => {
@@ -51,15 +45,15 @@ impl Parser<'_> {
                 self.pending.push((all.get(1).node(), 0));
                 return Ok(first);
             }
-            Action::NoList => return Ok(Value { a: self.pending.len() as u32, ..first }),
+            Action::NoList => return Ok(Value::new(self.pending.len() as u32, first.b(), first.at)),
             Action::ApplyMore => return Ok(self.apply_more(first, all.get(1))),
             Action::ApplyEnd => return Ok(self.apply_end(first)),
             Action::Select => {
-                let path = self.steps_from(all.get(2).a as usize);
+                let path = self.steps_from(all.get(2).a() as usize);
                 self.add(Node::Select { base: first.node(), path, default: None }, first.at)
             }
             Action::SelectOr => {
-                let path = self.steps_from(all.get(2).a as usize);
+                let path = self.steps_from(all.get(2).a() as usize);
                 self.warn_of_or(all.get(4));
                 let default = Some(all.get(4).node());
                 self.add(Node::Select { base: first.node(), path, default }, first.at)
@@ -68,11 +62,11 @@ impl Parser<'_> {
                 let symbol = self.symbols.intern(b"or");
                 let or = self.add(Node::Variable(symbol), all.get(1).at);
                 let node = self.call(first.node(), &[or], first.at);
-                return Ok(Value { a: node.0, b: CALL_OF_OR, at: first.at });
+                return Ok(Value::new(node.0, CALL_OF_OR, first.at));
             }
-            _ => return self.reduce_operator(action, first, all),
+            _ => return self.reduce_binding(action, first, all),
         };
-        Ok(Value { a: node.0, b: PLAIN, at: first.at })
+        Ok(Value::new(node.0, PLAIN, first.at))
     }
 
     fn reduce_operator(&mut self, action: Action, first: Value, all: Arguments) -> Reduced {
@@ -112,14 +106,14 @@ impl Parser<'_> {
                 self.add(Node::Join { string: false, parts }, operator)
             }
             Action::Has => {
-                let path = self.steps_from(all.get(2).a as usize);
+                let path = self.steps_from(all.get(2).a() as usize);
                 self.add(Node::Has { base: left, path }, operator)
             }
             Action::PipeInto => self.pipe(right, left, operator),
             Action::PipeFrom => self.pipe(left, right, operator),
             _ => return self.reduce_scope(action, first, all),
         };
-        Ok(Value { a: node.0, b: PLAIN, at: first.at })
+        Ok(Value::new(node.0, PLAIN, first.at))
     }
 
     fn reduce_scope(&mut self, action: Action, first: Value, all: Arguments) -> Reduced {
@@ -149,55 +143,59 @@ impl Parser<'_> {
                 let set = self.new_set();
                 self.add(Node::Set(set), first.at)
             }
-            _ => return self.reduce_part(action, first, all),
+            _ => return self.reduce_formals(action, first, all),
         };
-        Ok(Value { a: node.0, b: PLAIN, at: first.at })
+        Ok(Value::new(node.0, PLAIN, first.at))
     }
 
     fn reduce_part(&mut self, action: Action, first: Value, all: Arguments) -> Reduced {
         match action {
             Action::StringText => {}
-            Action::StringEmpty => return Ok(Value { a: self.tree.bytes.len() as u32, b: 0, at: first.at }),
+            Action::StringEmpty => return Ok(Value::new(self.tree.bytes.len() as u32, 0, first.at)),
             Action::StringJoin => {
-                let parts = self.list_from(first.a as usize);
+                let parts = self.list_from(first.a() as usize);
                 let node = self.add(Node::Join { string: true, parts }, first.at);
-                return Ok(Value { a: node.0, b: JOINED, at: first.at });
+                return Ok(Value::new(node.0, JOINED, first.at));
             }
             Action::PartText => self.text_part(all.get(1)),
             Action::PartExpr => self.pending.push((all.get(2).node(), all.get(1).at)),
             Action::FirstExpr => {
                 let start = self.pending.len() as u32;
                 self.pending.push((all.get(1).node(), first.at));
-                return Ok(Value { a: start, b: 0, at: first.at });
+                return Ok(Value::new(start, 0, first.at));
             }
             Action::FirstTextExpr => {
                 let start = self.pending.len() as u32;
                 self.text_part(first);
                 self.pending.push((all.get(2).node(), all.get(1).at));
-                return Ok(Value { a: start, b: 0, at: first.at });
+                return Ok(Value::new(start, 0, first.at));
             }
             Action::PathStart => return self.path_start(first),
             Action::HomeStart => return self.home_start(first),
             Action::IndentedText => {}
             Action::IndentedExpr => self.indented_part(all.get(2), all.get(1).at),
-            Action::IndentedEmpty => return Ok(Value { a: self.lexer.pieces.len() as u32, ..first }),
-            _ => return self.reduce_binding(action, first, all),
+            Action::IndentedEmpty => {
+                return Ok(Value::new(self.lexer.pieces.len() as u32, first.b(), first.at));
+            }
+            _ => return self.reduce_operator(action, first, all),
         }
         Ok(first)
     }
 
     fn reduce_binding(&mut self, action: Action, first: Value, all: Arguments) -> Reduced {
         match action {
-            Action::NoBinds => return Ok(Value { a: self.new_set().0, ..first }),
-            Action::Bind => self.bind(first.a, all.get(1), all.get(3))?,
+            Action::NoBinds => return Ok(Value::new(self.new_set().0, first.b(), first.at)),
+            Action::Bind => self.bind(first.a(), all.get(1), all.get(3))?,
             Action::FirstBind => {
                 let set = self.new_set();
                 self.bind(set.0, first, all.get(2))?;
-                return Ok(Value { a: set.0, ..first });
+                return Ok(Value::new(set.0, first.b(), first.at));
             }
-            Action::Inherit => self.inherit(first.a, all.get(2).a as usize)?,
-            Action::InheritFrom => self.inherit_from(first.a, all.get(3).node(), all.get(5).a as usize)?,
-            Action::NoNames => return Ok(Value { a: self.steps.len() as u32, ..first }),
+            Action::Inherit => self.inherit(first.a(), all.get(2).a() as usize)?,
+            Action::InheritFrom => {
+                self.inherit_from(first.a(), all.get(3).node(), all.get(5).a() as usize)?
+            }
+            Action::NoNames => return Ok(Value::new(self.steps.len() as u32, first.b(), first.at)),
             Action::NameMore => {
                 let step = step_of(all.get(1));
                 if matches!(step, Step::Dynamic(_)) {
@@ -211,12 +209,12 @@ impl Parser<'_> {
             Action::StepFirst => {
                 let start = self.steps.len() as u32;
                 self.steps.push((step_of(first), first.at));
-                return Ok(Value { a: start, b: 0, at: first.at });
+                return Ok(Value::new(start, 0, first.at));
             }
             Action::Name | Action::NameOr => return Ok(name(self.intern(first), first.at)),
             Action::NameExpr => return Ok(self.name_of(all.get(1), first.at)),
             Action::NameQuoted => return Ok(self.quoted_name(all.get(1), first.at)),
-            _ => return self.reduce_formals(action, first, all),
+            _ => return self.reduce_part(action, first, all),
         }
         Ok(first)
     }
@@ -228,10 +226,10 @@ impl Parser<'_> {
                 let name = self.intern(first);
                 let default = (action == Action::FormalDefault).then(|| all.get(2).node());
                 self.arguments.push(Formal { name, offset: at, default });
-                Ok(Value { a: self.arguments.len() as u32 - 1, b: 0, at })
+                Ok(Value::new(self.arguments.len() as u32 - 1, 0, at))
             }
-            Action::FormalsEllipsis => Ok(self.formals(all.get(1).a as usize, true, at)),
-            Action::Formals => Ok(self.formals(all.get(1).a as usize, false, at)),
+            Action::FormalsEllipsis => Ok(self.formals(all.get(1).a() as usize, true, at)),
+            Action::Formals => Ok(self.formals(all.get(1).a() as usize, false, at)),
             Action::OnlyEllipsis => Ok(self.formals(self.arguments.len(), true, at)),
             Action::NoFormals => Ok(self.formals(self.arguments.len(), false, at)),
             // The first formal's place among those pending stands for all that follow it.
@@ -242,7 +240,7 @@ impl Parser<'_> {
     fn formals(&mut self, start: usize, ellipsis: bool, at: u32) -> Value {
         let formals = self.arguments.drain(start..).collect();
         self.tree.formals.push(Formals { formals, ellipsis });
-        Value { a: self.tree.formals.len() as u32 - 1, b: 0, at }
+        Value::new(self.tree.formals.len() as u32 - 1, 0, at)
     }
 
     fn lambda(
@@ -253,7 +251,7 @@ impl Parser<'_> {
         at: u32,
     ) -> Result<NodeId, Failed> {
         let argument = argument.map(|value| self.intern(value));
-        let id = FormalsId(formals.a);
+        let id = FormalsId(formals.a());
         let mut places: Vec<(Symbol, u32)> =
             self.tree.formals(id).formals.iter().map(|formal| (formal.name, formal.offset)).collect();
         places.sort_unstable();
@@ -267,7 +265,7 @@ impl Parser<'_> {
     }
 
     fn variable(&mut self, value: Value) -> NodeId {
-        if self.source(value.a, value.b) == b"__curPos" {
+        if self.source(value.a(), value.b()) == b"__curPos" {
             return self.add(Node::Position, value.at);
         }
         let symbol = self.intern(value);
@@ -287,19 +285,19 @@ impl Parser<'_> {
     /// Copies a piece of the source to the texts of the tree.
     fn copy(&mut self, value: Value) -> Text {
         let start = self.tree.bytes.len() as u32;
-        self.tree.bytes.extend_from_slice(&self.lexer.text()[value.a as usize..value.b as usize]);
-        Text { start, length: value.b - value.a }
+        self.tree.bytes.extend_from_slice(&self.lexer.text()[value.a() as usize..value.b() as usize]);
+        Text { start, length: value.b() - value.a() }
     }
 
     fn text_part(&mut self, value: Value) {
-        let node = self.add(Node::String(Text { start: value.a, length: value.b }), value.at);
+        let node = self.add(Node::String(Text { start: value.a(), length: value.b() }), value.at);
         self.pending.push((node, value.at));
     }
 
     fn string_node(&mut self, at: u32, parts: Value) -> NodeId {
-        match parts.b {
+        match parts.b() {
             JOINED => parts.node(),
-            length => self.add(Node::String(Text { start: parts.a, length }), at),
+            length => self.add(Node::String(Text { start: parts.a(), length }), at),
         }
     }
 
@@ -318,15 +316,15 @@ impl Parser<'_> {
 
     /// `argument |> function`: a function that is a call takes one more argument.
     fn pipe(&mut self, function: NodeId, argument: NodeId, at: u32) -> NodeId {
-        let value = Value { a: function.0, b: PLAIN, at };
-        let call = self.apply_more(value, Value { a: argument.0, b: PLAIN, at });
+        let value = Value::new(function.0, PLAIN, at);
+        let call = self.apply_more(value, Value::new(argument.0, PLAIN, at));
         self.apply_end(call).node()
     }
 
     /// One more argument of a call; a call in parentheses takes it too.
     fn apply_more(&mut self, function: Value, argument: Value) -> Value {
         self.warn_of_or(argument);
-        if function.b >= PENDING {
+        if function.b() >= PENDING {
             self.pending.push((argument.node(), 0));
             return function;
         }
@@ -342,22 +340,22 @@ impl Parser<'_> {
         self.pending.push((argument.node(), 0));
         // The place of the call is kept as a node offset until the call is complete.
         self.starts.push(at);
-        Value { a: called.0, b: start + PENDING, at: function.at }
+        Value::new(called.0, start + PENDING, function.at)
     }
 
     fn apply_end(&mut self, value: Value) -> Value {
-        if value.b < PENDING {
-            return Value { b: PLAIN, ..value };
+        if value.b() < PENDING {
+            return Value::new(value.a(), PLAIN, value.at);
         }
-        let arguments = self.list_from((value.b - PENDING) as usize);
+        let arguments = self.list_from((value.b() - PENDING) as usize);
         let at = self.starts.pop().unwrap_or(value.at);
         let node = self.add(Node::Apply { function: value.node(), arguments }, at);
-        Value { a: node.0, b: PLAIN, at: value.at }
+        Value::new(node.0, PLAIN, value.at)
     }
 
     /// Warns of `a or` where a call by that name will cease to be read as one.
     fn warn_of_or(&mut self, value: Value) {
-        if value.b != CALL_OF_OR {
+        if value.b() != CALL_OF_OR {
             return;
         }
         let Node::Apply { arguments, .. } = self.tree.node(value.node()) else { return };
@@ -384,17 +382,17 @@ impl Parser<'_> {
     fn name_of(&mut self, value: Value, at: u32) -> Value {
         match self.tree.node(value.node()) {
             Node::String(text) => name(self.symbols.intern(self.tree.text(text)), at),
-            _ => Value { a: value.a, b: DYNAMIC, at },
+            _ => Value::new(value.a(), DYNAMIC, at),
         }
     }
 
     fn quoted_name(&mut self, parts: Value, at: u32) -> Value {
-        if parts.b == JOINED {
-            return Value { a: parts.a, b: DYNAMIC, at };
+        if parts.b() == JOINED {
+            return Value::new(parts.a(), DYNAMIC, at);
         }
-        let text = Text { start: parts.a, length: parts.b };
+        let text = Text { start: parts.a(), length: parts.b() };
         let symbol = self.symbols.intern(self.tree.text(text));
-        self.tree.bytes.truncate(parts.a as usize);
+        self.tree.bytes.truncate(parts.a() as usize);
         name(symbol, at)
     }
 }
@@ -403,9 +401,9 @@ impl Parser<'_> {
 const DYNAMIC: u32 = 1;
 
 fn name(symbol: Symbol, at: u32) -> Value {
-    Value { a: symbol.0, b: 0, at }
+    Value::new(symbol.0, 0, at)
 }
 
 fn step_of(value: Value) -> Step {
-    if value.b == DYNAMIC { Step::Dynamic(NodeId(value.a)) } else { Step::Name(Symbol(value.a)) }
+    if value.b() == DYNAMIC { Step::Dynamic(NodeId(value.a())) } else { Step::Name(Symbol(value.a())) }
 }
