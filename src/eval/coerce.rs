@@ -81,18 +81,18 @@ impl<'e> Worker<'e> {
     /// Forces a set.
     ///
     /// # Errors
-    /// It cannot be evaluated, or is something else; `text` is a frame for both.
+    /// It cannot be evaluated, or is something else; `text` is a frame for the latter.
     pub fn force_attrs(
         &self,
         value: Value<'e>,
         position: Position,
         text: &str,
     ) -> Result<&'e Attrs<'e>, Error> {
-        let result = self.force_at(value, position).and_then(|value| match value.view() {
+        let value = self.force_at(value, position)?;
+        match value.view() {
             View::Attrs(attrs) => Ok(attrs),
-            _ => Err(self.wrong_type("a set", value)),
-        });
-        result.during_at(position, || text.to_owned())
+            _ => Err(self.wrong_type("a set", value).frame(position, text)),
+        }
     }
 
     /// Forces a list.
@@ -105,17 +105,17 @@ impl<'e> Worker<'e> {
         position: Position,
         text: &str,
     ) -> Result<&'e [Value<'e>], Error> {
-        let result = self.force_at(value, position).and_then(|value| match value.view() {
+        let value = self.force_at(value, position)?;
+        match value.view() {
             View::List(items) => Ok(items),
-            _ => Err(self.wrong_type("a list", value)),
-        });
-        result.during_at(position, || text.to_owned())
+            _ => Err(self.wrong_type("a list", value).frame(position, text)),
+        }
     }
 
     /// Forces a whole number.
     ///
     /// # Errors
-    /// As [`Worker::force_attrs`].
+    /// It cannot be evaluated, or is something else; `text` is a frame for both.
     pub fn force_int(&self, value: Value<'e>, position: Position, text: &str) -> Result<i64, Error> {
         let result = self.force_at(value, position).and_then(|value| match value.view() {
             View::Int(number) => Ok(number),
@@ -127,7 +127,7 @@ impl<'e> Worker<'e> {
     /// Forces a Boolean.
     ///
     /// # Errors
-    /// As [`Worker::force_attrs`].
+    /// As [`Worker::force_int`].
     pub fn force_bool(&self, value: Value<'e>, position: Position, text: &str) -> Result<bool, Error> {
         let result = self.force_at(value, position).and_then(|value| match value.view() {
             View::Bool(holds) => Ok(holds),
@@ -139,7 +139,7 @@ impl<'e> Worker<'e> {
     /// Forces a function, or a set that can be called.
     ///
     /// # Errors
-    /// As [`Worker::force_attrs`].
+    /// As [`Worker::force_int`].
     pub fn force_function(
         &self,
         value: Value<'e>,
@@ -157,7 +157,7 @@ impl<'e> Worker<'e> {
     /// Forces a string, with its context.
     ///
     /// # Errors
-    /// As [`Worker::force_attrs`].
+    /// As [`Worker::force_int`].
     pub fn force_text(&self, value: Value<'e>, position: Position, text: &str) -> Result<Text<'e>, Error> {
         let result = self.force_at(value, position).and_then(|value| match value.view() {
             View::String(bytes, context) => Ok((bytes, context)),
@@ -169,7 +169,7 @@ impl<'e> Worker<'e> {
     /// Forces a string that may not depend on the store.
     ///
     /// # Errors
-    /// As [`Worker::force_attrs`]; or the string has a context.
+    /// As [`Worker::force_int`]; or the string has a context.
     pub fn force_plain(&self, value: Value<'e>, position: Position, text: &str) -> Result<&'e [u8], Error> {
         let (bytes, context) = self.force_text(value, position, text)?;
         match context {
@@ -225,9 +225,9 @@ impl<'e> Worker<'e> {
             View::Path(file) => Ok((file, None)),
             View::Attrs(attrs) => self.coerce_set(value, attrs, how, position, text),
             View::List(_) | View::Int(_) | View::Float(_) | View::Null | View::Bool(_) if how.more => {
-                let (mut bytes, mut context) = (Vec::new(), Gathered::new());
-                self.coerce_more(value, how, position, &mut bytes, &mut context)?;
-                Ok((self.heap.slice(&bytes), context.finish(&self.heap)))
+                let mut out = (Vec::new(), Gathered::new());
+                self.coerce_more(value, how, position, text, &mut out)?;
+                Ok((self.heap.slice(&out.0), out.1.finish(&self.heap)))
             }
             _ => Err(self.no_text(value).frame(position, text)),
         }
@@ -258,35 +258,38 @@ impl<'e> Worker<'e> {
         }
     }
 
+    /// Appends the text of a value that is evaluated to its outermost constructor.
     fn coerce_more(
         &self,
         value: Value<'e>,
         how: Coercion,
         position: Position,
-        text: &mut Vec<u8>,
-        context: &mut Gathered<'e>,
+        text: &str,
+        out: &mut (Vec<u8>, Gathered<'e>),
     ) -> Result<(), Error> {
         match value.view() {
-            View::Int(number) => text.extend_from_slice(number.to_string().as_bytes()),
-            View::Float(number) => text.extend_from_slice(numbers::fixed(number).as_bytes()),
-            View::Bool(true) => text.push(b'1'),
+            View::Int(number) => out.0.extend_from_slice(number.to_string().as_bytes()),
+            View::Float(number) => out.0.extend_from_slice(numbers::fixed(number).as_bytes()),
+            View::Bool(true) => out.0.push(b'1'),
             View::Bool(false) | View::Null => {}
             View::List(items) => {
-                let _deeper = self.deeper()?;
+                let _deeper = self.deeper_at(position)?;
                 for (index, item) in items.iter().enumerate() {
-                    let item = self.force(*item).during("while evaluating one element of the list")?;
-                    self.coerce_more(item, how, position, text, context)?;
+                    let frame = "while evaluating one element of the list";
+                    let item = self
+                        .force(*item)
+                        .and_then(|item| self.coerce_more(item, how, position, frame, out).map(|()| item))
+                        .during_at(position, || text.to_owned())?;
                     let empty = matches!(item.view(), View::List([]));
                     if index + 1 < items.len() && !empty {
-                        text.push(b' ');
+                        out.0.push(b' ');
                     }
                 }
             }
             _ => {
-                let frame = "while evaluating one element of the list";
-                let (part, part_context) = self.coerce(value, how, position, frame)?;
-                text.extend_from_slice(part);
-                context.add(part_context);
+                let (part, part_context) = self.coerce(value, how, position, text)?;
+                out.0.extend_from_slice(part);
+                out.1.add(part_context);
             }
         }
         Ok(())

@@ -22,6 +22,8 @@ pub enum Kind {
     Syntax,
     /// A build or fetch that failed, with the exit status of the program.
     World(u8),
+    /// A word that is none of those a builtin knows; programs tell where to find them.
+    Usage,
     /// The user interrupted the evaluation.
     Interrupted,
     /// Anything else.

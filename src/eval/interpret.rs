@@ -8,7 +8,7 @@ use super::heap::{Claim, Closure, Env, Heap, Thunk, Value};
 use super::shared::Shared;
 use super::stack::Stack;
 use super::symbols::{Symbol, known};
-use super::value::{Attr, Attrs, Position, View};
+use super::value::{Attr, Attrs, Pending, Position, View};
 
 /// What evaluating gives.
 pub type Evaluated<'e> = Result<Value<'e>, Error>;
@@ -87,7 +87,9 @@ impl<'e> Worker<'e> {
         let result = match thunk.claim(self.thread).0 {
             Claim::Done(value) => return Ok(value),
             Claim::Evaluate(code, env) => self.eval(code, env),
-            Claim::Call(pending) => self.call(pending.function, pending.arguments, Position::NONE),
+            Claim::Call(pending) => {
+                self.call(pending.function, pending.arguments, pending_position(&pending))
+            }
             Claim::Running(_) => {
                 return Err(Error::of(Kind::Recursion, "infinite recursion encountered").at(position));
             }
@@ -255,10 +257,9 @@ impl<'e> Worker<'e> {
 
     /// A recursive set whose `__overrides` replace attributes, for the references inside, too.
     fn overridden(&self, set: &'e SetCode<'e>, env: &'e Env<'e>, inner: &'e Env<'e>) -> Evaluated<'e> {
-        let position = |index: usize| set.bindings[index].position;
         let at = set.bindings.iter().position(|binding| binding.name == known::OVERRIDES).unwrap_or_default();
         let text = "while evaluating the `__overrides` attribute";
-        let overrides = self.force_attrs(inner.get(at), position(at), text)?;
+        let overrides = self.force_attrs(inner.get(at), Position::NONE, text)?;
         // The scope was seen by the thunks of the overrides alone; others are made anew over a changed one.
         let changed = self.heap.env(inner.up, set.bindings.len() + set.sources.len());
         for (index, source) in set.sources.iter().enumerate() {
@@ -308,12 +309,12 @@ impl<'e> Worker<'e> {
 
     // ---------------------------------------------------------- selecting
 
-    fn step(&self, step: StepCode<'e>, env: &'e Env<'e>, position: Position) -> Result<Symbol, Error> {
+    fn step(&self, step: StepCode<'e>, env: &'e Env<'e>) -> Result<Symbol, Error> {
         match step {
             StepCode::Name(name) => Ok(name),
             StepCode::Dynamic(code) => {
                 let value = self.eval(code, env)?;
-                self.force_name(value, position, "while evaluating an attribute name")
+                self.force_name(value, Position::NONE, "while evaluating an attribute name")
             }
         }
     }
@@ -325,12 +326,13 @@ impl<'e> Worker<'e> {
         for step in select.path {
             let name = match value.as_ref() {
                 Err(_) => break,
-                Ok(_) => self.step(*step, env, select.position)?,
+                Ok(_) => self.step(*step, env)?,
             };
             let Ok(base) = value else { break };
             let View::Attrs(attrs) = base.view() else {
                 if let Some(default) = select.default {
-                    return self.eval(default, env);
+                    value = self.eval(default, env);
+                    break;
                 }
                 let error = self.wrong_type("a set", base);
                 value = Err(error.frame(select.position, "while selecting an attribute"));
@@ -338,7 +340,8 @@ impl<'e> Worker<'e> {
             };
             let Some(attr) = attrs.get(name) else {
                 if let Some(default) = select.default {
-                    return self.eval(default, env);
+                    value = self.eval(default, env);
+                    break;
                 }
                 value = Err(self.missing(name, attrs, select.position));
                 break;
@@ -347,7 +350,8 @@ impl<'e> Worker<'e> {
                 names.push(name);
             }
             found = Some(attr);
-            value = self.force_at(attr.value, select.position);
+            let place = if attr.position == Position::NONE { select.position } else { attr.position };
+            value = self.force_at(attr.value, place);
         }
         match (value, found) {
             (Err(error), Some(attr)) if attr.position != Position::NONE => {
@@ -375,7 +379,7 @@ impl<'e> Worker<'e> {
     fn has(&self, select: &'e SelectCode<'e>, env: &'e Env<'e>) -> Evaluated<'e> {
         let mut value = self.eval(select.base, env)?;
         for (index, step) in select.path.iter().enumerate() {
-            let name = self.step(*step, env, select.position)?;
+            let name = self.step(*step, env)?;
             let View::Attrs(attrs) = value.view() else { return Ok(Value::bool(false)) };
             let Some(attr) = attrs.get(name) else { return Ok(Value::bool(false)) };
             if index + 1 < select.path.len() {
@@ -468,7 +472,8 @@ impl<'e> Worker<'e> {
         position: Position,
     ) -> Evaluated<'e> {
         let _deeper = self.deeper_at(position)?;
-        let result = (builtin.run)(self, arguments, position).and_then(|value| self.force(value));
+        // What a builtin does itself has no place: its frames and errors tell none.
+        let result = (builtin.run)(self, arguments, Position::NONE).and_then(|value| self.force(value));
         match result {
             Ok(value) => Ok(value),
             Err(error) if builtin.name == "addErrorContext" => Err(error),
@@ -632,6 +637,14 @@ pub struct Deeper<'a>(&'a Cell<u32>);
 impl Drop for Deeper<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
+    }
+}
+
+/// The place of a call that was put off: `map` and `genList` call a function where it was written.
+fn pending_position(pending: &Pending<'_>) -> Position {
+    match (pending.function.view(), pending.arguments) {
+        (View::Lambda(closure), [_]) => closure.code.position,
+        _ => Position::NONE,
     }
 }
 

@@ -103,7 +103,9 @@ impl<'e> Worker<'e> {
         let is_float = |value: Value<'e>| matches!(value.view(), View::Float(_));
         let either = is_float(left) || is_float(right);
         let first = self.number(left, if either { "a float" } else { "an integer" });
-        let first = first.during(&format!("while evaluating the first {what}"))?;
+        // The reference leaves a word out here.
+        let what_first = if either && what.ends_with("multiplication") { "of the multiplication" } else { what };
+        let first = first.during(&format!("while evaluating the first {what_first}"))?;
         let second = self.number(right, if either || division { "a float" } else { "an integer" });
         let second = second.during(&format!("while evaluating the second {what}"))?;
         Ok((first.float(), second.float()))
@@ -151,7 +153,7 @@ impl<'e> Worker<'e> {
             (View::List(a), View::List(b)) => {
                 for (a, b) in a.iter().zip(b) {
                     let text = "while comparing two list elements";
-                    if !self.equal_elements(*a, *b, position).during(text)? {
+                    if !self.equal_elements(*a, *b, position)? {
                         let (a, b) = (self.force(*a)?, self.force(*b)?);
                         return self.less(a, b, Position::NONE, text);
                     }
@@ -323,11 +325,11 @@ impl<'e> Worker<'e> {
     ) -> Evaluated<'e> {
         let text = "while evaluating one of the elements to concatenate";
         let operand = |code: &'e Code<'e>| {
-            let result = self.eval(code, env).and_then(|value| match value.view() {
+            let value = self.eval(code, env)?;
+            match value.view() {
                 View::List(items) => Ok((value, items)),
-                _ => Err(self.wrong_type("a list", value)),
-            });
-            result.during_at(position, || text.to_owned())
+                _ => Err(self.wrong_type("a list", value).frame(position, text)),
+            }
         };
         let (left_value, left) = operand(left)?;
         let (right_value, right) = operand(right)?;

@@ -156,7 +156,9 @@ fn list_to_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) 
         let name = worker.required(pair, known::NAME, frame)?;
         let text =
             "while evaluating the `name` attribute of an element of the list passed to builtins.listToAttrs";
-        pairs.push((worker.force_name(name.value, Position::NONE, text)?, index as u32, pair));
+        let value = worker.force(name.value).during_at(name.position, || text.to_owned())?;
+        let symbol = worker.force_name(value, name.position, text).located(name.position)?;
+        pairs.push((symbol, index as u32, pair));
     }
     pairs.sort_unstable_by_key(|pair| (pair.0, pair.1));
     pairs.dedup_by_key(|pair| pair.0);

@@ -107,8 +107,7 @@ fn elem_at<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position)
 fn elem<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let text = "while evaluating the second argument passed to builtins.elem";
     for item in worker.force_list(arguments[1], Position::NONE, text)? {
-        let text = "while searching for the presence of the given element in the list";
-        if worker.equal_elements(arguments[0], *item, position).during(text)? {
+        if worker.equal_elements(arguments[0], *item, position)? {
             return Ok(Value::bool(true));
         }
     }
@@ -195,7 +194,7 @@ fn concat_lists<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -
     Ok(Value::list(worker.heap.slice(&all)))
 }
 
-fn concat_map<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+fn concat_map<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let text = "while evaluating the first argument passed to builtins.concatMap";
     let function = worker.force_function(arguments[0], Position::NONE, text)?;
     let text = "while evaluating the second argument passed to builtins.concatMap";
@@ -207,7 +206,7 @@ fn concat_map<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> 
         _ => Position::NONE,
     };
     for item in list {
-        let result = worker.call(function, &[*item], place)?;
+        let result = worker.call(function, &[*item], position)?;
         all.extend_from_slice(worker.force_list(result, place, text)?);
     }
     Ok(Value::list(worker.heap.slice(&all)))
@@ -329,9 +328,13 @@ fn generic_closure<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: P
         let item = found.items[next];
         next += 1;
         let frame = || format!("while calling operator on genericClosure element {}", worker.shown(item));
-        let more = worker.call(operator, &[item], Position::NONE).during_at(Position::NONE, frame)?;
         let text = "while evaluating the return value of the `operator` passed to builtins.genericClosure";
-        for item in worker.force_list(more, Position::NONE, text)? {
+        let more = worker.call(operator, &[item], position).and_then(|more| {
+            let more = worker.force_list(more, position, text)?;
+            more.iter().try_for_each(|item| worker.force(*item).map(|_| ()))?;
+            Ok(more)
+        });
+        for item in more.during_at(position, frame)? {
             found.add(*item)?;
         }
     }
@@ -350,8 +353,13 @@ impl<'e> Found<'_, 'e> {
     fn add(&mut self, item: Value<'e>) -> Result<(), Error> {
         let worker = self.worker;
         let frame = |item: Value<'e>| format!("in genericClosure element {}", worker.shown(item));
-        let attrs = worker.force_attrs(item, Position::NONE, &frame(item))?;
-        let key = worker.required(attrs, known::KEY, &frame(item))?;
+        let value = worker.force(item).map_err(|error| error.frame(Position::NONE, frame(item)))?;
+        let View::Attrs(attrs) = value.view() else {
+            return Err(worker.wrong_type("a set", value).frame(Position::NONE, frame(item)));
+        };
+        let Some(key) = attrs.get(known::KEY) else {
+            return worker.required(attrs, known::KEY, &frame(item)).map(|_| ());
+        };
         let key = worker.force_at(key.value, self.position)?;
         let (mut low, mut high) = (0, self.keys.len());
         while low < high {

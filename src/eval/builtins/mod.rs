@@ -7,6 +7,7 @@ pub mod attrs;
 pub mod control;
 pub mod lists;
 pub mod numbers;
+pub mod strings;
 
 use super::compile::Globals;
 use super::heap::Value;
@@ -16,7 +17,7 @@ use super::value::{Attr, Attrs, Position};
 pub use super::value::{Builtin, Run};
 
 /// All families.
-pub const FAMILIES: &[&[Builtin]] = &[control::TABLE, numbers::TABLE, lists::TABLE, attrs::TABLE];
+pub const FAMILIES: &[&[Builtin]] = &[control::TABLE, numbers::TABLE, lists::TABLE, attrs::TABLE, strings::TABLE];
 
 /// The builtins that are global names without `__` in front.
 const BARE: &[&str] = &[

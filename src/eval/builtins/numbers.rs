@@ -1,7 +1,7 @@
 //! Arithmetic.
 
 use super::super::code::Operation;
-use super::super::error::Error;
+use super::super::error::{Error, Traced};
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::text::numbers;
@@ -89,7 +89,8 @@ fn round<'e>(
     name: &str,
     round: fn(f64) -> f64,
 ) -> Evaluated<'e> {
-    let value = worker.force_at(arguments[0], position)?;
+    let text = || format!("while evaluating the first argument passed to builtins.{name}");
+    let value = worker.force_at(arguments[0], position).during_at(position, text)?;
     match value.view() {
         View::Int(number) => whole(number).map(Value::int),
         View::Float(number) => {
@@ -102,10 +103,7 @@ fn round<'e>(
             };
             numbers::float_to_integer(rounded).map(Value::int).ok_or_else(message)
         }
-        _ => {
-            let text = format!("while evaluating the first argument passed to builtins.{name}");
-            Err(worker.wrong_type("a float", value).frame(Position::NONE, text))
-        }
+        _ => Err(worker.wrong_type("a float", value).frame(position, text())),
     }
 }
 
