@@ -6,5 +6,6 @@
 pub mod numbers;
 pub mod path;
 pub mod quote;
+pub mod regex;
 pub mod suggest;
 pub mod versions;
