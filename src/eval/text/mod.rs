@@ -3,9 +3,12 @@
 //!
 //! Texts of the language are byte strings, so everything here takes and gives bytes.
 
+pub mod json;
 pub mod numbers;
 pub mod path;
 pub mod quote;
 pub mod regex;
+pub mod replace;
 pub mod suggest;
 pub mod versions;
+pub mod xml;
