@@ -10,5 +10,6 @@ pub mod quote;
 pub mod regex;
 pub mod replace;
 pub mod suggest;
+pub mod toml;
 pub mod versions;
 pub mod xml;
