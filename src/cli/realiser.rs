@@ -4,6 +4,7 @@ use nival::model::DerivedPath;
 use nival::ops::realise::{Missing, Outcome, RealiseContext, Realiser, is_complete};
 use nival::store::LocalStore;
 use nival::store::api::Store;
+use nival::store::api::realise::RealiseMode;
 
 use crate::cli::context::Context;
 use crate::cli::output::missing;
@@ -21,6 +22,16 @@ pub fn realise(
     with_realiser(context, store, |realiser| {
         Ok(realiser.realise(requests, &mut |found| tell(context, store, found))?)
     })
+}
+
+/// Makes again what is requested, as `mode` says.
+pub fn realise_again(
+    context: &Context,
+    store: &dyn Store,
+    requests: &[DerivedPath],
+    mode: RealiseMode,
+) -> anyhow::Result<()> {
+    with_realiser(context, store, |realiser| Ok(realiser.realise_again(requests, mode)?))
 }
 
 /// Tells what is missing of requests, if anything is.
@@ -55,6 +66,7 @@ fn with_realiser<T>(
     store: &dyn Store,
     work: impl FnOnce(&Realiser<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
+    // Only into a local store this process fetches by itself.
     if let Some(local) = store.downcast::<LocalStore>() {
         let substituters = context.substituters();
         let trust = context.trust_for(local)?;

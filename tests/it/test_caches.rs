@@ -129,6 +129,18 @@ fn missing_paths_are_fetched() {
     assert_eq!(unsigned.status, 1);
     assert!(unsigned.stderr.contains(&format!("ignoring substitute for '{top}' from '{cache}'")));
     assert!(unsigned.stderr.contains("there is no substituter that can build it"));
+    // It is told that it will be fetched before it is refused.
+    for words in [&["-r"][..], &["-r", "--dry-run"]] {
+        let told = SIDES.map(|side| {
+            let outcome = world.run(side, "nix-store", &[words, &[top], &substituters, &untrusted].concat());
+            let end = outcome.stderr.find("warning:").unwrap_or(outcome.stderr.len());
+            let mut lines: Vec<String> = outcome.stderr[..end].lines().map(str::to_owned).collect();
+            lines.sort();
+            (outcome.status, lines)
+        });
+        assert_eq!(told[0], told[1]);
+        assert!(told[0].1.iter().any(|line| line.contains("will be fetched")), "{told:?}");
+    }
     let trusted = format!("{cache}?trusted=1");
     let args = [&["-r", top, "--option", "substituters", &trusted][..], &untrusted].concat();
     world.nix_store(&args).ok();

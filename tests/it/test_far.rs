@@ -242,6 +242,22 @@ fn a_daemon_that_builds_is_asked_to() {
         assert_eq!((ours.status, ours.text()), (theirs.status, theirs.text()), "{args:?}: {}", ours.stderr);
         assert_eq!(ours.status, 0);
     }
+    // What a profile is to have is built there, too.
+    for side in [Side::Nival, Side::Reference] {
+        world.run(Side::Reference, "nix-store", &["--delete", &out]).ok();
+        let profile = world.text(format!("profile-{side:?}"));
+        let added = world.run(side, "nix", &["profile", "add", "--profile", &profile, &format!("{drv}^out")]);
+        assert_eq!(added.status, 0, "{side:?}: {}", added.stderr);
+        assert!(added.stderr.contains("this derivation will be built:"), "{side:?}: {}", added.stderr);
+        let listed = world.run(Side::Reference, "nix", &["profile", "list", "--json", "--profile", &profile]);
+        assert!(listed.ok().text().contains(&out), "{side:?}: {}", listed.text());
+        let generation = format!("{profile}-1-link");
+        let environment = std::fs::read_link(&generation).unwrap();
+        for link in [&profile, &generation] {
+            std::fs::remove_file(link).unwrap();
+        }
+        world.run(Side::Reference, "nix-store", &["--delete", environment.to_str().unwrap()]).ok();
+    }
     // Errors of several lines look the same.
     let [ours, theirs] = both("nix-store", &["-r", &fails]);
     assert_eq!(ours.status, theirs.status);

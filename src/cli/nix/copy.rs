@@ -8,6 +8,7 @@ use nival::model::{DerivedPath, Outputs, Realisation, StorePath};
 use nival::ops::copy::{self, CopyOptions};
 use nival::ops::derivations;
 use nival::ops::profile::Profile;
+use nival::ops::realise::no_substituter;
 use nival::progress::Progress as _;
 use nival::store::LocalStore;
 use nival::store::Store;
@@ -149,7 +150,7 @@ impl Copy {
         let store = source;
         let selected = self.selection.resolve_or_fetch(context, store, &wanted)?;
         if let Some(path) = selected.invalid.first() {
-            anyhow::bail!(no_substituter(source, path));
+            return Err(no_substituter(source.dir(), path).into());
         }
         // Nothing of it is to be collected on the way. What was before this
         // is found when the closure is looked up.
@@ -233,7 +234,7 @@ impl Copy {
             for path in &missing {
                 context.ui.problem(&format!("  {}", source.dir().display(path)));
             }
-            anyhow::bail!(no_substituter(source, first));
+            return Err(no_substituter(source.dir(), first).into());
         }
         Ok((results, realisations))
     }
@@ -293,10 +294,6 @@ fn numbered(link: &Path, number: usize, output: &str) -> PathBuf {
         name.push(format!("-{output}"));
     }
     name.into()
-}
-
-fn no_substituter(store: &dyn Store, path: &StorePath) -> String {
-    format!("path '{}' is required, but there is no substituter that can build it", store.dir().display(path))
 }
 
 fn deriver(source: &dyn Store, path: &StorePath) -> anyhow::Result<StorePath> {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use nival::model::StorePath;
 use nival::ops::query;
+use nival::ops::realise::no_substituter;
 use nival::ops::why_depends::{Distances, Occurrence, occurrences};
 use nival::progress::Progress as _;
 use nival::store::api::Store;
@@ -67,11 +68,9 @@ impl Command for WhyDepends {
             }
         };
         let (from, valid) = one(package, true)?;
-        anyhow::ensure!(
-            valid,
-            "path '{}' is required, but there is no substituter that can build it",
-            store.dir().display(&from)
-        );
+        if !valid {
+            return Err(no_substituter(store.dir(), &from).into());
+        }
         let (to, _) = one(dependency, false)?;
         let graph = query::closure(store, std::slice::from_ref(&from), false)?;
         let (Some(start), Some(target)) = (graph.find(&from), graph.find(&to)) else {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nival::model::{DerivedPath, Outputs, StorePath};
 use nival::ops::profile::Profile;
-use nival::ops::realise::{Outcome, output_paths};
+use nival::ops::realise::{Outcome, no_substituter, output_paths};
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::{Selector, select};
@@ -49,12 +49,7 @@ pub fn packages(call: &Call, store: &dyn Store) -> anyhow::Result<Vec<Element>> 
 
 /// What is installed must be there.
 fn require_valid(store: &dyn Store, path: &StorePath) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        store.is_valid(path)?,
-        "path '{}' is required, but there is no substituter that can build it",
-        store.dir().display(path)
-    );
-    Ok(())
+    if store.is_valid(path)? { Ok(()) } else { Err(no_substituter(store.dir(), path).into()) }
 }
 
 /// Selectors of installed packages.

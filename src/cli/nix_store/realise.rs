@@ -52,7 +52,7 @@ pub fn realise(call: Call) -> anyhow::Result<()> {
     let mut again = None;
     for (flag, mode) in [("--check", RealiseMode::Check), ("--repair", RealiseMode::Repair)] {
         if call.has(flag) {
-            again = Some((flag, mode));
+            again = Some(mode);
         }
     }
     let store = &*call.context.open_store()?;
@@ -70,16 +70,11 @@ pub fn realise(call: Call) -> anyhow::Result<()> {
             requests.push(request);
         }
     }
-    if let Some((flag, mode)) = again {
-        let Some(realiser) = store.realiser() else {
-            anyhow::bail!("'--realise {flag}' needs a builder, which this version of Nival does not have");
-        };
-        if !dry_run {
-            realiser.realise(&requests, mode)?;
-        }
-    }
     if dry_run {
         return realiser::tell_missing(&call.context, store, &requests);
+    }
+    if let Some(mode) = again {
+        realiser::realise_again(&call.context, store, &requests, mode)?;
     }
     for outcome in realiser::realise(&call.context, store, &requests)? {
         if let Outcome::Failed(error) = outcome {

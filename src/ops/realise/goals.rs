@@ -7,10 +7,11 @@ use crate::model::derived_path::DerivedPath;
 use crate::model::{StoreDir, StorePath};
 use crate::ops::user_env::{self, UserEnvError};
 use crate::store::api::Store;
+use crate::store::api::realise::RealiseMode;
 use crate::store::error::{RealiseError, Result, StoreError};
 
 /// The error for a path that nobody has.
-pub(super) fn no_substituter(dir: &StoreDir, path: &StorePath) -> StoreError {
+pub fn no_substituter(dir: &StoreDir, path: &StorePath) -> StoreError {
     RealiseError::NoSubstituter(dir.print(path)).into()
 }
 
@@ -20,6 +21,27 @@ fn no_derivation(dir: &StoreDir, drv: &StorePath) -> StoreError {
 
 fn no_builder(dir: &StoreDir, drv: &StorePath) -> StoreError {
     RealiseError::NoBuilder(dir.print(drv)).into()
+}
+
+/// Makes sure that requests can be fulfilled in a way: building again what is there
+/// needs a builder, which this process is not yet.
+///
+/// # Errors
+/// [`RealiseError::NotAvailable`].
+pub fn require_mode(mode: RealiseMode) -> Result<()> {
+    match mode {
+        RealiseMode::Normal => Ok(()),
+        RealiseMode::Repair | RealiseMode::Check => Err(RealiseError::NotAvailable("building again").into()),
+    }
+}
+
+/// Builds a derivation that a client sends in place of a path; nothing here builds, so
+/// that it is refused.
+///
+/// # Errors
+/// [`RealiseError::NotAvailable`].
+pub fn build_sent() -> Result<Outcome> {
+    Err(RealiseError::NotAvailable("building").into())
 }
 
 /// Fulfils one request, which was fulfilled before anything was fetched if it

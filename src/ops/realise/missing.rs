@@ -169,13 +169,15 @@ impl Search<'_, '_> {
         self.context.store.is_there(path)
     }
 
+    /// Finds what substituters have, signed or not: as in the reference, what is not
+    /// signed is refused when it is fetched.
     fn plan(&self, wanted: &BTreeSet<StorePath>) -> Result<Fetch> {
         let context = self.context;
         if context.substituters.is_empty() || wanted.is_empty() {
             return Ok(Fetch::default());
         }
         let wanted: Vec<StorePath> = wanted.iter().cloned().collect();
-        context.substituters.plan(context.store, &wanted, context.trust, context.progress)
+        context.substituters.plan(context.store, &wanted, None, context.progress)
     }
 
     fn build_order(&self, requests: &[DerivedPath]) -> Vec<StorePath> {

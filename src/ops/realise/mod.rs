@@ -26,6 +26,7 @@ pub use crate::store::api::realise::Missing;
 use crate::store::api::realise::{RealiseMode, RealiseStore};
 use crate::store::error::{RealiseError, Result, StoreError};
 use crate::store::local::LocalStore;
+pub use goals::{build_sent, no_substituter, require_mode};
 pub use missing::is_complete;
 use substitute::Substituters;
 
@@ -123,6 +124,18 @@ impl Realiser<'_> {
         }
     }
 
+    /// Makes again what is requested, to compare it (`Check`) or because it is damaged
+    /// (`Repair`).
+    ///
+    /// # Errors
+    /// [`RealiseError::NotAvailable`] where this process would have to build.
+    pub fn realise_again(&self, requests: &[DerivedPath], mode: RealiseMode) -> Result<()> {
+        match self {
+            Self::By(_, realiser) => realiser.realise(requests, mode),
+            Self::Here(_) | Self::Nobody(_) => goals::require_mode(mode),
+        }
+    }
+
     /// Fulfils requests; every outcome is for itself. `tell` hears what is missing
     /// first, and again where more is missing than could be known.
     ///
@@ -131,14 +144,7 @@ impl Realiser<'_> {
     pub fn realise(&self, requests: &[DerivedPath], tell: Tell<'_>) -> Result<Vec<Outcome>> {
         match self {
             Self::Here(context) => context.realise(requests, tell),
-            Self::By(store, realiser) => {
-                let mut complete = true;
-                for request in requests {
-                    complete &= is_complete(*store, request, true)?;
-                }
-                if complete {
-                    return Ok(requests.iter().map(|_| Outcome::Valid).collect());
-                }
+            Self::By(_, realiser) => {
                 tell(&realiser.missing(requests)?);
                 realiser.realise(requests, RealiseMode::Normal)?;
                 Ok(requests.iter().map(|_| Outcome::Fetched).collect())
@@ -233,10 +239,15 @@ impl<'m> RealiseContext<'m> {
             let found = missing::search(self, requests, true)?;
             tell(&found.missing);
             incomplete.get_or_insert(found.incomplete);
-            if found.fetch.is_empty() {
+            // What was told is what substituters have; what is fetched is signed, too.
+            let mut fetch = found.fetch;
+            if !self.substituters.may_give(self.store.dir(), &fetch, self.trust) {
+                fetch = self.substituters.plan(self.store, &found.wanted, self.trust, self.progress)?;
+            }
+            if fetch.is_empty() {
                 break;
             }
-            self.substituters.fetch(self.store, &found.wanted, found.fetch, self.trust, self.progress)?;
+            self.substituters.fetch(self.store, &found.wanted, fetch, self.trust, self.progress)?;
             self.keep_offered()?;
             // A derivation that was missing itself may have outputs that are.
             let mut learnt = false;

@@ -184,9 +184,7 @@ impl Substituters {
                     }
                 };
                 for item in answers.into_iter().flatten() {
-                    let is_fine = substituter.trusted
-                        || trust.is_none_or(|trust| trust.accepts(local.dir(), &item.info));
-                    if !is_fine {
+                    if !self.may_come(number, local.dir(), &item, trust) {
                         progress.warn(&format!(
                             "ignoring substitute for '{}' from '{}', as it's not signed by any of the keys in \
                              'trusted-public-keys'",
@@ -230,6 +228,16 @@ impl Substituters {
             }
         }
         Ok(answers)
+    }
+
+    /// Whether everything that was planned may come from where it is to come from: it
+    /// is signed as `trust` wants it, or needs no signature.
+    pub fn may_give(&self, dir: &StoreDir, fetch: &Fetch, trust: Option<&Trust>) -> bool {
+        fetch.items.values().all(|(item, number)| self.may_come(*number, dir, item, trust))
+    }
+
+    fn may_come(&self, number: usize, dir: &StoreDir, item: &Item, trust: Option<&Trust>) -> bool {
+        self.stores[number].trusted || trust.is_none_or(|trust| trust.accepts(dir, &item.info))
     }
 
     /// Fetches what was planned.

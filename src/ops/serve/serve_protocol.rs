@@ -10,9 +10,9 @@ use crate::model::{DerivedPath, StoreDir, StorePath};
 use crate::nar::writer::NarWriter;
 use crate::nar::{NarError, dump};
 use crate::ops::query;
-use crate::ops::realise::{Outcome, RealiseContext};
+use crate::ops::realise::{self, Outcome, RealiseContext};
 use crate::ops::serve::Host;
-use crate::ops::serve::worker::MAX_ARGUMENTS;
+use crate::ops::serve::worker::{MAX_ARGUMENTS, result_of};
 use crate::progress::Progress;
 use crate::store::api::{Receiver, Store as _};
 use crate::store::error::{RequestError, Result, StoreError};
@@ -22,7 +22,6 @@ use crate::store::remote::protocol::serve;
 use crate::store::remote::protocol::serve::command;
 use crate::store::remote::protocol::wire::{Reader, Writer};
 use crate::store::remote::protocol::worker::Version;
-use crate::store::remote::protocol::worker::build_result::{BuildResult, status};
 
 /// Serves one client until it goes; `writable` lets it change the store, and
 /// `more` says whether it has sent more already.
@@ -249,11 +248,7 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
         self.require_writable("building")?;
         crate::ops::serve::read_derivation(&mut self.reader, dir)?;
         self.options()?;
-        let result = BuildResult {
-            status: status::MISC_FAILURE,
-            message: "building is not available in this version of Nival".to_owned(),
-            ..BuildResult::default()
-        };
+        let result = result_of(realise::build_sent().unwrap_or_else(Outcome::Failed));
         if self.version >= Version::of(2, 6) {
             // As the worker protocol has it without times of processors.
             return result.write(&mut self.writer, Version::of(1, 29));

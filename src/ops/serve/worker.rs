@@ -16,7 +16,8 @@ use crate::ops::copy::Trust;
 use crate::ops::realise::substitute::Substituters;
 use crate::ops::realise::{self, Outcome, RealiseContext};
 use crate::progress::Progress;
-use crate::store::error::{RealiseError, RequestError, Result, StoreError};
+use crate::store::api::realise::RealiseMode;
+use crate::store::error::{RequestError, Result, StoreError};
 use crate::store::local::LocalStore;
 use crate::store::remote::RemoteError;
 use crate::store::remote::protocol::wire::{MAX_HELLO, MAX_TEXT, Reader, Writer};
@@ -203,8 +204,9 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
             }
             op::BUILD_PATHS => {
                 let requests = self.requests()?;
-                self.build_mode()?;
+                let mode = self.build_mode()?;
                 self.begin();
+                realise::require_mode(mode)?;
                 self.realise_all(&requests)?;
                 self.done()
             }
@@ -264,18 +266,16 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         Ok(requests)
     }
 
-    /// Nothing but the usual mode can be had.
-    fn build_mode(&mut self) -> Result<()> {
+    /// Reads in which way requests are to be fulfilled.
+    fn build_mode(&mut self) -> Result<RealiseMode> {
         match self.reader.number()? {
-            build_mode::NORMAL => Ok(()),
+            build_mode::NORMAL => Ok(RealiseMode::Normal),
             build_mode::REPAIR if !self.trusted => {
                 let why = "repairing is not allowed because you are not in 'trusted-users'";
                 Err(RequestError::NotPermitted(why.to_owned()).into())
             }
-            build_mode::REPAIR | build_mode::CHECK => {
-                self.begin();
-                Err(RealiseError::NotAvailable("building again").into())
-            }
+            build_mode::REPAIR => Ok(RealiseMode::Repair),
+            build_mode::CHECK => Ok(RealiseMode::Check),
             _ => Err(RequestError::Malformed("Invalid build mode".to_owned()).into()),
         }
     }
@@ -316,8 +316,9 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
 
     fn build_with_results(&mut self) -> Result<()> {
         let requests = self.requests()?;
-        self.build_mode()?;
+        let mode = self.build_mode()?;
         self.begin();
+        realise::require_mode(mode)?;
         let outcomes = self.with_realise_context(|context| context.realise(&requests, &mut |_| ()))?;
         let (dir, version) = (self.dir(), self.version());
         let mut results = Vec::with_capacity(requests.len());
@@ -352,7 +353,8 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         super::read_derivation(&mut self.reader, &self.store.dir().clone())?;
         self.reader.number()?;
         self.begin();
-        Err(RealiseError::NotAvailable("building").into())
+        let (result, version) = (result_of(realise::build_sent()?), self.version());
+        self.answer(|writer| result.write(writer, version))
     }
 
     fn add_signatures(&mut self) -> Result<()> {
@@ -422,7 +424,7 @@ pub(super) const MAX_ARGUMENTS: u64 = MAX_TEXT as u64 + (1 << 20);
 /// Bytes of the value of a setting at most.
 const MAX_SETTING: usize = 64 * 1024;
 
-fn result_of(outcome: Outcome) -> BuildResult {
+pub(super) fn result_of(outcome: Outcome) -> BuildResult {
     let of = |status| BuildResult { status, ..BuildResult::default() };
     match outcome {
         Outcome::Valid => of(status::ALREADY_VALID),
