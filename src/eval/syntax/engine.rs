@@ -177,6 +177,7 @@ pub fn parse(text: &[u8], symbols: &Symbols, options: &ParseOptions) -> Result<T
         formals: Vec::new(),
         root: NodeId(0),
         warnings: Vec::new(),
+        lints: Vec::new(),
     };
     let mut parser = Parser {
         lexer: Lexer::new(text),
@@ -192,13 +193,13 @@ pub fn parse(text: &[u8], symbols: &Symbols, options: &ParseOptions) -> Result<T
     };
     let result = parser.run();
     let mut tree = parser.tree;
-    tree.warnings.append(&mut parser.lexer.warnings);
+    tree.lints = parser.lexer.lints;
     match result {
         Ok(()) => Ok(tree),
         Err(Failed) => {
             let error =
                 parser.lexer.error.map_or_else(|| SyntaxError::new(0, "syntax error"), |error| *error);
-            Err(SyntaxError { warnings: tree.warnings, ..error })
+            Err(SyntaxError { warnings: tree.warnings, lints: tree.lints, ..error })
         }
     }
 }

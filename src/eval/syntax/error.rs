@@ -12,6 +12,8 @@ pub struct SyntaxError {
     pub other: Option<u32>,
     /// What to warn of in front of the error: a place and a text.
     pub warnings: Vec<(u32, String)>,
+    /// Literals in front of the error that a lint warns of: a place and a text.
+    pub lints: Vec<(u32, String)>,
 }
 
 /// An error that was noted in the lexer: results of so few bytes are passed in registers.
@@ -20,7 +22,7 @@ pub(super) struct Failed;
 impl SyntaxError {
     /// An error at a place.
     pub(super) fn new(offset: u32, message: impl Into<String>) -> SyntaxError {
-        SyntaxError { offset, message: message.into(), other: None, warnings: Vec::new() }
+        SyntaxError { offset, message: message.into(), other: None, warnings: Vec::new(), lints: Vec::new() }
     }
 }
 

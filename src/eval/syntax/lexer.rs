@@ -43,8 +43,8 @@ pub(super) struct Lexer<'a> {
     pub(super) before_last: usize,
     /// Where the reference sees the end of the file: it is a little off behind a path.
     pub(super) end_place: Option<usize>,
-    /// Warnings of literals.
-    pub(super) warnings: Vec<(u32, String)>,
+    /// Literals that a lint warns of.
+    pub(super) lints: Vec<(u32, String)>,
     /// What is wrong with the text, behind a [`Failed`].
     pub(super) error: Option<Box<SyntaxError>>,
     run: Run,
@@ -65,7 +65,7 @@ impl<'a> Lexer<'a> {
             last: 0,
             before_last: 0,
             end_place: None,
-            warnings: Vec::new(),
+            lints: Vec::new(),
             error: None,
             run: Run::default(),
             no_comment_end: false,
@@ -331,7 +331,7 @@ impl<'a> Lexer<'a> {
         match lint {
             Lint::Ignore => Ok(()),
             Lint::Warn => {
-                self.warnings.push((self.at as u32, message));
+                self.lints.push((self.at as u32, message));
                 Ok(())
             }
             Lint::Fatal => Err(self.fail(self.at, message)),

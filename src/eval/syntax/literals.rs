@@ -189,8 +189,7 @@ impl Lexer<'_> {
             );
             return self.lint(options.absolute_path_literals, message);
         }
-        if options.short_path_literals == Lint::Ignore || text.starts_with(b"./") || text.starts_with(b"../")
-        {
+        if options.short_path_literals == Lint::Ignore || first == b'.' {
             return Ok(());
         }
         let text = String::from_utf8_lossy(text).into_owned();

@@ -111,23 +111,27 @@ impl Parser<'_> {
                 },
                 Step::Dynamic(name) => {
                     let (inner, value) = self.inner_set(path.at);
-                    let offset = self.steps[number].1;
-                    self.tree.sets[set.0 as usize].dynamic.push(DynamicBinding { name, offset, value });
+                    self.tree.sets[set.0 as usize].dynamic.push(DynamicBinding {
+                        name,
+                        offset: path.at,
+                        value,
+                    });
                     inner
                 }
             };
         }
         let value = value.node();
-        match self.steps[last] {
-            (Step::Name(name), _) => match self.find(set, name) {
+        match self.steps[last].0 {
+            Step::Name(name) => match self.find(set, name) {
                 Some(at) => match (self.set_of(set, at), self.tree.node(value)) {
                     (Some(inner), Node::Set(source)) => self.merge(inner, source, start)?,
                     _ => return Err(self.twice(set, at, path.at, start..last + 1, &[])),
                 },
                 None => self.push(set, Binding { name, offset: path.at, value: Bound::Value(value) }),
             },
-            (Step::Dynamic(name), offset) => {
-                self.tree.sets[set.0 as usize].dynamic.push(DynamicBinding { name, offset, value });
+            Step::Dynamic(name) => {
+                let binding = DynamicBinding { name, offset: path.at, value };
+                self.tree.sets[set.0 as usize].dynamic.push(binding);
             }
         }
         self.steps.truncate(start);
@@ -229,6 +233,7 @@ impl Parser<'_> {
             message: format!("attribute '{path}' already defined at "),
             other,
             warnings: Vec::new(),
+            lints: Vec::new(),
         })
     }
 

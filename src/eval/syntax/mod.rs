@@ -7,7 +7,6 @@ mod lexer;
 mod literals;
 mod merge;
 mod paths;
-pub mod positions;
 pub mod print;
 mod reduce;
 mod strip;

@@ -211,7 +211,7 @@ pub enum Bound {
 pub struct DynamicBinding {
     /// The name.
     pub name: NodeId,
-    /// Its `${` or quote.
+    /// The start of the attribute path.
     pub offset: u32,
     /// The value.
     pub value: NodeId,
@@ -274,6 +274,8 @@ pub struct Tree {
     pub root: NodeId,
     /// What to warn of: a place and a text.
     pub warnings: Vec<(u32, String)>,
+    /// Literals that a lint warns of: a place and a text. (Here the place comes below the text.)
+    pub lints: Vec<(u32, String)>,
 }
 
 impl Tree {

@@ -1,10 +1,12 @@
 //! Texts beside what the reference makes of them.
 
+use super::super::sources::line_and_column;
 use super::super::symbols::Symbols;
-use super::{ParseOptions, SyntaxError, parse, positions, print};
+use super::{ParseOptions, SyntaxError, parse, print};
 
 mod depth;
 mod errors;
+mod rules;
 mod trees;
 
 fn options() -> ParseOptions {
@@ -21,9 +23,9 @@ fn printed(text: &[u8], options: &ParseOptions) -> String {
             String::from_utf8_lossy(&out).into_owned()
         }
         Err(SyntaxError { offset, message, other, .. }) => {
-            let place = |offset| {
-                let place = positions::position(text, offset);
-                format!("{}:{}", place.line, place.column)
+            let place = |offset: u32| {
+                let (line, column) = line_and_column(text, offset as usize);
+                format!("{line}:{column}")
             };
             let other = other.map(place).unwrap_or_default();
             format!("{}: {message}{other}", place(offset))
