@@ -96,6 +96,19 @@ impl<'a> Printer<'a> {
                 }
                 self.text("]");
             }
+            Node::Not(operand) => self.put("(! ", operand, ")"),
+            Node::Binary { operator, left, right } => {
+                self.put("(", left, sign(operator));
+                self.put("", right, ")");
+            }
+            other => self.scope(other),
+        }
+    }
+
+    /// Adds what a node with names of its own or with parts in words consists of.
+    fn scope(&mut self, node: Node) {
+        let tree = self.tree;
+        match node {
             Node::Set(set) => self.set(set),
             Node::Lambda { argument, formals, body } => self.lambda(argument, formals, body),
             Node::Let { set, body } => {
@@ -116,11 +129,7 @@ impl<'a> Printer<'a> {
                 self.put("assert ", condition, "; ");
                 self.put("", body, "");
             }
-            Node::Not(operand) => self.put("(! ", operand, ")"),
-            Node::Binary { operator, left, right } => {
-                self.put("(", left, sign(operator));
-                self.put("", right, ")");
-            }
+            _ => {}
         }
     }
 
