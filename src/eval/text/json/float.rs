@@ -53,7 +53,7 @@ const POWERS: [u64; 79] = [
 ];
 
 /// A power of ten that brings a number with the binary exponent `e` into the
-/// range of [`digits`], and its decimal exponent.
+/// range of [`Decimal::generate`], and its decimal exponent.
 fn power_for(e: i32) -> (Wide, i32) {
     // 78913 / 2^18 is the logarithm of 2 to the base 10.
     let above = -60 - e - 1;
