@@ -23,6 +23,16 @@ pub struct Usage(pub String);
 #[error("exit status {0}")]
 pub struct Exit(pub u8);
 
+/// An evaluation failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", text.trim())]
+pub struct Unevaluated {
+    /// What is told after the word `error:`, with traces and places.
+    pub text: String,
+    /// What the program ends with.
+    pub status: u8,
+}
+
 /// A usage error, ready to be returned.
 pub fn usage<T>(message: impl Into<String>) -> anyhow::Result<T> {
     Err(Usage(message.into()).into())
@@ -40,6 +50,13 @@ pub fn report(error: &anyhow::Error, program: &str, ui: &Ui) -> u8 {
     }
     if is_broken_pipe(error) {
         return 1;
+    }
+    if let Some(Unevaluated { text, status }) = error.downcast_ref() {
+        match text.strip_prefix(' ') {
+            Some(message) => ui.error(message),
+            None => ui.hint(&format!("error:{text}")),
+        }
+        return *status;
     }
     ui.error(&text(error));
     match error.downcast_ref() {

@@ -4,6 +4,7 @@ mod collect;
 mod complete;
 mod context;
 mod error;
+mod evaluation;
 mod flags;
 mod installables;
 mod man;
@@ -14,6 +15,7 @@ mod nix_copy_closure;
 mod nix_daemon;
 mod nix_env;
 mod nix_hash;
+mod nix_instantiate;
 mod nix_prefetch_url;
 mod nix_store;
 mod output;
@@ -43,7 +45,7 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("nix-copy-closure", nix_copy_closure::run),
     ("nix-collect-garbage", nix_collect_garbage::run),
     ("nix-daemon", nix_daemon::run),
-    ("nix-instantiate", not_built),
+    ("nix-instantiate", nix_instantiate::run),
     ("nix-build", not_built),
     ("nix-shell", not_built),
     ("nix-channel", not_built),
@@ -55,7 +57,6 @@ type Program = fn(Context, Vec<OsString>) -> anyhow::Result<()>;
 /// Programs that have a name and a place, but nothing behind it yet: why, and
 /// what can be done.
 const NOT_BUILT: &[(&str, &str)] = &[
-    ("nix-instantiate", "it needs the Nix language, which comes later"),
     (
         "nix-build",
         "it needs the Nix language, which comes later; 'nix-store --realise DRV' gets what a derivation makes",

@@ -596,7 +596,7 @@ impl<'e> Worker<'e> {
     /// Counts a call that is under way; the count ends with the guard.
     ///
     /// # Errors
-    /// Too many calls are under way.
+    /// Too many calls are under way, or the user interrupted the evaluation.
     #[inline]
     pub fn deeper(&self) -> Result<Deeper<'_>, Error> {
         self.deeper_at(Position::NONE)

@@ -46,7 +46,9 @@ impl<'e> Worker<'e> {
             base: directory.to_vec(),
             home: settings.home.clone().filter(|_| !settings.pure),
             pipe_operators: settings.has("pipe-operators"),
-            ..ParseOptions::default()
+            url_literals: settings.url_literals,
+            short_path_literals: settings.short_path_literals,
+            absolute_path_literals: settings.absolute_path_literals,
         };
         let tree = syntax::parse(text, &self.shared.symbols, &options).map_err(|error| {
             let other = error.other.map(|offset| self.shared.place_text(place(offset))).unwrap_or_default();
@@ -80,6 +82,15 @@ impl<'e> Worker<'e> {
     ) -> Evaluated<'e> {
         let code = self.compile(parsed, scoped, around)?;
         self.eval(code, env.unwrap_or_else(|| self.heap.env(None, 0)))
+    }
+
+    /// A value that evaluates a text when it is needed.
+    ///
+    /// # Errors
+    /// A free variable.
+    pub fn suspended(&self, parsed: &Parsed) -> Evaluated<'e> {
+        let code = self.compile(parsed, None, &[])?;
+        Ok(self.heap.suspend(code, self.heap.env(None, 0)))
     }
 
     /// Compiles a text that was parsed.

@@ -9,6 +9,7 @@ use super::heap::{Arena, Value};
 use super::io::World;
 use super::sources::{Origin, Sources, line_and_column};
 use super::symbols::Symbols;
+use super::syntax::Lint;
 use super::value::Position;
 
 /// How an evaluation behaves; the settings of the language.
@@ -28,6 +29,12 @@ pub struct Settings {
     pub features: Vec<String>,
     /// The value of `$HOME`, for `~/…`.
     pub home: Option<Vec<u8>>,
+    /// What is done about URLs without quotes.
+    pub url_literals: Lint,
+    /// What is done about relative paths without `./` in front.
+    pub short_path_literals: Lint,
+    /// What is done about absolute paths.
+    pub absolute_path_literals: Lint,
 }
 
 impl Default for Settings {
@@ -40,6 +47,9 @@ impl Default for Settings {
             abort_on_warn: false,
             features: Vec::new(),
             home: None,
+            url_literals: Lint::Ignore,
+            short_path_literals: Lint::Ignore,
+            absolute_path_literals: Lint::Ignore,
         }
     }
 }

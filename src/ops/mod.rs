@@ -5,6 +5,7 @@ pub mod closure_sizes;
 pub mod content_addressed;
 pub mod copy;
 pub mod derivations;
+pub mod evaluate;
 pub mod export;
 pub mod graph_text;
 pub mod nix_profile;

@@ -27,6 +27,8 @@ macro_rules! accessors {
 }
 
 accessors!(FLAGS, flag -> bool {
+    abort_on_warn: "abort-on-warn",
+    allow_import_from_derivation: "allow-import-from-derivation",
     allow_symlinked_store: "allow-symlinked-store",
     always_allow_substitutes: "always-allow-substitutes",
     auto_optimise_store: "auto-optimise-store",
@@ -46,12 +48,16 @@ accessors!(FLAGS, flag -> bool {
     keep_outputs: "keep-outputs",
     preallocate_contents: "preallocate-contents",
     print_missing: "print-missing",
+    pure_eval: "pure-eval",
     require_sigs: "require-sigs",
+    restrict_eval: "restrict-eval",
     sandbox_fallback: "sandbox-fallback",
     show_trace: "show-trace",
     substitute: "substitute",
     sync_before_registering: "sync-before-registering",
     sync_store_paths: "sync-store-paths",
+    trace_import_from_derivation: "trace-import-from-derivation",
+    trace_verbose: "trace-verbose",
     use_case_hack: "use-case-hack",
     use_sqlite_wal: "use-sqlite-wal",
     use_xdg_base_directories: "use-xdg-base-directories",
@@ -66,6 +72,7 @@ accessors!(NUMBERS, number -> u64 {
     http_connections: "http-connections",
     log_lines: "log-lines",
     max_build_log_size: "max-build-log-size",
+    max_call_depth: "max-call-depth",
     max_free: "max-free",
     max_jobs: "max-jobs",
     max_substitution_jobs: "max-substitution-jobs",
@@ -88,6 +95,10 @@ accessors!(SIGNED_NUMBERS, signed_number -> i64 {
 accessors!(TEXTS, text -> &str {
     build_users_group: "build-users-group",
     builders: "builders",
+    eval_system: "eval-system",
+    lint_absolute_path_literals: "lint-absolute-path-literals",
+    lint_short_path_literals: "lint-short-path-literals",
+    lint_url_literals: "lint-url-literals",
     netrc_file: "netrc-file",
     post_build_hook: "post-build-hook",
     sandbox_build_dir: "sandbox-build-dir",
@@ -103,6 +114,7 @@ accessors!(OPTIONAL_PATHS, optional_path -> Option<&Path> {
 });
 
 accessors!(LISTS, list -> &[String] {
+    allowed_uris: "allowed-uris",
     allowed_users: "allowed-users",
     build_hook: "build-hook",
     nix_path: "nix-path",

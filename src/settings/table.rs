@@ -99,7 +99,7 @@ pub enum Effect {
     Acts,
     /// It is of building, which Nival does not do yet; a daemon is told of it.
     OfBuilding,
-    /// It is of the language, which Nival does not have yet.
+    /// It is of a part of the language that Nival does not have yet.
     OfLanguage,
     /// It changes nothing, for this reason.
     Nothing(&'static str),
@@ -156,19 +156,19 @@ const PROFILER: Kind = Kind::Choice { values: &["disabled", "flamegraph"], liste
 // Kept out of rustfmt's hands: a row is one or two lines, not eight.
 #[rustfmt::skip]
 pub static TABLE: &[Row] = &[
-    row("abort-on-warn", Bool, "false", "Turns every `builtins.warn` into an evaluation error.").of_language(),
+    row("abort-on-warn", Bool, "false", "Turns every `builtins.warn` into an evaluation error.").acts(),
     row("accept-flake-config", Bool, "false", "Take over settings proposed by a flake without asking.")
         .feature("flakes").of_language(),
     row("access-tokens", Map, "", "Credentials for source hosts, as HOST=TOKEN words.").of_language(),
     row("allow-dirty", Bool, "true", "Permit work trees with uncommitted changes as inputs.").of_language(),
     row("allow-dirty-locks", Bool, "false", "Permit lock files that refer to uncommitted inputs.")
         .feature("flakes").of_language(),
-    row("allow-import-from-derivation", Bool, "true", "Let evaluation read files that must be built first.").of_language(),
+    row("allow-import-from-derivation", Bool, "true", "Let evaluation read files that must be built first.").acts(),
     row("allow-new-privileges", Bool, "false", "Let builders gain privileges through set-uid programs (Linux).").of_building(),
     row("allow-symlinked-store", Bool, "false", "Put up with symlinks on the way to the store directory.").acts(),
     row("allow-unsafe-native-code-during-evaluation", Bool, "false", "Enable builtins that load or run native code.").of_language(),
     row("allowed-impure-host-deps", Set, "", "Host paths a derivation may ask to see in its sandbox (macOS).").of_building(),
-    row("allowed-uris", List, "", "URI prefixes that restricted evaluation may still fetch from.").of_language(),
+    row("allowed-uris", List, "", "URI prefixes that restricted evaluation may still fetch from.").acts(),
     row("allowed-users", List, "*", "Users and @groups who may talk to the daemon.").acts(),
     row("always-allow-substitutes", Bool, "false", "Substitute even derivations that ask not to be substituted.").of_building(),
     row("auto-allocate-uids", Bool, "false", "Give builds free uid ranges instead of members of a group.")
@@ -200,7 +200,7 @@ pub static TABLE: &[Row] = &[
     row("eval-profile-file", RelativePath, "nix.profile", "Where the evaluation profiler writes.").of_language(),
     row("eval-profiler", PROFILER, "disabled", "Which evaluation profiler runs.").of_language(),
     row("eval-profiler-frequency", Unsigned32, "99", "Samples a second taken by the evaluation profiler.").of_language(),
-    row("eval-system", Text, "", "Value of `builtins.currentSystem`; empty takes `system`.").of_language(),
+    row("eval-system", Text, "", "Value of `builtins.currentSystem`; empty takes `system`.").acts(),
     row("experimental-features", Features, "fetch-tree flakes nix-command", "Unfinished features to switch on.").acts(),
     row("external-builders", Json, "[]", "Programs that build for foreign systems, as a JSON array.").of_building(),
     row("extra-platforms", Set, "", "System types this machine runs besides its own.").varying_default().acts(),
@@ -230,12 +230,12 @@ pub static TABLE: &[Row] = &[
     row("keep-failed", Bool, "false", "Leave the directory of a failed build in place.").of_building(),
     row("keep-going", Bool, "false", "After a failure go on with what does not depend on it.").of_building(),
     row("keep-outputs", Bool, "false", "Garbage collection keeps the outputs of living derivations.").aliases(&["gc-keep-outputs"]).acts(),
-    row("lint-absolute-path-literals", LINT, "ignore", "What to do about path literals starting at / or ~.").of_language(),
-    row("lint-short-path-literals", LINT, "ignore", "What to do about relative path literals without a leading ./ or ../.").of_language(),
-    row("lint-url-literals", LINT, "ignore", "What to do about unquoted URLs.").of_language(),
+    row("lint-absolute-path-literals", LINT, "ignore", "What to do about path literals starting at / or ~.").acts(),
+    row("lint-short-path-literals", LINT, "ignore", "What to do about relative path literals without a leading ./ or ../.").acts(),
+    row("lint-url-literals", LINT, "ignore", "What to do about unquoted URLs.").acts(),
     row("log-lines", Unsigned64, "25", "Lines of a failed build's log shown with the error.").of_building(),
     row("max-build-log-size", Unsigned64, "0", "A build that logs more bytes is killed; 0 is unlimited.").aliases(&["build-max-log-size"]).of_building(),
-    row("max-call-depth", Unsigned32, "10000", "Nesting of function calls at which evaluation gives up.").of_language(),
+    row("max-call-depth", Unsigned32, "10000", "Nesting of function calls at which evaluation gives up.").acts(),
     row("max-free", Unsigned64, "9223372036854775807", "An automatic collection ends once this many bytes are free.").acts(),
     row("max-jobs", MaxJobs, "1", "Builds run at the same time; `auto` is one per CPU.").aliases(&["build-max-jobs"]).of_building(),
     row("max-silent-time", Signed64, "0", "Seconds a builder may print nothing; 0 is unlimited.").aliases(&["build-max-silent-time"]).of_building(),
@@ -247,7 +247,7 @@ pub static TABLE: &[Row] = &[
     row("narinfo-cache-negative-ttl", Unsigned32, "3600", "Seconds for which the absence of a path in a cache is remembered.").acts(),
     row("narinfo-cache-positive-ttl", Unsigned32, "2592000", "Seconds for which the presence of a path in a cache is remembered.").acts(),
     row("netrc-file", Path, "/etc/nix/netrc", "netrc file with user names and passwords for HTTP.").acts(),
-    row("nix-path", List, "", "Where `<name>` is looked up.").varying_default().of_language(),
+    row("nix-path", List, "", "Where `<name>` is looked up.").varying_default().acts(),
     row("nix-shell-always-looks-for-shell-nix", Bool, "true", "`nix-shell` prefers a directory's shell.nix to default.nix.").of_language(),
     row("nix-shell-shebang-arguments-relative-to-script", Bool, "true", "Paths in a `nix-shell` script's header start at the script.").of_language(),
     row("plugin-files", Plugins, "", "Native plugins to load. Nival loads none.").vain("Nival has no plugins"),
@@ -255,10 +255,10 @@ pub static TABLE: &[Row] = &[
     row("pre-build-hook", Text, "", "Program run before each build, which may add sandbox paths.").of_building(),
     row("preallocate-contents", Bool, "false", "Reserve a file's space on disk before writing it.").vain("the file system chooses the place of a file when all of it is there"),
     row("print-missing", Bool, "true", "List what will be built and fetched before starting.").acts(),
-    row("pure-eval", Bool, "false", "Evaluation sees nothing that is not fixed by a hash.").of_language(),
+    row("pure-eval", Bool, "false", "Evaluation sees nothing that is not fixed by a hash.").acts(),
     row("require-drop-supplementary-groups", Bool, "true", "A build fails when its extra groups cannot be given up.").of_building(),
     row("require-sigs", Bool, "true", "Paths that are not content-addressed need a trusted signature.").acts(),
-    row("restrict-eval", Bool, "false", "Evaluation sees only the lookup path and allowed URIs.").of_language(),
+    row("restrict-eval", Bool, "false", "Evaluation sees only the lookup path and allowed URIs.").acts(),
     row("run-diff-hook", Bool, "false", "Whether `diff-hook` runs.").of_building(),
     row("sandbox", Sandbox, "true", "Builds are isolated; `relaxed` lets a derivation opt out.")
         .aliases(&["build-use-chroot", "build-use-sandbox"]).of_building(),
@@ -268,7 +268,7 @@ pub static TABLE: &[Row] = &[
     row("sandbox-paths", Mounts, "", "Host paths shown in the sandbox: TARGET, TARGET=SOURCE, with ? when it may be missing.")
         .aliases(&["build-chroot-dirs", "build-sandbox-paths"]).of_building(),
     row("secret-key-files", List, "", "Secret keys that sign locally built paths.").of_building(),
-    row("show-trace", Bool, "false", "Print where in the program an evaluation error arose.").of_language(),
+    row("show-trace", Bool, "false", "Print where in the program an evaluation error arose.").acts(),
     row("ssl-cert-file", OptionalPath, "", "Certificates trusted for HTTPS.").varying_default().acts(),
     row("stalled-download-timeout", Unsigned64, "300", "Seconds without data after which a download is given up.").acts(),
     row("start-id", Unsigned32, "872415232", "First id given out by automatic uid allocation.").of_building(),
@@ -282,8 +282,8 @@ pub static TABLE: &[Row] = &[
     row("tarball-ttl", Unsigned32, "3600", "Seconds for which a downloaded tarball counts as fresh.").of_language(),
     row("timeout", Signed64, "0", "Seconds a build may take; 0 is unlimited.").aliases(&["build-timeout"]).of_building(),
     row("trace-function-calls", Bool, "false", "Log entry to and return from each function.").of_language(),
-    row("trace-import-from-derivation", Bool, "false", "Warn whenever evaluation waits for a build.").of_language(),
-    row("trace-verbose", Bool, "false", "Whether `builtins.traceVerbose` prints.").of_language(),
+    row("trace-import-from-derivation", Bool, "false", "Warn whenever evaluation waits for a build.").acts(),
+    row("trace-verbose", Bool, "false", "Whether `builtins.traceVerbose` prints.").acts(),
     row("trust-tarballs-from-git-forges", Bool, "true", "Take a forge's tarball of a commit to be that commit.").of_language(),
     row("trusted-public-keys", List, "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=", "Keys whose signatures are believed.")
         .aliases(&["binary-cache-public-keys"]).acts(),
@@ -345,7 +345,7 @@ impl Row {
             Effect::OfBuilding => Some(
                 "has no effect yet: nothing is built here; a daemon that builds is told of it".to_owned(),
             ),
-            Effect::OfLanguage => Some("has no effect yet: nothing is evaluated here".to_owned()),
+            Effect::OfLanguage => Some("has no effect yet: it is of a part of the language that comes later".to_owned()),
             Effect::Nothing(why) => Some(format!("has no effect: {why}")),
         }
     }

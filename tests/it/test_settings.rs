@@ -83,7 +83,7 @@ fn settings_without_effect_are_told_once_where_they_are_given() {
     let told = |args: &[&str]| world.nix_store(args).ok().stderr.clone();
     for (name, value, why) in [
         ("nar-buffer-size", "5", "has no effect: archives are never held in memory as a whole"),
-        ("pure-eval", "true", "has no effect yet: nothing is evaluated here"),
+        ("ignore-try", "true", "has no effect yet: it is of a part of the language that comes later"),
         ("cores", "3", "has no effect yet: nothing is built here"),
         ("sandbox", "relaxed", "has no effect yet: nothing is built here"),
     ] {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nival::model::StoreDir;
 use nival::model::signature::PublicKey;
 use nival::ops::copy::Trust;
 use nival::ops::realise::substitute::Substituters;
@@ -133,6 +134,19 @@ impl Context {
     pub fn open_store(&self) -> anyhow::Result<Box<dyn Store>> {
         open::require_cache(&self.parse_uri(self.settings.store_uri())?)?;
         self.open_store_to_add()
+    }
+
+    /// The store directory of the store that the settings name; it is opened only if it is not one of this
+    /// machine.
+    ///
+    /// # Errors
+    /// As [`Context::open_store`].
+    pub fn store_dir(&self) -> anyhow::Result<StoreDir> {
+        let uri = self.parse_uri(self.settings.store_uri())?;
+        match uri::local_options(&uri, &self.surroundings()) {
+            Ok((options, _)) => Ok(options.layout.store_dir),
+            Err(_) => Ok(self.open_store()?.dir().clone()),
+        }
     }
 
     fn parse_uri(&self, text: &str) -> anyhow::Result<StoreUri> {

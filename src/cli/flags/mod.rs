@@ -6,6 +6,7 @@
 //! its program, which knows it by its first name.
 
 pub mod common;
+pub mod expressions;
 pub mod nix;
 mod nix_env;
 mod nix_store;
@@ -238,6 +239,7 @@ impl Program {
     }
 }
 
+pub use expressions::NIX_INSTANTIATE;
 pub use nix_env::PROGRAM as NIX_ENV;
 pub use nix_store::PROGRAM as NIX_STORE;
 pub use single::{NIX_COLLECT_GARBAGE, NIX_COPY_CLOSURE, NIX_DAEMON, NIX_HASH, NIX_PREFETCH_URL};
@@ -246,6 +248,7 @@ pub use single::{NIX_COLLECT_GARBAGE, NIX_COPY_CLOSURE, NIX_DAEMON, NIX_HASH, NI
 pub const PROGRAMS: &[&Program] = &[
     &nix_store::PROGRAM,
     &nix_env::PROGRAM,
+    &expressions::NIX_INSTANTIATE,
     &single::NIX_HASH,
     &single::NIX_PREFETCH_URL,
     &single::NIX_COPY_CLOSURE,

@@ -562,6 +562,14 @@ pub fn stdin() -> Interruptible<std::fs::File> {
 /// # Errors
 /// A signal while waiting; input that cannot be read or is not UTF-8.
 pub fn read_stdin() -> anyhow::Result<String> {
+    String::from_utf8(read_stdin_bytes()?).map_err(|_| anyhow::anyhow!("standard input is not UTF-8"))
+}
+
+/// All of standard input.
+///
+/// # Errors
+/// A signal while waiting; input that cannot be read.
+pub fn read_stdin_bytes() -> anyhow::Result<Vec<u8>> {
     use io::Read as _;
     let mut stdin = stdin();
     let mut input = Vec::new();
@@ -570,7 +578,7 @@ pub fn read_stdin() -> anyhow::Result<String> {
         // The reader gives up waiting when a signal comes, and so does this.
         interrupt::check()?;
         match stdin.read(&mut buffer) {
-            Ok(0) => break,
+            Ok(0) => return Ok(input),
             Ok(count) => input.extend_from_slice(&buffer[..count]),
             Err(failure) => {
                 interrupt::check()?;
@@ -578,5 +586,4 @@ pub fn read_stdin() -> anyhow::Result<String> {
             }
         }
     }
-    String::from_utf8(input).map_err(|_| anyhow::anyhow!("standard input is not UTF-8"))
 }

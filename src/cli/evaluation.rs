@@ -1,0 +1,303 @@
+//! Evaluating for programs: settings, the store, and the flags that all of them have.
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nival::eval::error::{Error, Kind};
+use nival::eval::heap::Value;
+use nival::eval::interpret::Worker;
+use nival::eval::shared::Settings as Language;
+use nival::eval::sources::Origin;
+use nival::eval::symbols::Symbol;
+use nival::eval::syntax::Lint;
+use nival::http::client::HttpSettings;
+use nival::model::DerivedPath;
+use nival::ops::evaluate::access::Freedom;
+use nival::ops::evaluate::{self, Backing, Options, search_path};
+use nival::ops::realise::Outcome;
+use nival::progress::Progress;
+use nival::store::api::Store;
+use nival::store::open::http_settings;
+
+use crate::cli::context::Context;
+use crate::cli::error::{self, Unevaluated};
+use crate::cli::flags::parse::{Given, text};
+use crate::cli::output::messages;
+use crate::cli::realiser;
+
+/// An argument for the functions that are called on the way to a value.
+enum Argument {
+    Expression(String),
+    Text(Vec<u8>),
+    File(PathBuf),
+    Stdin,
+}
+
+/// What the flags of [`crate::cli::flags::EXPRESSIONS`] ask for.
+#[derive(Default)]
+pub struct Wanted {
+    arguments: Vec<(String, Argument)>,
+    included: Vec<String>,
+    store: Option<String>,
+    /// Whether everything may be read, whatever the settings say.
+    pub impure: bool,
+}
+
+impl Wanted {
+    /// Takes a flag; false if it is another one.
+    ///
+    /// # Errors
+    /// A bad value, or a flag of something that is not there yet.
+    pub fn flag(&mut self, given: &Given) -> anyhow::Result<bool> {
+        match given.name() {
+            "--arg" => {
+                let (name, expression) = given.texts()?;
+                self.argument(name, Argument::Expression(expression));
+            }
+            "--argstr" => {
+                let (name, text) = given.texts()?;
+                self.argument(name, Argument::Text(text.into_bytes()));
+            }
+            "--arg-from-file" => {
+                let (name, file) = given.texts()?;
+                self.argument(name, Argument::File(file.into()));
+            }
+            "--arg-from-stdin" => self.argument(given.text()?, Argument::Stdin),
+            "--include" => self.included.push(given.text()?),
+            "--impure" => self.impure = true,
+            "--eval-store" => self.store = Some(given.text()?),
+            "--override-flake" => anyhow::bail!(
+                "'{}' is about flakes, which are not available in this version of Nival",
+                given.spelled()
+            ),
+            "--repair" => anyhow::bail!(
+                "'{}' is not available for expressions in this version of Nival",
+                given.spelled()
+            ),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Whether functions are called with anything.
+    pub fn has_arguments(&self) -> bool {
+        !self.arguments.is_empty()
+    }
+
+    /// A later argument replaces an earlier one of the same name.
+    fn argument(&mut self, name: String, argument: Argument) {
+        self.arguments.retain(|(known, _)| *known != name);
+        self.arguments.push((name, argument));
+    }
+
+    /// Reads the files among the arguments.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    fn read(&self, context: &Context) -> anyhow::Result<Vec<(String, Ready)>> {
+        let read = |argument: &Argument| -> anyhow::Result<Ready> {
+            Ok(match argument {
+                Argument::Expression(text) => Ready::Expression(text.clone()),
+                Argument::Text(text) => Ready::Text(text.clone()),
+                Argument::Stdin => Ready::Text(messages::read_stdin_bytes()?),
+                Argument::File(file) => {
+                    let path = context.absolute(file);
+                    let failed = nival::sys::PathError::at("opening file", file);
+                    Ready::Text(std::fs::read(path).map_err(failed)?)
+                }
+            })
+        };
+        self.arguments.iter().map(|(name, argument)| Ok((name.clone(), read(argument)?))).collect()
+    }
+
+    fn options(&self, context: &Context, backed: &Backed<'_>, read_only: bool) -> anyhow::Result<Options> {
+        let settings = &context.settings;
+        let (home, _) = context.machine.home(&context.environment);
+        let freedom = match (settings.pure_eval() && !self.impure, settings.restrict_eval()) {
+            (true, _) => Freedom::Pure,
+            (false, true) => Freedom::Restricted,
+            (false, false) => Freedom::Free,
+        };
+        let system = match settings.eval_system() {
+            "" => settings.system(),
+            system => system,
+        };
+        Ok(Options {
+            settings: language(context, freedom),
+            freedom,
+            allowed_uris: settings.allowed_uris().to_vec(),
+            environment: context.environment.clone(),
+            current_dir: context.current_dir.clone(),
+            store_dir: match &self.store {
+                None => context.store_dir()?,
+                Some(_) => backed.opened()?.dir().clone(),
+            },
+            system: system.to_owned(),
+            search_path: search_path::entries(&self.included, settings, &context.environment, home.as_deref()),
+            read_only,
+            import_from_derivation: settings.allow_import_from_derivation(),
+            trace_import_from_derivation: settings.trace_import_from_derivation(),
+        })
+    }
+}
+
+/// The settings of the language.
+fn language(context: &Context, freedom: Freedom) -> Language {
+    let settings = &context.settings;
+    let lint = |text: &str| match text {
+        "warn" => Lint::Warn,
+        "fatal" => Lint::Fatal,
+        _ => Lint::Ignore,
+    };
+    let (home, _) = context.machine.home(&context.environment);
+    Language {
+        max_call_depth: u32::try_from(settings.max_call_depth()).unwrap_or(u32::MAX),
+        pure: freedom == Freedom::Pure,
+        restricted: freedom == Freedom::Restricted,
+        trace_verbose: settings.trace_verbose(),
+        abort_on_warn: settings.abort_on_warn() || context.environment.is_on("NIX_ABORT_ON_WARN"),
+        features: settings.experimental_features().iter().cloned().collect(),
+        home: home.map(|home| home.into_os_string().into_encoded_bytes()),
+        url_literals: lint(settings.lint_url_literals()),
+        short_path_literals: lint(settings.lint_short_path_literals()),
+        absolute_path_literals: lint(settings.lint_absolute_path_literals()),
+    }
+}
+
+/// An argument whose text is there.
+enum Ready {
+    Expression(String),
+    Text(Vec<u8>),
+}
+
+/// Why a program cannot go on.
+pub enum Stopped {
+    /// An evaluation failed.
+    Evaluation(Error),
+    /// Something else failed.
+    Other(anyhow::Error),
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::Evaluation(error)
+    }
+}
+
+impl From<anyhow::Error> for Stopped {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Arguments for functions, by name.
+pub type Arguments<'e> = Vec<(Symbol, Value<'e>)>;
+
+/// Runs `work` with a worker of a new evaluation and the arguments that the user gave. With
+/// `read_only` nothing is written to the store.
+///
+/// # Errors
+/// Whatever `work` meets, and settings or arguments that cannot be read.
+pub fn run(
+    context: &Context,
+    wanted: &Wanted,
+    read_only: bool,
+    work: impl for<'e> FnOnce(&Worker<'e>, &Arguments<'e>) -> Result<(), Stopped> + Send,
+) -> anyhow::Result<()> {
+    let arguments = wanted.read(context)?;
+    let backed = Backed { context, uri: wanted.store.as_deref(), store: OnceCell::new() };
+    let options = wanted.options(context, &backed, read_only)?;
+    let whole = context.settings.show_trace();
+    let done = evaluate::run(options, &backed, |worker: &Worker<'_>| {
+        let result = values(worker, &arguments).map_err(Stopped::from).and_then(|values| work(worker, &values));
+        result.map_err(|stopped| match stopped {
+            Stopped::Other(error) => error,
+            Stopped::Evaluation(error) => told(worker, &error, whole),
+        })
+    });
+    match done {
+        Ok(result) => result,
+        Err(error) => Err(anyhow::anyhow!("{error}")),
+    }
+}
+
+/// What is told of a failed evaluation, with its trace.
+fn told(worker: &Worker<'_>, error: &Error, whole: bool) -> anyhow::Error {
+    let status = match error.kind() {
+        Kind::World(status) => status,
+        _ => 1,
+    };
+    let text = match error.kind() {
+        Kind::Interrupted => format!(" {error}"),
+        _ => worker.shared.report(error, whole),
+    };
+    Unevaluated { text, status }.into()
+}
+
+fn values<'e>(worker: &Worker<'e>, arguments: &[(String, Ready)]) -> Result<Arguments<'e>, Error> {
+    let directory = worker.shared.world.current_dir();
+    let value = |ready: &Ready| match ready {
+        Ready::Text(text) => Ok(worker.new_string(text)),
+        Ready::Expression(text) => {
+            let parsed = worker.parse(Origin::Text, text.as_bytes(), &directory)?;
+            worker.suspended(&parsed)
+        }
+    };
+    let symbol = |name: &str| worker.shared.symbols.intern(name.as_bytes());
+    arguments.iter().map(|(name, ready)| Ok((symbol(name), value(ready)?))).collect()
+}
+
+/// The texts of arguments on the command line.
+///
+/// # Errors
+/// A usage error when one is not UTF-8.
+pub fn texts(words: &[std::ffi::OsString]) -> anyhow::Result<Vec<String>> {
+    words.iter().map(|word| text(word)).collect()
+}
+
+/// The store of an evaluation; it is opened when it is needed first.
+struct Backed<'c> {
+    context: &'c Context,
+    uri: Option<&'c str>,
+    store: OnceCell<Box<dyn Store>>,
+}
+
+impl Backed<'_> {
+    fn opened(&self) -> anyhow::Result<&dyn Store> {
+        if let Some(store) = self.store.get() {
+            return Ok(&**store);
+        }
+        let store = match self.uri {
+            Some(uri) => self.context.open_any(uri)?,
+            None => self.context.open_store_to_add()?,
+        };
+        Ok(&**self.store.get_or_init(|| store))
+    }
+}
+
+impl Backing for Backed<'_> {
+    fn store(&self) -> Result<&dyn Store, Error> {
+        self.opened().map_err(|error| Error::new(error::text(&error)))
+    }
+
+    fn realise(&self, requests: &[DerivedPath]) -> Result<(), Error> {
+        let failed = |error: anyhow::Error| Error::new(error::text(&error));
+        let outcomes = realiser::realise(self.context, self.store()?, requests).map_err(failed)?;
+        match outcomes.into_iter().find_map(|outcome| match outcome {
+            Outcome::Failed(error) => Some(error),
+            _ => None,
+        }) {
+            Some(error) => Err(Error::new(error::store_text(&error))),
+            None => Ok(()),
+        }
+    }
+
+    fn http(&self) -> HttpSettings {
+        http_settings(&self.context.surroundings())
+    }
+
+    fn progress(&self) -> Arc<dyn Progress> {
+        self.context.progress()
+    }
+}

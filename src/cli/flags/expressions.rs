@@ -1,0 +1,68 @@
+//! Flags of Nix expressions, and the program that evaluates them.
+
+use super::Value::{File, Store, Text};
+use super::{Group, Program, switch, takes};
+
+/// Flags of every program that evaluates expressions.
+pub const EXPRESSIONS: Group = Group {
+    title: "Flags of Nix expressions",
+    offered: true,
+    rows: &[
+        takes(
+            &["--arg"],
+            &[Text("NAME"), Text("EXPRESSION")],
+            "Calls functions with the value of an expression as this argument",
+        ),
+        takes(
+            &["--arg-from-file"],
+            &[Text("NAME"), File],
+            "Calls functions with the text of a file as this argument",
+        ),
+        takes(
+            &["--arg-from-stdin"],
+            &[Text("NAME")],
+            "Calls functions with standard input as this argument",
+        ),
+        takes(&["--argstr"], &[Text("NAME"), Text("TEXT")], "Calls functions with a text as this argument"),
+        takes(&["--eval-store"], &[Store], "Works on another store while evaluating"),
+        switch(&["--impure"], "Lets expressions read whatever they like"),
+        takes(&["--include", "-I"], &[Text("[NAME=]PATH")], "Looks for <NAME> there first"),
+        takes(
+            &["--override-flake"],
+            &[Text("FLAKE"), Text("FLAKE")],
+            "Would take another flake in place of one, but flakes come later",
+        ),
+        switch(&["--repair"], "Would mend paths that expressions add, but that comes later"),
+    ],
+};
+
+/// `nix-instantiate`.
+pub const NIX_INSTANTIATE: Program = Program {
+    name: "nix-instantiate",
+    synopsis: &["--eval [FLAGS] FILES...", "--parse [FLAGS] FILES...", "--find-file [FLAGS] NAMES..."],
+    arguments: &[File],
+    about: "Evaluates Nix expressions",
+    more: &[
+        "A directory stands for its default.nix, - for standard input, <NAME> is looked up, \
+         and a URL is that of an archive. Without arguments ./default.nix is evaluated.",
+        "Making derivations from expressions comes later.",
+    ],
+    operations: &[],
+    rows: &[
+        takes(&["--add-root"], &[File], "Would make a symlink to what is instantiated, which comes later"),
+        takes(&["--attr", "-A"], &[Text("ATTRIBUTE")], "Takes this attribute of the expression; may be repeated"),
+        switch(&["--dry-run"], "Changes nothing: without --read-write-mode nothing is written"),
+        switch(&["--eval", "--eval-only"], "Prints the value of each expression"),
+        switch(&["--expr", "-E"], "Takes the arguments for expressions, not for files"),
+        switch(&["--find-file"], "Prints where each <NAME> is found"),
+        switch(&["--indirect"], "Changes nothing: roots are always indirect"),
+        switch(&["--json"], "Prints values as JSON"),
+        switch(&["--no-location"], "Leaves places in files out of XML"),
+        switch(&["--parse", "--parse-only"], "Prints how each expression is understood"),
+        switch(&["--raw"], "Prints values that are texts without quotes and line ends"),
+        switch(&["--read-write-mode"], "Writes derivations and copied files to the store"),
+        switch(&["--strict"], "Evaluates everything in a value before it is printed"),
+        switch(&["--xml"], "Prints values as XML"),
+    ],
+    groups: &[&EXPRESSIONS],
+};

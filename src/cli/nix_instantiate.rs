@@ -1,0 +1,236 @@
+//! `nix-instantiate`: evaluates expressions.
+
+use std::ffi::OsString;
+
+use nival::eval::coerce::STRICT;
+use nival::eval::error::{Error, Traced as _};
+use nival::eval::heap::Value;
+use nival::eval::interpret::Worker;
+use nival::eval::load::Parsed;
+use nival::eval::print::Style;
+use nival::eval::sources::Origin;
+use nival::eval::syntax;
+use nival::eval::text::path;
+
+use super::context::Context;
+use super::evaluation::{self, Arguments, Stopped, Wanted};
+use super::flags::parse::{Item, Parser};
+use super::flags::{NIX_INSTANTIATE, page};
+use super::installables::expression;
+use crate::cli::output::messages::{self, Out};
+
+/// What is done with the expressions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Instantiate,
+    Eval,
+    Parse,
+    FindFile,
+}
+
+/// The form of values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Value,
+    Json,
+    Xml,
+    Raw,
+}
+
+/// What the command line asks for.
+struct Call {
+    mode: Mode,
+    form: Form,
+    strict: bool,
+    location: bool,
+    /// Whether the arguments are expressions.
+    expressions: bool,
+    writes: bool,
+    attributes: Vec<String>,
+    wanted: Wanted,
+    words: Vec<OsString>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Usage errors, and those of evaluating.
+pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
+    let call = Call::read(&mut context, words)?;
+    if context.is_answered_by(|| page::of_program(&NIX_INSTANTIATE).print())? {
+        return Ok(());
+    }
+    if call.mode == Mode::Instantiate {
+        anyhow::bail!(
+            "'nix-instantiate' without --eval, --parse or --find-file is not available in this version of Nival: \
+             making derivations from expressions comes later"
+        );
+    }
+    let texts = call.texts()?;
+    let reads_only = !call.writes;
+    evaluation::run(&context, &call.wanted, reads_only, |worker, arguments| {
+        let mut out = Out::new();
+        match call.mode {
+            Mode::FindFile => find_files(worker, &texts, &mut out)?,
+            _ => texts.iter().try_for_each(|text| call.one(worker, text, arguments, &mut out))?,
+        }
+        Ok(out.finish()?)
+    })
+}
+
+/// An expression on the command line.
+enum Text {
+    Stdin(Vec<u8>),
+    Expression(String),
+    File(String),
+}
+
+impl Call {
+    fn read(context: &mut Context, words: Vec<OsString>) -> anyhow::Result<Self> {
+        let mut call = Self {
+            mode: Mode::Instantiate,
+            form: Form::Value,
+            strict: false,
+            location: true,
+            expressions: false,
+            writes: false,
+            attributes: Vec::new(),
+            wanted: Wanted::default(),
+            words: Vec::new(),
+        };
+        let mut parser = Parser::classic(&NIX_INSTANTIATE, words);
+        while let Some(item) = parser.next(context, NIX_INSTANTIATE.groups)? {
+            let given = match item {
+                Item::Flag(given) => given,
+                Item::Argument(argument) => {
+                    call.words.push(argument);
+                    continue;
+                }
+                Item::Unknown(flag) if flag == "-" => {
+                    call.words.push("-".into());
+                    continue;
+                }
+                Item::Unknown(flag) => return Err(NIX_INSTANTIATE.unrecognised(&flag)),
+                Item::Operation(_) | Item::Taken => continue,
+            };
+            match given.name() {
+                "--eval" => call.mode = Mode::Eval,
+                "--parse" => call.mode = Mode::Parse,
+                "--find-file" => call.mode = Mode::FindFile,
+                "--json" => call.form = Form::Json,
+                "--xml" => call.form = Form::Xml,
+                "--raw" => call.form = Form::Raw,
+                "--strict" => call.strict = true,
+                "--no-location" => call.location = false,
+                "--expr" => call.expressions = true,
+                "--read-write-mode" => call.writes = true,
+                "--attr" => call.attributes.push(given.text()?),
+                // Nothing is instantiated yet.
+                "--add-root" | "--dry-run" | "--indirect" => {}
+                _ if call.wanted.flag(&given)? => {}
+                other => return Err(page::not_taken(other)),
+            }
+        }
+        Ok(call)
+    }
+
+    /// The expressions; standard input comes first.
+    fn texts(&self) -> anyhow::Result<Vec<Text>> {
+        let mut texts = Vec::new();
+        let words = evaluation::texts(&self.words)?;
+        if self.mode != Mode::FindFile && words.iter().any(|word| word == "-") {
+            texts.push(Text::Stdin(messages::read_stdin_bytes()?));
+        }
+        let is_stdin = |word: &String| self.mode != Mode::FindFile && word == "-";
+        let others = words.into_iter().filter(|word| !is_stdin(word));
+        texts.extend(others.map(|word| match self.expressions && self.mode != Mode::FindFile {
+            true => Text::Expression(word),
+            false => Text::File(word),
+        }));
+        if texts.is_empty() && !self.expressions && self.mode != Mode::FindFile {
+            texts.push(Text::File("./default.nix".to_owned()));
+        }
+        Ok(texts)
+    }
+
+    fn one<'e>(
+        &self,
+        worker: &Worker<'e>,
+        text: &Text,
+        arguments: &Arguments<'e>,
+        out: &mut Out,
+    ) -> Result<(), Stopped> {
+        let parsed = match text {
+            Text::Expression(text) => parsed(worker, Origin::Text, text.as_bytes())?,
+            Text::Stdin(text) => parsed(worker, Origin::Stdin, text)?,
+            Text::File(word) if self.mode == Mode::Parse => {
+                let file = worker.source_file(&expression::file(worker, word)?)?;
+                let text = worker.shared.world.read_file(&file)?;
+                worker.parse(Origin::File(file.clone()), &text, path::dir_of(&file))?
+            }
+            Text::File(word) => {
+                let value = worker.import(&expression::file(worker, word)?)?;
+                return self.values(worker, value, arguments, out);
+            }
+        };
+        if self.mode == Mode::Parse {
+            // A variable that is not defined is an error already.
+            worker.suspended(&parsed)?;
+            let mut printed = Vec::new();
+            syntax::print::print(&parsed.tree, &worker.shared.symbols, parsed.tree.root, &mut printed);
+            printed.push(b'\n');
+            return Ok(out.raw(&printed)?);
+        }
+        self.values(worker, worker.run(&parsed, None)?, arguments, out)
+    }
+
+    /// Prints a value, or what the selection paths mean in it.
+    fn values<'e>(
+        &self,
+        worker: &Worker<'e>,
+        value: Value<'e>,
+        arguments: &Arguments<'e>,
+        out: &mut Out,
+    ) -> Result<(), Stopped> {
+        let whole = [String::new()];
+        let paths = if self.attributes.is_empty() { &whole[..] } else { &self.attributes[..] };
+        for path in paths {
+            let mut value = expression::selected(worker, value, path, arguments)?;
+            if self.wanted.has_arguments() {
+                value = expression::called(worker, value, arguments)?;
+            }
+            if self.strict {
+                value = worker.force_deep(value)?;
+            }
+            out.raw(&self.printed(worker, value)?)?;
+        }
+        Ok(())
+    }
+
+    fn printed<'e>(&self, worker: &Worker<'e>, value: Value<'e>) -> Result<Vec<u8>, Error> {
+        let mut text = match self.form {
+            Form::Value => worker.print(value, Style::Instantiate)?,
+            Form::Raw => {
+                let text = worker.coerce(value, STRICT, nival::eval::value::Position::NONE);
+                return Ok(text.during("while generating the nix-instantiate output")?.0.to_vec());
+            }
+            Form::Json | Form::Xml => return Err(Error::new("this form is not available yet")),
+        };
+        text.push(b'\n');
+        Ok(text)
+    }
+}
+
+fn parsed(worker: &Worker<'_>, origin: Origin, text: &[u8]) -> Result<Parsed, Error> {
+    worker.parse(origin, text, &worker.shared.world.current_dir())
+}
+
+fn find_files(worker: &Worker<'_>, names: &[Text], out: &mut Out) -> Result<(), Stopped> {
+    for name in names {
+        let Text::File(name) = name else { continue };
+        let mut found = expression::lookup(worker, name)?;
+        found.push(b'\n');
+        out.raw(&found)?;
+    }
+    Ok(())
+}

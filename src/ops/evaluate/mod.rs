@@ -1,0 +1,124 @@
+//! Evaluating expressions with the files of this machine and a store.
+//!
+//! ```text
+//! access       which files and addresses may be read
+//! files        reading files, with the wording of the language
+//! search_path  where `<name>` is looked up
+//! tree         a tree of files of which a filter leaves some out
+//! add          files and texts → store paths
+//! world        what an evaluation asks for, answered
+//! ```
+//!
+//! An evaluation has threads of its own, and a store belongs to one thread: that
+//! which called [`run`] answers what is asked of the store while it waits.
+
+pub mod access;
+mod add;
+mod files;
+pub mod search_path;
+mod tree;
+mod world;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use crate::eval;
+use crate::eval::error::Error;
+use crate::eval::interpret::Worker;
+use crate::eval::shared::Settings;
+use crate::http::client::HttpSettings;
+use crate::model::{DerivedPath, StoreDir};
+use crate::progress::Progress;
+use crate::settings::Environment;
+use crate::store::api::Store;
+use crate::sys::interrupt::Bounds;
+use access::Freedom;
+use world::Asked;
+
+/// How expressions are evaluated.
+#[derive(Clone)]
+pub struct Options {
+    /// How the language behaves.
+    pub settings: Settings,
+    /// What may be read.
+    pub freedom: Freedom,
+    /// The addresses that may be fetched where reading is restricted.
+    pub allowed_uris: Vec<String>,
+    /// The variables that `builtins.getEnv` gives.
+    pub environment: Environment,
+    /// The directory that relative paths are relative to.
+    pub current_dir: PathBuf,
+    /// The store directory.
+    pub store_dir: StoreDir,
+    /// `builtins.currentSystem`
+    pub system: String,
+    /// Where `<name>` is looked up.
+    pub search_path: Vec<search_path::Entry>,
+    /// Whether store paths are only computed, and nothing is written.
+    pub read_only: bool,
+    /// Whether an evaluation may wait for builds.
+    pub import_from_derivation: bool,
+    /// Whether each such build is told.
+    pub trace_import_from_derivation: bool,
+}
+
+/// What answers questions about a store, on the thread that called [`run`].
+pub trait Backing {
+    /// The store.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    fn store(&self) -> Result<&dyn Store, Error>;
+
+    /// Makes everything valid that was asked for.
+    ///
+    /// # Errors
+    /// Something cannot be made valid.
+    fn realise(&self, requests: &[DerivedPath]) -> Result<(), Error>;
+
+    /// How downloads are made.
+    fn http(&self) -> HttpSettings;
+
+    /// Hears of the work.
+    fn progress(&self) -> Arc<dyn Progress>;
+}
+
+/// A question to the thread that has the store.
+type Job = Box<dyn FnOnce(&dyn Backing) + Send>;
+
+/// Runs `work` with a worker of a new evaluation; `backing` answers what it asks of the store.
+/// Everything that was added is valid once this returns.
+///
+/// # Errors
+/// A thread cannot be started, or what was to be added at the end cannot be.
+pub fn run<R: Send>(
+    options: Options,
+    backing: &dyn Backing,
+    work: impl for<'e> FnOnce(&Worker<'e>) -> R + Send,
+) -> Result<R, Error> {
+    let (asking, asked) = mpsc::channel::<Job>();
+    let settings = options.settings.clone();
+    let world = Asked::new(options, asking, backing.progress());
+    let bounds = Bounds::current();
+    let evaluation = move || -> io::Result<Result<R, Error>> {
+        let result = eval::evaluate(settings, &world, |worker| bounds.enter(|| work(worker)))?;
+        Ok(world.settle().map(|()| result))
+    };
+    std::thread::scope(|scope| {
+        let evaluating = std::thread::Builder::new().spawn_scoped(scope, evaluation);
+        let evaluating = evaluating.map_err(no_thread)?;
+        for job in asked {
+            job(backing);
+        }
+        match evaluating.join() {
+            Ok(result) => result.map_err(no_thread)?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn no_thread(error: io::Error) -> Error {
+    Error::new(format!("starting a thread: {}", crate::sys::errno_text(&error)))
+}
