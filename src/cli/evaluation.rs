@@ -49,7 +49,7 @@ impl Wanted {
     ///
     /// # Errors
     /// A bad value, or a flag of something that is not there yet.
-    pub fn flag(&mut self, given: &Given) -> anyhow::Result<bool> {
+    pub fn flag(&mut self, given: &Given, context: &Context) -> anyhow::Result<bool> {
         match given.name() {
             "--arg" => {
                 let (name, expression) = given.texts()?;
@@ -67,10 +67,13 @@ impl Wanted {
             "--include" => self.included.push(given.text()?),
             "--impure" => self.impure = true,
             "--eval-store" => self.store = Some(given.text()?),
-            "--override-flake" => anyhow::bail!(
-                "'{}' is about flakes, which are not available in this version of Nival",
-                given.spelled()
-            ),
+            "--override-flake" => {
+                context.settings.require_feature(Some("flakes"))?;
+                anyhow::bail!(
+                    "'{}' is about flakes, which are not available in this version of Nival",
+                    given.spelled()
+                )
+            }
             "--repair" => anyhow::bail!(
                 "'{}' is not available for expressions in this version of Nival",
                 given.spelled()
@@ -134,7 +137,12 @@ impl Wanted {
                 Some(_) => backed.opened()?.dir().clone(),
             },
             system: system.to_owned(),
-            search_path: search_path::entries(&self.included, settings, &context.environment, home.as_deref()),
+            search_path: search_path::entries(
+                &self.included,
+                settings,
+                &context.environment,
+                home.as_deref(),
+            ),
             read_only,
             import_from_derivation: settings.allow_import_from_derivation(),
             trace_import_from_derivation: settings.trace_import_from_derivation(),
@@ -210,7 +218,8 @@ pub fn run(
     let options = wanted.options(context, &backed, read_only)?;
     let whole = context.settings.show_trace();
     let done = evaluate::run(options, &backed, |worker: &Worker<'_>| {
-        let result = values(worker, &arguments).map_err(Stopped::from).and_then(|values| work(worker, &values));
+        let result =
+            values(worker, &arguments).map_err(Stopped::from).and_then(|values| work(worker, &values));
         result.map_err(|stopped| match stopped {
             Stopped::Other(error) => error,
             Stopped::Evaluation(error) => told(worker, &error, whole),

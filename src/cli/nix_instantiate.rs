@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use nival::eval::coerce::STRICT;
-use nival::eval::error::{Error, Traced as _};
+use nival::eval::error::Error;
 use nival::eval::heap::Value;
 use nival::eval::interpret::Worker;
 use nival::eval::load::Parsed;
@@ -11,6 +11,7 @@ use nival::eval::print::Style;
 use nival::eval::sources::Origin;
 use nival::eval::syntax;
 use nival::eval::text::path;
+use nival::eval::value::Position;
 
 use super::context::Context;
 use super::evaluation::{self, Arguments, Stopped, Wanted};
@@ -127,7 +128,7 @@ impl Call {
                 "--attr" => call.attributes.push(given.text()?),
                 // Nothing is instantiated yet.
                 "--add-root" | "--dry-run" | "--indirect" => {}
-                _ if call.wanted.flag(&given)? => {}
+                _ if call.wanted.flag(&given, context)? => {}
                 other => return Err(page::not_taken(other)),
             }
         }
@@ -211,8 +212,8 @@ impl Call {
         let mut text = match self.form {
             Form::Value => worker.print(value, Style::Instantiate)?,
             Form::Raw => {
-                let text = worker.coerce(value, STRICT, nival::eval::value::Position::NONE);
-                return Ok(text.during("while generating the nix-instantiate output")?.0.to_vec());
+                let during = "while generating the nix-instantiate output";
+                return Ok(worker.coerce(value, STRICT, Position::NONE, during)?.0.to_vec());
             }
             Form::Json | Form::Xml => return Err(Error::new("this form is not available yet")),
         };

@@ -345,7 +345,9 @@ impl Row {
             Effect::OfBuilding => Some(
                 "has no effect yet: nothing is built here; a daemon that builds is told of it".to_owned(),
             ),
-            Effect::OfLanguage => Some("has no effect yet: it is of a part of the language that comes later".to_owned()),
+            Effect::OfLanguage => {
+                Some("has no effect yet: it is of a part of the language that comes later".to_owned())
+            }
             Effect::Nothing(why) => Some(format!("has no effect: {why}")),
         }
     }

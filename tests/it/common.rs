@@ -93,6 +93,7 @@ impl World {
             "nix-shell",
             "nix-channel",
             "nix-prefetch-url",
+            "nix-instantiate",
         ] {
             std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_nival"), world.path("bin").join(program)).unwrap();
         }

@@ -18,11 +18,7 @@ pub const EXPRESSIONS: Group = Group {
             &[Text("NAME"), File],
             "Calls functions with the text of a file as this argument",
         ),
-        takes(
-            &["--arg-from-stdin"],
-            &[Text("NAME")],
-            "Calls functions with standard input as this argument",
-        ),
+        takes(&["--arg-from-stdin"], &[Text("NAME")], "Calls functions with standard input as this argument"),
         takes(&["--argstr"], &[Text("NAME"), Text("TEXT")], "Calls functions with a text as this argument"),
         takes(&["--eval-store"], &[Store], "Works on another store while evaluating"),
         switch(&["--impure"], "Lets expressions read whatever they like"),
@@ -50,7 +46,11 @@ pub const NIX_INSTANTIATE: Program = Program {
     operations: &[],
     rows: &[
         takes(&["--add-root"], &[File], "Would make a symlink to what is instantiated, which comes later"),
-        takes(&["--attr", "-A"], &[Text("ATTRIBUTE")], "Takes this attribute of the expression; may be repeated"),
+        takes(
+            &["--attr", "-A"],
+            &[Text("ATTRIBUTE")],
+            "Takes this attribute of the expression; may be repeated",
+        ),
         switch(&["--dry-run"], "Changes nothing: without --read-write-mode nothing is written"),
         switch(&["--eval", "--eval-only"], "Prints the value of each expression"),
         switch(&["--expr", "-E"], "Takes the arguments for expressions, not for files"),

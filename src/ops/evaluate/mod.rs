@@ -103,6 +103,9 @@ pub fn run<R: Send>(
     let world = Asked::new(options, asking, backing.progress());
     let bounds = Bounds::current();
     let evaluation = move || -> io::Result<Result<R, Error>> {
+        if let Err(error) = bounds.clone().enter(|| world.look_ahead()) {
+            return Ok(Err(error));
+        }
         let result = eval::evaluate(settings, &world, |worker| bounds.enter(|| work(worker)))?;
         Ok(world.settle().map(|()| result))
     };

@@ -27,6 +27,10 @@ use super::{Backing, Job, Options, files, search_path};
 /// Derivations that wait to be written; they are written together.
 const MOST_PENDING: usize = 512;
 
+/// What is said about flakes where they are not enabled.
+const NO_FLAKES: &str =
+    "experimental Nix feature 'flakes' is disabled; add '--extra-experimental-features flakes' to enable it";
+
 /// Answers what an evaluation asks for.
 pub struct Asked {
     options: Options,
@@ -102,6 +106,19 @@ impl Asked {
         Ok(())
     }
 
+    /// Looks at all entries of the search path where only those may be read.
+    ///
+    /// # Errors
+    /// One of them cannot be fetched.
+    pub fn look_ahead(&self) -> Result<(), Error> {
+        if !self.access.is_free() && !self.access.is_pure() {
+            for (_, path) in &self.options.search_path {
+                self.resolve_entry(path)?;
+            }
+        }
+        Ok(())
+    }
+
     fn absolute(&self, path: &[u8]) -> Vec<u8> {
         canonical(&add::bytes(&self.options.current_dir.join(path_of(path))))
     }
@@ -139,7 +156,10 @@ impl Asked {
     fn resolve(&self, entry: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let text = String::from_utf8_lossy(entry);
         if text.starts_with("flake:") {
-            return Err(Error::new(format!("'{text}' is a flake, and flakes are not available in this version of Nival")));
+            return Err(Error::new(match self.options.settings.has("flakes") {
+                true => format!("'{text}' is a flake, and flakes are not available in this version of Nival"),
+                false => NO_FLAKES.to_owned(),
+            }));
         }
         if let Some(url) = search_path::archive_url(&text) {
             return self.unpacked(url).map(Some);

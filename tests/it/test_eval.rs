@@ -1,0 +1,218 @@
+//! `nix-instantiate`: what is evaluated, found and printed, beside the reference.
+
+use crate::common::{Outcome, Side, World};
+
+const PROGRAM: &str = "nix-instantiate";
+
+/// A world with some expressions, if there is a reference.
+fn world() -> Option<World> {
+    let world = World::with_reference()?;
+    world.write("f.nix", "{ a = 1; b = ./sub; l = [ 1 { x = 2; } ]; f = { x ? 5 }: { y = x; }; }\n");
+    world.write("sub/default.nix", "\"in sub\"\n");
+    world.write("sub/t", "text\n");
+    std::os::unix::fs::symlink("sub", world.path("link")).unwrap();
+    Some(world)
+}
+
+/// A command line, split at blanks; a word within `⟦…⟧` holds blanks.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in line.split(['⟦', '⟧']).enumerate() {
+        match index % 2 {
+            1 => words.push(part.to_owned()),
+            _ => words.extend(part.split_whitespace().map(str::to_owned)),
+        }
+    }
+    words
+}
+
+/// Output, errors and status are those of the reference for every line.
+fn as_the_reference(world: &World, lines: &[&str]) {
+    for line in lines {
+        let (line, input) = line.split_once(" < ").unwrap_or((line, ""));
+        let [ours, theirs] = [Side::Nival, Side::Reference].map(|side| {
+            let outcome = world.run_with_input(side, PROGRAM, &words(line), input.as_bytes());
+            let program = world.programs(side).join(PROGRAM);
+            let stderr = outcome.stderr.replace(program.to_str().unwrap(), PROGRAM);
+            Outcome { stderr, ..outcome }
+        });
+        assert_eq!((ours.text(), ours.status), (theirs.text(), theirs.status), "{line}: {}", ours.stderr);
+        assert_eq!(ours.stderr, theirs.stderr, "{line}");
+    }
+}
+
+#[test]
+fn expressions_and_files() {
+    let Some(world) = world() else { return };
+    as_the_reference(
+        &world,
+        &[
+            "--eval -E 1",
+            "--eval-only -E 1 -E 2 3",
+            "--eval f.nix",
+            "--eval sub link ./sub/default.nix",
+            "--eval --strict f.nix",
+            "--eval nosuch.nix",
+            "--eval .",
+            "--eval",
+            "--eval -E",
+            "--eval -E - 2 < 1",
+            "--eval f.nix - < \"x\"",
+            "--eval - < 1 +",
+            "--eval /dev/null",
+            "--eval --raw -E \"a\"",
+            "--eval --raw -E 1",
+            "--eval --strict -E ⟦[ 1 (throw \"x\") ]⟧",
+            "--eval -E ⟦let f = x: throw \"x\"; in f 1⟧",
+            "--eval --show-trace -E ⟦let f = x: throw \"x\"; in f 1⟧",
+            "--bogus",
+            "--eval --arg",
+        ],
+    );
+}
+
+#[test]
+fn attributes_and_arguments() {
+    let Some(world) = world() else { return };
+    as_the_reference(
+        &world,
+        &[
+            "--eval f.nix -A a -A b -A l.0 -A l.1.x",
+            "--eval f.nix -A f -A f.y",
+            "--eval f.nix -A f.y --argstr x z",
+            "--eval f.nix -A f --strict --arg x 1+1",
+            "--eval f.nix -A ff",
+            "--eval f.nix -A a.b",
+            "--eval f.nix -A l.2",
+            "--eval f.nix -A a.2",
+            "--eval f.nix -A l.a",
+            "--eval f.nix -A a..b",
+            "--eval f.nix -A .",
+            "--eval f.nix -A a.",
+            "--eval f.nix -A ⟦a.\"x⟧",
+            "--eval -E ⟦{ \"c.d\" = 1; }⟧ -A ⟦\"c.d\"⟧",
+            "--eval -E ⟦{ x }: x⟧ --arg x 1+",
+            "--eval -E ⟦{ x }: x⟧ --arg x 1+y",
+            "--eval -E ⟦{ x }: x⟧ --arg x 1 --argstr x 2",
+            "--eval -E ⟦{ x }: x⟧ --arg x ⟦throw \"y\"⟧",
+            "--eval -E 1 --arg x ⟦throw \"y\"⟧",
+            "--eval -E ⟦{ x, y }: x⟧ --argstr x y",
+            "--eval -E ⟦{ x ? 1 }: x⟧",
+            "--eval -E ⟦x: x⟧ --argstr x 1",
+            "--eval --strict -E ⟦{ y ? 2, ... }@a: a⟧ --argstr x 1",
+            "--eval -E ⟦{ __functor = self: { x }: { y = x; }; }⟧ -A y --argstr x 1",
+            "--eval --arg-from-stdin x -E ⟦{ x }: x⟧ < text",
+            "--eval --arg-from-file x sub/t -E ⟦{ x }: x⟧",
+            "--eval --arg-from-file x nosuch -E ⟦{ x }: x⟧",
+        ],
+    );
+}
+
+#[test]
+fn the_search_path() {
+    let Some(mut world) = world() else { return };
+    as_the_reference(
+        &world,
+        &[
+            "--find-file x -I x=./sub y",
+            "--find-file x/t t -I x=./sub -I ./sub",
+            "--find-file x -I x=./nosuch -I x=./sub",
+            "--find-file nix/fetchurl.nix",
+            "--eval <x> -I x=./f.nix",
+            "--eval <nosuch>",
+            "--eval --strict -E builtins.nixPath -I a=b -I c",
+        ],
+    );
+    world.variables.push(("NIX_PATH".to_owned(), "x=sub:sub".to_owned()));
+    as_the_reference(
+        &world,
+        &[
+            "--find-file x t",
+            "--find-file t --option nix-path sub",
+            "--find-file x --option nix-path sub",
+            "--eval --strict -E builtins.nixPath",
+        ],
+    );
+}
+
+#[test]
+fn forbidden_files() {
+    let Some(world) = world() else { return };
+    as_the_reference(
+        &world,
+        &[
+            "--restrict-eval --eval f.nix",
+            "--restrict-eval -I . --eval f.nix",
+            "--restrict-eval -I x=./link --eval link",
+            "--restrict-eval -I x=./nosuch --eval -E 1",
+            "--pure-eval --eval f.nix",
+            "--pure-eval --impure --eval f.nix",
+            "--pure-eval --eval -E ./f.nix",
+            "--pure-eval --eval -E builtins.currentSystem",
+        ],
+    );
+}
+
+#[test]
+fn settings_of_the_language_act() {
+    let Some(world) = world() else { return };
+    as_the_reference(
+        &world,
+        &[
+            "--eval -E builtins.currentSystem --option eval-system x",
+            "--eval -E builtins.currentSystem --option system y",
+            "--eval -E ⟦let f = n: if n == 0 then 0 else 1 + f (n - 1); in f 20⟧ --option max-call-depth 10",
+            "--eval -E ⟦builtins.traceVerbose 1 2⟧ --trace-verbose",
+            "--eval -E ⟦builtins.traceVerbose 1 2⟧",
+            "--eval -E ⟦builtins.warn \"a\" 2⟧ --abort-on-warn",
+            "--eval -E ⟦builtins.warn \"a\" 2⟧ --quiet",
+            "--eval -E http://a.b/c --lint-url-literals fatal",
+            "--eval -E a/b --lint-short-path-literals fatal",
+            "--eval -E /a/b --lint-absolute-path-literals fatal",
+            "--eval -E ⟦1 |> (x: x)⟧ --extra-experimental-features pipe-operators",
+        ],
+    );
+}
+
+#[test]
+fn nothing_is_written_unless_asked_for() {
+    let Some(world) = world() else { return };
+    as_the_reference(&world, &["--eval -E ⟦\"${./f.nix}\"⟧", "--eval -E ⟦\"${./sub}\"⟧"]);
+    let world = World::new();
+    world.write("f.nix", "1\n");
+    let eval = ["--eval", "--raw", "-E", "\"${./f.nix}\""];
+    let path = world.nival(PROGRAM, &eval).ok().text().to_owned();
+    assert!(!world.path("var").exists() && !world.store().exists());
+    let again = world.nival(PROGRAM, &[&eval[..], &["--read-write-mode"]].concat());
+    assert_eq!(again.ok().text(), path);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n");
+    world.nix_store(&["--check-validity", &path]).ok();
+}
+
+#[test]
+fn what_comes_later_says_so() {
+    let world = World::new();
+    let told = world.nival(PROGRAM, &["-E", "1"]);
+    assert_eq!((told.status, told.stderr.lines().count()), (1, 1), "{told:?}");
+    assert!(told.stderr.contains("making derivations from expressions comes later"), "{told:?}");
+    for args in [["--eval", "--repair"], ["--eval", "--override-flake"]] {
+        let told = world.nival(PROGRAM, &[&args[..], &["a", "b"]].concat());
+        assert_eq!(told.status, 1, "{told:?}");
+    }
+}
+
+#[test]
+fn an_endless_evaluation_can_be_interrupted() {
+    use std::process::Stdio;
+    let world = World::new();
+    let endless = "let f = n: if n == 0 then 0 else f (n - 1); \
+                   in builtins.foldl' (a: b: f 1000) 0 (builtins.genList (x: x) 1000000)";
+    let mut command = world.command(Side::Nival, PROGRAM);
+    command.args(["--eval", "-E", endless]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let outcome = crate::common::outcome(child.wait_with_output().unwrap());
+    assert_eq!((outcome.status, &*outcome.stderr), (1, "error: interrupted by the user\n"));
+}
