@@ -621,6 +621,15 @@ impl<'e> Worker<'e> {
         Ok(Deeper(&self.depth))
     }
 
+    /// Checks that the stack of the machine has room for more recursion.
+    ///
+    /// # Errors
+    /// It has none.
+    #[inline]
+    pub fn check_stack(&self) -> Result<(), Error> {
+        if self.stack.is_exhausted() { Err(stack_overflow()) } else { Ok(()) }
+    }
+
     #[cold]
     fn missing(&self, name: Symbol, attrs: &Attrs<'e>, position: Position) -> Error {
         let names: Vec<Symbol> = attrs.entries().iter().map(|attr| attr.name).collect();

@@ -1,5 +1,7 @@
 //! Failures as the text that users see: trace, message, places with excerpts.
 
+use std::collections::BTreeSet;
+
 use super::error::{Error, Frame, FrameKind};
 use super::shared::Shared;
 use super::sources::line_and_column;
@@ -38,29 +40,25 @@ impl Shared<'_> {
     /// Writes the frames from the outermost in; tells whether some were left out.
     fn frames(&self, frames: &[Frame], whole: bool, out: &mut String) -> bool {
         let (mut spent, mut cut) = (0, false);
-        let mut seen: Vec<(&str, Position)> = Vec::new();
+        let mut seen: BTreeSet<(&str, Position)> = BTreeSet::new();
         let mut duplicates: Vec<&Frame> = Vec::new();
         for frame in frames.iter().rev() {
             if !whole {
-                let added = frame.kind == FrameKind::Added;
                 if frame.kind == FrameKind::Call {
                     continue;
                 }
-                if spent > BUDGET && !added {
+                if spent > BUDGET && frame.kind != FrameKind::Added {
                     cut = true;
                     continue;
                 }
-                spent += match (added, frame.position) {
-                    (true, _) => 1,
-                    (false, Position::NONE) => 0,
-                    (false, _) => 2,
-                };
-            } else if seen.contains(&(&frame.text, frame.position)) {
+            }
+            if !seen.insert((&frame.text, frame.position)) {
                 duplicates.push(frame);
                 continue;
             }
+            // Frames that were told before cost nothing.
+            spent += if frame.position == Position::NONE { 1 } else { 2 };
             self.flush(&mut duplicates, out);
-            seen.push((&frame.text, frame.position));
             self.frame(frame, out);
         }
         self.flush(&mut duplicates, out);

@@ -1,7 +1,7 @@
 //! What all threads of an evaluation share.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::compile::Globals;
 use super::error::Error;
@@ -10,6 +10,7 @@ use super::io::World;
 use super::sources::{Origin, Sources, line_and_column};
 use super::symbols::Symbols;
 use super::syntax::Lint;
+use super::text::regex::{Regex, RegexError};
 use super::value::Position;
 
 /// How an evaluation behaves; the settings of the language.
@@ -79,7 +80,11 @@ pub struct Shared<'e> {
     pub(super) imports: Mutex<HashMap<Vec<u8>, Value<'e>>>,
     failures: Mutex<Vec<Error>>,
     copied: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
+    regexes: Mutex<HashMap<Vec<u8>, Arc<Regex>>>,
 }
+
+/// The number of regular expressions that are kept; then all are forgotten.
+const MOST_REGEXES: usize = 4096;
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -98,6 +103,7 @@ impl<'e> Shared<'e> {
             imports: Mutex::new(HashMap::new()),
             failures: Mutex::new(Vec::new()),
             copied: Mutex::new(HashMap::new()),
+            regexes: Mutex::new(HashMap::new()),
         }
     }
 
@@ -124,6 +130,23 @@ impl<'e> Shared<'e> {
     /// Keeps the store path of a file that was copied.
     pub(super) fn keep_copied(&self, file: &[u8], path: &[u8]) {
         lock(&self.copied).insert(file.to_vec(), path.to_vec());
+    }
+
+    /// A regular expression, which is read once.
+    ///
+    /// # Errors
+    /// The pattern is none, or too large.
+    pub(super) fn regex(&self, pattern: &[u8]) -> Result<Arc<Regex>, RegexError> {
+        if let Some(regex) = lock(&self.regexes).get(pattern) {
+            return Ok(regex.clone());
+        }
+        let regex = Arc::new(Regex::new(pattern)?);
+        let mut regexes = lock(&self.regexes);
+        if regexes.len() >= MOST_REGEXES {
+            regexes.clear();
+        }
+        regexes.insert(pattern.to_vec(), regex.clone());
+        Ok(regex)
     }
 
     /// The text around a place, read again if it is that of a file.

@@ -10,7 +10,7 @@ use super::shared::Settings;
 use super::sources::Origin;
 
 #[derive(Default)]
-struct Memory {
+pub(super) struct Memory {
     files: BTreeMap<Vec<u8>, Vec<u8>>,
     told: Mutex<Vec<String>>,
 }
@@ -94,7 +94,7 @@ fn evaluate_in(world: &Memory, text: &str) -> Result<String, String> {
     .unwrap()
 }
 
-fn evaluate(text: &str) -> Result<String, String> {
+pub(super) fn evaluate(text: &str) -> Result<String, String> {
     evaluate_in(&Memory::default(), text)
 }
 

@@ -5,9 +5,13 @@
 
 pub mod attrs;
 pub mod control;
+pub mod json;
 pub mod lists;
 pub mod numbers;
+pub mod regex;
 pub mod strings;
+pub mod toml;
+pub mod xml;
 
 use super::compile::Globals;
 use super::heap::Value;
@@ -17,7 +21,7 @@ use super::value::{Attr, Attrs, Position};
 pub use super::value::{Builtin, Run};
 
 /// All families.
-pub const FAMILIES: &[&[Builtin]] = &[control::TABLE, numbers::TABLE, lists::TABLE, attrs::TABLE, strings::TABLE];
+pub const FAMILIES: &[&[Builtin]] = &[control::TABLE, numbers::TABLE, lists::TABLE, attrs::TABLE, strings::TABLE, regex::TABLE, json::TABLE, xml::TABLE, toml::TABLE];
 
 /// The builtins that are global names without `__` in front.
 const BARE: &[&str] = &[
@@ -128,3 +132,7 @@ impl<'e> Worker<'e> {
         Value::string(self.heap.slice(text))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

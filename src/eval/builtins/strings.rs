@@ -6,6 +6,7 @@ use super::super::error::{Error, Kind, Traced};
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::symbols::known;
+use super::super::text::replace::Patterns;
 use super::super::text::{path, versions};
 use super::super::value::{Attrs, Position, View};
 use super::Builtin;
@@ -142,40 +143,6 @@ fn concat_strings_sep<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position
     Ok(Value::string_with(&worker.heap, worker.heap.slice(&joined), context.finish(&worker.heap)))
 }
 
-/// The patterns of `replaceStrings`, by the bytes that they begin with.
-struct Patterns<'e> {
-    patterns: Vec<&'e [u8]>,
-    /// Whether a pattern begins with the byte; all of them where a pattern is empty.
-    begins: [bool; 256],
-    empty: bool,
-}
-
-impl<'e> Patterns<'e> {
-    fn new(patterns: Vec<&'e [u8]>) -> Patterns<'e> {
-        let empty = patterns.iter().any(|pattern| pattern.is_empty());
-        let mut begins = [empty; 256];
-        for byte in patterns.iter().filter_map(|pattern| pattern.first()) {
-            begins[usize::from(*byte)] = true;
-        }
-        Patterns { patterns, begins, empty }
-    }
-
-    /// The first place from `start` on where a pattern matches, and the number of the pattern.
-    fn find(&self, text: &[u8], start: usize) -> Option<(usize, usize)> {
-        let mut at = start;
-        while at < text.len() {
-            if self.begins[usize::from(text[at])]
-                && let Some(number) = self.patterns.iter().position(|pattern| text[at..].starts_with(pattern))
-            {
-                return Some((at, number));
-            }
-            at += 1;
-        }
-        let number = self.patterns.iter().position(|pattern| pattern.is_empty())?;
-        (self.empty && at == text.len()).then_some((at, number))
-    }
-}
-
 fn replace_strings<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let from = worker.force_list(arguments[0], position, &first("replaceStrings"))?;
     let to = worker.force_list(arguments[1], position, &second("replaceStrings"))?;
@@ -186,37 +153,25 @@ fn replace_strings<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: P
     let frame = "while evaluating one of the strings to replace passed to builtins.replaceStrings";
     let patterns: Result<Vec<&'e [u8]>, Error> =
         from.iter().map(|item| Ok(worker.force_text(*item, position, frame)?.0)).collect();
-    let patterns = Patterns::new(patterns?);
+    let patterns = patterns?;
     let frame = "while evaluating the third argument passed to builtins.replaceStrings";
     let (text, context) = worker.force_text(arguments[2], position, frame)?;
     let frame = "while evaluating one of the replacement strings passed to builtins.replaceStrings";
     let mut used: Vec<Option<&'e [u8]>> = vec![None; to.len()];
     let mut gathered = Gathered::new();
     gathered.add(context);
-    let mut replaced = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some((found, number)) = patterns.find(text, at) {
-        replaced.extend_from_slice(&text[at..found]);
+    let replaced = Patterns::new(&patterns).replace(text, |number, out| {
         let replacement = match used[number] {
             Some(replacement) => replacement,
             None => {
                 let (replacement, context) = worker.force_text(to[number], position, frame)?;
                 gathered.add(context);
-                used[number] = Some(replacement);
-                replacement
+                *used[number].insert(replacement)
             }
         };
-        replaced.extend_from_slice(replacement);
-        at = found + patterns.patterns[number].len();
-        if patterns.patterns[number].is_empty() {
-            replaced.extend(text.get(found));
-            at = found + 1;
-        }
-        if at > text.len() {
-            break;
-        }
-    }
-    replaced.extend_from_slice(text.get(at..).unwrap_or_default());
+        out.extend_from_slice(replacement);
+        Ok(())
+    })?;
     Ok(Value::string_with(&worker.heap, worker.heap.slice(&replaced), gathered.finish(&worker.heap)))
 }
 
