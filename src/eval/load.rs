@@ -50,14 +50,23 @@ impl<'e> Worker<'e> {
             short_path_literals: settings.short_path_literals,
             absolute_path_literals: settings.absolute_path_literals,
         };
+        let warn = |warnings: &[(u32, String)], lints: &[(u32, String)]| {
+            for (offset, text) in warnings {
+                let at = self.shared.place_text(place(*offset));
+                self.shared.world.tell(&format!("warning: at {at}: {text}"));
+            }
+            for (offset, text) in lints {
+                let mut lines = String::new();
+                self.shared.place_lines(place(*offset), 7, &mut lines);
+                self.shared.world.tell(&format!("warning: {text}{}", lines.replace('\n', "\n  ")));
+            }
+        };
         let tree = syntax::parse(text, &self.shared.symbols, &options).map_err(|error| {
+            warn(&error.warnings, &error.lints);
             let other = error.other.map(|offset| self.shared.place_text(place(offset))).unwrap_or_default();
             Error::of(Kind::Syntax, error.message + &other).at(place(error.offset))
         })?;
-        for (offset, warning) in &tree.warnings {
-            let at = self.shared.place_text(place(*offset));
-            self.shared.world.tell(&format!("warning: at {at}: {warning}"));
-        }
+        warn(&tree.warnings, &tree.lints);
         Ok(Parsed { tree, base })
     }
 
