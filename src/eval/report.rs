@@ -77,7 +77,9 @@ impl Shared<'_> {
 
     fn frame(&self, frame: &Frame, out: &mut String) {
         out.push_str("       … ");
-        out.push_str(&frame.text.replace('\n', "\n         "));
+        // Later lines of a text of `addErrorContext` stand as the reference puts them.
+        let pad = if frame.kind == FrameKind::Added { 7 } else { 9 };
+        out.push_str(&frame.text.replace('\n', &format!("\n{}", " ".repeat(pad))));
         self.place_lines(frame.position, 9, out);
         out.push_str("\n\n");
     }

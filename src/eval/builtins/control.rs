@@ -201,7 +201,8 @@ fn warn<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) ->
     let text = "while evaluating the first argument; the message passed to builtins.warn";
     let (message, _) = worker.force_text(arguments[0], Position::NONE, text)?;
     let message = String::from_utf8_lossy(message).replace('\n', &format!("\n{}", " ".repeat(20)));
-    worker.shared.world.tell(&format!("evaluation warning: {message}"));
+    let told = if message.is_empty() { message } else { format!("evaluation warning: {message}") };
+    worker.shared.world.tell(&told);
     if worker.shared.settings.abort_on_warn {
         let text = "aborting to reveal stack trace of warning, as abort-on-warn is set";
         return Err(Error::of(Kind::Abort, text));

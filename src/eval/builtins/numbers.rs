@@ -92,7 +92,7 @@ fn round<'e>(
     let text = || format!("while evaluating the first argument passed to builtins.{name}");
     let value = worker.force_at(arguments[0], position).during_at(position, text)?;
     match value.view() {
-        View::Int(number) => whole(number).map(Value::int),
+        View::Int(number) => whole(number, name).map(Value::int),
         View::Float(number) => {
             let rounded = round(number);
             let message = || {
@@ -108,18 +108,24 @@ fn round<'e>(
 }
 
 /// A whole number passes if a floating-point number can hold it.
-fn whole(number: i64) -> Result<i64, Error> {
+fn whole(number: i64, name: &str) -> Result<i64, Error> {
     let float = number as f64;
-    let later = "\n    Future Nix versions might implement the correct behavior.";
+    // The blanks in front of the second line are those of the reference.
+    let later = |blanks: usize| {
+        let blanks = if name == "ceil" { blanks + 2 } else { blanks };
+        format!("\n{}Future Nix versions might implement the correct behavior.", " ".repeat(blanks))
+    };
     let bug = "Due to a bug (see https://github.com/NixOS/nix/issues/12899)";
     match numbers::float_to_integer(float) {
         Some(back) if back == number => Ok(number),
         Some(back) => Err(Error::new(format!(
             "{bug} a loss of precision occurred in previous Nix versions because the NixInt argument {number} was \
-             rounded to {back}.{later}"
+             rounded to {back}.{}",
+            later(if back == i64::MIN { 3 } else { 4 })
         ))),
         None => Err(Error::new(format!(
-            "{bug} the NixInt argument {number} caused undefined behavior in previous Nix versions.{later}"
+            "{bug} the NixInt argument {number} caused undefined behavior in previous Nix versions.{}",
+            later(1)
         ))),
     }
 }

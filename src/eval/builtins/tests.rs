@@ -49,6 +49,39 @@ fn strings() {
 }
 
 #[test]
+fn other_notations() {
+    let cases = [
+        (r#"builtins.match "((a)|(b))*" "ab""#, r#"[ "b" "a" "b" ]"#),
+        (r#"builtins.split "(a)|b" "xaxbx""#, r#"[ "x" [ "a" ] "x" [ null ] "x" ]"#),
+        (
+            r#"builtins.toJSON { b = [ 1.0 null ]; a = { outPath = [ 1 ]; }; }"#,
+            r#""{\"a\":[1],\"b\":[1.0,null]}""#,
+        ),
+        (r#"builtins.fromJSON ''{"a":1,"a":2}''"#, "{ a = 2; }"),
+        (
+            "builtins.toXML [ null ]",
+            r#""<?xml version='1.0' encoding='utf-8'?>\n<expr>\n  <list>\n    <null />\n  </list>\n</expr>\n""#,
+        ),
+        (r#"fromTOML "a.b = [ 1 ]""#, "{ a = { b = [ 1 ]; }; }"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(evaluate(text).as_deref(), Ok(expected), "{text}");
+    }
+    let failures = [
+        ("builtins.toJSON { a = builtins.add; }", "cannot convert the built-in function 'add' to JSON"),
+        (r#"builtins.match "(" "a""#, "invalid regular expression '('"),
+        (
+            r#"builtins.toJSON (builtins.substring 0 1 "é")"#,
+            "JSON serialization error: [json.exception.type_error.316] incomplete UTF-8 string; last byte: 0xC3",
+        ),
+        (r#"fromTOML "a = 12:00:00""#, "while parsing TOML: Dates and times are not supported"),
+    ];
+    for (text, expected) in failures {
+        assert_eq!(evaluate(text), Err(expected.to_owned()), "{text}");
+    }
+}
+
+#[test]
 fn frames() {
     let of_string = "while evaluating the first argument passed to builtins.toString";
     let cases = [
