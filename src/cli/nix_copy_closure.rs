@@ -100,7 +100,8 @@ fn copy(context: &Context, request: &Request, host: &str) -> anyhow::Result<()> 
         here.add_temp_roots(&roots.iter().collect::<Vec<_>>())?;
     }
     // Who can log in is trusted, on either side.
-    let options = CopyOptions { fetch: request.fetch, ..CopyOptions::default() };
+    let mut options = CopyOptions::default();
+    options.fetch = request.fetch;
     let plan = copy::plan(source, destination, &roots, &options)?;
     if request.dry_run {
         let count = plan.items().len();

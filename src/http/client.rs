@@ -35,6 +35,7 @@ const MAX_REDIRECTS: usize = 10;
 
 /// How requests are made.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct HttpSettings {
     /// Longest wait for a connection.
     pub connect_timeout: Option<Duration>,
@@ -60,6 +61,25 @@ pub struct HttpSettings {
     pub proxies: Proxies,
     /// Bytes a second that all downloads together may take; 0 for no limit.
     pub speed: u64,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Some(Duration::from_secs(15)),
+            stall: Duration::from_secs(300),
+            attempts: 5,
+            first_attempts: 5,
+            connections: 25,
+            http2: true,
+            certificates: None,
+            netrc: PathBuf::new(),
+            netrc_is_named: false,
+            user_agent: concat!("Nival/", env!("CARGO_PKG_VERSION")).to_owned(),
+            proxies: Proxies::default(),
+            speed: 0,
+        }
+    }
 }
 
 /// Holds downloads back.

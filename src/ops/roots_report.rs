@@ -16,6 +16,7 @@ use crate::sys::interrupt;
 
 /// One root.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct RootReport {
     /// What holds the path.
     pub holder: Holder,

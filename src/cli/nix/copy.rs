@@ -74,12 +74,11 @@ impl Command for Copy {
             (None, Some(unmade)) if unmade.require_sigs => Some(context.trust()?),
             (None, _) => None,
         };
-        let mut options = CopyOptions {
-            only_named: self.only_named,
-            trust,
-            check_signatures: !self.no_check_sigs,
-            fetch: self.fetch,
-        };
+        let mut options = CopyOptions::default();
+        options.only_named = self.only_named;
+        options.trust = trust;
+        options.check_signatures = !self.no_check_sigs;
+        options.fetch = self.fetch;
         let planned: &dyn Store = match (&destination, &unmade) {
             (Some(store), _) => &**store,
             (None, Some(unmade)) => &unmade.stand_in,

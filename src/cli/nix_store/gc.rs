@@ -72,8 +72,9 @@ pub fn gc(call: Call) -> anyhow::Result<()> {
 
 fn print_roots(call: &Call) -> anyhow::Result<()> {
     let store = &*call.context.open_store()?;
-    let roots =
-        store.require_roots()?.find_roots(RootSearch { clean: true, strict: false, censor: false })?;
+    let mut search = RootSearch::default();
+    search.clean = true;
+    let roots = store.require_roots()?.find_roots(search)?;
     let mut lines: Vec<(String, String)> = Vec::new();
     for (path, holders) in &roots {
         lines.extend(holders.iter().map(|holder| (holder.to_string(), store.dir().print(path))));

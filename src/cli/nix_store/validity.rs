@@ -63,7 +63,8 @@ fn lines(result: nival::store::error::Result<()>) -> anyhow::Result<()> {
 pub fn load_db(call: Call) -> anyhow::Result<()> {
     call.no_arguments()?;
     let store = call.context.open_local_store()?;
-    let options = RegisterOptions { hash_given: true, canonicalise: false, existing: Existing::Keep };
+    let mut options = RegisterOptions::new(Existing::Keep);
+    options.hash_given = true;
     Ok(store.register_validity(BufReader::with_capacity(BUFFER, stdin()), options)?)
 }
 
@@ -73,7 +74,9 @@ pub fn register_validity(call: Call) -> anyhow::Result<()> {
     let hash_given = call.has("--hash-given");
     call.no_arguments()?;
     let store = call.context.open_local_store()?;
-    let options = RegisterOptions { hash_given, canonicalise: true, existing };
+    let mut options = RegisterOptions::new(existing);
+    options.hash_given = hash_given;
+    options.canonicalise = true;
     Ok(store.register_validity(BufReader::with_capacity(BUFFER, stdin()), options)?)
 }
 

@@ -22,8 +22,9 @@ use crate::progress::{Progress, Unit, size_text};
 use crate::store::api::{Item, Store};
 use crate::store::error::{Result, StoreError};
 
-/// How to copy.
+/// How to copy. Made by `default`, and changed field by field.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct CopyOptions {
     /// Only the paths themselves, not what they refer to.
     pub only_named: bool,
@@ -37,6 +38,7 @@ pub struct CopyOptions {
 
 /// What came of it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CopyReport {
     /// Paths that were copied.
     pub paths: u64,

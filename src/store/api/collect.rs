@@ -17,6 +17,7 @@ pub struct Keep {
 
 /// What is to be deleted.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct GcOptions {
     /// What keeps paths besides references.
     pub keep: Keep,
@@ -36,6 +37,7 @@ impl GcOptions {
 
 /// What a collection did, also when it failed in the middle.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct GcReport {
     /// Paths and other entries of the store directory that are gone.
     pub deleted: u64,

@@ -92,6 +92,7 @@ pub type Roots = BTreeMap<StorePath, BTreeSet<Holder>>;
 
 /// How roots are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct RootSearch {
     /// What tells of other processes is replaced by [`Holder::Censored`].
     pub censor: bool,

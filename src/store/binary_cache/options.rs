@@ -7,6 +7,7 @@ use crate::model::signature::SecretKey;
 use crate::store::compression::Compression;
 
 /// The options of a cache.
+#[non_exhaustive]
 pub struct CacheOptions {
     /// Of archives that are stored.
     pub compression: Compression,

@@ -45,8 +45,9 @@ use temp_roots::TempRoots;
 use super::api::RawPath;
 use super::error::{Result, StoreError};
 
-/// How a local store is opened.
+/// How a local store is opened. Made by [`LocalOptions::new`], and changed field by field.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct LocalOptions {
     /// Where it lies.
     pub layout: Layout,
@@ -89,7 +90,7 @@ impl LocalOptions {
         Self {
             layout,
             read_only: false,
-            db: DbOptions { fsync: true, wal: true },
+            db: DbOptions::default(),
             sync: true,
             reserved_space: 8 << 20,
             use_reserve: false,

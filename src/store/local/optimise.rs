@@ -38,6 +38,7 @@ const OWNER_WRITE: u32 = 0o200;
 
 /// What came of it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OptimiseReport {
     /// Files that were replaced by links.
     pub files: u64,

@@ -27,6 +27,7 @@ use crate::sys::{PathError, atomic, clock, dir, interrupt, threads, walk};
 
 /// What came of it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RebuildReport {
     /// Paths that are registered now.
     pub registered: u64,

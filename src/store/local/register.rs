@@ -26,6 +26,7 @@ const MAX_LINE: usize = 8192;
 
 /// What [`LocalStore::register_validity`] does besides reading.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct RegisterOptions {
     /// The text has hashes and sizes; otherwise they are computed.
     pub hash_given: bool,
@@ -33,6 +34,13 @@ pub struct RegisterOptions {
     pub canonicalise: bool,
     /// What happens to paths that are valid already.
     pub existing: Existing,
+}
+
+impl RegisterOptions {
+    /// Nothing besides reading, with hashes and sizes that are computed.
+    pub fn new(existing: Existing) -> Self {
+        Self { hash_given: false, canonicalise: false, existing }
+    }
 }
 
 /// Entries with every path once, so that a hundred thousand of them take some

@@ -361,18 +361,8 @@ const S3_PARAMETERS: &[&str] = &[
 fn s3_options(uri: &StoreUri, bucket: &str, around: &Surroundings<'_>) -> Result<S3Options> {
     let variable = |name: &str| around.environment.text(name).filter(|text| !text.is_empty());
     let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
-    let mut options = S3Options {
-        bucket: bucket.trim_end_matches('/').to_owned(),
-        profile: None,
-        region: region.unwrap_or_else(|| "us-east-1".to_owned()),
-        scheme: "https".to_owned(),
-        endpoint: None,
-        addressing: Addressing::Auto,
-        multipart: true,
-        part: 5 << 20,
-        threshold: 100 << 20,
-        storage_class: None,
-    };
+    let mut options = S3Options::new(bucket.trim_end_matches('/'));
+    options.region = region.unwrap_or(options.region);
     for (name, value) in &uri.parameters {
         let invalid = || OpenError::parameter("setting", name, value);
         let text = || Some(value.clone()).filter(|value| !value.is_empty());

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use nival::model::{StoreDir, StorePath};
 use nival::progress;
 use nival::store::LocalStore;
-use nival::store::local::db::DbOptions;
 use nival::store::local::{Layout, LocalOptions};
 use tempfile::TempDir;
 
@@ -29,12 +28,10 @@ impl Opened {
             state_dir: dir.path().join("state"),
             log_dir: dir.path().join("log"),
         };
-        let options = LocalOptions {
-            db: DbOptions { fsync: false, wal: true },
-            sync: false,
-            reserved_space: 0,
-            ..LocalOptions::new(layout)
-        };
+        let mut options = LocalOptions::new(layout);
+        options.db.fsync = false;
+        options.sync = false;
+        options.reserved_space = 0;
         let store = LocalStore::open(options, progress::silent()).expect("a new store");
         Self { store, runs: 0, _dir: dir }
     }

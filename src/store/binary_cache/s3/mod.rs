@@ -46,6 +46,7 @@ pub enum Addressing {
 
 /// Where a bucket is, and how objects are stored in it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct S3Options {
     /// Its name.
     pub bucket: String,
@@ -67,6 +68,24 @@ pub struct S3Options {
     pub threshold: u64,
     /// `x-amz-storage-class`.
     pub storage_class: Option<String>,
+}
+
+impl S3Options {
+    /// The usual way to store objects in a bucket of Amazon's.
+    pub fn new(bucket: &str) -> Self {
+        Self {
+            bucket: bucket.to_owned(),
+            profile: None,
+            region: "us-east-1".to_owned(),
+            scheme: "https".to_owned(),
+            endpoint: None,
+            addressing: Addressing::Auto,
+            multipart: true,
+            part: 5 << 20,
+            threshold: 100 << 20,
+            storage_class: None,
+        }
+    }
 }
 
 /// A bucket.

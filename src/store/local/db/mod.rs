@@ -35,11 +35,18 @@ pub enum Access {
 
 /// What the settings say of the database.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct DbOptions {
     /// Commits reach the disk in order (`fsync-metadata`).
     pub fsync: bool,
     /// A write-ahead log (`use-sqlite-wal`).
     pub wal: bool,
+}
+
+impl Default for DbOptions {
+    fn default() -> Self {
+        Self { fsync: true, wal: true }
+    }
 }
 
 /// Memory for pages, in negative KiB as SQLite wants it: the usual 2 MiB are

@@ -27,6 +27,7 @@ const MAX_ANSWER: u64 = 1 << 30;
 
 /// What a client wants of a daemon.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct ClientOptions {
     /// How much is to be told.
     pub verbosity: u64,
