@@ -244,7 +244,7 @@ impl Completer<'_> {
             Some(name) if super::program(name).is_some() => return self.complete(name, &before[1..]),
             Some("install-links" | "man") => return self.files(),
             Some("completions") => {
-                shells::SHELLS.iter().for_each(|(name, _)| answer.add(&prefix, name, ""));
+                shells::names().for_each(|name| answer.add(&prefix, name, ""));
             }
             Some(_) => {}
         }

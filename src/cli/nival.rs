@@ -89,7 +89,8 @@ pub fn run(called: &str, words: Vec<OsString>, environment: &Environment) -> any
     match matches.subcommand() {
         Some(("install-links", matches)) => install_links(matches, called, environment),
         Some(("completions", matches)) => {
-            let shell = matches.get_one::<String>("shell").and_then(|shell| shells::script(shell));
+            let shell =
+                matches.get_one::<String>("shell").and_then(|shell| shells::script(shell, program_names()));
             let mut out = crate::cli::output::messages::Out::new();
             out.raw(shell.unwrap_or_default().as_bytes())?;
             out.finish()
@@ -132,6 +133,11 @@ fn this_program(called: &str, environment: &Environment) -> anyhow::Result<PathB
     Ok(std::fs::canonicalize(&found).unwrap_or(found))
 }
 
+/// The names of all programs.
+fn program_names() -> impl Iterator<Item = &'static str> {
+    PROGRAMS.iter().map(|(name, _)| *name).chain(["nival"])
+}
+
 fn install_links(matches: &ArgMatches, called: &str, environment: &Environment) -> anyhow::Result<()> {
     let Some(dir) = matches.get_one::<PathBuf>("dir") else { return Ok(()) };
     let program = this_program(called, environment)?;
@@ -140,9 +146,10 @@ fn install_links(matches: &ArgMatches, called: &str, environment: &Environment) 
     let mut files = Vec::new();
     if !matches.get_flag("only-links") {
         files = man_pages(&share.join("man"));
-        for (shell, script) in shells::SHELLS {
-            for name in PROGRAMS.iter().map(|(name, _)| *name).chain(["nival"]) {
-                files.push((share.join(completion_file(shell, name)), script.to_string()));
+        for shell in shells::names() {
+            let script = shells::script(shell, program_names()).unwrap_or_default();
+            for name in program_names() {
+                files.push((share.join(completion_file(shell, name)), script.clone()));
             }
         }
         // Nothing is made if something is in the way.

@@ -4,51 +4,97 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use crate::http::client::ResponseBody;
-use crate::http::retry::{pause, sleep};
+use crate::http::client::{Response, ResponseBody};
+use crate::http::retry::{early, pause, sleep};
 use crate::progress::Progress;
 use crate::sys::interrupt;
 
 /// Asks for the rest of a file from a byte on: the body, and the bytes of it
 /// that come again because the server began earlier.
-pub type Reopen = Box<dyn FnMut(u64) -> io::Result<(ResponseBody, u64)> + Send>;
+type Reopen = Box<dyn FnMut(u64) -> io::Result<(ResponseBody, u64)> + Send>;
 
-/// Such a body.
-pub struct Resuming {
-    /// What is being read.
-    pub body: ResponseBody,
-    /// For what is missing when it breaks.
-    pub reopen: Reopen,
-    /// Bytes of the file that were read.
-    pub at: u64,
-    /// Bytes that come again.
-    pub skip: u64,
-    /// Where the file ends, if that is known.
-    pub end: Option<u64>,
+/// A file that is to be downloaded.
+pub struct Download {
     /// Its name, for messages.
     pub shown: String,
+    /// The first byte of it that is wanted.
+    pub from: u64,
     /// Tries in all.
     pub attempts: u64,
-    /// Tries that failed.
-    pub attempt: u64,
-    /// Who is told of them.
+    /// Who is told of those that fail.
     pub progress: Arc<dyn Progress>,
+}
+
+impl Download {
+    /// Gives what reads the file, of which `response` is the first answer, and how
+    /// many bytes of it are announced. `again` asks for it from a byte on when
+    /// the connection breaks.
+    ///
+    /// # Errors
+    /// A word about an answer of other bytes than those that were asked for.
+    pub fn begin<E>(
+        self,
+        response: Response,
+        mut again: impl FnMut(u64) -> Result<Response, E> + Send + 'static,
+    ) -> Result<(Resuming, Option<u64>), String>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let skip = early(&response, self.from)?;
+        let len = response.announced().map(|len| len.saturating_sub(skip));
+        let reopen = move |at| {
+            let response = again(at).map_err(io::Error::other)?;
+            if !matches!(response.status, 200 | 206) {
+                return Err(io::Error::other(format!("HTTP error {}", response.status)));
+            }
+            let skip = early(&response, at).map_err(io::Error::other)?;
+            Ok((response.body, skip))
+        };
+        let body = Resuming {
+            body: response.body,
+            reopen: Box::new(reopen),
+            at: self.from,
+            skip,
+            end: len.and_then(|len| len.checked_add(self.from)),
+            attempt: 0,
+            file: self,
+        };
+        Ok((body, len))
+    }
+}
+
+/// A body that goes on after the connection broke.
+pub struct Resuming {
+    /// What is being read.
+    body: ResponseBody,
+    /// For what is missing when it breaks.
+    reopen: Reopen,
+    /// Bytes of the file that were read.
+    at: u64,
+    /// Bytes that come again.
+    skip: u64,
+    /// Where the file ends, if that is known.
+    end: Option<u64>,
+    /// Tries that failed.
+    attempt: u64,
+    /// What is being read.
+    file: Download,
 }
 
 impl Resuming {
     fn resume(&mut self, reason: &io::Error) -> io::Result<()> {
         self.attempt += 1;
-        if self.attempt >= self.attempts || interrupt::requested() {
+        if self.attempt >= self.file.attempts || interrupt::requested() {
             return Err(io::Error::other(reason.to_string()));
         }
         let pause = pause(self.attempt, None);
-        self.progress.warn(&format!(
+        self.file.progress.warn(&format!(
             "unable to download '{}': {reason}; retrying from offset {} in {} ms (attempt {}/{})",
-            self.shown,
+            self.file.shown,
             self.at,
             pause.as_millis(),
             self.attempt,
-            self.attempts
+            self.file.attempts
         ));
         sleep(pause).map_err(io::Error::other)?;
         (self.body, self.skip) = (self.reopen)(self.at)?;

@@ -1,7 +1,6 @@
 //! The hash that a content address is made of, taken while something is told of.
 
-use std::ffi::CStr;
-
+use super::file::OneFile;
 use super::git::GitHasher;
 use super::hashing::HashedContents;
 use super::{Contents, NarError, Sink};
@@ -24,54 +23,34 @@ pub fn hash_contents(
             Ok(Some(git.finish()?))
         }
         ContentAddressMethod::Flat | ContentAddressMethod::Text => {
-            let mut file = OneFile { sink, hasher: Hasher::new(algorithm), plain };
-            fill(&mut file)?;
-            Ok(Some(file.hasher.finish()))
+            let mut hasher = Hasher::new(algorithm);
+            fill(&mut OneFile::new("be hashed flat", |executable, contents: &mut dyn Contents| {
+                if executable && plain {
+                    return Err(NarError::Sink(
+                        "it is executable, which its content address does not tell".into(),
+                    ));
+                }
+                hash_file(sink, &mut hasher, executable, contents)
+            }))?;
+            Ok(Some(hasher.finish()))
         }
     }
 }
 
-/// Lets one regular file through and hashes its contents.
-struct OneFile<'s> {
-    sink: &'s mut dyn Sink,
-    hasher: Hasher,
-    /// It must not be executable: a flat hash does not tell.
-    plain: bool,
-}
-
-impl Sink for OneFile<'_> {
-    fn enter_directory(&mut self) -> std::result::Result<(), NarError> {
-        Err(NarError::Sink("it is a directory, and only a file can be hashed flat".into()))
+/// Lets a file through to `sink` and hashes its contents.
+fn hash_file(
+    sink: &mut dyn Sink,
+    hasher: &mut Hasher,
+    executable: bool,
+    contents: &mut dyn Contents,
+) -> std::result::Result<(), NarError> {
+    let mut hashed = HashedContents { inner: contents, hasher };
+    sink.regular(executable, &mut hashed)?;
+    // A sink that keeps nothing does not read.
+    let mut buffer = vec![0; 128 * 1024];
+    while hashed.remaining() > 0 {
+        crate::sys::interrupt::check()?;
+        hashed.read(&mut buffer)?;
     }
-
-    fn entry(&mut self, _name: &CStr) -> std::result::Result<(), NarError> {
-        Ok(())
-    }
-
-    fn leave_directory(&mut self) -> std::result::Result<(), NarError> {
-        Ok(())
-    }
-
-    fn regular(
-        &mut self,
-        executable: bool,
-        contents: &mut dyn Contents,
-    ) -> std::result::Result<(), NarError> {
-        if executable && self.plain {
-            return Err(NarError::Sink("it is executable, which its content address does not tell".into()));
-        }
-        let mut hashed = HashedContents { inner: contents, hasher: &mut self.hasher };
-        self.sink.regular(executable, &mut hashed)?;
-        // A sink that keeps nothing does not read.
-        let mut buffer = vec![0; 128 * 1024];
-        while hashed.remaining() > 0 {
-            crate::sys::interrupt::check()?;
-            hashed.read(&mut buffer)?;
-        }
-        Ok(())
-    }
-
-    fn symlink(&mut self, _target: &CStr) -> std::result::Result<(), NarError> {
-        Err(NarError::Sink("it is a symlink, and only a file can be hashed flat".into()))
-    }
+    Ok(())
 }

@@ -5,21 +5,40 @@ use std::ffi::CStr;
 use super::writer::Output;
 use super::{Contents, NarError, Sink};
 
-/// Lets the contents of one file through, of so many bytes at most.
-pub struct OneFile<O> {
-    /// Where the contents go.
-    pub output: O,
-    /// Bytes that there may be.
-    pub limit: u64,
+/// Takes one file, and neither a directory nor a symlink.
+pub struct OneFile<T> {
+    /// Takes whether the file is executable, and its contents.
+    take: T,
+    /// What only a file can do or be.
+    can: &'static str,
 }
 
-fn no_file(what: &str) -> NarError {
-    NarError::Sink(format!("it is a {what}, and only a file can be hashed flat or be a derivation").into())
+impl<T: FnMut(bool, &mut dyn Contents) -> Result<(), NarError>> OneFile<T> {
+    /// Gives the file to `take`; an error says that only a file `can` do or be what is wanted.
+    pub fn new(can: &'static str, take: T) -> Self {
+        Self { take, can }
+    }
+
+    fn no_file(&self, what: &str) -> NarError {
+        NarError::Sink(format!("it is a {what}, and only a file can {}", self.can).into())
+    }
 }
 
-impl<O: Output> Sink for OneFile<O> {
+/// Lets the contents of one file through to `output`, of `limit` bytes at most.
+pub fn contents_to<'o, O: Output>(
+    output: &'o mut O,
+    can: &'static str,
+    limit: u64,
+) -> impl Sink + use<'o, O> {
+    OneFile::new(can, move |_, contents: &mut dyn Contents| match contents.remaining() > limit {
+        true => Err(NarError::TooLong),
+        false => output.contents(contents),
+    })
+}
+
+impl<T: FnMut(bool, &mut dyn Contents) -> Result<(), NarError>> Sink for OneFile<T> {
     fn enter_directory(&mut self) -> std::result::Result<(), NarError> {
-        Err(no_file("directory"))
+        Err(self.no_file("directory"))
     }
 
     fn entry(&mut self, _name: &CStr) -> std::result::Result<(), NarError> {
@@ -32,16 +51,13 @@ impl<O: Output> Sink for OneFile<O> {
 
     fn regular(
         &mut self,
-        _executable: bool,
+        executable: bool,
         contents: &mut dyn Contents,
     ) -> std::result::Result<(), NarError> {
-        match contents.remaining() > self.limit {
-            true => Err(NarError::TooLong),
-            false => self.output.contents(contents),
-        }
+        (self.take)(executable, contents)
     }
 
     fn symlink(&mut self, _target: &CStr) -> std::result::Result<(), NarError> {
-        Err(no_file("symlink"))
+        Err(self.no_file("symlink"))
     }
 }

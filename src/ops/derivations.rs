@@ -1,13 +1,11 @@
 //! Output paths of a derivation that is to be added, from its inputs in any
 //! store.
 
-use std::collections::{HashMap, HashSet};
-
-use crate::model::derivation::modulo::{self, Modulo, OutputError};
+use crate::model::derivation::modulo::{self, OutputError};
 use crate::model::{Derivation, DrvOutput, Hash, Realisation, StorePath};
 use crate::store::api::Store;
+use crate::store::api::inputs::Inputs;
 use crate::store::error::{Result, StoreError};
-use crate::sys::interrupt;
 
 /// Gives the outputs of the derivation `name` (without `.drv`) that have no path
 /// the one that follows, also in the environment where that says nothing else.
@@ -15,11 +13,11 @@ use crate::sys::interrupt;
 /// # Errors
 /// Inputs that cannot be read, and a bad name.
 pub fn work_out(store: &dyn Store, drv: &mut Derivation, name: &str) -> Result<()> {
-    let mut known = HashMap::new();
+    let mut known = Inputs::default();
     for input in drv.input_drvs.keys() {
-        learn(store, input, &mut known)?;
+        known.learn(store.dir(), input, |path| read(store, path))?;
     }
-    let hash = |input: &StorePath| known_hash(store, input, &known);
+    let hash = |input: &StorePath| known.hash(store.dir(), input);
     let shown = format!("{name}.drv");
     modulo::work_out_outputs(drv, store.dir(), name, hash)?
         .map_err(|error| StoreError::DerivationOutput { path: shown, reason: OutputError::from(error) })
@@ -54,47 +52,13 @@ pub fn output_id(store: &dyn Store, drv: &Derivation, output: &str) -> Result<Op
 }
 
 fn hash_for_realisations(store: &dyn Store, drv: &Derivation) -> Result<Option<Hash>> {
-    let mut known = HashMap::new();
-    for input in drv.input_drvs.keys() {
-        learn(store, input, &mut known)?;
-    }
-    modulo::hash_for_realisations(drv, store.dir(), |input| known_hash(store, input, &known))
+    Inputs::default().hash_for_realisations(store.dir(), drv, |path| read(store, path))
 }
 
-type Known = HashMap<StorePath, Modulo>;
-
-fn known_hash(store: &dyn Store, input: &StorePath, known: &Known) -> Result<Modulo> {
-    known.get(input).copied().ok_or_else(|| store.invalid(input))
-}
-
-/// Computes the hash that a derivation has as an input of others. Chains can be as
-/// long as somebody likes, so there is no recursion.
-fn learn(store: &dyn Store, wanted: &StorePath, known: &mut Known) -> Result<()> {
-    let mut waiting = vec![wanted.clone()];
-    let mut begun = HashSet::new();
-    while let Some(path) = waiting.last().cloned() {
-        interrupt::check()?;
-        if known.contains_key(&path) {
-            waiting.pop();
-            continue;
-        }
-        if !store.is_valid(&path)? {
-            return Err(StoreError::Missing(store.dir().print(&path)));
-        }
-        let drv = store.queries().read_derivation(&path)?;
-        let unknown: Vec<StorePath> =
-            drv.input_drvs.keys().filter(|input| !known.contains_key(*input)).cloned().collect();
-        if unknown.is_empty() {
-            let hash = modulo::hash_as_input(&drv, store.dir(), |input| known_hash(store, input, known))?;
-            known.insert(path, hash);
-        } else if begun.insert(path.clone()) {
-            waiting.extend(unknown);
-        } else {
-            return Err(StoreError::Row {
-                path: store.dir().print(&path),
-                message: "derivations refer to each other in a circle".to_owned(),
-            });
-        }
+/// Reads a derivation that is an input of another.
+fn read(store: &dyn Store, path: &StorePath) -> Result<Derivation> {
+    match store.is_valid(path)? {
+        true => store.queries().read_derivation(path),
+        false => Err(StoreError::Missing(store.dir().print(path))),
     }
-    Ok(())
 }

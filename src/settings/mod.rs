@@ -13,7 +13,6 @@ pub mod environment;
 pub mod flags;
 pub mod load;
 pub mod machine;
-pub mod near;
 pub mod show;
 pub mod table;
 pub mod value;

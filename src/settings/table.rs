@@ -331,7 +331,7 @@ pub const FEATURES: &[&str] = &[
 pub fn suggestion(name: &str) -> String {
     let (begin, rest) = name.strip_prefix("extra-").map_or(("", name), |rest| ("extra-", rest));
     let names = TABLE.iter().filter(|row| begin.is_empty() || row.kind.appendable()).map(|row| row.name);
-    match super::near::nearest(rest, names) {
+    match crate::model::nearest::nearest(rest, names) {
         Some(near) if near != rest => format!("; did you mean '{begin}{near}'?"),
         _ => String::new(),
     }

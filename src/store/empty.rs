@@ -1,17 +1,14 @@
 //! A store that has nothing and takes nothing: `dummy://`, and what stands for
 //! a store that is not made yet.
 
-use std::any::Any;
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::sync::Arc;
 
 use super::error::{Result, StoreError};
 use crate::model::{StoreDir, StorePath};
 use crate::progress::Progress;
-use crate::store::api::add::{Adder, SpoolingAdder};
 use crate::store::api::query::QueryStore;
-use crate::store::api::{Item, NarSource, Receiver, Store};
+use crate::store::api::{Item, NarSource, Receiver, Store, usual_parts};
 
 /// A store without any path, which takes none.
 pub struct EmptyStore {
@@ -71,33 +68,11 @@ impl Store for EmptyStore {
         if signed.is_empty() { Ok(()) } else { Err(self.unsupported("addSignatures")) }
     }
 
-    fn log(&self, _path: &StorePath) -> Result<Option<Box<dyn Read + '_>>> {
-        Ok(None)
-    }
-
-    fn add_log(&self, _drv: &StorePath, _log: &mut dyn Read) -> Result<()> {
-        Err(self.unsupported("addBuildLog"))
-    }
-
     fn is_closed(&self) -> bool {
         true
     }
 
-    fn progress(&self) -> &dyn Progress {
-        &*self.progress
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn queries(&self) -> &dyn QueryStore {
-        self
-    }
-
-    fn adder(&self) -> Box<dyn Adder + '_> {
-        Box::new(SpoolingAdder(self))
-    }
+    usual_parts!();
 }
 
 impl QueryStore for EmptyStore {}

@@ -16,7 +16,7 @@ pub mod parse;
 pub mod shells;
 mod single;
 
-use ::nival::settings::near::nearest;
+use ::nival::model::nearest::nearest;
 use ::nival::settings::table::TABLE;
 
 use super::error::Usage;

@@ -41,48 +41,23 @@ pub const EVALUATION: Group = Group {
     rows: &[ARG, ARG_FROM_FILE, ARG_FROM_STDIN, ARGSTR, EVAL_STORE, IMPURE, INCLUDE, OVERRIDE_FLAKE, REPAIR],
 };
 
-/// Flags of Nix expressions that `nix profile` has where no expression is wanted.
-const OF_PROFILES: Group = Group {
-    title: "Flags of Nix expressions, which change nothing for store paths",
-    offered: false,
-    rows: &[
-        DEBUGGER,
-        ARG,
-        ARG_FROM_FILE,
-        ARG_FROM_STDIN,
-        ARGSTR,
-        EVAL_STORE,
-        IMPURE,
-        INCLUDE,
-        OVERRIDE_FLAKE,
-        REPAIR,
-    ],
-};
+/// The flag of Nix expressions that the classic programs do not have.
+const DEBUGGING: Group = Group { title: EVALUATION.title, offered: false, rows: &[DEBUGGER] };
 
-/// Flags of Nix expressions and flakes. They are accepted where the arguments might be such, and
-/// offered to nobody as long as there is no language.
-pub const LANGUAGE: Group = Group {
-    title: "Flags of Nix expressions and flakes, which change nothing for store paths",
+/// Flags of attributes and flakes.
+const FLAKES: Group = Group {
+    title: "Flags of attributes and flakes, which change nothing for store paths",
     offered: false,
     rows: &[
-        ARG,
-        ARG_FROM_FILE,
-        ARG_FROM_STDIN,
-        ARGSTR,
         switch(&["--commit-lock-file"], "Would commit the lock file"),
-        DEBUGGER,
-        EVAL_STORE,
         takes(&["--expr"], &[Text("EXPRESSION")], "Would take the arguments for attributes of an expression"),
         takes(&["--file", "-f"], &[File], "Would take the arguments for attributes of a file's expression"),
-        IMPURE,
-        INCLUDE,
         takes(&["--inputs-from"], &[Text("FLAKE")], "Would take the inputs of another flake"),
         switch(&["--no-registries"], "Would not ask the registries")
             .deprecated("is deprecated; use '--no-use-registries'"),
         switch(&["--no-update-lock-file"], "Would not change the lock file"),
         switch(&["--no-write-lock-file"], "Would not write the lock file"),
         takes(&["--output-lock-file"], &[File], "Would write the lock file there"),
-        OVERRIDE_FLAKE,
         takes(
             &["--override-input"],
             &[Text("INPUT"), Text("FLAKE")],
@@ -92,11 +67,14 @@ pub const LANGUAGE: Group = Group {
             "is deprecated and will be removed in a future version; use 'nix flake update' instead.",
         ),
         takes(&["--reference-lock-file"], &[File], "Would read the lock file there"),
-        REPAIR,
         takes(&["--update-input"], &[Text("INPUT")], "Would update an input")
             .deprecated("is a deprecated alias for 'flake update' and will be removed in a future version."),
     ],
 };
+
+/// Flags of Nix expressions and flakes. They are accepted where the arguments might be such, and
+/// offered to nobody as long as there is no language.
+pub const LANGUAGE: [&Group; 3] = [&EVALUATION, &DEBUGGING, &FLAKES];
 
 const JSON: Row = switch(&["--json"], "Prints JSON");
 const PRETTY: Row = switch(&["--pretty"], "Prints JSON with line breaks (the default on a terminal)");
@@ -159,7 +137,7 @@ const GROUPS: &[(&str, &[&Group])] = &[
             TO,
         ]),
         &SELECTION_TO_COPY,
-        &LANGUAGE,
+        &EVALUATION, &DEBUGGING, &FLAKES,
     ]),
     ("daemon", &[&DAEMON]),
     ("derivation add", &[&own(&[DRY_RUN])]),
@@ -170,7 +148,7 @@ const GROUPS: &[(&str, &[&Group])] = &[
             switch(&["--recursive", "-r"], "Also prints the derivations that the derivations need"),
             STDIN,
         ]),
-        &LANGUAGE,
+        &EVALUATION, &DEBUGGING, &FLAKES,
     ]),
     ("hash convert", &[&own(&[
         takes(&["--from"], FORMATS, "Refuses hashes that are not in this notation"),
@@ -191,7 +169,7 @@ const GROUPS: &[(&str, &[&Group])] = &[
     ("hash to-base64", &[&OLD_CONVERSION]),
     ("hash to-sri", &[&OLD_CONVERSION]),
     ("key generate-secret", &[&own(&[takes(&["--key-name"], &[Text("NAME")], "Gives the key this name, as in cache.example.org-1")])]),
-    ("log", &[&LANGUAGE]),
+    ("log", &[&EVALUATION, &DEBUGGING, &FLAKES]),
     ("nar ls", &[&LISTING]),
     ("path-info", &[
         &own(&[
@@ -205,44 +183,44 @@ const GROUPS: &[(&str, &[&Group])] = &[
             switch(&["--size", "-s"], "Also prints the size of each path's archive"),
         ]),
         &SELECTION,
-        &LANGUAGE,
+        &EVALUATION, &DEBUGGING, &FLAKES,
     ]),
     ("profile add", &[&own(&[
         takes(&["--priority"], &[Number], "Chooses which package wins where two have the same file: the lower number (5 if none is given)"),
         PROFILE,
         STDIN,
-    ]), &LANGUAGE]),
+    ]), &EVALUATION, &DEBUGGING, &FLAKES]),
     ("profile diff-closures", &[&ONLY_PROFILE]),
-    ("profile history", &[&ONLY_PROFILE, &OF_PROFILES]),
-    ("profile list", &[&own(&[JSON, NO_PRETTY, PRETTY, PROFILE]), &OF_PROFILES]),
-    ("profile remove", &[&CHOSEN, &OF_PROFILES]),
+    ("profile history", &[&ONLY_PROFILE, &EVALUATION, &DEBUGGING]),
+    ("profile list", &[&own(&[JSON, NO_PRETTY, PRETTY, PROFILE]), &EVALUATION, &DEBUGGING]),
+    ("profile remove", &[&CHOSEN, &EVALUATION, &DEBUGGING]),
     ("profile rollback", &[&own(&[DRY_RUN, PROFILE, takes(&["--to"], &[Generation], "Goes to this version, not to the one before")])]),
-    ("profile upgrade", &[&CHOSEN, &LANGUAGE]),
+    ("profile upgrade", &[&CHOSEN, &EVALUATION, &DEBUGGING, &FLAKES]),
     ("profile wipe-history", &[&own(&[
         DRY_RUN,
         takes(&["--older-than"], &[Days], "Deletes only versions that are older"),
         PROFILE,
     ])]),
-    ("realisation info", &[&own(&[JSON, NO_PRETTY, PRETTY]), &SELECTION, &LANGUAGE]),
+    ("realisation info", &[&own(&[JSON, NO_PRETTY, PRETTY]), &SELECTION, &EVALUATION, &DEBUGGING, &FLAKES]),
     ("store add", &[&ADDED]),
     ("store add-file", &[&ADDED]),
     ("store add-path", &[&ADDED]),
-    ("store copy-log", &[&own(&[FROM, STDIN, TO]), &LANGUAGE]),
-    ("store copy-sigs", &[&own(&[SUBSTITUTER]), &SELECTION, &LANGUAGE]),
+    ("store copy-log", &[&own(&[FROM, STDIN, TO]), &EVALUATION, &DEBUGGING, &FLAKES]),
+    ("store copy-sigs", &[&own(&[SUBSTITUTER]), &SELECTION, &EVALUATION, &DEBUGGING, &FLAKES]),
     ("store delete", &[
         &own(&[switch(&["--ignore-liveness"], "Also deletes what is a root, or is referred to by one")]),
         &SELECTION,
-        &LANGUAGE,
+        &EVALUATION, &DEBUGGING, &FLAKES,
     ]),
-    ("store diff-closures", &[&choosing(&[DERIVATION]), &LANGUAGE]),
-    ("store dump-path", &[&SELECTION, &LANGUAGE]),
+    ("store diff-closures", &[&choosing(&[DERIVATION]), &EVALUATION, &DEBUGGING, &FLAKES]),
+    ("store dump-path", &[&SELECTION, &EVALUATION, &DEBUGGING, &FLAKES]),
     ("store gc", &[&own(&[
         DRY_RUN,
         takes(&["--max"], &[Bytes], "Stops once so many bytes came free"),
     ])]),
     ("store info", &[&AS_JSON]),
     ("store ls", &[&LISTING]),
-    ("store make-content-addressed", &[&own(&[FROM, JSON, NO_PRETTY, PRETTY, TO]), &SELECTION, &LANGUAGE]),
+    ("store make-content-addressed", &[&own(&[FROM, JSON, NO_PRETTY, PRETTY, TO]), &SELECTION, &EVALUATION, &DEBUGGING, &FLAKES]),
     ("store prefetch-file", &[&own(&[
         switch(&["--executable"], "Makes the file executable: its archive is hashed"),
         takes(&["--expected-hash"], &[Text("HASH")], "Fails unless the hash is this one"),
@@ -253,11 +231,11 @@ const GROUPS: &[(&str, &[&Group])] = &[
         PRETTY,
         switch(&["--unpack"], "Unpacks an archive: what it holds is added and hashed"),
     ])]),
-    ("store repair", &[&SELECTION, &LANGUAGE]),
+    ("store repair", &[&SELECTION, &EVALUATION, &DEBUGGING, &FLAKES]),
     ("store sign", &[
         &own(&[takes(&["--key-file", "-k"], &[File], "Signs with the secret key in this file")]),
         &SELECTION,
-        &LANGUAGE,
+        &EVALUATION, &DEBUGGING, &FLAKES,
     ]),
     ("store verify", &[
         &own(&[
@@ -267,7 +245,7 @@ const GROUPS: &[(&str, &[&Group])] = &[
             SUBSTITUTER,
         ]),
         &SELECTION,
-        &LANGUAGE,
+        &EVALUATION, &DEBUGGING, &FLAKES,
     ]),
     ("why-depends", &[
         &own(&[
@@ -275,7 +253,7 @@ const GROUPS: &[(&str, &[&Group])] = &[
             DERIVATION,
             switch(&["--precise"], "Also shows which files refer to what"),
         ]),
-        &LANGUAGE,
+        &EVALUATION, &DEBUGGING, &FLAKES,
     ]),
 ];
 

@@ -68,7 +68,7 @@ impl Selection {
         let name = given.name();
         if !matches!(name, "--file" | "--expr") {
             // The others change nothing for store paths.
-            return Ok(flags::find(&[&flags::nix::LANGUAGE], name).is_some());
+            return Ok(flags::find(&flags::nix::LANGUAGE, name).is_some());
         }
         if self.language.is_some_and(|other| other != name) {
             return usage("'--file' and '--expr' are exclusive");

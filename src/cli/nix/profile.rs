@@ -36,7 +36,7 @@ impl ProfileFlag {
             return Ok(true);
         }
         // Flags of expressions change nothing for what is installed already.
-        Ok(flags::find(&[&flags::nix::LANGUAGE], given.name()).is_some())
+        Ok(flags::find(&flags::nix::LANGUAGE, given.name()).is_some())
     }
 
     /// The store and the profile.

@@ -5,6 +5,7 @@
 pub mod add;
 pub mod collect;
 pub mod copy;
+pub mod inputs;
 pub mod maintain;
 pub mod query;
 pub mod raw_path;
@@ -31,6 +32,30 @@ use maintain::MaintainStore;
 use query::QueryStore;
 use realise::RealiseStore;
 use roots::RootStore;
+
+/// Methods of [`Store`] that are the same in every store which is a [`QueryStore`],
+/// has its progress in a field, and takes contents as an archive whose hash is
+/// known. A trait has no bodies for them: they need the type of the store.
+macro_rules! usual_parts {
+    () => {
+        fn progress(&self) -> &dyn $crate::progress::Progress {
+            &*self.progress
+        }
+
+        fn as_any(&self) -> &dyn std::any::Any {
+            self
+        }
+
+        fn queries(&self) -> &dyn $crate::store::api::query::QueryStore {
+            self
+        }
+
+        fn adder(&self) -> Box<dyn $crate::store::api::add::Adder + '_> {
+            Box::new($crate::store::api::add::SpoolingAdder(self))
+        }
+    };
+}
+pub(in crate::store) use usual_parts;
 
 /// What a store says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -145,17 +170,24 @@ pub trait Store: Any {
     /// [`StoreError`].
     fn add_signatures(&self, signed: &[Item]) -> Result<()>;
 
-    /// Opens the build log of a derivation, or of the one that made a path.
+    /// Opens the build log of a derivation, or of the one that made a path, if there
+    /// is one.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn log(&self, path: &StorePath) -> Result<Option<Box<dyn Read + '_>>>;
+    fn log(&self, path: &StorePath) -> Result<Option<Box<dyn Read + '_>>> {
+        let _ = path;
+        Ok(None)
+    }
 
     /// Keeps the build log of a derivation.
     ///
     /// # Errors
-    /// [`StoreError`].
-    fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()>;
+    /// [`StoreError`]; also for a store that keeps no logs.
+    fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()> {
+        let _ = (drv, log);
+        Err(StoreError::unsupported("addBuildLog", &self.uri()))
+    }
 
     /// Whether the store is asked about realisations.
     fn uses_realisations(&self) -> bool {

@@ -8,7 +8,7 @@ use super::collect::Keep;
 use super::copy::Item;
 use super::raw_path::RawPath;
 use crate::model::{Derivation, StorePath, ValidPathInfo};
-use crate::nar::file::OneFile;
+use crate::nar::file;
 use crate::store::error::{Result, StoreError};
 use crate::store::graph::Graph;
 
@@ -91,9 +91,11 @@ pub trait QueryStore: Store {
         }
         let item = self.items(std::slice::from_ref(path))?.pop().flatten();
         let item = item.ok_or_else(|| StoreError::Invalid(self.dir().print(path)))?;
-        let mut text = OneFile { output: Vec::new(), limit: MAX_DERIVATION };
-        self.source(std::slice::from_ref(&item))?.read(&item, &mut text)?;
-        Derivation::parse(self.dir(), &text.output)
+        let mut text = Vec::new();
+        let mut sink = file::contents_to(&mut text, "be a derivation", MAX_DERIVATION);
+        self.source(std::slice::from_ref(&item))?.read(&item, &mut sink)?;
+        drop(sink);
+        Derivation::parse(self.dir(), &text)
             .map_err(|reason| StoreError::Derivation { path: self.dir().print(path), reason })
     }
 

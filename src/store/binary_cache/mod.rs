@@ -28,7 +28,6 @@ pub mod stage;
 pub mod transport;
 mod upload;
 
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::io::{Read, Write as _};
 use std::path::PathBuf;
@@ -37,7 +36,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::http::staged::Staged;
-use crate::store::api::add::{Adder, SpoolingAdder};
 use crate::store::api::query::QueryStore;
 use cache_info::CacheInfo;
 use disk_cache::{DiskCache, Remembered};
@@ -53,7 +51,7 @@ use super::error::{Result, StoreError};
 use crate::model::{DrvOutput, NarInfo, Realisation, StoreDir, StorePath, nar_info, realisation};
 use crate::nar::NarError;
 use crate::progress::{Activity, ActivityId, ActivityKind, Progress};
-use crate::store::api::{About, Item, NarSource, Receiver, Registrar, Store, Taken};
+use crate::store::api::{About, Item, NarSource, Receiver, Registrar, Store, Taken, usual_parts};
 use crate::sys::interrupt;
 use crate::sys::threads::{self, Permits};
 
@@ -611,21 +609,7 @@ impl Store for BinaryCache {
         Ok(About { version: None, trusted: (!self.transport.is_remote()).then_some(true) })
     }
 
-    fn progress(&self) -> &dyn Progress {
-        &*self.progress
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn queries(&self) -> &dyn QueryStore {
-        self
-    }
-
-    fn adder(&self) -> Box<dyn Adder + '_> {
-        Box::new(SpoolingAdder(self))
-    }
+    usual_parts!();
 }
 
 impl QueryStore for BinaryCache {

@@ -5,13 +5,13 @@
 //! from the inputs, when the derivation is registered, and again before anything
 //! is made of it, since others may have registered it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::LocalStore;
 use super::db::check::Checked;
+use crate::model::derivation::DerivationOutput;
 use crate::model::derivation::aterm::AtermError;
-use crate::model::derivation::modulo::{self, Modulo, OutputError};
-use crate::model::derivation::{DerivationOutput, OutputNames};
+use crate::model::derivation::modulo;
 use crate::model::{ContentAddressMethod, Derivation, HashAlgorithm, StorePath};
 use crate::settings::FeatureDisabled;
 use crate::store::error::{Result, StoreError};
@@ -24,15 +24,6 @@ pub const FEATURES: [&str; 5] =
 
 /// Derivations whose hashes are remembered.
 const MAX_KNOWN: usize = 100_000;
-/// Derivations that wait for those of their inputs.
-const MAX_WAITING: usize = 1 << 20;
-
-/// What others need to know of a derivation that is their input.
-pub(super) struct Input {
-    hash: Modulo,
-    outputs: Box<[Box<str>]>,
-}
-
 impl LocalStore {
     /// Checks a derivation that lies in its place and is to be registered.
     pub(super) fn check_derivation(&self, path: &StorePath) -> Result<()> {
@@ -56,16 +47,16 @@ impl LocalStore {
         let name = path.name().strip_suffix(".drv").unwrap_or(path.name());
         let wrong = |reason| StoreError::DerivationOutput { path: self.dir().print(path), reason };
         let known = &mut *self.known_inputs.borrow_mut();
-        if known.len() > MAX_KNOWN {
+        if known.count() > MAX_KNOWN {
             known.clear();
         }
         if modulo::addressing(drv).map_err(wrong)? == modulo::Addressing::Inputs {
             for (input, names) in &drv.input_drvs {
-                self.learn_input(input, known)?;
-                check_names(names, known.get(input), name).map_err(wrong)?;
+                known.learn(self.dir(), input, |path| self.read_derivation(path))?;
+                known.check_names(input, names, name).map_err(wrong)?;
             }
         }
-        modulo::check_outputs(drv, self.dir(), name, |input| self.known_hash(input, known))?.map_err(wrong)
+        modulo::check_outputs(drv, self.dir(), name, |input| known.hash(self.dir(), input))?.map_err(wrong)
     }
 
     /// Refuses kinds of outputs that are not enabled.
@@ -114,59 +105,6 @@ impl LocalStore {
             return Ok(());
         }
         Err(FeatureDisabled { feature: feature.to_owned(), what: what.to_owned() }.into())
-    }
-
-    pub(super) fn known_hash(&self, input: &StorePath, known: &HashMap<StorePath, Input>) -> Result<Modulo> {
-        known.get(input).map(|input| input.hash).ok_or_else(|| self.invalid(input))
-    }
-
-    /// Computes the hash that a derivation has as an input of others, which
-    /// depends on those of its own inputs.
-    pub(super) fn learn_input(
-        &self,
-        wanted: &StorePath,
-        known: &mut HashMap<StorePath, Input>,
-    ) -> Result<()> {
-        // Chains can be as long as somebody likes: no recursion, and a text is
-        // read again rather than held while its inputs are looked at.
-        let mut waiting = vec![(wanted.clone(), false)];
-        let mut begun = HashSet::new();
-        let row = |path: &StorePath, message: &str| StoreError::Row {
-            path: self.dir().print(path),
-            message: message.to_owned(),
-        };
-        while let Some((path, again)) = waiting.pop() {
-            if known.contains_key(&path) {
-                continue;
-            }
-            interrupt::check()?;
-            let drv = self.read_derivation(&path)?;
-            let unknown: Vec<&StorePath> =
-                drv.input_drvs.keys().filter(|input| !known.contains_key(*input)).collect();
-            if !unknown.is_empty() {
-                if again || !begun.insert(path.clone()) {
-                    return Err(row(&path, "derivations refer to each other in a circle"));
-                }
-                if waiting.len() + unknown.len() > MAX_WAITING {
-                    return Err(row(&path, "too many derivations are its inputs"));
-                }
-                let unknown: Vec<_> = unknown.into_iter().map(|input| (input.clone(), false)).collect();
-                waiting.push((path, true));
-                waiting.extend(unknown);
-                continue;
-            }
-            let mut hash = modulo::hash_as_input(&drv, self.dir(), |input| self.known_hash(input, known))?;
-            let missing = |(input, names): (&StorePath, &OutputNames)| {
-                check_names(names, known.get(input), path.name()).is_err()
-            };
-            if drv.input_drvs.iter().any(missing) {
-                // It was not checked when it was registered.
-                hash = Modulo::Deferred(None);
-            }
-            let outputs = drv.outputs.keys().map(|name| name.as_str().into()).collect();
-            known.insert(path, Input { hash, outputs });
-        }
-        Ok(())
     }
 
     /// Checks the derivations that are registered: versions before this check
@@ -219,18 +157,5 @@ impl LocalStore {
             }
         }
         Ok(())
-    }
-}
-
-/// Checks that an input has the outputs that are wanted of it.
-fn check_names(
-    names: &OutputNames,
-    input: Option<&Input>,
-    wanted_by: &str,
-) -> std::result::Result<(), OutputError> {
-    let has = |name: &str| input.is_some_and(|input| input.outputs.iter().any(|output| &**output == name));
-    match names.iter().find(|name| !has(name)) {
-        None => Ok(()),
-        Some(name) => Err(OutputError::NoSuchOutput { output: name.clone(), name: wanted_by.to_owned() }),
     }
 }

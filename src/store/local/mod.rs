@@ -43,6 +43,7 @@ use db::{Access, Db, DbOptions};
 use temp_roots::TempRoots;
 
 use super::api::RawPath;
+use super::api::inputs::Inputs;
 use super::error::{Result, StoreError};
 
 /// How a local store is opened. Made by [`LocalOptions::new`], and changed field by field.
@@ -119,7 +120,7 @@ pub struct LocalStore {
     /// When the free space was last looked at.
     looked_for_room: std::cell::Cell<Option<std::time::Instant>>,
     /// Derivations that are inputs of others.
-    known_inputs: RefCell<std::collections::HashMap<StorePath, derivations::Input>>,
+    known_inputs: RefCell<Inputs>,
     progress: Arc<dyn Progress>,
     /// Why nothing can be written, if so.
     read_only: Option<String>,

@@ -1,7 +1,6 @@
 //! The output paths of derivations that do not say so themselves: their realisations.
 
 use super::LocalStore;
-use crate::model::derivation::modulo;
 use crate::model::{Derivation, DrvOutput, Hash, Realisation, StorePath};
 use crate::store::error::{Result, StoreError};
 use crate::store::graph::PathId;
@@ -29,11 +28,8 @@ impl LocalStore {
     /// # Errors
     /// [`StoreError::Missing`] for an input that is not there.
     pub fn hash_for_realisations(&self, drv: &Derivation) -> Result<Option<Hash>> {
-        let known = &mut *self.known_inputs.borrow_mut();
-        for input in drv.input_drvs.keys() {
-            self.learn_input(input, known)?;
-        }
-        modulo::hash_for_realisations(drv, self.dir(), |input| self.known_hash(input, known))
+        let read = |path: &StorePath| self.read_derivation(path);
+        self.known_inputs.borrow_mut().hash_for_realisations(self.dir(), drv, read)
     }
 
     /// The realisation of an output, if it is known and the feature is enabled.

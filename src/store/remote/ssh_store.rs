@@ -1,7 +1,6 @@
 //! A store behind the serve protocol: `nix-store --serve` on another machine
 //! (`ssh://`).
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
@@ -9,9 +8,8 @@ use std::sync::Arc;
 
 use crate::model::{StoreDir, StorePath};
 use crate::progress::Progress;
-use crate::store::api::add::{Adder, SpoolingAdder};
 use crate::store::api::query::QueryStore;
-use crate::store::api::{About, Item, NarSource, Receiver, Store};
+use crate::store::api::{About, Item, NarSource, Receiver, Store, usual_parts};
 use crate::store::error::{Result, StoreError};
 use crate::store::remote::RemoteError;
 use crate::store::remote::channel::ssh_program::Ssh;
@@ -138,10 +136,6 @@ impl Store for ServingStore {
         }
     }
 
-    fn log(&self, _path: &StorePath) -> Result<Option<Box<dyn Read + '_>>> {
-        Ok(None)
-    }
-
     fn add_log(&self, _drv: &StorePath, _log: &mut dyn Read) -> Result<()> {
         Err(self.unsupported("adding a build log"))
     }
@@ -155,21 +149,7 @@ impl Store for ServingStore {
         true
     }
 
-    fn progress(&self) -> &dyn Progress {
-        &*self.progress
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn queries(&self) -> &dyn QueryStore {
-        self
-    }
-
-    fn adder(&self) -> Box<dyn Adder + '_> {
-        Box::new(SpoolingAdder(self))
-    }
+    usual_parts!();
 }
 
 impl QueryStore for ServingStore {

@@ -22,8 +22,8 @@ use reqwest::{Method, Url};
 use super::CacheError;
 use super::transport::{Body, CACHE_INFO, Presence, Transport};
 use crate::http::client::{Client, Failure, HttpSettings, Request, Response, UploadBody};
-use crate::http::resume::Resuming;
-use crate::http::retry::{early, is_refusal, is_temporary, pause, retry_after, sleep};
+use crate::http::resume::Download;
+use crate::http::retry::{is_refusal, is_temporary, pause, retry_after, sleep};
 use crate::http::staged::Staged;
 use crate::http::url;
 use crate::model::{HashAlgorithm, Hasher};
@@ -378,30 +378,17 @@ impl Transport for S3Transport {
             reason,
             dead: false,
         };
-        let skip = early(&response, from).map_err(unusable)?;
-        let len = response.announced().map(|len| len.saturating_sub(skip));
         let coding = super::transport::coding(&response.headers).map_err(unusable)?;
         let validator = response.header("etag").map(str::to_owned);
         let (shared, key) = (Arc::clone(&self.shared), name.to_owned());
-        let reopen = move |at| {
-            let response = shared.get(&key, at, validator.as_deref()).map_err(io::Error::other)?;
-            if !matches!(response.status, 200 | 206) {
-                return Err(io::Error::other(format!("HTTP error {}", response.status)));
-            }
-            let skip = early(&response, at).map_err(io::Error::other)?;
-            Ok((response.body, skip))
-        };
-        let body = Resuming {
-            body: response.body,
-            reopen: Box::new(reopen),
-            at: from,
-            skip,
-            end: len.and_then(|len| len.checked_add(from)),
+        let again = move |at| shared.get(&key, at, validator.as_deref());
+        let download = Download {
             shown: format!("{}/{name}", self.uri),
+            from,
             attempts: self.shared.client.attempts(name == CACHE_INFO),
-            attempt: 0,
             progress: Arc::clone(&self.shared.progress),
         };
+        let (body, len) = download.begin(response, again).map_err(unusable)?;
         super::transport::decoded(body, len, coding, from).map(Some)
     }
 

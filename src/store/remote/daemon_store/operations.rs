@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::model::{ContentAddressMethod, DerivedPath, HashAlgorithm, Outputs, StorePath, ValidPathInfo};
-use crate::nar::file::OneFile;
+use crate::nar::file;
 use crate::nar::writer::NarWriter;
 use crate::store::api::Store;
 use crate::store::api::add::{Adder, Tell};
@@ -106,7 +106,7 @@ impl DaemonStore {
                 // What tells of it may fail: then the frames are left open,
                 // and the server adds nothing.
                 match flat {
-                    true => tell(&mut OneFile { output: &mut stream, limit: u64::MAX })?,
+                    true => tell(&mut file::contents_to(&mut stream, "be hashed flat", u64::MAX))?,
                     false => tell(&mut NarWriter::new(&mut stream)?)?,
                 }
                 stream.flush()?;
