@@ -247,7 +247,9 @@ impl Suite {
         if shown(&ours) != shown(&theirs) {
             return wrong("other output");
         }
-        if !can && told != error(&theirs) {
+        // A server of the reference may end before it has said why; then its words are not those of the case.
+        let ended = theirs.stderr.contains("unexpected end-of-file");
+        if !can && !ended && told != error(&theirs) {
             return wrong("another error");
         }
         Ok(())
