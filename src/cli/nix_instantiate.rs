@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use nival::eval::builtins::xml::XmlStyle;
 use nival::eval::coerce::STRICT;
 use nival::eval::error::Error;
 use nival::eval::heap::Value;
@@ -215,7 +216,17 @@ impl Call {
                 let during = "while generating the nix-instantiate output";
                 return Ok(worker.coerce(value, STRICT, Position::NONE, during)?.0.to_vec());
             }
-            Form::Json | Form::Xml => return Err(Error::new("this form is not available yet")),
+            Form::Json => {
+                let mut text = Vec::new();
+                worker.write_json(value, self.strict, Position::NONE, &mut text)?;
+                text
+            }
+            Form::Xml => {
+                let how = XmlStyle { strict: self.strict, places: self.location };
+                let mut text = Vec::new();
+                worker.write_xml(value, how, Position::NONE, &mut text)?;
+                return Ok(text);
+            }
         };
         text.push(b'\n');
         Ok(text)
