@@ -104,7 +104,8 @@ impl<'e> Worker<'e> {
         let either = is_float(left) || is_float(right);
         let first = self.number(left, if either { "a float" } else { "an integer" });
         // The reference leaves a word out here.
-        let what_first = if either && what.ends_with("multiplication") { "of the multiplication" } else { what };
+        let what_first =
+            if either && what.ends_with("multiplication") { "of the multiplication" } else { what };
         let first = first.during(&format!("while evaluating the first {what_first}"))?;
         let second = self.number(right, if either || division { "a float" } else { "an integer" });
         let second = second.during(&format!("while evaluating the second {what}"))?;

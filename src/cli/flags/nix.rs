@@ -164,6 +164,16 @@ const GROUPS: &[(&str, &[&Group])] = &[
         ]),
         &Group { title: "Old flags", offered: true, rows: NOTATIONS },
     ]),
+    ("eval", &[
+        &own(&[
+            takes(&["--apply"], &[Text("FUNCTION")], "Prints what a function makes of the value"),
+            takes(&["--expr"], &[Text("EXPRESSION")], "Evaluates this expression"),
+            takes(&["--file", "-f"], &[File], "Evaluates the expression in a file, impurely"),
+            switch(&["--raw"], "Prints a text without quotes and line end"),
+            switch(&["--read-only"], "Writes nothing to the store"),
+        ]),
+        &super::expressions::EXPRESSIONS,
+    ]),
     ("hash to-base16", &[&OLD_CONVERSION]),
     ("hash to-base32", &[&OLD_CONVERSION]),
     ("hash to-base64", &[&OLD_CONVERSION]),

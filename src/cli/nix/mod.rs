@@ -7,6 +7,7 @@ mod command;
 mod config;
 mod copy;
 mod derivation;
+mod eval;
 mod hash;
 mod help;
 mod key;

@@ -1,6 +1,7 @@
 //! The subcommands, their old names, and what is said about unknown ones.
 
 use super::copy::Copy;
+use super::eval::Eval;
 use super::hash::{self, Convert, HashFile, HashPath};
 use super::help::Help;
 use super::key::{GenerateSecret, SecretToPublic};
@@ -108,7 +109,12 @@ pub const TABLE: &[Row] = &[
     later("develop", RUN),
     later("edit", LANGUAGE),
     later("env shell", RUN),
-    later("eval", LANGUAGE),
+    built(
+        "eval",
+        "[--raw] [--apply FUNCTION] (--expr EXPRESSION | --file FILE) [ATTRIBUTE]",
+        "Print the value of an expression",
+        make::<Eval>,
+    ),
     later("flake archive", FLAKES),
     later("flake check", FLAKES),
     later("flake clone", FLAKES),

@@ -21,7 +21,17 @@ use super::value::{Attr, Attrs, Position};
 pub use super::value::{Builtin, Run};
 
 /// All families.
-pub const FAMILIES: &[&[Builtin]] = &[control::TABLE, numbers::TABLE, lists::TABLE, attrs::TABLE, strings::TABLE, regex::TABLE, json::TABLE, xml::TABLE, toml::TABLE];
+pub const FAMILIES: &[&[Builtin]] = &[
+    control::TABLE,
+    numbers::TABLE,
+    lists::TABLE,
+    attrs::TABLE,
+    strings::TABLE,
+    regex::TABLE,
+    json::TABLE,
+    xml::TABLE,
+    toml::TABLE,
+];
 
 /// The builtins that are global names without `__` in front.
 const BARE: &[&str] = &[
