@@ -29,7 +29,7 @@ use crate::sys::PathError;
 /// Opens the store that `uri` names, with warnings for the user.
 ///
 /// # Errors
-/// [`StoreError::Open`] for what cannot be opened, and those of the store.
+/// [`StoreError::Open`](crate::store::StoreError::Open) for what cannot be opened, and those of the store.
 pub fn open(
     uri: &StoreUri,
     around: &Surroundings<'_>,
@@ -72,7 +72,7 @@ pub fn open_uri(uri: &str, settings: &Settings) -> Result<Box<dyn Store>> {
 /// more than files elsewhere.
 ///
 /// # Errors
-/// [`StoreError::Open`].
+/// [`StoreError::Open`](crate::store::StoreError::Open).
 pub fn is_remote(uri: &StoreUri, around: &Surroundings<'_>) -> Result<bool> {
     Ok(matches!(uri::resolve(uri, around)?.kind, StoreKind::Daemon(_) | StoreKind::Other(..)))
 }
@@ -81,7 +81,7 @@ pub fn is_remote(uri: &StoreUri, around: &Surroundings<'_>) -> Result<bool> {
 /// opening it would make it.
 ///
 /// # Errors
-/// [`StoreError::Open`].
+/// [`StoreError::Open`](crate::store::StoreError::Open).
 pub fn require_cache(uri: &StoreUri) -> Result<()> {
     let StoreKind::Other(scheme, rest) = &uri.kind else { return Ok(()) };
     if scheme == "file" {
@@ -175,7 +175,7 @@ pub struct Unmade {
 /// directory, or a chroot store.
 ///
 /// # Errors
-/// [`StoreError::Open`].
+/// [`StoreError::Open`](crate::store::StoreError::Open).
 pub fn unmade(uri: &StoreUri, around: &Surroundings<'_>) -> Result<Option<Unmade>> {
     let uri = &uri::resolve(uri, around)?;
     match &uri.kind {

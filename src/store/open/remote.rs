@@ -19,7 +19,7 @@ use crate::sys::users;
 /// The daemon that a URI names.
 ///
 /// # Errors
-/// [`StoreError::Open`].
+/// [`StoreError::Open`](crate::store::StoreError::Open).
 pub fn daemon(
     uri: &StoreUri,
     around: &Surroundings<'_>,
@@ -47,7 +47,7 @@ pub fn daemon(
 /// The daemon on another machine that a URI names.
 ///
 /// # Errors
-/// [`StoreError::Open`].
+/// [`StoreError::Open`](crate::store::StoreError::Open).
 pub fn ssh_ng(
     uri: &StoreUri,
     authority: &str,
@@ -64,7 +64,7 @@ pub fn ssh_ng(
 /// The store of `nix-store --serve` on another machine that a URI names.
 ///
 /// # Errors
-/// [`StoreError::Open`].
+/// [`StoreError::Open`](crate::store::StoreError::Open).
 pub fn ssh(
     uri: &StoreUri,
     authority: &str,

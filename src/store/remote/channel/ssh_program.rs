@@ -43,7 +43,7 @@ const ALIAS: &str = "nival-host";
 /// or without a port.
 ///
 /// # Errors
-/// [`StoreError::Open`](crate::store::StoreError::Open).
+/// [`StoreError::Open`].
 pub fn parse_authority(text: &str) -> Result<(Option<String>, String, Option<u16>)> {
     let invalid = |reason: String| OpenError::Authority { kind: "SSH", authority: text.to_owned(), reason };
     let (user, rest) = match text.rsplit_once('@') {
