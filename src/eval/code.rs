@@ -184,6 +184,8 @@ pub struct SetCode<'e> {
     pub sources: &'e [&'e Code<'e>],
     /// Whether a binding is named `__overrides` and obeyed.
     pub overrides: bool,
+    /// Where the set is written.
+    pub position: Position,
 }
 
 /// A formal argument.

@@ -134,10 +134,10 @@ impl<'e> Compiler<'_, 'e> {
             Node::Has { base, path } => Code::Has(self.selection(base, path, None, position, scope)?),
             Node::Apply { function, arguments } => self.call(function, arguments, position, scope)?,
             Node::List(items) => Code::List(self.all(items, scope)?),
-            Node::Set(set) => Code::Set(self.set(set, scope)?.0),
+            Node::Set(set) => Code::Set(self.set(set, position, scope)?.0),
             Node::Lambda { .. } => Code::Lambda(self.lambda(id, None, scope)?),
             Node::Let { set, body } => {
-                let (set, names) = self.set(set, scope)?;
+                let (set, names) = self.set(set, position, scope)?;
                 let body = self.expression(body, &Scope::Names(&names, scope))?;
                 Code::Let(set, body)
             }
@@ -311,7 +311,12 @@ impl<'e> Compiler<'_, 'e> {
 
     /// The code of a set, and the names of its scope.
     #[allow(clippy::type_complexity)]
-    fn set(&self, id: SetId, scope: &Scope<'_>) -> Result<(&'e SetCode<'e>, Vec<(Symbol, u32)>), Error> {
+    fn set(
+        &self,
+        id: SetId,
+        position: Position,
+        scope: &Scope<'_>,
+    ) -> Result<(&'e SetCode<'e>, Vec<(Symbol, u32)>), Error> {
         let set = self.tree.set(id);
         let mut order: Vec<usize> = (0..set.bindings.len()).collect();
         order.sort_by_key(|index| set.bindings[*index].name);
@@ -353,14 +358,21 @@ impl<'e> Compiler<'_, 'e> {
         let overrides = set.recursive && set.bindings.iter().any(|binding| binding.name == known::OVERRIDES);
         let (bindings, dynamic) = (self.heap.slice(&bindings), self.heap.slice(&dynamic));
         Ok((
-            self.heap.alloc(SetCode { recursive: set.recursive, bindings, dynamic, sources, overrides }),
+            self.heap.alloc(SetCode {
+                recursive: set.recursive,
+                bindings,
+                dynamic,
+                sources,
+                overrides,
+                position,
+            }),
             names,
         ))
     }
 
     /// The value of a binding; a function gets its name.
     fn bound(&self, node: NodeId, name: Symbol, scope: &Scope<'_>) -> Compiled<'e> {
-        if matches!(self.tree.node(node), Node::Lambda { .. }) {
+        if matches!(self.tree.node(node), Node::Lambda { .. }) && !self.stack.is_exhausted() {
             return Ok(self.heap.alloc(Code::Lambda(self.lambda(node, Some(name), scope)?)));
         }
         self.expression(node, scope)
@@ -386,20 +398,21 @@ impl Code<'_> {
     /// The place that errors about this expression as an operand name.
     pub fn position(&self) -> Position {
         match self {
+            Code::Binary { operator: Operator::Equal | Operator::NotEqual, .. } => Position::NONE,
             Code::Local { position, .. }
             | Code::With { position, .. }
             | Code::Here(position)
             | Code::Call { position, .. }
             | Code::Operate { position, .. }
-            | Code::Scope { position, .. }
             | Code::If { position, .. }
             | Code::Assert { position, .. }
-            | Code::Not(_, position)
+            | Code::Scope { position, .. }
             | Code::Binary { position, .. } => *position,
+            Code::Set(set) => set.position,
             Code::Join(join) => join.position,
             Code::Select(select) | Code::Has(select) => select.position,
             Code::Lambda(lambda) => lambda.position,
-            Code::Constant(_) | Code::List(_) | Code::Set(_) | Code::Let(..) => Position::NONE,
+            Code::Constant(_) | Code::List(_) | Code::Not(..) | Code::Let(..) => Position::NONE,
         }
     }
 }

@@ -82,6 +82,16 @@ fn other_notations() {
 }
 
 #[test]
+fn a_set_has_a_place_as_an_operand() {
+    let world = Memory::default();
+    let place = super::super::evaluate(Settings::default(), &world, |worker| {
+        let error = worker.evaluate_text(Origin::Text, b"!{ }", b"/work").err().unwrap();
+        worker.shared.place_text(error.failure().position)
+    });
+    assert_eq!(place.unwrap(), "«string»:1:2");
+}
+
+#[test]
 fn frames() {
     let of_string = "while evaluating the first argument passed to builtins.toString";
     let cases = [
