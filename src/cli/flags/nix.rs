@@ -42,10 +42,10 @@ pub const EVALUATION: Group = Group {
 };
 
 /// The flag of Nix expressions that the classic programs do not have.
-const DEBUGGING: Group = Group { title: EVALUATION.title, offered: false, rows: &[DEBUGGER] };
+pub const DEBUGGING: Group = Group { title: EVALUATION.title, offered: false, rows: &[DEBUGGER] };
 
 /// Flags of attributes and flakes.
-const FLAKES: Group = Group {
+pub const FLAKES: Group = Group {
     title: "Flags of attributes and flakes, which change nothing for store paths",
     offered: false,
     rows: &[
@@ -169,10 +169,16 @@ const GROUPS: &[(&str, &[&Group])] = &[
             takes(&["--apply"], &[Text("FUNCTION")], "Prints what a function makes of the value"),
             takes(&["--expr"], &[Text("EXPRESSION")], "Evaluates this expression"),
             takes(&["--file", "-f"], &[File], "Evaluates the expression in a file, impurely"),
+            switch(&["--json"], "Would print JSON, which comes later; 'nix-instantiate --eval --json' does"),
+            NO_PRETTY,
+            PRETTY,
             switch(&["--raw"], "Prints a text without quotes and line end"),
             switch(&["--read-only"], "Writes nothing to the store"),
+            takes(&["--write-to"], &[File], "Would write texts to files, which comes later"),
         ]),
         &super::expressions::EXPRESSIONS,
+        &DEBUGGING,
+        &FLAKES,
     ]),
     ("hash to-base16", &[&OLD_CONVERSION]),
     ("hash to-base32", &[&OLD_CONVERSION]),

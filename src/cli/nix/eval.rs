@@ -14,6 +14,7 @@ use super::command::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::evaluation::{self, Stopped, Wanted};
+use crate::cli::flags;
 use crate::cli::flags::parse::{Given, text};
 use crate::cli::installables::expression;
 use crate::cli::output::messages::{self, Out};
@@ -34,6 +35,11 @@ pub struct Eval {
     wanted: Wanted,
 }
 
+/// The error for a flag of something that comes later.
+fn later(given: &Given) -> anyhow::Error {
+    anyhow::anyhow!("'{}' is not available for 'nix eval' in this version of Nival", given.spelled())
+}
+
 impl Command for Eval {
     fn arity(&self) -> Arity {
         Arity::at_most(1)
@@ -49,6 +55,10 @@ impl Command for Eval {
             "--apply" => self.apply = Some(given.text()?),
             "--raw" => self.raw = true,
             "--read-only" => self.read_only = true,
+            "--pretty" | "--no-pretty" | "--json" | "--write-to" => return Err(later(given)),
+            name if flags::find(&[&flags::nix::DEBUGGING, &flags::nix::FLAKES], name).is_some() => {
+                return Err(later(given));
+            }
             _ => return self.wanted.flag(given, context),
         }
         Ok(true)
