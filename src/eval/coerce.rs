@@ -186,8 +186,9 @@ impl<'e> Worker<'e> {
         Ok(self.shared.symbols.intern(self.force_plain(value, position, text)?))
     }
 
+    /// The failure of a string that may not depend on the store.
     #[cold]
-    fn context_forbidden(&self, text: &[u8], context: &Context<'e>) -> Error {
+    pub fn context_forbidden(&self, text: &[u8], context: &Context<'e>) -> Error {
         let example = match context.elements().first() {
             Some(Element::Plain(path)) => String::from_utf8_lossy(path).into_owned(),
             Some(Element::Output { derivation, output }) => {

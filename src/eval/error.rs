@@ -120,6 +120,15 @@ impl Error {
         self
     }
 
+    /// The same with a place for the outermost frame.
+    #[must_use]
+    pub fn place_last_frame(mut self, position: Position) -> Error {
+        if let Some(frame) = self.0.frames.last_mut() {
+            frame.position = position;
+        }
+        self
+    }
+
     /// The failure.
     pub fn failure(&self) -> &Failure {
         &self.0

@@ -354,7 +354,7 @@ impl<'e> Worker<'e> {
             value = self.force_at(attr.value, place);
         }
         match (value, found) {
-            (Err(error), Some(attr)) if attr.position != Position::NONE => {
+            (Err(error), Some(attr)) if self.shared.is_told(attr.position) => {
                 Err(error.frame(attr.position, self.attribute_text(select, &names, attr)))
             }
             (value, _) => value,

@@ -32,6 +32,7 @@ impl<'e> Worker<'e> {
         let globals = self.make_globals();
         // A second call would be a second evaluation, which has a `Shared` of its own.
         let _ = self.shared.globals.set(globals);
+        self.finish_derivation();
     }
 
     /// Parses a text; relative paths in it are relative to `directory`.

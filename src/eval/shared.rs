@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use super::builtins::derivation::Made;
 use super::compile::Globals;
 use super::error::Error;
 use super::heap::{Arena, Value};
@@ -12,6 +13,7 @@ use super::symbols::Symbols;
 use super::syntax::Lint;
 use super::text::regex::{Regex, RegexError};
 use super::value::Position;
+use crate::model::store_path::StorePath;
 
 /// How an evaluation behaves; the settings of the language.
 #[derive(Clone, Debug)]
@@ -78,6 +80,8 @@ pub struct Shared<'e> {
     pub(super) globals: OnceLock<Globals<'e>>,
     /// The files that were imported, by path, with their values.
     pub(super) imports: Mutex<HashMap<Vec<u8>, Value<'e>>>,
+    /// What is known of derivations, by their paths.
+    pub(super) made: Mutex<HashMap<StorePath, Arc<Made>>>,
     failures: Mutex<Vec<Error>>,
     copied: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     regexes: Mutex<HashMap<Vec<u8>, Arc<Regex>>>,
@@ -101,6 +105,7 @@ impl<'e> Shared<'e> {
             world,
             globals: OnceLock::new(),
             imports: Mutex::new(HashMap::new()),
+            made: Mutex::new(HashMap::new()),
             failures: Mutex::new(Vec::new()),
             copied: Mutex::new(HashMap::new()),
             regexes: Mutex::new(HashMap::new()),
@@ -156,6 +161,11 @@ impl<'e> Shared<'e> {
             (None, Origin::File(path)) => self.world.read_file(path).ok().map(std::sync::Arc::from),
             _ => None,
         }
+    }
+
+    /// Whether selecting the attribute of a place is told in traces: that of what `derivation` gives is not.
+    pub(super) fn is_told(&self, position: Position) -> bool {
+        self.sources.find(position).is_some_and(|(source, _)| !matches!(source.origin, Origin::Internal(_)))
     }
 
     /// A place as `FILE:LINE:COLUMN`.

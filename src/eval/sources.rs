@@ -24,6 +24,7 @@ impl Origin {
             Origin::File(path) => String::from_utf8_lossy(path).into_owned(),
             Origin::Text => "«string»".to_owned(),
             Origin::Stdin => "«stdin»".to_owned(),
+            Origin::Internal(name) if name.starts_with('<') => (*name).to_owned(),
             Origin::Internal(name) => format!("«nix-internal»/{name}"),
         }
     }

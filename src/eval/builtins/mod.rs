@@ -3,11 +3,17 @@
 //! A row gives name, arity, documentation and function; `builtins`, the global
 //! names, completion and the manual come from the tables.
 
+pub mod adding;
 pub mod attrs;
+pub mod context;
 pub mod control;
+pub mod derivation;
+pub mod fetch;
+pub mod internal;
 pub mod json;
 pub mod lists;
 pub mod numbers;
+pub mod paths;
 pub mod regex;
 pub mod strings;
 pub mod toml;
@@ -31,6 +37,11 @@ pub const FAMILIES: &[&[Builtin]] = &[
     json::TABLE,
     xml::TABLE,
     toml::TABLE,
+    context::TABLE,
+    paths::TABLE,
+    adding::TABLE,
+    derivation::TABLE,
+    fetch::TABLE,
 ];
 
 /// The builtins that are global names without `__` in front.
@@ -67,7 +78,12 @@ impl<'e> Worker<'e> {
         let mut globals = Globals::default();
         let mut members: Vec<(&[u8], Value<'e>, bool)> = Vec::new();
         for builtin in FAMILIES.iter().copied().flatten() {
-            if builtin.feature.is_none_or(|feature| self.shared.settings.has(feature)) {
+            // Flakes are made of fetched trees.
+            let has = |feature| {
+                let settings = &self.shared.settings;
+                settings.has(feature) || (feature == fetch::TREES && settings.has("flakes"))
+            };
+            if builtin.feature.is_none_or(has) {
                 members.push((
                     builtin.name.as_bytes(),
                     Value::builtin(builtin),
@@ -93,6 +109,7 @@ impl<'e> Worker<'e> {
             (b"true", Value::bool(true), true),
             (b"false", Value::bool(false), true),
             (b"null", Value::null(), true),
+            (b"derivation", self.heap.knot().0, true),
             (b"nixVersion", Value::string(VERSION.as_bytes()), false),
             (b"langVersion", Value::int(LANGUAGE), false),
             (b"storeDir", Value::string(self.heap.slice(world.store_dir())), false),

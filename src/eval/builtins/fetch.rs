@@ -1,0 +1,257 @@
+//! Fetching: what is asked for is checked here, and fetched by the world.
+
+use super::super::coerce::STRICT;
+use super::super::error::{Error, Traced};
+use super::super::heap::Value;
+use super::super::interpret::{Evaluated, Worker};
+use super::super::io::Fetch;
+use super::super::symbols::known;
+use super::super::text::path;
+use super::super::value::{Attr, Attrs, Position, View};
+use super::Builtin;
+use crate::model::hash::{Hash, HashFormat};
+use crate::model::store_path;
+
+/// The experimental feature of `fetchTree`.
+pub const TREES: &str = "fetch-tree";
+
+/// The rows of this family.
+pub const TABLE: &[Builtin] = &[
+    Builtin::new("fetchurl", 1, fetch_url, "`url` or `{ url; name?; sha256?; }`: the store path of a downloaded file."),
+    Builtin::new(
+        "fetchTarball",
+        1,
+        fetch_tarball,
+        "`url` or `{ url; name?; sha256?; }`: the store path of an archive's contents.",
+    ),
+    Builtin::new("fetchGit", 1, fetch_git, "`url` or a set: a tree of a Git repository. It cannot be fetched yet."),
+    Builtin::new(
+        "fetchMercurial",
+        1,
+        fetch_mercurial,
+        "`url` or a set: a tree of a Mercurial repository. It cannot be fetched yet.",
+    ),
+    Builtin::new("fetchTree", 1, fetch_tree, "`url` or a set: a tree from anywhere. It cannot be fetched yet.").of(TREES),
+    Builtin::new(
+        "fetchClosure",
+        1,
+        fetch_closure,
+        "`set`: a store path of a binary cache. It cannot be fetched yet.",
+    )
+    .of("fetch-closure"),
+    Builtin::new("getFlake", 1, get_flake, "`reference`: the outputs of a flake. It cannot be fetched yet."),
+    Builtin::new(
+        "parseFlakeRef",
+        1,
+        parse_flake_ref,
+        "`reference`: a flake reference as a set. References cannot be read yet.",
+    ),
+    Builtin::new(
+        "flakeRefToString",
+        1,
+        flake_ref_to_string,
+        "`set`: a flake reference as a string. References cannot be written yet.",
+    ),
+];
+
+/// The failure of a builtin for which this program has nothing yet.
+#[cold]
+fn not_yet(name: &str) -> Error {
+    Error::new(format!("this program cannot do what 'builtins.{name}' asks for yet"))
+}
+
+fn fetch_url<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    fetch_one(worker, arguments[0], position, "fetchurl")
+}
+
+fn fetch_tarball<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    fetch_one(worker, arguments[0], position, "fetchTarball")
+}
+
+/// What `fetchurl` or `fetchTarball` is asked for.
+#[derive(Default)]
+struct Asked {
+    url: Option<Vec<u8>>,
+    name: Option<Vec<u8>>,
+    hash: Option<Hash>,
+}
+
+impl Asked {
+    fn read<'e>(worker: &Worker<'e>, value: Value<'e>, position: Position, who: &str) -> Result<Asked, Error> {
+        const URL: &str = "while evaluating the url we should fetch";
+        let value = worker.force_at(value, position)?;
+        let View::Attrs(attrs) = value.view() else {
+            let url = worker.force_plain(value, Position::NONE, URL)?;
+            return Ok(Asked { url: Some(url.to_vec()), ..Asked::default() });
+        };
+        let mut asked = Asked::default();
+        for attr in attrs.entries().iter() {
+            let text = |text: &str| worker.force_plain(attr.value, attr.position, text);
+            match worker.text(attr.name) {
+                b"url" => asked.url = Some(text(URL)?.to_vec()),
+                b"name" => {
+                    asked.name = Some(text("while evaluating the name of the content we should fetch")?.to_vec());
+                }
+                b"sha256" => {
+                    let hash = text("while evaluating the sha256 of the content we should fetch")?;
+                    asked.hash = Some(worker.sha256(hash)?);
+                }
+                other => {
+                    let name = String::from_utf8_lossy(other);
+                    return Err(Error::new(format!("unsupported argument '{name}' to '{who}'")));
+                }
+            }
+        }
+        Ok(asked)
+    }
+}
+
+fn fetch_one<'e>(worker: &Worker<'e>, value: Value<'e>, position: Position, who: &str) -> Evaluated<'e> {
+    let asked = Asked::read(worker, value, position, who)?;
+    let unpack = who == "fetchTarball";
+    let Some(url) = asked.url else { return Err(Error::new("'url' argument required")) };
+    if worker.shared.settings.pure && asked.hash.is_none() {
+        let message = format!("in pure evaluation mode, '{who}' requires a 'sha256' argument");
+        return Err(Error::new(message));
+    }
+    let is_given = asked.name.is_some();
+    let default = || if unpack { b"source".to_vec() } else { path::base_name(&url).to_vec() };
+    let name = asked.name.unwrap_or_else(default);
+    check_name(&url, &name, is_given, who)?;
+    if !has_scheme(&url) {
+        let url = String::from_utf8_lossy(&url);
+        let what = if unpack { "" } else { "URL " };
+        return Err(Error::new(format!("{what}'{url}' doesn't have a scheme")));
+    }
+    let hash = asked.hash.map(|hash| hash.digits(HashFormat::Sri).into_bytes());
+    let path = worker.shared.world.fetch(&Fetch { url, name, hash, unpack })?;
+    Ok(worker.store_path_string(&path))
+}
+
+/// Refuses names that make no store path.
+fn check_name(url: &[u8], name: &[u8], is_given: bool, who: &str) -> Result<(), Error> {
+    let Err(error) = store_path::check_name(&String::from_utf8_lossy(name)) else { return Ok(()) };
+    let advice = if is_given {
+        format!("Please change the value for the 'name' attribute passed to '{who}', so")
+    } else {
+        format!("Please pass an attribute set with 'url' and 'name' attributes to '{who}',  so")
+    };
+    let url = String::from_utf8_lossy(url);
+    Err(Error::new(format!(
+        "invalid store path name when fetching URL '{url}': {error}. {advice} that it can create a valid store path."
+    )))
+}
+
+fn has_scheme(url: &[u8]) -> bool {
+    let Some(colon) = url.iter().position(|byte| *byte == b':') else { return false };
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    url.first().is_some_and(u8::is_ascii_alphabetic) && url[..colon].iter().all(allowed)
+}
+
+fn fetch_git<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    let value = worker.force_at(arguments[0], position)?;
+    if let View::Attrs(attrs) = value.view() {
+        check_input(worker, attrs, "fetchGit")?;
+        if attrs.get(worker.shared.symbols.intern(b"url")).is_none() {
+            return Err(Error::new("input attribute 'url' is missing"));
+        }
+    } else {
+        worker.coerce(value, STRICT, position).during("while evaluating the first argument passed to 'fetchGit'")?;
+    }
+    Err(not_yet("fetchGit"))
+}
+
+fn fetch_tree<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    let value = worker.force_at(arguments[0], position)?;
+    if let View::Attrs(attrs) = value.view() {
+        check_input(worker, attrs, "fetchTree")?;
+        if attrs.get(known::TYPE).is_none() {
+            return Err(Error::new("argument 'type' is missing in call to 'fetchTree'"));
+        }
+    } else {
+        worker.coerce(value, STRICT, position).during("while evaluating the first argument passed to 'fetchTree'")?;
+    }
+    Err(not_yet("fetchTree"))
+}
+
+/// Refuses attributes that are no strings, Booleans or numbers.
+fn check_input<'e>(worker: &Worker<'e>, attrs: &Attrs<'e>, who: &str) -> Result<(), Error> {
+    for attr in attrs.entries().iter() {
+        let value = worker.force_at(attr.value, attr.position)?;
+        if matches!(value.view(), View::String(..) | View::Path(_) | View::Bool(_) | View::Int(_)) {
+            continue;
+        }
+        let (name, what) = (worker.name(attr.name), worker.type_of(value));
+        return Err(Error::new(format!(
+            "argument '{name}' to '{who}' is {what} while a string, Boolean or integer is expected"
+        )));
+    }
+    Ok(())
+}
+
+fn fetch_mercurial<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+    let value = worker.force_at(arguments[0], position)?;
+    let View::Attrs(attrs) = value.view() else {
+        let text = "while evaluating the first argument passed to builtins.fetchMercurial";
+        worker.coerce(value, STRICT, position).during(text)?;
+        return Err(not_yet("fetchMercurial"));
+    };
+    check_names(worker, attrs, &[b"url", b"rev", b"name"], |name, attr| {
+        Error::new(format!("unsupported argument '{name}' to 'fetchMercurial'")).at(attr.position)
+    })?;
+    if attrs.get(worker.shared.symbols.intern(b"url")).is_none() {
+        return Err(Error::new("'url' argument required"));
+    }
+    Err(not_yet("fetchMercurial"))
+}
+
+fn fetch_closure<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let text = "while evaluating the argument passed to builtins.fetchClosure";
+    let attrs = worker.force_attrs(arguments[0], Position::NONE, text)?;
+    let names: &[&[u8]] = &[b"fromPath", b"toPath", b"fromStore", b"inputAddressed"];
+    check_names(worker, attrs, names, |name, attr| {
+        Error::new(format!("attribute '{name}' isn't supported in call to 'fetchClosure'")).at(attr.position)
+    })?;
+    for name in ["fromPath", "fromStore"] {
+        if attrs.get(worker.shared.symbols.intern(name.as_bytes())).is_none() {
+            return Err(Error::new(format!("attribute '{name}' is missing in call to 'fetchClosure'")));
+        }
+    }
+    Err(not_yet("fetchClosure"))
+}
+
+/// Refuses attributes of other names.
+fn check_names<'e>(
+    worker: &Worker<'e>,
+    attrs: &Attrs<'e>,
+    names: &[&[u8]],
+    refused: impl Fn(&str, &Attr<'e>) -> Error,
+) -> Result<(), Error> {
+    match attrs.entries().iter().find(|attr| !names.contains(&worker.text(attr.name))) {
+        Some(attr) => Err(refused(&worker.name(attr.name), attr)),
+        None => Ok(()),
+    }
+}
+
+fn get_flake<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let text = "while evaluating the argument passed to builtins.getFlake";
+    worker.force_plain(arguments[0], Position::NONE, text)?;
+    worker.require_feature("flakes", "")?;
+    Err(not_yet("getFlake"))
+}
+
+fn parse_flake_ref<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let text = "while evaluating the argument passed to builtins.parseFlakeRef";
+    worker.force_plain(arguments[0], Position::NONE, text)?;
+    worker.require_feature("flakes", "")?;
+    Err(not_yet("parseFlakeRef"))
+}
+
+fn flake_ref_to_string<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let text = "while evaluating the argument passed to builtins.flakeRefToString";
+    let attrs = worker.force_attrs(arguments[0], Position::NONE, text)?;
+    if attrs.get(known::TYPE).is_none() {
+        return Err(Error::new("'type' attribute to specify input scheme is required but not provided"));
+    }
+    Err(not_yet("flakeRefToString"))
+}
