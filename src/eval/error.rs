@@ -113,10 +113,13 @@ impl Error {
         self.frame_of(FrameKind::Usual, position, text)
     }
 
-    /// The same with one more, outer, frame.
+    /// The same with one more, outer, frame; none where there is no text.
     #[must_use]
     pub fn frame_of(mut self, kind: FrameKind, position: Position, text: impl Into<String>) -> Error {
-        self.0.frames.push(Frame { text: text.into(), position, kind });
+        let text = text.into();
+        if !text.is_empty() {
+            self.0.frames.push(Frame { text, position, kind });
+        }
         self
     }
 

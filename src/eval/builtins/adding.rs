@@ -1,12 +1,12 @@
 //! Adding files and texts to the store.
 
+use super::super::context::Element;
 use super::super::error::{Error, Traced};
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::io::{Addition, FileKind};
 use super::super::symbols::known;
 use super::super::text::path;
-use super::super::context::Element;
 use super::super::value::{Attr, Position};
 use super::Builtin;
 use super::paths::Located;
@@ -15,7 +15,12 @@ use crate::model::hash::{Hash, HashAlgorithm, HashFormat};
 /// The rows of this family.
 pub const TABLE: &[Builtin] = &[
     Builtin::new("toFile", 2, to_file, "`name text`: the store path of a file with that text."),
-    Builtin::new("filterSource", 2, filter_source, "`filter path`: the store path of a copy without what the filter refuses."),
+    Builtin::new(
+        "filterSource",
+        2,
+        filter_source,
+        "`filter path`: the store path of a copy without what the filter refuses.",
+    ),
     Builtin::new(
         "path",
         1,
@@ -65,7 +70,7 @@ impl<'e> Request<'e> {
     }
 
     /// Adds the files. A link is followed, but the store path has its name.
-    fn add(&self, worker: &Worker<'e>, position: Position) -> Evaluated<'e> {
+    fn add(&self, worker: &Worker<'e>) -> Evaluated<'e> {
         let given = &self.located.0;
         let text = format!("while adding path '{}'", String::from_utf8_lossy(given));
         let add = || {
@@ -79,7 +84,7 @@ impl<'e> Request<'e> {
             let mut accepts = |path: &[u8], kind: FileKind| {
                 let arguments = [worker.new_string(path), Value::string(kind.name().as_bytes())];
                 let text = "while evaluating the return value of the path filter function";
-                let accepted = worker.call(filter, &arguments, position)?;
+                let accepted = worker.call(filter, &arguments, Position::NONE)?;
                 worker.force_bool(accepted, Position::NONE, text)
             };
             worker.shared.world.add(&addition, Some(&mut accepts))
@@ -89,15 +94,15 @@ impl<'e> Request<'e> {
     }
 }
 
-fn filter_source<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn filter_source<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the second argument (the path to filter) passed to 'builtins.filterSource'";
-    let located = worker.path_of(arguments[1], position).during(text)?;
+    let located = worker.path_of(arguments[1], Position::NONE, text)?;
     let text = "while evaluating the first argument passed to builtins.filterSource";
     let filter = worker.force_function(arguments[0], Position::NONE, text)?;
-    Request { filter: Some(filter), ..Request::of(located) }.add(worker, position)
+    Request { filter: Some(filter), ..Request::of(located) }.add(worker)
 }
 
-fn add_path<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn add_path<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the argument passed to 'builtins.path'";
     let attrs = worker.force_attrs(arguments[0], Position::NONE, text)?;
     let mut request = Request::of((Vec::new(), None));
@@ -108,7 +113,7 @@ fn add_path<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position
         let message = "missing required 'path' attribute in the first argument to 'builtins.path'";
         return Err(Error::new(message));
     }
-    request.add(worker, position)
+    request.add(worker)
 }
 
 /// Reads one attribute of the argument of `path`.
@@ -117,17 +122,18 @@ fn take<'e>(worker: &Worker<'e>, attr: &Attr<'e>, request: &mut Request<'e>) -> 
     let text = |name: &str| format!("while evaluating the `{name}` attribute passed to builtins.path");
     match worker.text(attr.name) {
         b"path" => {
-            let text = || "while evaluating the 'path' attribute passed to 'builtins.path'".to_owned();
-            request.located = worker.path_of(attr.value, Position::NONE).during_at(at, text)?;
+            let text = "while evaluating the 'path' attribute passed to 'builtins.path'";
+            request.located = worker.path_of(attr.value, at, text)?;
         }
-        b"name" => request.name = worker.force_plain(attr.value, at, &text("name"))?.to_vec(),
+        b"name" => request.name = worker.attribute_text(attr, &text("name"))?.to_vec(),
         b"filter" => {
             let text = "while evaluating the `filter` parameter passed to builtins.path";
-            request.filter = Some(worker.force_function(attr.value, at, text)?);
+            let filter = worker.force_at(attr.value, at).during_at(at, || text.to_owned())?;
+            request.filter = Some(worker.force_function(filter, at, text).located(at)?);
         }
         b"recursive" => request.recursive = worker.force_bool(attr.value, at, &text("recursive"))?,
         b"sha256" => {
-            let hash = worker.force_plain(attr.value, at, &text("sha256"))?;
+            let hash = worker.attribute_text(attr, &text("sha256"))?;
             request.hash = Some(worker.sha256(hash)?);
         }
         other => {
@@ -138,7 +144,17 @@ fn take<'e>(worker: &Worker<'e>, attr: &Attr<'e>, request: &mut Request<'e>) -> 
     Ok(())
 }
 
-impl Worker<'_> {
+impl<'e> Worker<'e> {
+    /// The text of an attribute that may not depend on the store.
+    ///
+    /// # Errors
+    /// It is no such string, or cannot be evaluated; `text` is a frame for both.
+    pub(super) fn attribute_text(&self, attr: &Attr<'e>, text: &str) -> Result<&'e [u8], Error> {
+        let at = attr.position;
+        let value = self.force_at(attr.value, at).during_at(at, || text.to_owned())?;
+        self.force_plain(value, at, text).located(at)
+    }
+
     /// Reads a SHA-256 hash; an empty one stands for zeros, of which the user is told.
     ///
     /// # Errors
@@ -159,6 +175,7 @@ impl Worker<'_> {
             self.shared.world.tell(&format!("warning: found empty hash, assuming '{hash_text}'"));
             return Ok(hash);
         }
-        Hash::parse(&String::from_utf8_lossy(text), Some(algorithm)).map_err(|error| Error::new(error.to_string()))
+        Hash::parse(&String::from_utf8_lossy(text), Some(algorithm))
+            .map_err(|error| Error::new(error.to_string()))
     }
 }

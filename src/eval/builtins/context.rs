@@ -2,7 +2,7 @@
 
 use super::super::coerce::STRICT;
 use super::super::context::{Context, Element, Gathered};
-use super::super::error::{Error, Traced};
+use super::super::error::Error;
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::io::Dependency;
@@ -14,8 +14,18 @@ use crate::model::store_path::{StoreDir, StorePath};
 /// The rows of this family.
 pub const TABLE: &[Builtin] = &[
     Builtin::new("hasContext", 1, has_context, "`string`: whether it depends on anything in the store."),
-    Builtin::new("getContext", 1, get_context, "`string`: what it depends on, as a set with an attribute for each store path."),
-    Builtin::new("appendContext", 2, append_context, "`string context`: the string, also depending on what the set tells."),
+    Builtin::new(
+        "getContext",
+        1,
+        get_context,
+        "`string`: what it depends on, as a set with an attribute for each store path.",
+    ),
+    Builtin::new(
+        "appendContext",
+        2,
+        append_context,
+        "`string context`: the string, also depending on what the set tells.",
+    ),
     Builtin::new("unsafeDiscardStringContext", 1, discard, "`string`: its text, which depends on nothing."),
     Builtin::new(
         "unsafeDiscardOutputDependency",
@@ -38,7 +48,8 @@ impl<'e> Worker<'e> {
     /// The world's store directory is no absolute path.
     pub(super) fn store_dir(&self) -> Result<StoreDir, Error> {
         let text = String::from_utf8_lossy(self.shared.world.store_dir());
-        StoreDir::new(&text).map_err(|text| Error::new(format!("store directory '{text}' is not an absolute path")))
+        StoreDir::new(&text)
+            .map_err(|text| Error::new(format!("store directory '{text}' is not an absolute path")))
     }
 
     /// The store path that a text is, if it is one and nothing below it.
@@ -77,13 +88,13 @@ fn has_context<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) ->
 
 fn discard<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = passed_to("unsafeDiscardStringContext");
-    let (text, _) = worker.coerce(arguments[0], STRICT, Position::NONE).during(&text)?;
+    let (text, _) = worker.coerce(arguments[0], STRICT, Position::NONE, &text)?;
     Ok(Value::string(text))
 }
 
 fn discard_outputs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = passed_to("unsafeDiscardOutputDependency");
-    let (text, context) = worker.coerce(arguments[0], STRICT, Position::NONE).during(&text)?;
+    let (text, context) = worker.coerce(arguments[0], STRICT, Position::NONE, &text)?;
     let Some(context) = context else { return Ok(Value::string(text)) };
     let plain = |element: &Element<'e>| match *element {
         Element::All(path) => Element::Plain(path),
@@ -93,9 +104,9 @@ fn discard_outputs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position
     Ok(Value::string_with(&worker.heap, text, Context::new(&worker.heap, elements)))
 }
 
-fn add_outputs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn add_outputs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = passed_to("addDrvOutputDependencies");
-    let (text, context) = worker.coerce(arguments[0], STRICT, position).during(&text)?;
+    let (text, context) = worker.coerce(arguments[0], STRICT, Position::NONE, &text)?;
     let elements = context.map_or(&[][..], |context| context.elements());
     let [element] = elements else {
         let (text, count) = (String::from_utf8_lossy(text), elements.len());
@@ -135,7 +146,9 @@ fn get_context<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) ->
             Element::Plain(path) => paths.entry(path).or_default().plain = true,
             Element::All(path) => paths.entry(path).or_default().all = true,
             // The elements are sorted, and with them the outputs.
-            Element::Output { derivation, output } => paths.entry(derivation).or_default().outputs.push(output),
+            Element::Output { derivation, output } => {
+                paths.entry(derivation).or_default().outputs.push(output)
+            }
         }
     }
     let symbols = &worker.shared.symbols;
@@ -149,7 +162,8 @@ fn get_context<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) ->
             entry.push((symbols.intern(b"allOutputs"), Value::bool(true)));
         }
         if !uses.outputs.is_empty() {
-            let outputs = worker.heap.slice_with(uses.outputs.len(), |index| Value::string(uses.outputs[index]));
+            let outputs =
+                worker.heap.slice_with(uses.outputs.len(), |index| Value::string(uses.outputs[index]));
             entry.push((known::OUTPUTS, Value::list(outputs)));
         }
         attrs.push((symbols.intern(path), worker.new_set(entry)));
@@ -179,7 +193,8 @@ fn append_entry<'e>(worker: &Worker<'e>, attr: &Attr<'e>, gathered: &mut Gathere
         let quote = if path.starts_with(&below) { "\"" } else { "" };
         return Err(Error::new(format!("context key '{quote}{shown}{quote}' is not a store path")).at(at));
     }
-    let entry = worker.force_attrs(attr.value, Position::NONE, "while evaluating the value of a string context");
+    let entry =
+        worker.force_attrs(attr.value, Position::NONE, "while evaluating the value of a string context");
     let entry = placed_frame(entry, at)?;
     if flag(worker, entry, known::PATH, "path")? {
         gathered.add_element(Element::Plain(path));
@@ -199,7 +214,7 @@ fn append_entry<'e>(worker: &Worker<'e>, attr: &Attr<'e>, gathered: &mut Gathere
     }
     for output in list {
         let text = "while evaluating an output name within a string context";
-        let output = worker.force_plain(*output, outputs.position, text)?;
+        let output = worker.force_plain(*output, outputs.position, text).located(outputs.position)?;
         gathered.add_element(Element::Output { derivation: path, output });
     }
     Ok(())

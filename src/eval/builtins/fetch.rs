@@ -1,7 +1,7 @@
 //! Fetching: what is asked for is checked here, and fetched by the world.
 
 use super::super::coerce::STRICT;
-use super::super::error::{Error, Traced};
+use super::super::error::Error;
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::io::Fetch;
@@ -17,21 +17,37 @@ pub const TREES: &str = "fetch-tree";
 
 /// The rows of this family.
 pub const TABLE: &[Builtin] = &[
-    Builtin::new("fetchurl", 1, fetch_url, "`url` or `{ url; name?; sha256?; }`: the store path of a downloaded file."),
+    Builtin::new(
+        "fetchurl",
+        1,
+        fetch_url,
+        "`url` or `{ url; name?; sha256?; }`: the store path of a downloaded file.",
+    ),
     Builtin::new(
         "fetchTarball",
         1,
         fetch_tarball,
         "`url` or `{ url; name?; sha256?; }`: the store path of an archive's contents.",
     ),
-    Builtin::new("fetchGit", 1, fetch_git, "`url` or a set: a tree of a Git repository. It cannot be fetched yet."),
+    Builtin::new(
+        "fetchGit",
+        1,
+        fetch_git,
+        "`url` or a set: a tree of a Git repository. It cannot be fetched yet.",
+    ),
     Builtin::new(
         "fetchMercurial",
         1,
         fetch_mercurial,
         "`url` or a set: a tree of a Mercurial repository. It cannot be fetched yet.",
     ),
-    Builtin::new("fetchTree", 1, fetch_tree, "`url` or a set: a tree from anywhere. It cannot be fetched yet.").of(TREES),
+    Builtin::new(
+        "fetchTree",
+        1,
+        fetch_tree,
+        "`url` or a set: a tree from anywhere. It cannot be fetched yet.",
+    )
+    .of(TREES),
     Builtin::new(
         "fetchClosure",
         1,
@@ -77,7 +93,12 @@ struct Asked {
 }
 
 impl Asked {
-    fn read<'e>(worker: &Worker<'e>, value: Value<'e>, position: Position, who: &str) -> Result<Asked, Error> {
+    fn read<'e>(
+        worker: &Worker<'e>,
+        value: Value<'e>,
+        position: Position,
+        who: &str,
+    ) -> Result<Asked, Error> {
         const URL: &str = "while evaluating the url we should fetch";
         let value = worker.force_at(value, position)?;
         let View::Attrs(attrs) = value.view() else {
@@ -86,11 +107,12 @@ impl Asked {
         };
         let mut asked = Asked::default();
         for attr in attrs.entries().iter() {
-            let text = |text: &str| worker.force_plain(attr.value, attr.position, text);
+            let text = |text: &str| worker.attribute_text(attr, text);
             match worker.text(attr.name) {
                 b"url" => asked.url = Some(text(URL)?.to_vec()),
                 b"name" => {
-                    asked.name = Some(text("while evaluating the name of the content we should fetch")?.to_vec());
+                    asked.name =
+                        Some(text("while evaluating the name of the content we should fetch")?.to_vec());
                 }
                 b"sha256" => {
                     let hash = text("while evaluating the sha256 of the content we should fetch")?;
@@ -156,7 +178,12 @@ fn fetch_git<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Positio
             return Err(Error::new("input attribute 'url' is missing"));
         }
     } else {
-        worker.coerce(value, STRICT, position).during("while evaluating the first argument passed to 'fetchGit'")?;
+        worker.coerce(
+            value,
+            STRICT,
+            Position::NONE,
+            "while evaluating the first argument passed to 'fetchGit'",
+        )?;
     }
     Err(not_yet("fetchGit"))
 }
@@ -169,7 +196,12 @@ fn fetch_tree<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Positi
             return Err(Error::new("argument 'type' is missing in call to 'fetchTree'"));
         }
     } else {
-        worker.coerce(value, STRICT, position).during("while evaluating the first argument passed to 'fetchTree'")?;
+        worker.coerce(
+            value,
+            STRICT,
+            Position::NONE,
+            "while evaluating the first argument passed to 'fetchTree'",
+        )?;
     }
     Err(not_yet("fetchTree"))
 }
@@ -193,7 +225,7 @@ fn fetch_mercurial<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: P
     let value = worker.force_at(arguments[0], position)?;
     let View::Attrs(attrs) = value.view() else {
         let text = "while evaluating the first argument passed to builtins.fetchMercurial";
-        worker.coerce(value, STRICT, position).during(text)?;
+        worker.coerce(value, STRICT, Position::NONE, text)?;
         return Err(not_yet("fetchMercurial"));
     };
     check_names(worker, attrs, &[b"url", b"rev", b"name"], |name, attr| {

@@ -62,9 +62,12 @@ impl<'e> Worker<'e> {
 
     /// Gives the global `derivation` its value.
     pub(in super::super) fn finish_derivation(&self) {
-        let Some(global) = self.shared.globals.get().and_then(|globals| {
-            globals.get(&self.shared.symbols.intern(b"derivation"))
-        }) else {
+        let Some(global) = self
+            .shared
+            .globals
+            .get()
+            .and_then(|globals| globals.get(&self.shared.symbols.intern(b"derivation")))
+        else {
             return;
         };
         let Some(thunk) = global.as_thunk().filter(|thunk| thunk.value().is_none()) else { return };
@@ -83,9 +86,13 @@ mod tests {
     #[test]
     fn lines_that_messages_show() {
         let lines: Vec<&str> = DERIVATION_TEXT.lines().collect();
-        for (number, column, text) in
-            [(30, 1, "drvAttrs@{"), (37, 12, "derivationStrict"), (50, 17, "builtins.getAttr"), (57, 17, "map"), (60, 2, "builtins.head")]
-        {
+        for (number, column, text) in [
+            (30, 1, "drvAttrs@{"),
+            (37, 12, "derivationStrict"),
+            (50, 17, "builtins.getAttr"),
+            (57, 17, "map"),
+            (60, 2, "builtins.head"),
+        ] {
             let line: &str = lines.get(number - 1).copied().unwrap_or_default();
             assert!(line.get(column - 1..).unwrap_or_default().starts_with(text), "{number}: {line}");
         }

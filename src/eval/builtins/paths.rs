@@ -19,10 +19,20 @@ use crate::model::references::{Candidates, Scanner};
 /// The rows of this family.
 pub const TABLE: &[Builtin] = &[
     Builtin::new("import", 1, import, "`path`: the value of a file, or of the `default.nix` of a directory."),
-    Builtin::new("scopedImport", 2, scoped_import, "`scope path`: as `import`, with names that hide the builtin ones."),
+    Builtin::new(
+        "scopedImport",
+        2,
+        scoped_import,
+        "`scope path`: as `import`, with names that hide the builtin ones.",
+    ),
     Builtin::new("readFile", 1, read_file, "`path`: the contents of a file."),
     Builtin::new("readDir", 1, read_dir, "`path`: the names in a directory and what each is."),
-    Builtin::new("readFileType", 1, read_file_type, "`path`: what it is: regular, directory, symlink or unknown."),
+    Builtin::new(
+        "readFileType",
+        1,
+        read_file_type,
+        "`path`: what it is: regular, directory, symlink or unknown.",
+    ),
     Builtin::new("pathExists", 1, path_exists, "`path`: whether there is anything, be it a link to nothing."),
     Builtin::new("hashFile", 2, hash_file, "`algorithm path`: the base-16 hash of the contents of a file."),
     Builtin::new("findFile", 2, find_file, "`entries name`: the path that a name has in a search path."),
@@ -36,19 +46,25 @@ impl<'e> Worker<'e> {
     /// The absolute path that a value tells, and what it depends on.
     ///
     /// # Errors
-    /// The value is no text, or no absolute path.
-    pub(super) fn path_of(&self, value: Value<'e>, position: Position) -> Result<Located<'e>, Error> {
+    /// The value is no text, or no absolute path; `frame` is a frame for both.
+    pub(super) fn path_of(
+        &self,
+        value: Value<'e>,
+        position: Position,
+        frame: &str,
+    ) -> Result<Located<'e>, Error> {
         let value = self.force_at(value, position)?;
         if let View::Path(path) = value.view() {
             return Ok((path.to_vec(), None));
         }
-        let (text, context) = self.coerce(value, NO_COPY, position)?;
+        let (text, context) = self.coerce(value, NO_COPY, position, frame)?;
         if internal::is_internal(text) {
             return Ok((text.to_vec(), context));
         }
         if !text.starts_with(b"/") {
             let text = String::from_utf8_lossy(text);
-            return Err(Error::new(format!("string '{text}' doesn't represent an absolute path")));
+            let error = Error::new(format!("string '{text}' doesn't represent an absolute path"));
+            return Err(error.frame(position, frame));
         }
         Ok((path::canonical(text), context))
     }
@@ -69,8 +85,8 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// As [`Worker::path_of`] and [`Worker::realise_path`].
-    pub(super) fn readable_path(&self, value: Value<'e>, position: Position) -> Result<Vec<u8>, Error> {
-        let located = self.path_of(value, position).during("while realising the context of a path")?;
+    pub(super) fn readable_path(&self, value: Value<'e>) -> Result<Vec<u8>, Error> {
+        let located = self.path_of(value, Position::NONE, "while realising the context of a path")?;
         self.realise_path(&located)?;
         Ok(located.0)
     }
@@ -103,7 +119,7 @@ fn missing(path: &[u8]) -> Error {
 }
 
 fn import<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let path = worker.readable_path(arguments[0], position)?;
+    let path = worker.readable_path(arguments[0])?;
     if let Some(derivation) = valid_derivation(worker, &path)? {
         return imported_derivation(worker, &path, &derivation, position);
     }
@@ -114,7 +130,7 @@ fn import<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) 
 }
 
 fn scoped_import<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let path = worker.readable_path(arguments[1], position)?;
+    let path = worker.readable_path(arguments[1])?;
     let text = "while evaluating the first argument passed to builtins.scopedImport";
     let scope = worker.force_attrs(arguments[0], Position::NONE, text)?;
     if let Some(derivation) = valid_derivation(worker, &path)? {
@@ -183,8 +199,8 @@ fn imported_derivation<'e>(
     worker.call(function, &[told], position)
 }
 
-fn read_file<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let path = worker.readable_path(arguments[0], position)?;
+fn read_file<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let path = worker.readable_path(arguments[0])?;
     let text = worker.contents(&path)?;
     if text.contains(&0) {
         return Err(Error::new(format!(
@@ -212,20 +228,20 @@ fn found_references<'e>(worker: &Worker<'e>, path: &[u8], text: &[u8]) -> Option
     gathered.finish(&worker.heap)
 }
 
-fn read_dir<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let path = worker.readable_path(arguments[0], position)?;
+fn read_dir<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let path = worker.readable_path(arguments[0])?;
     if internal::is_internal(&path) {
         return Err(missing_internal(&path));
     }
     let entries = worker.shared.world.read_dir(&path)?;
-    let attrs = entries.into_iter().map(|(name, kind)| {
-        (worker.shared.symbols.intern(&name), Value::string(kind.name().as_bytes()))
-    });
+    let attrs = entries
+        .into_iter()
+        .map(|(name, kind)| (worker.shared.symbols.intern(&name), Value::string(kind.name().as_bytes())));
     Ok(worker.new_set(attrs.collect()))
 }
 
-fn read_file_type<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let path = worker.readable_path(arguments[0], position)?;
+fn read_file_type<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
+    let path = worker.readable_path(arguments[0])?;
     let kind = if internal::is_internal(&path) {
         internal::file(&path).map(|_| FileKind::Regular)
     } else {
@@ -236,12 +252,12 @@ fn read_file_type<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Po
 }
 
 fn path_exists<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let value = worker.force_at(arguments[0], position).during("while realising the context of a path")?;
+    let value = worker.force_at(arguments[0], position)?;
     let directory = match value.view() {
         View::String(text, _) => text.ends_with(b"/") || text.ends_with(b"/."),
         _ => false,
     };
-    let path = worker.readable_path(value, position)?;
+    let path = worker.readable_path(value)?;
     if internal::is_internal(&path) {
         return Ok(Value::bool(internal::file(&path).is_some() && !directory));
     }
@@ -258,24 +274,23 @@ fn path_exists<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Posit
     }
 }
 
-fn hash_file<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn hash_file<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the first argument passed to builtins.hashFile";
     let algorithm = worker.force_plain(arguments[0], Position::NONE, text)?;
-    let algorithm: HashAlgorithm =
-        String::from_utf8_lossy(algorithm).parse().map_err(|error: crate::model::hash::HashError| {
-            Error::new(error.to_string())
-        })?;
-    let path = worker.readable_path(arguments[1], position)?;
+    let algorithm: HashAlgorithm = String::from_utf8_lossy(algorithm)
+        .parse()
+        .map_err(|error: crate::model::hash::HashError| Error::new(error.to_string()))?;
+    let path = worker.readable_path(arguments[1])?;
     let hash = Hash::of(algorithm, &worker.contents(&path)?);
     Ok(worker.new_string(hash.to_base16().as_bytes()))
 }
 
-fn find_file<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn find_file<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the first argument passed to builtins.findFile";
     let list = worker.force_list(arguments[0], Position::NONE, text)?;
     let mut entries = Vec::with_capacity(list.len());
     for entry in list {
-        entries.push(search_entry(worker, *entry, position)?);
+        entries.push(search_entry(worker, *entry)?);
     }
     let text = "while evaluating the second argument passed to builtins.findFile";
     let name = worker.force_plain(arguments[1], Position::NONE, text)?;
@@ -314,16 +329,13 @@ fn below_prefix<'n>(prefix: &[u8], name: &'n [u8]) -> Option<&'n [u8]> {
 }
 
 /// The prefix and the path of an element of a search path.
-fn search_entry<'e>(
-    worker: &Worker<'e>,
-    entry: Value<'e>,
-    position: Position,
-) -> Result<(&'e [u8], &'e [u8]), Error> {
+fn search_entry<'e>(worker: &Worker<'e>, entry: Value<'e>) -> Result<(&'e [u8], &'e [u8]), Error> {
     let text = "while evaluating an element of the list passed to builtins.findFile";
     let entry = worker.force_attrs(entry, Position::NONE, text)?;
     let mut prefix: &[u8] = b"";
     if let Some(attr) = entry.get(known::PREFIX) {
-        let text = "while evaluating the `prefix` attribute of an element of the list passed to builtins.findFile";
+        let text =
+            "while evaluating the `prefix` attribute of an element of the list passed to builtins.findFile";
         prefix = worker.force_plain(attr.value, Position::NONE, text)?;
     }
     let Some(attr) = entry.get(known::PATH) else {
@@ -331,19 +343,19 @@ fn search_entry<'e>(
         return Err(error.frame(Position::NONE, "in an element of the __nixPath"));
     };
     let text = "while evaluating the `path` attribute of an element of the list passed to builtins.findFile";
-    let (place, context) = worker.coerce(attr.value, STRICT, position).during(text)?;
+    let (place, context) = worker.coerce(attr.value, STRICT, Position::NONE, text)?;
     if context.is_some() {
         worker.realise_path(&(place.to_vec(), context))?;
     }
     Ok((prefix, place))
 }
 
-fn store_path<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+fn store_path<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     if worker.shared.settings.pure {
         return Err(Error::new("'builtins.storePath' is not allowed in pure evaluation mode"));
     }
     let text = "while evaluating the first argument passed to 'builtins.storePath'";
-    let (mut path, context) = worker.path_of(arguments[0], position).during(text)?;
+    let (mut path, context) = worker.path_of(arguments[0], Position::NONE, text)?;
     if worker.store_path_of(&path).is_none() {
         path = resolved(worker, &path)?;
     }

@@ -80,7 +80,13 @@ impl<'e> Asked<'e> {
     }
 
     /// Reads one attribute.
-    fn take(&mut self, worker: &Worker<'e>, attr: &Attr<'e>, ignore_nulls: bool, name: &str) -> Result<(), Error> {
+    fn take(
+        &mut self,
+        worker: &Worker<'e>,
+        attr: &Attr<'e>,
+        ignore_nulls: bool,
+        name: &str,
+    ) -> Result<(), Error> {
         if ignore_nulls && matches!(worker.force(attr.value)?.view(), View::Null) {
             return Ok(());
         }
@@ -102,7 +108,7 @@ impl<'e> Asked<'e> {
         for item in items {
             let item = worker.force(*item)?;
             let text = "while evaluating an element of the argument list";
-            let (text, context) = worker.coerce(item, DERIVATION, Position::NONE).during(text)?;
+            let (text, context) = worker.coerce(item, DERIVATION, Position::NONE, text)?;
             self.context.add(context);
             self.derivation.args.push(text.to_vec());
         }
@@ -111,7 +117,7 @@ impl<'e> Asked<'e> {
 
     /// Reads an attribute that is a variable of the environment.
     fn take_variable(&mut self, worker: &Worker<'e>, attr: &Attr<'e>, name: &str) -> Result<(), Error> {
-        let (text, context) = worker.coerce(attr.value, DERIVATION, Position::NONE)?;
+        let (text, context) = worker.coerce(attr.value, DERIVATION, Position::NONE, "")?;
         self.context.add(context);
         let key = worker.text(attr.name);
         if key == b"__json" {
@@ -175,12 +181,16 @@ impl<'e> Asked<'e> {
     }
 
     /// Notes the text of an attribute that has a meaning of its own.
-    fn take_special(&mut self, worker: &Worker<'e>, attr: &Attr<'e>, text: &[u8], name: &str) -> Result<(), Error> {
+    fn take_special(
+        &mut self,
+        worker: &Worker<'e>,
+        attr: &Attr<'e>,
+        text: &[u8],
+        name: &str,
+    ) -> Result<(), Error> {
         match attr.name {
             known::BUILDER => self.derivation.builder = text.to_vec(),
             known::SYSTEM => self.derivation.platform = text.to_vec(),
-            // Null is as if it were not there, though the environment has it.
-            known::OUTPUT_HASH if matches!(worker.force(attr.value)?.view(), View::Null) => {}
             known::OUTPUT_HASH => self.hash = Some(text.to_vec()),
             known::OUTPUT_HASH_ALGO => self.algorithm = String::from_utf8_lossy(text).parse().ok(),
             known::OUTPUT_HASH_MODE => self.method = Some(method(worker, text, name)?),

@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError};
 use super::super::super::context::{Context, Element};
 use super::super::super::error::Error;
 use super::super::super::interpret::Worker;
-use crate::model::derivation::modulo::{self, Modulo};
 use crate::model::derivation::Derivation;
+use crate::model::derivation::modulo::{self, Modulo};
 use crate::model::store_path::{StoreDir, StorePath};
 
 /// What users of a derivation need to know of it.
@@ -70,7 +70,12 @@ fn add_closure(
 }
 
 /// Keeps what users of a new derivation need to know of it.
-pub fn keep(worker: &Worker<'_>, dir: &StoreDir, path: &StorePath, derivation: &Derivation) -> Result<(), Error> {
+pub fn keep(
+    worker: &Worker<'_>,
+    dir: &StoreDir,
+    path: &StorePath,
+    derivation: &Derivation,
+) -> Result<(), Error> {
     let made = Made {
         modulo: modulo::hash_as_input(derivation, dir, |input| hash(worker, dir, input))?,
         outputs: derivation.outputs.keys().cloned().collect(),

@@ -61,8 +61,9 @@ fn derivation_strict<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Positi
 /// Makes a derivation of the given name.
 fn made<'e>(worker: &Worker<'e>, attrs: &'e Attrs<'e>, name: &[u8]) -> Evaluated<'e> {
     let name = String::from_utf8_lossy(name).into_owned();
-    store_path::check_name(&name)
-        .map_err(|error| Error::new(format!("invalid derivation name: {error}. Please pass a different 'name'.")))?;
+    store_path::check_name(&name).map_err(|error| {
+        Error::new(format!("invalid derivation name: {error}. Please pass a different 'name'."))
+    })?;
     let mut asked = Asked::read(worker, attrs, &name)?;
     check(&asked, &name)?;
     let dir = worker.store_dir()?;
@@ -86,14 +87,20 @@ fn check(asked: &Asked<'_>, name: &str) -> Result<(), Error> {
     let makes_derivation = asked.method == Some(ContentAddressMethod::Text)
         && asked.outputs.iter().map(String::as_str).eq(["out"]);
     if name.ends_with(".drv") && !makes_derivation {
-        let message = "derivation names are allowed to end in '.drv' only if they produce a single derivation file";
+        let message =
+            "derivation names are allowed to end in '.drv' only if they produce a single derivation file";
         return Err(Error::new(message));
     }
     Ok(())
 }
 
 /// Hands the text of a derivation to the world and gives its path.
-fn write(worker: &Worker<'_>, dir: &StoreDir, name: &str, derivation: &Derivation) -> Result<StorePath, Error> {
+fn write(
+    worker: &Worker<'_>,
+    dir: &StoreDir,
+    name: &str,
+    derivation: &Derivation,
+) -> Result<StorePath, Error> {
     let text = derivation.print(dir);
     let others: BTreeSet<StorePath> = derivation.references();
     let references = others.iter().map(|path| dir.print(path).into_bytes()).collect();
@@ -107,7 +114,12 @@ fn write(worker: &Worker<'_>, dir: &StoreDir, name: &str, derivation: &Derivatio
 }
 
 /// The paths of a derivation and its outputs, as a set.
-fn result<'e>(worker: &Worker<'e>, dir: &StoreDir, path: &StorePath, derivation: &Derivation) -> Evaluated<'e> {
+fn result<'e>(
+    worker: &Worker<'e>,
+    dir: &StoreDir,
+    path: &StorePath,
+    derivation: &Derivation,
+) -> Evaluated<'e> {
     let heap = &worker.heap;
     let file: &'e [u8] = heap.slice(dir.print(path).as_bytes());
     let all = Context::new(heap, vec![Element::All(file)]);

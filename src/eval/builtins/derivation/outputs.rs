@@ -42,9 +42,8 @@ fn fixed(
     let hash = match asked.algorithm {
         Some(algorithm) => worker.hash_or_zeros(hash, algorithm)?,
         None if hash.is_empty() => return Err(Error::new("empty hash requires explicit hash algorithm")),
-        None => {
-            Hash::parse(&String::from_utf8_lossy(hash), None).map_err(|error| Error::new(error.to_string()))?
-        }
+        None => Hash::parse(&String::from_utf8_lossy(hash), None)
+            .map_err(|error| Error::new(error.to_string()))?,
     };
     let ca = ContentAddress { method: asked.method.unwrap_or(ContentAddressMethod::Flat), hash };
     let path =

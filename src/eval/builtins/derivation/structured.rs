@@ -66,7 +66,7 @@ fn push_coerced<'e>(
     out: &mut Vec<u8>,
     context: &mut Gathered<'e>,
 ) -> Result<(), Error> {
-    let (text, own) = worker.coerce(value, STRICT, Position::NONE)?;
+    let (text, own) = worker.coerce(value, STRICT, Position::NONE, "")?;
     push_text(out, text);
     context.add(own);
     Ok(())
@@ -93,7 +93,9 @@ fn push_set<'e>(
             out.push(b',');
         }
         push_member(worker, worker.text(attr.name), attr.value, out, context)
-            .during_at(attr.position, || format!("while evaluating attribute '{}'", worker.name(attr.name)))?;
+            .during_at(attr.position, || {
+                format!("while evaluating attribute '{}'", worker.name(attr.name))
+            })?;
     }
     out.push(b'}');
     Ok(())
@@ -142,9 +144,14 @@ mod tests {
 
     #[test]
     fn numbers() {
-        for (number, text) in
-            [(1.5, "1.5"), (0.1, "0.1"), (1e40, "1e+40"), (-2.0, "-2.0"), (1.25e-7, "1.25e-07"), (1e14, "100000000000000.0")]
-        {
+        for (number, text) in [
+            (1.5, "1.5"),
+            (0.1, "0.1"),
+            (1e40, "1e+40"),
+            (-2.0, "-2.0"),
+            (1.25e-7, "1.25e-07"),
+            (1e14, "100000000000000.0"),
+        ] {
             assert_eq!(float(number), text);
         }
     }
