@@ -8,11 +8,17 @@ use super::io::{Addition, Dependency, Fetch, FileKind, Filter, NewDerivation, Wo
 use super::print::Style;
 use super::shared::Settings;
 use super::sources::Origin;
+use crate::model::content_address::{ContentAddress, ContentAddressMethod, ContentReferences};
+use crate::model::hash::Hash;
+use crate::model::store_path::StoreDir;
 
+/// A world of a few files, and a store that keeps texts.
 #[derive(Default)]
 pub(super) struct Memory {
-    files: BTreeMap<Vec<u8>, Vec<u8>>,
-    told: Mutex<Vec<String>>,
+    pub(super) files: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(super) told: Mutex<Vec<String>>,
+    /// Texts of the store and what they refer to, by their paths.
+    pub(super) texts: Mutex<BTreeMap<Vec<u8>, (Vec<u8>, Vec<Vec<u8>>)>>,
 }
 
 fn absent<T>() -> Result<T, Error> {
@@ -57,17 +63,26 @@ impl World for Memory {
     fn add(&self, _: &Addition<'_>, _: Option<Filter<'_>>) -> Result<Vec<u8>, Error> {
         absent()
     }
-    fn add_text(&self, _: &[u8], _: &[u8], _: &[Vec<u8>]) -> Result<Vec<u8>, Error> {
-        absent()
+    fn add_text(&self, name: &[u8], text: &[u8], references: &[Vec<u8>]) -> Result<Vec<u8>, Error> {
+        let dir = StoreDir::default();
+        let parsed = |path: &Vec<u8>| dir.parse(&String::from_utf8_lossy(path)).unwrap();
+        let references_of =
+            ContentReferences { others: references.iter().map(parsed).collect(), itself: false };
+        let ca = ContentAddress { method: ContentAddressMethod::Text, hash: Hash::sha256(text) };
+        let path = dir.content_path(&String::from_utf8_lossy(name), &ca, &references_of);
+        let path = dir.print(&path.map_err(|error| Error::new(error.to_string()))?).into_bytes();
+        self.texts.lock().unwrap().insert(path.clone(), (text.to_vec(), references.to_vec()));
+        Ok(path)
     }
-    fn add_derivation(&self, _: NewDerivation) -> Result<(), Error> {
-        absent()
+    fn add_derivation(&self, new: NewDerivation) -> Result<(), Error> {
+        self.texts.lock().unwrap().insert(new.path, (new.text, new.references));
+        Ok(())
     }
-    fn read_derivation(&self, _: &[u8]) -> Result<Vec<u8>, Error> {
-        absent()
+    fn read_derivation(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
+        self.texts.lock().unwrap().get(path).map_or_else(absent, |(text, _)| Ok(text.clone()))
     }
-    fn references(&self, _: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-        absent()
+    fn references(&self, path: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+        self.texts.lock().unwrap().get(path).map_or_else(absent, |(_, references)| Ok(references.clone()))
     }
     fn realise(&self, _: &[Dependency]) -> Result<(), Error> {
         Ok(())
@@ -80,8 +95,12 @@ impl World for Memory {
     }
 }
 
-fn evaluate_in(world: &Memory, text: &str) -> Result<String, String> {
-    super::evaluate(Settings::default(), world, |worker| {
+pub(super) fn evaluate_in(world: &Memory, text: &str) -> Result<String, String> {
+    evaluate_with(Settings::default(), world, text)
+}
+
+pub(super) fn evaluate_with(settings: Settings, world: &Memory, text: &str) -> Result<String, String> {
+    super::evaluate(settings, world, |worker| {
         let value = worker
             .evaluate_text(Origin::Text, text.as_bytes(), b"/work")
             .and_then(|value| worker.force_deep(value))

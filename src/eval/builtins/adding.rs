@@ -125,7 +125,7 @@ fn take<'e>(worker: &Worker<'e>, attr: &Attr<'e>, request: &mut Request<'e>) -> 
             let text = "while evaluating the 'path' attribute passed to 'builtins.path'";
             request.located = worker.path_of(attr.value, at, text)?;
         }
-        b"name" => request.name = worker.attribute_text(attr, &text("name"))?.to_vec(),
+        b"name" => request.name = worker.plain_attribute(attr, &text("name"))?.to_vec(),
         b"filter" => {
             let text = "while evaluating the `filter` parameter passed to builtins.path";
             let filter = worker.force_at(attr.value, at).during_at(at, || text.to_owned())?;
@@ -133,7 +133,7 @@ fn take<'e>(worker: &Worker<'e>, attr: &Attr<'e>, request: &mut Request<'e>) -> 
         }
         b"recursive" => request.recursive = worker.force_bool(attr.value, at, &text("recursive"))?,
         b"sha256" => {
-            let hash = worker.attribute_text(attr, &text("sha256"))?;
+            let hash = worker.plain_attribute(attr, &text("sha256"))?;
             request.hash = Some(worker.sha256(hash)?);
         }
         other => {
@@ -149,7 +149,7 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// It is no such string, or cannot be evaluated; `text` is a frame for both.
-    pub(super) fn attribute_text(&self, attr: &Attr<'e>, text: &str) -> Result<&'e [u8], Error> {
+    pub(super) fn plain_attribute(&self, attr: &Attr<'e>, text: &str) -> Result<&'e [u8], Error> {
         let at = attr.position;
         let value = self.force_at(attr.value, at).during_at(at, || text.to_owned())?;
         self.force_plain(value, at, text).located(at)

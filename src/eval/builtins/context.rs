@@ -2,7 +2,7 @@
 
 use super::super::coerce::STRICT;
 use super::super::context::{Context, Element, Gathered};
-use super::super::error::Error;
+use super::super::error::{Error, Traced};
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::io::Dependency;

@@ -107,7 +107,7 @@ impl Asked {
         };
         let mut asked = Asked::default();
         for attr in attrs.entries().iter() {
-            let text = |text: &str| worker.attribute_text(attr, text);
+            let text = |text: &str| worker.plain_attribute(attr, text);
             match worker.text(attr.name) {
                 b"url" => asked.url = Some(text(URL)?.to_vec()),
                 b"name" => {

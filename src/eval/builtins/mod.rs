@@ -163,3 +163,6 @@ impl<'e> Worker<'e> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod world_tests;

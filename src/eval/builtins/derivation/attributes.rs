@@ -6,6 +6,7 @@ use super::super::super::error::{Error, Traced};
 use super::super::super::heap::Value;
 use super::super::super::interpret::Worker;
 use super::super::super::symbols::known;
+use super::super::super::text::json;
 use super::super::super::value::{Attr, Attrs, Position, View};
 use crate::model::content_address::ContentAddressMethod;
 use crate::model::derivation::Derivation;
@@ -145,7 +146,9 @@ impl<'e> Asked<'e> {
             if json.len() > 1 {
                 json.push(b',');
             }
-            super::structured::push_member(worker, key, attr.value, json, &mut self.context)?;
+            json::push_string(json, key).map_err(|error| Error::new(error.to_string()))?;
+            json.push(b':');
+            self.context.add(worker.write_json(attr.value, true, Position::NONE, json)?);
         }
         if REPLACED.contains(&key) {
             let key = String::from_utf8_lossy(key);

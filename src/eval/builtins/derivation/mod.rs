@@ -4,7 +4,6 @@
 mod attributes;
 mod inputs;
 mod outputs;
-mod structured;
 
 use std::collections::BTreeSet;
 
