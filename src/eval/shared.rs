@@ -1,9 +1,8 @@
 //! What all threads of an evaluation share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::builtins::derivation::Made;
 use super::compile::Globals;
 use super::error::Error;
 use super::heap::{Arena, Value};
@@ -13,6 +12,7 @@ use super::symbols::Symbols;
 use super::syntax::Lint;
 use super::text::regex::{Regex, RegexError};
 use super::value::Position;
+use crate::model::derivation::modulo::Modulo;
 use crate::model::store_path::StorePath;
 
 /// How an evaluation behaves; the settings of the language.
@@ -62,6 +62,14 @@ impl Settings {
     pub fn has(&self, feature: &str) -> bool {
         self.features.iter().any(|other| other == feature)
     }
+}
+
+/// What users of a derivation need to know of it.
+pub struct Made {
+    /// Its hash as an input of another.
+    pub modulo: Modulo,
+    /// The names of its outputs.
+    pub outputs: BTreeSet<String>,
 }
 
 /// What all threads of an evaluation share.

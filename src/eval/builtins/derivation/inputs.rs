@@ -6,17 +6,10 @@ use std::sync::{Arc, PoisonError};
 use super::super::super::context::{Context, Element};
 use super::super::super::error::Error;
 use super::super::super::interpret::Worker;
+use super::super::super::shared::Made;
 use crate::model::derivation::Derivation;
 use crate::model::derivation::modulo::{self, Modulo};
 use crate::model::store_path::{StoreDir, StorePath};
-
-/// What users of a derivation need to know of it.
-pub struct Made {
-    /// Its hash as an input of another.
-    pub modulo: Modulo,
-    /// The names of its outputs.
-    pub outputs: BTreeSet<String>,
-}
 
 /// Reads a store path of a context.
 fn parsed(dir: &StoreDir, path: &[u8]) -> Result<StorePath, Error> {

@@ -8,7 +8,6 @@ mod outputs;
 use std::collections::BTreeSet;
 
 use self::attributes::Asked;
-pub use self::inputs::Made;
 pub(super) use self::outputs::unknown_output;
 use super::super::context::{Context, Element};
 use super::super::error::{Error, Traced};
@@ -16,8 +15,7 @@ use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::io::NewDerivation;
 use super::super::symbols::known;
-use super::super::value::{Attrs, Position};
-use super::Builtin;
+use super::super::value::{Attrs, Builtin, Position};
 use crate::model::content_address::{ContentAddress, ContentAddressMethod, ContentReferences};
 use crate::model::derivation::Derivation;
 use crate::model::hash::Hash;
