@@ -12,13 +12,16 @@ use crate::model::content_address::{ContentAddress, ContentAddressMethod, Conten
 use crate::model::hash::Hash;
 use crate::model::store_path::StoreDir;
 
+/// A text and what it refers to.
+type StoredText = (Vec<u8>, Vec<Vec<u8>>);
+
 /// A world of a few files, and a store that keeps texts.
 #[derive(Default)]
 pub(super) struct Memory {
     pub(super) files: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) told: Mutex<Vec<String>>,
     /// Texts of the store and what they refer to, by their paths.
-    pub(super) texts: Mutex<BTreeMap<Vec<u8>, (Vec<u8>, Vec<Vec<u8>>)>>,
+    pub(super) texts: Mutex<BTreeMap<Vec<u8>, StoredText>>,
 }
 
 fn absent<T>() -> Result<T, Error> {

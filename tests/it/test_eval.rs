@@ -180,6 +180,61 @@ fn settings_of_the_language_act() {
     );
 }
 
+/// Reads what a build has made.
+const BUILT: &str = "--eval --read-write-mode -E ⟦import (derivation { name = \"x\"; \
+    system = builtins.currentSystem; builder = \"/bin/sh\"; args = [ \"-c\" \"echo 7 > $out\" ]; })⟧";
+
+/// Name, two values, and a command that says something else for each of them.
+const SETTINGS: &[(&str, &str, &str, &str)] = &[
+    ("abort-on-warn", "false", "true", "--eval -E ⟦builtins.warn \"a\" 2⟧"),
+    (
+        "allow-import-from-derivation",
+        "true",
+        "false",
+        "--eval -E ⟦import (derivation { name = \"x\"; system = \"x\"; builder = \"/b\"; })⟧",
+    ),
+    (
+        "allowed-uris",
+        "x:",
+        "file:",
+        "--eval -E ⟦builtins.fetchurl file:///etc/passwd⟧ --option restrict-eval true",
+    ),
+    ("eval-system", "a", "b", "--eval -E builtins.currentSystem"),
+    ("lint-absolute-path-literals", "warn", "fatal", "--eval -E /a/b"),
+    ("lint-short-path-literals", "warn", "fatal", "--eval -E a/b"),
+    ("lint-url-literals", "warn", "fatal", "--eval -E http://a.b/c"),
+    ("max-call-depth", "10", "1000", "--eval -E ⟦let f = n: if n == 0 then 0 else 1 + f (n - 1); in f 20⟧"),
+    ("nix-path", "y=sub", "y=sub/t", "--eval -E ⟦<y>⟧"),
+    ("pure-eval", "false", "true", "--eval -E ⟦builtins.readFile ./sub/t⟧"),
+    ("restrict-eval", "false", "true", "--eval -E ⟦builtins.readFile ./sub/t⟧"),
+    ("show-trace", "false", "true", "--eval -E ⟦let f = x: throw \"x\"; in f 1⟧"),
+    ("trace-import-from-derivation", "false", "true", BUILT),
+    ("trace-verbose", "false", "true", "--eval -E ⟦builtins.traceVerbose 1 2⟧"),
+];
+
+#[test]
+fn every_setting_of_the_language_makes_a_difference() {
+    let Some(world) = world() else { return };
+    let built = world.run_with_input(Side::Reference, PROGRAM, &words(BUILT), b"");
+    assert_eq!(built.ok().text(), "7");
+    for (name, one, other, line) in SETTINGS {
+        let told = [one, other].map(|value| {
+            let mut words = words(line);
+            words.extend(["--option", name, value].map(str::to_owned));
+            let [ours, theirs] =
+                [Side::Nival, Side::Reference].map(|side| world.run_with_input(side, PROGRAM, &words, b""));
+            assert_eq!(
+                (ours.text(), ours.status),
+                (theirs.text(), theirs.status),
+                "{name} {value}: {}",
+                ours.stderr
+            );
+            format!("{} {}{}", ours.status, ours.text(), ours.stderr)
+        });
+        assert_ne!(told[0], told[1], "{name}");
+    }
+}
+
 #[test]
 fn nothing_is_written_unless_asked_for() {
     let Some(world) = world() else { return };

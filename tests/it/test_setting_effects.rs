@@ -478,10 +478,25 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     (
         "gc-without-proc",
         include_str!("test_gc_refusals.rs"),
-        "nothing_is_deleted_without_proc_unless_that_is_wanted",
+        "fn nothing_is_deleted_without_proc_unless_that_is_wanted(",
     ),
-    ("keep-env-derivations", include_str!("test_nix_env.rs"), "derivations_and_other_profiles"),
+    ("keep-env-derivations", include_str!("test_nix_env.rs"), "fn derivations_and_other_profiles("),
+    ("abort-on-warn", EVAL, "const SETTINGS"),
+    ("allow-import-from-derivation", EVAL, "const SETTINGS"),
+    ("allowed-uris", EVAL, "const SETTINGS"),
+    ("eval-system", EVAL, "const SETTINGS"),
+    ("lint-absolute-path-literals", EVAL, "const SETTINGS"),
+    ("lint-short-path-literals", EVAL, "const SETTINGS"),
+    ("lint-url-literals", EVAL, "const SETTINGS"),
+    ("max-call-depth", EVAL, "const SETTINGS"),
+    ("nix-path", EVAL, "const SETTINGS"),
+    ("pure-eval", EVAL, "const SETTINGS"),
+    ("restrict-eval", EVAL, "const SETTINGS"),
+    ("show-trace", EVAL, "const SETTINGS"),
+    ("trace-import-from-derivation", EVAL, "const SETTINGS"),
+    ("trace-verbose", EVAL, "const SETTINGS"),
 ];
+const EVAL: &str = include_str!("test_eval.rs");
 
 /// Tries every case with both values, beside the reference where it can be.
 fn act(cases: &[Case]) {
@@ -526,8 +541,9 @@ fn every_setting_that_acts_is_tried() {
         assert_eq!(times, usize::from(row.effect == Effect::Acts), "{}", row.name);
     }
     for (name, file, test) in ELSEWHERE {
-        let body = file.split(&format!("fn {test}(")).nth(1).unwrap_or_else(|| panic!("no test {test}"));
-        let body = body.split("\n}\n").next().unwrap();
+        let body = file.split(test).nth(1).unwrap_or_else(|| panic!("no test {test}"));
+        let end = if test.starts_with("const") { "\n];\n" } else { "\n}\n" };
+        let body = body.split(end).next().unwrap();
         assert!(body.contains(&format!("\"{name}\"")), "{test} does not try {name}");
     }
 }

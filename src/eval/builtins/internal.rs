@@ -40,7 +40,7 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// Never, unless the program's own text is wrong.
-    pub(in super::super) fn derivation_function(&self) -> Evaluated<'e> {
+    pub(crate) fn derivation_function(&self) -> Evaluated<'e> {
         self.evaluate_text(Origin::Internal(DERIVATION), DERIVATION_TEXT.as_bytes(), b"/")
     }
 
@@ -53,7 +53,7 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// There is none.
-    pub(in super::super) fn evaluate_internal(&self, path: &[u8]) -> Evaluated<'e> {
+    pub(crate) fn evaluate_internal(&self, path: &[u8]) -> Evaluated<'e> {
         match file(path) {
             Some((name, text)) => self.evaluate_text(Origin::Internal(name), text.as_bytes(), b"/"),
             None => Err(Error::new(format!("path '{}' does not exist", String::from_utf8_lossy(path)))),
@@ -61,7 +61,7 @@ impl<'e> Worker<'e> {
     }
 
     /// Gives the global `derivation` its value.
-    pub(in super::super) fn finish_derivation(&self) {
+    pub(crate) fn finish_derivation(&self) {
         let Some(global) = self
             .shared
             .globals

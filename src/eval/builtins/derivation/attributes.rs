@@ -276,7 +276,7 @@ impl Worker<'_> {
     ///
     /// # Errors
     /// The feature is off.
-    pub(in super::super) fn require_feature(&self, feature: &str, about: &str) -> Result<(), Error> {
+    pub(crate) fn require_feature(&self, feature: &str, about: &str) -> Result<(), Error> {
         if self.shared.settings.has(feature) {
             return Ok(());
         }
