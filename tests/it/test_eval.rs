@@ -216,7 +216,7 @@ const SETTINGS: &[(&str, &str, &str, &str)] = &[
 fn every_setting_of_the_language_makes_a_difference() {
     let Some(world) = world() else { return };
     let built = world.run_with_input(Side::Reference, PROGRAM, &words(BUILT), b"");
-    assert_eq!(built.ok().text(), "7");
+    assert_eq!(built.ok().text(), "7\n");
     for (name, one, other, line) in SETTINGS {
         let told = [one, other].map(|value| {
             let mut words = words(line);
