@@ -1,6 +1,7 @@
 //! What can go wrong in an evaluation, with the trace of where.
 
-use super::heap::boxed;
+use std::sync::Arc;
+
 use super::value::Position;
 
 /// The kinds of failures; `tryEval` catches the first three.
@@ -52,19 +53,52 @@ pub struct Frame {
     pub kind: FrameKind,
 }
 
+/// The frames of a trace, the outermost first. A trace is shared with the traces that
+/// frames are added to: each thunk that a failure leaves keeps its own.
+#[derive(Clone, Default, Debug)]
+pub struct Trace(Option<Arc<Link>>);
+
+#[derive(Debug)]
+struct Link {
+    frame: Frame,
+    inner: Trace,
+}
+
+impl Trace {
+    /// The frames from the outermost to the innermost.
+    pub fn iter(&self) -> impl Iterator<Item = &Frame> {
+        std::iter::successors(self.0.as_deref(), |link| link.inner.0.as_deref()).map(|link| &link.frame)
+    }
+
+    fn add(&mut self, frame: Frame) {
+        let inner = std::mem::take(self);
+        self.0 = Some(Arc::new(Link { frame, inner }));
+    }
+}
+
+impl Drop for Trace {
+    /// Drops one frame after the other: a trace may be longer than the stack is deep.
+    fn drop(&mut self) {
+        let mut next = self.0.take();
+        while let Some(mut link) = next.and_then(Arc::into_inner) {
+            next = link.inner.0.take();
+        }
+    }
+}
+
 /// A failure with its trace.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// What kind it is.
     pub kind: Kind,
     /// What happened.
-    pub message: String,
+    pub message: Arc<str>,
     /// Where.
     pub position: Position,
-    /// The trace, the innermost frame first.
-    pub frames: Vec<Frame>,
+    /// What was being done.
+    pub trace: Trace,
     /// Names that may have been meant.
-    pub suggestions: Vec<String>,
+    pub suggestions: Arc<[String]>,
 }
 
 /// A failed evaluation.
@@ -89,8 +123,8 @@ impl Error {
     /// A failure of some kind without a place.
     #[cold]
     pub fn of(kind: Kind, message: impl Into<String>) -> Error {
-        let (message, frames) = (message.into(), Vec::new());
-        Error(boxed(Failure { kind, message, position: Position::NONE, frames, suggestions: Vec::new() }))
+        let (message, trace) = (message.into().into(), Trace::default());
+        Error(Box::new(Failure { kind, message, position: Position::NONE, trace, suggestions: Arc::new([]) }))
     }
 
     /// The same with a place.
@@ -103,7 +137,7 @@ impl Error {
     /// The same with names that may have been meant.
     #[must_use]
     pub fn suggest(mut self, suggestions: Vec<String>) -> Error {
-        self.0.suggestions = suggestions;
+        self.0.suggestions = suggestions.into();
         self
     }
 
@@ -118,7 +152,7 @@ impl Error {
     pub fn frame_of(mut self, kind: FrameKind, position: Position, text: impl Into<String>) -> Error {
         let text = text.into();
         if !text.is_empty() {
-            self.0.frames.push(Frame { text, position, kind });
+            self.0.trace.add(Frame { text, position, kind });
         }
         self
     }
@@ -126,8 +160,9 @@ impl Error {
     /// The same with a place for the outermost frame.
     #[must_use]
     pub fn place_last_frame(mut self, position: Position) -> Error {
-        if let Some(frame) = self.0.frames.last_mut() {
-            frame.position = position;
+        if let Some(link) = self.0.trace.0.take() {
+            self.0.trace = link.inner.clone();
+            self.0.trace.add(Frame { position, ..link.frame.clone() });
         }
         self
     }
@@ -192,5 +227,34 @@ impl<T> Traced<T> for Result<T, Error> {
             Err(error) if error.0.position == Position::NONE => Err(error.at(position)),
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traces_share_what_they_have_in_common() {
+        let kept = Error::new("x").frame(Position(1), "inner");
+        let outer = kept.clone().frame(Position(2), "outer");
+        let inner = &outer.failure().trace.0.as_ref().unwrap().inner;
+        assert!(Arc::ptr_eq(inner.0.as_ref().unwrap(), kept.failure().trace.0.as_ref().unwrap()));
+        let texts: Vec<&str> = outer.failure().trace.iter().map(|frame| &*frame.text).collect();
+        assert_eq!(texts, ["outer", "inner"]);
+        let placed = outer.clone().place_last_frame(Position(3));
+        assert_eq!(placed.failure().trace.iter().next().unwrap().position, Position(3));
+        assert_eq!(outer.failure().trace.iter().next().unwrap().position, Position(2));
+    }
+
+    #[test]
+    fn a_long_trace_needs_no_deep_stack() {
+        let mut error = Error::new("x");
+        for _ in 0..1_000_000 {
+            error = error.frame(Position::NONE, "again");
+        }
+        assert_eq!(error.failure().trace.iter().count(), 1_000_000);
+        drop(error);
     }
 }

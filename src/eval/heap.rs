@@ -30,7 +30,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::code::{Code, LambdaCode};
 use super::context::Context;
-use super::error::Failure;
 use super::value::{Applied, Attrs, Builtin, Pending, View};
 
 /// The smallest chunk; later ones double up to [`LARGEST_CHUNK`].
@@ -599,9 +598,4 @@ impl<'e> Thunk<'e> {
     pub fn give_up(&self, suspended: Suspended) {
         self.word.store(suspended.0, Ordering::Release);
     }
-}
-
-/// Keeps failures out of the size of results.
-pub(super) fn boxed(failure: Failure) -> Box<Failure> {
-    Box::new(failure)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::error::{Error, Frame, FrameKind};
+use super::error::{Error, Frame, FrameKind, Trace};
 use super::shared::Shared;
 use super::sources::line_and_column;
 use super::value::Position;
@@ -18,7 +18,7 @@ impl Shared<'_> {
     pub fn report(&self, error: &Error, whole: bool) -> String {
         let failure = error.failure();
         let mut frames = String::new();
-        let cut = self.frames(&failure.frames, whole, &mut frames);
+        let cut = self.frames(&failure.trace, whole, &mut frames);
         let message = failure.message.replace('\n', "\n       ");
         let mut tail = String::new();
         self.place_lines(failure.position, 7, &mut tail);
@@ -38,11 +38,11 @@ impl Shared<'_> {
     }
 
     /// Writes the frames from the outermost in; tells whether some were left out.
-    fn frames(&self, frames: &[Frame], whole: bool, out: &mut String) -> bool {
+    fn frames(&self, frames: &Trace, whole: bool, out: &mut String) -> bool {
         let (mut spent, mut cut) = (0, false);
         let mut seen: BTreeSet<(&str, Position)> = BTreeSet::new();
         let mut duplicates: Vec<&Frame> = Vec::new();
-        for frame in frames.iter().rev() {
+        for frame in frames.iter() {
             if !whole {
                 if frame.kind == FrameKind::Call {
                     continue;
