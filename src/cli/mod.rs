@@ -59,10 +59,10 @@ type Program = fn(Context, Vec<OsString>) -> anyhow::Result<()>;
 const NOT_BUILT: &[(&str, &str)] = &[
     (
         "nix-build",
-        "it needs the Nix language, which comes later; 'nix-store --realise DRV' gets what a derivation makes",
+        "it needs derivations made of Nix expressions, which comes later; 'nix-store --realise DRV' gets what a derivation makes",
     ),
-    ("nix-shell", "it needs the Nix language, which comes later"),
-    ("nix-channel", "channels hold Nix expressions, and the language comes later"),
+    ("nix-shell", "it needs derivations made of Nix expressions, which comes later"),
+    ("nix-channel", "channels come later"),
 ];
 
 /// Runs the program that the first word names: by its own name, or, for

@@ -203,10 +203,7 @@ fn write_man_pages(dir: &Path) -> anyhow::Result<()> {
 /// Refuses to replace what is not ours, such as the pages of the original.
 fn check_file(path: &Path, force: bool) -> anyhow::Result<()> {
     let Ok(meta) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    let is_ours = || {
-        let text = std::fs::read(path).unwrap_or_default();
-        meta.is_file() && String::from_utf8_lossy(&text).to_lowercase().contains("nival")
-    };
+    let is_ours = || meta.is_file() && std::fs::File::open(path).is_ok_and(has_our_mark);
     let replaced = !meta.is_dir() && (force || is_ours());
     anyhow::ensure!(
         replaced,
@@ -215,6 +212,15 @@ fn check_file(path: &Path, force: bool) -> anyhow::Result<()> {
         if meta.is_dir() { "" } else { "; --force replaces it, --only-links leaves such files out" }
     );
     Ok(())
+}
+
+/// Whether a file begins as our pages (`.TH … "Nival 1.0"`) and completion scripts do.
+fn has_our_mark(file: std::fs::File) -> bool {
+    let mut start = Vec::new();
+    let read = std::io::Read::read_to_end(&mut std::io::Read::take(file, 4096), &mut start);
+    let start = String::from_utf8_lossy(&start);
+    read.is_ok()
+        && start.lines().take(3).any(|line| line.contains("\"Nival ") || line.contains("nival completions "))
 }
 
 /// Writes a file in the place of another, if there is one; what a symlink leads to is

@@ -47,10 +47,7 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
             "--print-path" => print_path = true,
             "--unpack" => wanted.unpack = true,
             "--executable" => wanted.executable = true,
-            "--attr" => anyhow::bail!(
-                "'{}' needs the Nix language, which is not available in this version of Nival",
-                given.spelled()
-            ),
+            "--attr" => anyhow::bail!("'{}' is not available yet in this version of Nival", given.spelled()),
             name if find(NIX_PREFETCH_URL.groups, name).is_some() => {}
             other => return Err(page::not_taken(other)),
         }

@@ -52,7 +52,7 @@ pub fn closure_sizes(graph: &Graph, size: impl Fn(Node) -> u64) -> Result<Vec<u6
         while pass(&mut masks, &targets, &ends, first) && circular {}
         for (sum, mask) in sums[first..].iter_mut().zip(&masks[first..]) {
             if *mask != 0 {
-                *sum = sum.wrapping_add(weights.sum(*mask));
+                *sum = sum.saturating_add(weights.sum(*mask));
             }
         }
     }
@@ -90,7 +90,7 @@ impl Weights {
             for value in 1..256usize {
                 let lowest = value.trailing_zeros() as usize;
                 let size = nodes.get(byte * 8 + lowest).map_or(0, |node| size(*node));
-                table[value] = table[value & (value - 1)].wrapping_add(size);
+                table[value] = table[value & (value - 1)].saturating_add(size);
             }
         }
         Self(tables)
@@ -98,7 +98,7 @@ impl Weights {
 
     fn sum(&self, mask: u64) -> u64 {
         let bytes = mask.to_le_bytes();
-        self.0.iter().zip(bytes).fold(0, |sum, (table, byte)| sum.wrapping_add(table[usize::from(byte)]))
+        self.0.iter().zip(bytes).fold(0, |sum, (table, byte)| sum.saturating_add(table[usize::from(byte)]))
     }
 }
 

@@ -13,7 +13,8 @@ use nival::store::{LocalStore, Store, StoreError, open_uri};
 use nival::sys::PathError;
 use nival::sys::interrupt::CancelToken;
 
-use crate::common::World;
+use crate::common::{Side, World};
+use crate::remotes::{Daemon, real, second_store};
 
 fn refused(uri: &str) -> StoreError {
     match open_uri(uri, &Settings::built_in()) {
@@ -137,4 +138,24 @@ fn two_threads_work_under_two_tokens() {
         assert!(first.join().unwrap().unwrap_err().is_interruption());
         second.join().unwrap().unwrap();
     });
+}
+
+#[test]
+fn what_a_daemon_says_is_valid_stays_while_the_store_is_open() {
+    let world = World::new();
+    let second = second_store(&world, "other");
+    let daemon = Daemon::start(&world, Side::Nival, "other", &[]);
+    let text = world.write("f", "x");
+    let path =
+        world.run(Side::Nival, "nix-store", &["--store", &second, "--add", text.to_str().unwrap()]).line();
+    let uri = format!("{}&store={}", daemon.uri, world.store().display());
+    let store = open_uri(&uri, &Settings::built_in()).unwrap();
+    let valid = [store.dir().parse(&path).unwrap()];
+    assert!(store.valid(&valid).unwrap().contains(&valid[0]));
+    let collect = || world.run(Side::Nival, "nix-store", &["--store", &second, "--gc"]).ok().stdout.clone();
+    collect();
+    assert!(real(&world, "other", &path).exists());
+    drop(store);
+    collect();
+    assert!(!real(&world, "other", &path).exists());
 }

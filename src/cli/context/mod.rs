@@ -269,7 +269,7 @@ impl Context {
     }
 
     /// Makes the user's links to the profile and (with `expressions`) channels where
-    /// they are missing; that to the profile only if none was named (`unnamed`).
+    /// they are missing; those to the profile only if none was named (`unnamed`).
     ///
     /// # Errors
     /// Files that cannot be made.
@@ -288,10 +288,10 @@ impl Context {
         };
         make_dir(&profiles)?;
         let root_profiles = state.join("profiles/per-user/root");
-        if self.machine.is_root() {
-            make_link(&state.join("profiles/default"), &root_profiles.join("profile"))?;
-        }
-        if unnamed && self.environment.non_empty("NIX_PROFILE").is_none() {
+        if unnamed {
+            if self.machine.is_root() {
+                make_link(&state.join("profiles/default"), &root_profiles.join("profile"))?;
+            }
             let link = self.profile_link()?;
             // Without a home there is nothing to put it into.
             if link.parent().is_some_and(Path::exists) || self.settings.use_xdg_base_directories() {
@@ -380,7 +380,8 @@ impl Context {
             match self.open_substituter(uri) {
                 Ok(store) => substituters.push(store),
                 Err(error) => {
-                    self.ui.warn(&format!("{error}; '{}' is not asked", nival::http::url::shown(uri)))
+                    let text = crate::cli::error::text(&error);
+                    self.ui.warn(&format!("{text}; '{}' is not asked", nival::http::url::shown(uri)))
                 }
             }
         }

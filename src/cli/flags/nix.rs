@@ -72,8 +72,8 @@ pub const FLAKES: Group = Group {
     ],
 };
 
-/// Flags of Nix expressions and flakes. They are accepted where the arguments might be such, and
-/// offered to nobody as long as there is no language.
+/// Flags of Nix expressions and flakes, for commands that understand store paths only so far: accepted
+/// and not offered.
 pub const LANGUAGE: [&Group; 3] = [&EVALUATION, &DEBUGGING, &FLAKES];
 
 const JSON: Row = switch(&["--json"], "Prints JSON");

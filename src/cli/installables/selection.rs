@@ -90,7 +90,7 @@ impl Selection {
             return usage("no paths are given, and there is no flake in this directory or above it");
         }
         if let Some(flag) = self.language {
-            anyhow::bail!("'{flag}' needs the Nix language, which is not available in this version of Nival");
+            anyhow::bail!("'{flag}' is not available yet in this version of Nival");
         }
         texts.iter().map(|text| store_path::parse(context, dir, text)).collect()
     }

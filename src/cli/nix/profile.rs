@@ -125,7 +125,7 @@ fn known_paths(store: &dyn Store, wanted: &DerivedPath) -> anyhow::Result<Vec<St
     Ok(known.into_iter().filter_map(|(_, path)| path).collect())
 }
 
-/// ProfileFlag packages of a profile are meant: by name, by expression, or all.
+/// Which packages of a profile are meant: by name, by expression, or all.
 #[derive(Default)]
 struct Chosen {
     all: bool,
@@ -275,8 +275,8 @@ impl Command for Upgrade {
             let title = element.title(name);
             anyhow::ensure!(
                 !element.is_of_flake(),
-                "package '{name}' comes from a flake ({title}), and flakes need the Nix language, \
-                 which this version of Nival does not have yet; nothing is upgraded"
+                "package '{name}' comes from a flake ({title}), and flakes are not available yet in this version of \
+                 Nival; nothing is upgraded"
             );
             context.ui.warn(&format!(
                 "Found package '{title}', but it was not added from a flake, so it can't be checked for upgrades!"

@@ -60,12 +60,11 @@ const fn later(name: &'static str, about: &'static str) -> Row {
     Row { name, synopsis: "", about, make: None }
 }
 
-const LANGUAGE: &str = "it needs the Nix language, which comes later";
-const REALISE: &str =
-    "it needs the Nix language, which comes later; 'nix-store --realise DRV' gets what a derivation makes";
-const RUN: &str = "it needs the Nix language, which comes later; \
+const LANGUAGE: &str = "it needs derivations made of Nix expressions, which comes later";
+const REALISE: &str = "it needs derivations made of Nix expressions, which comes later; 'nix-store --realise DRV' gets what a derivation makes";
+const RUN: &str = "it needs derivations made of Nix expressions, which comes later; \
                    'nix profile add' and 'nix-env -i' make store paths usable";
-const FLAKES: &str = "flakes need the Nix language, which comes later";
+const FLAKES: &str = "flakes come later";
 
 /// A subcommand that is a program of its own.
 const fn apart(name: &'static str, synopsis: &'static str, about: &'static str) -> Row {
@@ -174,7 +173,7 @@ pub const TABLE: &[Row] = &[
     ),
     later(
         "print-dev-env",
-        "it needs the Nix language, which comes later; 'nix-store --print-env DRV' prints the environment of a derivation",
+        "it needs derivations made of Nix expressions, which comes later; 'nix-store --print-env DRV' prints the environment of a derivation",
     ),
     built(
         "profile add",

@@ -172,7 +172,7 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
 /// The error for whatever would need an evaluator.
 pub fn needs_language(what: &str) -> anyhow::Error {
     anyhow::anyhow!(
-        "{what} needs the Nix language, which this version of Nival does not have yet; \
+        "{what} is not available yet in this version of Nival; \
          packages can be given as store paths or with --from-profile"
     )
 }
@@ -195,7 +195,9 @@ impl Call {
     pub fn open_store(&self) -> anyhow::Result<Box<dyn Store>> {
         let store = self.context.open_store()?;
         if !store.is_read_only() {
-            self.context.make_user_links(self.profile.is_none(), true)?;
+            let unnamed =
+                self.profile.is_none() && self.context.environment.non_empty("NIX_PROFILE").is_none();
+            self.context.make_user_links(unnamed, true)?;
         }
         Ok(store)
     }

@@ -1,4 +1,6 @@
 //! Questions of clients of a daemon.
+//!
+//! A path that a client was told to be valid has no root of its own: a client that counts on it adds one.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};

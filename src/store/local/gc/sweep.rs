@@ -237,9 +237,9 @@ impl<'c> Sweep<'c> {
         Ok(())
     }
 
-    /// Frees something at a disk that is too full to remove a single row: what is in
-    /// the trash already, or else files of `.links` that nothing shares, which the end of a collection removes
-    /// anyway. False if nothing came of it.
+    /// Frees something at a disk that is too full to remove a single row: first what is in
+    /// the trash, then files of `.links` that nothing shares. The end of a collection would
+    /// remove both. False if nothing came of it.
     ///
     /// Trees of dead paths would free more, but a tree must not go before its row:
     /// if the row then cannot be removed, it is that of a path that is gone.

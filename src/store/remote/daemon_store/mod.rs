@@ -99,6 +99,22 @@ impl DaemonStore {
     }
 }
 
+impl DaemonStore {
+    /// The paths among them that are valid now; with `fetch`, what substituters have is made valid first.
+    fn ask_valid(&self, paths: &[StorePath], fetch: bool) -> Result<BTreeSet<StorePath>> {
+        let (dir, link) = (self.dir(), self.link()?);
+        let valid = link.call(
+            |writer| {
+                writer.number(op::QUERY_VALID_PATHS)?;
+                writer.paths(dir, paths.iter())?;
+                if link.version().has(27) { writer.boolean(fetch) } else { Ok(()) }
+            },
+            |reader| reader.paths(dir),
+        )?;
+        Ok(among(valid, paths))
+    }
+}
+
 impl Store for DaemonStore {
     fn uri(&self) -> String {
         self.uri.clone()
@@ -128,16 +144,13 @@ impl Store for DaemonStore {
     }
 
     fn valid_or_fetched(&self, paths: &[StorePath], fetch: bool) -> Result<BTreeSet<StorePath>> {
-        let (dir, link) = (self.dir(), self.link()?);
-        let valid = link.call(
-            |writer| {
-                writer.number(op::QUERY_VALID_PATHS)?;
-                writer.paths(dir, paths.iter())?;
-                if link.version().has(27) { writer.boolean(fetch) } else { Ok(()) }
-            },
-            |reader| reader.paths(dir),
-        )?;
-        Ok(among(valid, paths))
+        let valid = self.ask_valid(paths, fetch)?;
+        if valid.is_empty() {
+            return Ok(valid);
+        }
+        // A daemon keeps nothing because it was asked about it. With a root first, the second answer stays true.
+        self.add_temp_roots(&valid.iter().collect::<Vec<_>>())?;
+        self.ask_valid(&valid.into_iter().collect::<Vec<_>>(), false)
     }
 
     fn all(&self) -> Result<Vec<StorePath>> {
