@@ -31,6 +31,8 @@ pub struct Unevaluated {
     pub text: String,
     /// What the program ends with.
     pub status: u8,
+    /// Whether a hint at `--help` follows.
+    pub usage: bool,
 }
 
 /// A usage error, ready to be returned.
@@ -51,10 +53,14 @@ pub fn report(error: &anyhow::Error, program: &str, ui: &Ui) -> u8 {
     if is_broken_pipe(error) {
         return 1;
     }
-    if let Some(Unevaluated { text, status }) = error.downcast_ref() {
+    let hint = || ui.hint(&format!("Try '{program} --help' for more information."));
+    if let Some(Unevaluated { text, status, usage }) = error.downcast_ref() {
         match text.strip_prefix(' ') {
             Some(message) => ui.error(message),
             None => ui.hint(&format!("error:{text}")),
+        }
+        if *usage {
+            hint();
         }
         return *status;
     }
@@ -68,7 +74,7 @@ pub fn report(error: &anyhow::Error, program: &str, ui: &Ui) -> u8 {
         _ => {}
     }
     if is_usage(error) {
-        ui.hint(&format!("Try '{program} --help' for more information."));
+        hint();
     }
     1
 }

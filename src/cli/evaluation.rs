@@ -241,7 +241,7 @@ fn told(worker: &Worker<'_>, error: &Error, whole: bool) -> anyhow::Error {
         Kind::Interrupted => format!(" {error}"),
         _ => worker.shared.report(error, whole),
     };
-    Unevaluated { text, status }.into()
+    Unevaluated { text, status, usage: error.kind() == Kind::Usage }.into()
 }
 
 fn values<'e>(worker: &Worker<'e>, arguments: &[(String, Ready)]) -> Result<Arguments<'e>, Error> {

@@ -1,6 +1,6 @@
 //! Why two values are not equal: what a failed `assert a == b` tells.
 
-use super::error::{Error, FrameKind, Kind};
+use super::error::{Error, Kind};
 use super::heap::Value;
 use super::interpret::Worker;
 use super::text::numbers;
@@ -62,7 +62,7 @@ impl<'e> Worker<'e> {
             if !self.equal_elements(*a, *b, Position::NONE).ok()? {
                 let error = self.difference(self.force(*a).ok()?, self.force(*b).ok()?)?;
                 let text = format!("while comparing list element {index}");
-                return Some(error.frame_of(FrameKind::Added, Position::NONE, text));
+                return Some(error.frame(Position::NONE, text));
             }
         }
         None
@@ -97,11 +97,7 @@ impl<'e> Worker<'e> {
                     error
                         .frame(other.position, "where right hand side is")
                         .frame(attr.position, "where left hand side is")
-                        .frame_of(
-                            FrameKind::Added,
-                            Position::NONE,
-                            format!("while comparing attribute '{name}'"),
-                        ),
+                        .frame(Position::NONE, format!("while comparing attribute '{name}'")),
                 );
             }
         }

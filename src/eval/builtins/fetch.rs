@@ -285,5 +285,6 @@ fn flake_ref_to_string<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Posi
     if attrs.get(known::TYPE).is_none() {
         return Err(Error::new("'type' attribute to specify input scheme is required but not provided"));
     }
+    worker.require_feature("flakes", "")?;
     Err(not_yet("flakeRefToString"))
 }

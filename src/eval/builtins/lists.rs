@@ -1,6 +1,8 @@
 //! Lists.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use super::super::error::{Error, Traced};
 use super::super::heap::Value;
@@ -127,11 +129,13 @@ fn map<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluat
     Ok(Value::list(mapped))
 }
 
+/// Longer lists are refused before memory is taken for them: their thunks alone would need over 16 GiB.
+const LONGEST: usize = 1 << 28;
+
 fn gen_list<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the second argument passed to builtins.genList";
     let count = worker.force_int(arguments[1], Position::NONE, text)?;
-    // A list longer than memory could hold is refused before anything is taken.
-    let size = usize::try_from(count).ok().filter(|size| *size < 1 << 32);
+    let size = usize::try_from(count).ok().filter(|size| *size <= LONGEST);
     let Some(size) = size else { return Err(Error::new(format!("cannot create list of size {count}"))) };
     let text = "while evaluating the first argument passed to builtins.genList";
     let function = worker.force_function(arguments[0], Position::NONE, text)?;
@@ -319,7 +323,8 @@ fn generic_closure<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: P
     let operator = worker.required(attrs, known::OPERATOR, frame)?;
     let text = "while evaluating the 'operator' attribute passed as argument to builtins.genericClosure";
     let operator = worker.force_function(operator.value, Position::NONE, text)?;
-    let mut found = Found { worker, position, items: Vec::new(), keys: Vec::new() };
+    let failed = RefCell::new(None);
+    let mut found = Found { worker, position, items: Vec::new(), keys: BTreeSet::new(), failed: &failed };
     for item in start {
         found.add(*item)?;
     }
@@ -341,12 +346,21 @@ fn generic_closure<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: P
     Ok(Value::list(worker.heap.slice(&found.items)))
 }
 
-/// The items of a closure, and their keys in order with the index of their item.
+/// The items of a closure, and their keys in order.
 struct Found<'w, 'e> {
     worker: &'w Worker<'e>,
     position: Position,
     items: Vec<Value<'e>>,
-    keys: Vec<(Value<'e>, u32)>,
+    keys: BTreeSet<Key<'w, 'e>>,
+    failed: &'w RefCell<Option<Error>>,
+}
+
+/// A key and the item that has it. The first failure of a comparison is kept in `failed`.
+struct Key<'w, 'e> {
+    worker: &'w Worker<'e>,
+    key: Value<'e>,
+    item: Value<'e>,
+    failed: &'w RefCell<Option<Error>>,
 }
 
 impl<'e> Found<'_, 'e> {
@@ -361,33 +375,57 @@ impl<'e> Found<'_, 'e> {
             return worker.required(attrs, known::KEY, &frame(item)).map(|_| ());
         };
         let key = worker.force_at(key.value, self.position)?;
-        let (mut low, mut high) = (0, self.keys.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.compare(key, item, middle)? {
-                Ordering::Equal => return Ok(()),
-                Ordering::Less => high = middle,
-                Ordering::Greater => low = middle + 1,
-            }
+        let is_new = self.keys.insert(Key { worker, key, item, failed: self.failed });
+        if let Some(error) = self.failed.take() {
+            return Err(error);
         }
-        self.keys.insert(low, (key, self.items.len() as u32));
-        self.items.push(item);
+        if is_new {
+            self.items.push(item);
+        }
         Ok(())
     }
+}
 
-    fn compare(&self, key: Value<'e>, item: Value<'e>, other: usize) -> Result<Ordering, Error> {
-        let (other_key, index) = self.keys[other];
+impl<'e> Key<'_, 'e> {
+    fn compare(&self, other: &Self) -> Result<Ordering, Error> {
         let worker = self.worker;
         let less = |a, b| {
             worker.less(a, b, Position::NONE, "").map_err(|error| {
-                let with = worker.shown(self.items[index as usize]);
-                let text = format!("while comparing element {}", worker.shown(item));
-                error.frame(Position::NONE, format!("with element {with}")).frame(Position::NONE, text)
+                let text = format!("while comparing element {}", worker.shown(self.item));
+                let with = format!("with element {}", worker.shown(other.item));
+                error.frame(Position::NONE, with).frame(Position::NONE, text)
             })
         };
-        if less(key, other_key)? {
+        if less(self.key, other.key)? {
             return Ok(Ordering::Less);
         }
-        Ok(if less(other_key, key)? { Ordering::Greater } else { Ordering::Equal })
+        Ok(if less(other.key, self.key)? { Ordering::Greater } else { Ordering::Equal })
     }
 }
+
+impl Ord for Key<'_, '_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // After a failure nothing is compared any more; the caller ends with it.
+        if self.failed.borrow().is_some() {
+            return Ordering::Equal;
+        }
+        self.compare(other).unwrap_or_else(|error| {
+            *self.failed.borrow_mut() = Some(error);
+            Ordering::Equal
+        })
+    }
+}
+
+impl PartialOrd for Key<'_, '_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Key<'_, '_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Key<'_, '_> {}

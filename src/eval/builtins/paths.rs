@@ -13,7 +13,7 @@ use super::super::value::{Position, View};
 use super::context::dependencies;
 use super::{Builtin, internal};
 use crate::model::derivation::{Derivation, DerivationOutput};
-use crate::model::hash::{Hash, HashAlgorithm};
+use crate::model::hash::Hash;
 use crate::model::references::{Candidates, Scanner};
 
 /// The rows of this family.
@@ -276,10 +276,7 @@ fn path_exists<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Posit
 
 fn hash_file<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the first argument passed to builtins.hashFile";
-    let algorithm = worker.force_plain(arguments[0], Position::NONE, text)?;
-    let algorithm: HashAlgorithm = String::from_utf8_lossy(algorithm)
-        .parse()
-        .map_err(|error: crate::model::hash::HashError| Error::new(error.to_string()))?;
+    let algorithm = worker.hash_algorithm(worker.force_plain(arguments[0], Position::NONE, text)?)?;
     let path = worker.readable_path(arguments[1])?;
     let hash = Hash::of(algorithm, &worker.contents(&path)?);
     Ok(worker.new_string(hash.to_base16().as_bytes()))

@@ -253,23 +253,9 @@ impl<'e> Worker<'e> {
         let name = String::from_utf8_lossy(name);
         let algorithm: HashAlgorithm = name.parse().map_err(hash_error)?;
         if algorithm == HashAlgorithm::Blake3 {
-            self.needs_feature("blake3-hashes")?;
+            self.require_feature("blake3-hashes", "")?;
         }
         Ok(algorithm)
-    }
-
-    /// Checks that an experimental feature is on.
-    ///
-    /// # Errors
-    /// It is off.
-    pub fn needs_feature(&self, feature: &str) -> Result<(), Error> {
-        if self.shared.settings.has(feature) {
-            return Ok(());
-        }
-        Err(Error::new(format!(
-            "experimental Nix feature '{feature}' is disabled; \
-             add '--extra-experimental-features {feature}' to enable it"
-        )))
     }
 }
 
@@ -320,7 +306,7 @@ fn convert_hash<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Posi
     let format: HashFormat = String::from_utf8_lossy(format).parse().map_err(hash_error)?;
     let hash = Hash::parse(&String::from_utf8_lossy(hash), algorithm).map_err(hash_error)?;
     if hash.algorithm() == HashAlgorithm::Blake3 {
-        worker.needs_feature("blake3-hashes")?;
+        worker.require_feature("blake3-hashes", "")?;
     }
     Ok(worker.new_string(hash.digits(format).as_bytes()))
 }

@@ -62,7 +62,14 @@ impl<W: io::Write> Writer<W> {
     }
 
     fn indent(&mut self) -> io::Result<()> {
-        self.open.iter().try_for_each(|_| self.out.write_all(b"  "))
+        const BLANKS: [u8; 128] = [b' '; 128];
+        let mut left = 2 * self.open.len();
+        while left > 0 {
+            let now = left.min(BLANKS.len());
+            self.out.write_all(&BLANKS[..now])?;
+            left -= now;
+        }
+        Ok(())
     }
 
     fn tag(&mut self, name: &str, attributes: &[(&str, &[u8])]) -> io::Result<()> {
