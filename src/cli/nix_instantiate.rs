@@ -21,8 +21,8 @@ use super::flags::{NIX_INSTANTIATE, page};
 use super::installables::expression;
 use crate::cli::output::messages::{self, Out};
 
-/// What is done with the expressions.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What is done with the expressions. Of several, the last of this list counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Mode {
     Instantiate,
     Eval,
@@ -116,9 +116,9 @@ impl Call {
                 Item::Operation(_) | Item::Taken => continue,
             };
             match given.name() {
-                "--eval" => call.mode = Mode::Eval,
-                "--parse" => call.mode = Mode::Parse,
-                "--find-file" => call.mode = Mode::FindFile,
+                "--eval" => call.mode = call.mode.max(Mode::Eval),
+                "--parse" => call.mode = call.mode.max(Mode::Parse),
+                "--find-file" => call.mode = call.mode.max(Mode::FindFile),
                 "--json" => call.form = Form::Json,
                 "--xml" => call.form = Form::Xml,
                 "--raw" => call.form = Form::Raw,

@@ -32,8 +32,6 @@ pub struct Compiler<'a, 'e> {
     pub globals: &'a Globals<'e>,
     /// Names of a `scopedImport`, which hide the builtin ones.
     pub scoped: Option<&'e Attrs<'e>>,
-    /// Names with places in an environment around the text (of a repl), sorted.
-    pub around: &'a [(Symbol, u32)],
     /// The limit of the native stack.
     pub stack: Stack,
 }
@@ -61,10 +59,7 @@ impl<'e> Compiler<'_, 'e> {
     /// # Errors
     /// A variable that nothing binds, or an expression that is nested too deeply.
     pub fn compile(&self) -> Compiled<'e> {
-        if self.around.is_empty() {
-            return self.expression(self.tree.root, &Scope::Root);
-        }
-        self.expression(self.tree.root, &Scope::Names(self.around, &Scope::Root))
+        self.expression(self.tree.root, &Scope::Root)
     }
 
     fn position(&self, offset: u32) -> Position {

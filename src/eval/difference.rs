@@ -10,6 +10,7 @@ impl<'e> Worker<'e> {
     /// The first difference of two values that were found unequal, `None` where none can be told.
     #[cold]
     pub(super) fn difference(&self, left: Value<'e>, right: Value<'e>) -> Option<Error> {
+        let _deeper = self.deeper().ok()?;
         let told = |text: String| Some(Error::of(Kind::Assertion, text));
         let both = |what: &str, a: &dyn std::fmt::Display, b: &dyn std::fmt::Display| {
             told(format!("{what} '{a}' is not equal to {what} '{b}'"))

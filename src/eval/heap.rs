@@ -3,6 +3,7 @@
 //!
 //! # Invariants
 //!
+//! - Addresses are below 2^56, so that a state's word has room for one.
 //! - Everything allocated for `'e` lies in chunks of an [`Arena`] that is borrowed
 //!   for `'e`; chunks never move and are freed only when the arena is dropped.
 //!   Only `Copy` types are stored, so that nothing needs to be dropped.
@@ -103,7 +104,7 @@ pub struct Mark {
 impl<'e> Heap<'e> {
     /// A heap that takes its chunks from `arena`.
     pub fn new(arena: &'e Arena) -> Heap<'e> {
-        let next = Cell::new(std::ptr::null_mut());
+        let next = Cell::new(NonNull::<u64>::dangling().as_ptr().cast());
         Heap { arena, next, left: Cell::new(0), chunk: Cell::new(FIRST_CHUNK), apart: Cell::new(0) }
     }
 
@@ -128,7 +129,7 @@ impl<'e> Heap<'e> {
 
     #[inline]
     fn raw(&self, size: usize) -> *mut u8 {
-        let size = (size + 7) & !7;
+        let size = size.checked_next_multiple_of(8).unwrap_or(usize::MAX);
         let left = self.left.get();
         if size > left {
             return self.raw_slow(size);
@@ -187,7 +188,7 @@ impl<'e> Heap<'e> {
         if count == 0 {
             return &[];
         }
-        let place = self.raw(size_of::<T>() * count).cast::<T>();
+        let place = self.raw(size_of::<T>().saturating_mul(count)).cast::<T>();
         for index in 0..count {
             let value = make(index);
             // SAFETY: within the memory just taken; `make` may allocate more, elsewhere.
@@ -197,21 +198,12 @@ impl<'e> Heap<'e> {
         unsafe { std::slice::from_raw_parts(place, count) }
     }
 
-    /// Stores the concatenation of two texts.
-    pub fn joined(&self, first: &[u8], second: &[u8]) -> &'e [u8] {
-        let place = self.raw(first.len() + second.len());
-        // SAFETY: fresh memory of the right size.
-        unsafe {
-            std::ptr::copy_nonoverlapping(first.as_ptr(), place, first.len());
-            std::ptr::copy_nonoverlapping(second.as_ptr(), place.add(first.len()), second.len());
-            std::slice::from_raw_parts(place, first.len() + second.len())
-        }
-    }
-
     /// Makes an environment of `count` empty slots below `up`.
     #[inline]
     pub fn env(&self, up: Option<&'e Env<'e>>, count: usize) -> &'e Env<'e> {
-        let place = self.raw(size_of::<Env<'e>>() + count * size_of::<Slot<'e>>()).cast::<Env<'e>>();
+        let place = self
+            .raw(size_of::<Slot<'e>>().saturating_mul(count).saturating_add(size_of::<Env<'e>>()))
+            .cast::<Env<'e>>();
         // SAFETY: fresh memory for the head and `count` slots behind it, all of which are written here.
         unsafe {
             place.write(Env { up, count, slots: [] });
@@ -232,7 +224,7 @@ impl<'e> Heap<'e> {
     /// Makes a thunk of a call.
     #[inline]
     pub fn suspend_call(&self, function: Value<'e>, arguments: &[Value<'e>]) -> Value<'e> {
-        let place = self.raw((1 + arguments.len()) * size_of::<Value<'e>>()).cast::<Value<'e>>();
+        let place = self.raw(size_of_val(arguments) + size_of::<Value<'e>>()).cast::<Value<'e>>();
         // SAFETY: fresh memory for the function and its arguments, all of which are written here.
         unsafe {
             place.write(function);
@@ -241,7 +233,7 @@ impl<'e> Heap<'e> {
         self.thunk(PENDING | ((arguments.len() as u64) << 8), place as u64)
     }
 
-    /// Makes a thunk that gets its value from its maker, by [`Thunk::finish`], before anybody forces it.
+    /// Makes a thunk that gets its value from its maker, by `Thunk::finish`, before anybody forces it.
     pub fn knot(&self) -> (Value<'e>, &'e Thunk<'e>) {
         let value = self.thunk(RUNNING, 0);
         // SAFETY: `thunk` has just made it.
@@ -312,7 +304,8 @@ impl<'e> Env<'e> {
 pub struct Value<'e> {
     word: u64,
     payload: u64,
-    life: PhantomData<&'e Attrs<'e>>,
+    /// Invariant in `'e`: what a value leads to is changed in place, by values of the same evaluation only.
+    life: PhantomData<Cell<&'e ()>>,
 }
 
 // SAFETY: values are immutable words; what they point to is immutable or synchronised.
@@ -358,7 +351,7 @@ struct TextWithContext<'e> {
 
 impl<'e> Value<'e> {
     /// No value: a slot that is not yet filled.
-    pub const EMPTY: Value<'static> = Value { word: 0, payload: 0, life: PhantomData };
+    pub const EMPTY: Value<'e> = Value { word: 0, payload: 0, life: PhantomData };
 
     #[inline]
     fn new(word: u64, payload: u64) -> Value<'e> {
@@ -523,19 +516,15 @@ unsafe impl Sync for Thunk<'_> {}
 pub enum Claim<'e> {
     /// It has a value.
     Done(Value<'e>),
-    /// The caller shall evaluate this expression now, and must call [`Thunk::finish`] or [`Thunk::give_up`].
+    /// The caller shall evaluate this expression now, and must call `Thunk::finish` or `Thunk::fail`.
     Evaluate(&'e Code<'e>, &'e Env<'e>),
     /// The caller shall make this call now, and must end as above.
     Call(Pending<'e>),
-    /// A thread of this number evaluates it.
-    Running(u32),
+    /// It is being evaluated.
+    Running,
     /// It failed; the number is that of the failure.
     Failed(u32),
 }
-
-/// What a thunk was before it was claimed, to put it back.
-#[derive(Clone, Copy)]
-pub struct Suspended(u64);
 
 impl<'e> Thunk<'e> {
     /// The value, if it was computed.
@@ -545,24 +534,22 @@ impl<'e> Thunk<'e> {
         (word & TAG < SUSPENDED).then(|| Value::new(word, self.payload.load(Ordering::Relaxed)))
     }
 
-    /// Gives the value, or makes the caller, thread `thread`, the one that computes it.
+    /// Gives the value, or makes the caller the one that computes it.
     #[inline]
-    pub fn claim(&self, thread: u32) -> (Claim<'e>, Suspended) {
+    pub(super) fn claim(&self) -> Claim<'e> {
         loop {
             let word = self.word.load(Ordering::Acquire);
             let tag = word & TAG;
             if tag < SUSPENDED {
-                let value = Value::new(word, self.payload.load(Ordering::Relaxed));
-                return (Claim::Done(value), Suspended(word));
+                return Claim::Done(Value::new(word, self.payload.load(Ordering::Relaxed)));
             }
             if tag == RUNNING {
-                return (Claim::Running((word >> 8) as u32), Suspended(word));
+                return Claim::Running;
             }
             if tag == FAILED {
-                return (Claim::Failed((word >> 8) as u32), Suspended(word));
+                return Claim::Failed((word >> 8) as u32);
             }
-            let running = RUNNING | (u64::from(thread) << 8);
-            if self.word.compare_exchange(word, running, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            if self.word.compare_exchange(word, RUNNING, Ordering::Acquire, Ordering::Relaxed).is_err() {
                 continue;
             }
             let payload = self.payload.load(Ordering::Relaxed);
@@ -577,25 +564,20 @@ impl<'e> Thunk<'e> {
                     Claim::Call(Pending { function: *place, arguments })
                 }
             };
-            return (claim, Suspended(word));
+            return claim;
         }
     }
 
     /// Stores the value that the claimer computed.
     #[inline]
-    pub fn finish(&self, value: Value<'e>) {
+    pub(super) fn finish(&self, value: Value<'e>) {
         debug_assert!(!value.is_thunk() && !value.is_empty());
         self.payload.store(value.payload, Ordering::Relaxed);
         self.word.store(value.word, Ordering::Release);
     }
 
     /// Stores the number of the failure that the claimer met.
-    pub fn fail(&self, failure: u32) {
+    pub(super) fn fail(&self, failure: u32) {
         self.word.store(FAILED | (u64::from(failure) << 8), Ordering::Release);
-    }
-
-    /// Makes the thunk what it was before it was claimed, since computing it failed.
-    pub fn give_up(&self, suspended: Suspended) {
-        self.word.store(suspended.0, Ordering::Release);
     }
 }

@@ -19,8 +19,6 @@ pub struct Worker<'e> {
     pub heap: Heap<'e>,
     /// What all threads of the evaluation share.
     pub shared: &'e Shared<'e>,
-    /// Its number, from 1.
-    pub(super) thread: u32,
     depth: Cell<u32>,
     calls: Cell<u32>,
     stack: Stack,
@@ -31,15 +29,8 @@ const CALLS_BETWEEN_QUESTIONS: u32 = 8192;
 
 impl<'e> Worker<'e> {
     /// A worker on a stack with the limit `stack`.
-    pub fn new(shared: &'e Shared<'e>, thread: u32, stack: Stack) -> Worker<'e> {
-        Worker {
-            heap: Heap::new(shared.arena),
-            shared,
-            thread,
-            depth: Cell::new(0),
-            calls: Cell::new(0),
-            stack,
-        }
+    pub fn new(shared: &'e Shared<'e>, stack: Stack) -> Worker<'e> {
+        Worker { heap: Heap::new(shared.arena), shared, depth: Cell::new(0), calls: Cell::new(0), stack }
     }
 
     /// The limit of this thread's stack.
@@ -84,13 +75,13 @@ impl<'e> Worker<'e> {
     }
 
     fn force_thunk(&self, thunk: &'e Thunk<'e>, position: Position) -> Evaluated<'e> {
-        let result = match thunk.claim(self.thread).0 {
+        let result = match thunk.claim() {
             Claim::Done(value) => return Ok(value),
             Claim::Evaluate(code, env) => self.eval(code, env),
             Claim::Call(pending) => {
                 self.call(pending.function, pending.arguments, pending_position(&pending))
             }
-            Claim::Running(_) => {
+            Claim::Running => {
                 return Err(Error::of(Kind::Recursion, "infinite recursion encountered").at(position));
             }
             Claim::Failed(number) => return Err(self.shared.failure(number)),
@@ -612,6 +603,7 @@ impl<'e> Worker<'e> {
         if depth > self.shared.settings.max_call_depth {
             return Err(Error::of(Kind::Depth, "stack overflow; max-call-depth exceeded").at(position));
         }
+        self.check_stack()?;
         let calls = self.calls.get().wrapping_add(1);
         self.calls.set(calls);
         if calls.is_multiple_of(CALLS_BETWEEN_QUESTIONS) {

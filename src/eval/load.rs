@@ -5,11 +5,10 @@ use std::sync::PoisonError;
 use super::code::Code;
 use super::compile::Compiler;
 use super::error::{Error, Kind};
-use super::heap::{Env, Value};
+use super::heap::Value;
 use super::interpret::{Evaluated, Worker};
 use super::io::FileKind;
 use super::sources::Origin;
-use super::symbols::Symbol;
 use super::syntax::tree::Tree;
 use super::syntax::{self, ParseOptions};
 use super::text::path;
@@ -76,22 +75,8 @@ impl<'e> Worker<'e> {
     /// # Errors
     /// A free variable, or whatever evaluating the text meets.
     pub fn run(&self, parsed: &Parsed, scoped: Option<&'e Attrs<'e>>) -> Evaluated<'e> {
-        self.run_within(parsed, scoped, &[], None)
-    }
-
-    /// The same with the variables of an environment around the text, sorted by symbol.
-    ///
-    /// # Errors
-    /// As [`Worker::run`].
-    pub fn run_within(
-        &self,
-        parsed: &Parsed,
-        scoped: Option<&'e Attrs<'e>>,
-        around: &[(Symbol, u32)],
-        env: Option<&'e Env<'e>>,
-    ) -> Evaluated<'e> {
-        let code = self.compile(parsed, scoped, around)?;
-        self.eval(code, env.unwrap_or_else(|| self.heap.env(None, 0)))
+        let code = self.compile(parsed, scoped)?;
+        self.eval(code, self.heap.env(None, 0))
     }
 
     /// A value that evaluates a text when it is needed.
@@ -99,7 +84,7 @@ impl<'e> Worker<'e> {
     /// # Errors
     /// A free variable.
     pub fn suspended(&self, parsed: &Parsed) -> Evaluated<'e> {
-        let code = self.compile(parsed, None, &[])?;
+        let code = self.compile(parsed, None)?;
         Ok(self.heap.suspend(code, self.heap.env(None, 0)))
     }
 
@@ -107,12 +92,7 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// A free variable.
-    fn compile(
-        &self,
-        parsed: &Parsed,
-        scoped: Option<&'e Attrs<'e>>,
-        around: &[(Symbol, u32)],
-    ) -> Result<&'e Code<'e>, Error> {
+    fn compile(&self, parsed: &Parsed, scoped: Option<&'e Attrs<'e>>) -> Result<&'e Code<'e>, Error> {
         let no_globals = super::compile::Globals::default();
         let compiler = Compiler {
             heap: &self.heap,
@@ -121,7 +101,6 @@ impl<'e> Worker<'e> {
             symbols: &self.shared.symbols,
             globals: self.shared.globals.get().unwrap_or(&no_globals),
             scoped,
-            around,
             stack: self.stack(),
         };
         compiler.compile()
@@ -195,7 +174,7 @@ impl<'e> Worker<'e> {
             let text = self.shared.world.read_file(file)?;
             let parsed = self.parse(Origin::File(file.to_vec()), &text, path::dir_of(file))?;
             drop(text);
-            self.compile(&parsed, scoped, &[])?
+            self.compile(&parsed, scoped)?
         };
         self.eval(code, self.heap.env(None, 0))
     }

@@ -25,6 +25,8 @@ pub mod syntax;
 pub mod text;
 pub mod value;
 
+use std::sync::Mutex;
+
 use self::heap::Arena;
 use self::interpret::Worker;
 use self::io::World;
@@ -40,20 +42,30 @@ pub fn evaluate<R: Send>(
     world: &dyn World,
     work: impl for<'e> FnOnce(&Worker<'e>) -> R + Send,
 ) -> std::io::Result<R> {
-    let run = move || {
-        let stack = Stack::here(stack::SIZE);
+    // A thread that cannot be started takes nothing with it.
+    let start = Mutex::new(Some((settings, work)));
+    let run = &|size: usize| {
+        let (settings, work) = start.lock().ok()?.take()?;
         let arena = Arena::new();
         let shared = Shared::new(&arena, settings, world);
-        let worker = Worker::new(&shared, 1, stack);
+        let worker = Worker::new(&shared, Stack::here(size));
         worker.prepare();
-        work(&worker)
+        Some(work(&worker))
     };
+    let mut size = stack::SIZE;
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("evaluate".to_owned()).stack_size(stack::SIZE);
-        let thread = thread.spawn_scoped(scope, run)?;
-        match thread.join() {
-            Ok(result) => Ok(result),
-            Err(panic) => std::panic::resume_unwind(panic),
+        loop {
+            let thread = std::thread::Builder::new().name("evaluate".to_owned()).stack_size(size);
+            match thread.spawn_scoped(scope, move || run(size)) {
+                Ok(thread) => match thread.join() {
+                    Ok(Some(result)) => return Ok(result),
+                    Ok(None) => return Err(std::io::Error::other("the evaluation was started twice")),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                },
+                // A limit of the machine: less will do for most evaluations.
+                Err(_) if size > stack::LEAST => size /= 2,
+                Err(error) => return Err(error),
+            }
         }
     })
 }

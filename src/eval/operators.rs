@@ -357,7 +357,6 @@ impl<'e> Worker<'e> {
             }
         }
         let mut context = Gathered::new();
-        // Two texts without contexts, the most usual case, are joined without a detour.
         let mut text = Vec::new();
         self.add_part(value, *place, &mut text, &mut context)?;
         for (part, place) in rest {

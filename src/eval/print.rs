@@ -66,9 +66,6 @@ impl<'e> Worker<'e> {
 
     fn force_within(&self, value: Value<'e>, seen: &mut HashSet<u64>) -> Result<Value<'e>, Error> {
         let _deeper = self.deeper()?;
-        if self.stack().is_exhausted() {
-            return Err(Error::of(super::error::Kind::Depth, "stack overflow (possible infinite recursion)"));
-        }
         let value = self.force(value)?;
         if let Some(identity) = value.identity()
             && !seen.insert(identity)
@@ -120,9 +117,6 @@ impl<'e> Printer<'_, 'e> {
 
     fn value(&mut self, value: Value<'e>) -> Result<(), Error> {
         let (_deeper, slot) = (self.worker.deeper()?, value);
-        if self.worker.stack().is_exhausted() {
-            return Err(Error::of(super::error::Kind::Depth, "stack overflow (possible infinite recursion)"));
-        }
         let value = if self.style == Style::Eval {
             match self.worker.force(value) {
                 Ok(value) => value,

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::error::{Error, Frame, FrameKind, Trace};
 use super::shared::Shared;
-use super::sources::line_and_column;
 use super::value::Position;
 
 /// A short trace ends when its frames cost more than this.
@@ -92,7 +91,7 @@ impl Shared<'_> {
             out.push_str(&format!("\n{pad}at {}:", source.origin.name()));
             return;
         };
-        let (line, column) = line_and_column(&text, offset as usize);
+        let Some((line, column)) = source.line_and_column(offset, || Some(text.clone())) else { return };
         out.push_str(&format!("\n{pad}at {}:{line}:{column}:", source.origin.name()));
         excerpt(&text, line, column, out);
     }

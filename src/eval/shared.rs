@@ -7,7 +7,7 @@ use super::compile::Globals;
 use super::error::Error;
 use super::heap::{Arena, Value};
 use super::io::World;
-use super::sources::{Origin, Sources, line_and_column};
+use super::sources::{Origin, Sources};
 use super::symbols::Symbols;
 use super::syntax::Lint;
 use super::text::regex::{Regex, RegexError};
@@ -187,8 +187,7 @@ impl<'e> Shared<'e> {
     /// The text, line and column of a place.
     pub fn place(&self, position: Position) -> Option<(Origin, u32, u32)> {
         let (source, offset) = self.sources.find(position)?;
-        let text = self.text_of(&source)?;
-        let (line, column) = line_and_column(&text, offset as usize);
+        let (line, column) = source.line_and_column(offset, || self.text_of(&source))?;
         Some((source.origin.clone(), line, column))
     }
 }

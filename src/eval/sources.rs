@@ -1,6 +1,6 @@
 //! The texts that were read, and places in them as numbers.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use super::value::Position;
 
@@ -39,6 +39,27 @@ pub struct Source {
     pub text: Option<Arc<[u8]>>,
     base: u32,
     length: u32,
+    /// Where its lines begin, once a place in it was told.
+    lines: OnceLock<Vec<u32>>,
+}
+
+impl Source {
+    /// Line and column of a byte, both from 1; `text` gives the text where it is not known yet.
+    pub fn line_and_column(
+        &self,
+        offset: u32,
+        text: impl FnOnce() -> Option<Arc<[u8]>>,
+    ) -> Option<(u32, u32)> {
+        let lines = match self.lines.get() {
+            Some(lines) => lines,
+            None => {
+                let text = text()?;
+                self.lines.get_or_init(|| line_starts(&text))
+            }
+        };
+        let line = lines.partition_point(|start| *start <= offset);
+        Some((line as u32, offset - lines[line - 1] + 1))
+    }
 }
 
 /// All texts of an evaluation, one after the other in one space of numbers.
@@ -61,7 +82,7 @@ impl Sources {
         let length = u32::try_from(text.len()).ok()?;
         base.checked_add(length)?.checked_add(1)?;
         let text = (!matches!(origin, Origin::File(_))).then(|| Arc::from(text));
-        list.push(Arc::new(Source { origin, text, base, length }));
+        list.push(Arc::new(Source { origin, text, base, length, lines: OnceLock::new() }));
         Some(base)
     }
 
@@ -78,21 +99,18 @@ impl Sources {
     }
 }
 
-/// Line and column of a byte, both from 1. A line ends at LF, CR LF or CR.
-pub fn line_and_column(text: &[u8], offset: usize) -> (u32, u32) {
-    let (mut line, mut start, mut index) = (1, 0, 0);
-    let end = offset.min(text.len());
-    while index < end {
-        let ends = match text[index] {
+/// Where the lines of a text begin. A line ends at LF, CR LF or CR.
+pub fn line_starts(text: &[u8]) -> Vec<u32> {
+    let mut starts = vec![0];
+    for (index, byte) in text.iter().enumerate() {
+        let ends = match byte {
             b'\n' => true,
             b'\r' => text.get(index + 1) != Some(&b'\n'),
             _ => false,
         };
-        index += 1;
         if ends {
-            line += 1;
-            start = index;
+            starts.push(index as u32 + 1);
         }
     }
-    (line, (offset - start) as u32 + 1)
+    starts
 }

@@ -2,8 +2,10 @@
 
 /// The stack of an evaluating thread. Only what is used is taken from the machine.
 pub const SIZE: usize = 1 << 30;
+/// The smallest stack that an evaluation is tried with, where the machine refuses larger ones.
+pub const LEAST: usize = 64 << 20;
 /// What must be left for functions that do not look.
-const RESERVE: usize = 256 << 10;
+const RESERVE: usize = 512 << 10;
 
 /// The lowest address that recursion may reach on this thread.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +17,7 @@ impl Stack {
     /// The limit of a stack of `size` bytes; to be called near its beginning.
     pub fn here(size: usize) -> Stack {
         let here = 0u8;
-        let lowest = (std::ptr::from_ref(&here) as usize).saturating_sub(size).saturating_add(2 * RESERVE);
+        let lowest = (std::ptr::from_ref(&here) as usize).saturating_sub(size).saturating_add(RESERVE);
         Stack { lowest }
     }
 

@@ -56,8 +56,8 @@ struct Names {
     texts: Vec<&'static [u8]>,
 }
 
-/// The names of all evaluations of a process. A name stays as long as the
-/// process does: a language server or repl meets the same names again.
+/// The names of one evaluation. Their texts are never freed, so that values may
+/// hold them.
 #[derive(Default)]
 pub struct Symbols {
     names: RwLock<Names>,

@@ -196,3 +196,31 @@ fn files_are_read_once_and_relative_to_themselves() {
     });
     assert_eq!(value.unwrap(), b"[ /work/dir/b.nix /work/c ]");
 }
+
+#[test]
+fn recursion_without_calls_ends_with_the_stack() {
+    let nested = "let nest = n: builtins.foldl' (v: i: [ v ]) 1 (builtins.genList (i: i) n);";
+    let settings = || Settings { max_call_depth: u32::MAX - 1, ..Settings::default() };
+    for what in ["nest 5000000 == nest 5000000", "builtins.deepSeq (nest 5000000) 1"] {
+        let text = format!("{nested} in {what}");
+        let told = super::evaluate(settings(), &Memory::default(), |worker| {
+            let value = worker.evaluate_text(Origin::Text, text.as_bytes(), b"/work");
+            value.and_then(|value| worker.force_deep(value)).map(|_| ()).unwrap_err().to_string()
+        });
+        assert_eq!(told.unwrap(), "stack overflow (possible infinite recursion)", "{what}");
+    }
+}
+
+#[test]
+fn plain_calls_take_no_memory() {
+    let used = |count: usize| {
+        let text = format!("builtins.foldl' (a: b: a + b) 0 (builtins.genList (i: 1) {count})");
+        super::evaluate(Settings::default(), &Memory::default(), |worker| {
+            worker.evaluate_text(Origin::Text, text.as_bytes(), b"/work").unwrap();
+            worker.shared.arena.size()
+        })
+        .unwrap()
+    };
+    // The list itself takes 64 bytes an element; the two scopes of each call would take 64 more.
+    assert!(used(1_000_000) < 100_000_000, "{}", used(1_000_000));
+}

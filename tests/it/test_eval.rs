@@ -104,6 +104,8 @@ fn expressions_and_files() {
             "--eval --xml --strict -E ⟦{ a = 1; b = x: x; }⟧",
             "--eval --xml --strict --no-location f.nix",
             "--eval --xml f.nix",
+            "--parse --eval -E 1+1",
+            "--eval --parse -E 1+1",
             "--eval --raw -E 1",
             "--eval --strict -E ⟦[ 1 (throw \"x\") ]⟧",
             "--eval -E ⟦let f = x: throw \"x\"; in f 1⟧",

@@ -102,7 +102,7 @@ pub fn called<'e>(worker: &Worker<'e>, value: Value<'e>, arguments: &Arguments<'
             _ => return Ok(value),
         }
     }
-    Ok(value)
+    Err(Error::of(Kind::Depth, "stack overflow (possible infinite recursion)"))
 }
 
 /// The attribute that a selection path means. Functions before a step are called.

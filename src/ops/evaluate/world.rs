@@ -100,9 +100,13 @@ impl Asked {
         if pending.is_empty() {
             return Ok(());
         }
+        let paths: Vec<Vec<u8>> = pending.iter().map(|made| made.path.clone()).collect();
         self.ask(move |backing| write_derivations(backing.store()?, &pending))?;
-        // The store has all of them now.
-        lock(&self.texts).clear();
+        // The store has these now; others may have been made meanwhile.
+        let mut texts = lock(&self.texts);
+        for path in &paths {
+            texts.remove(path);
+        }
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Texts beside what the reference makes of them.
 
-use super::super::sources::line_and_column;
+use super::super::sources::line_starts;
 use super::super::symbols::Symbols;
 use super::{ParseOptions, SyntaxError, parse, print};
 
@@ -24,7 +24,9 @@ fn printed(text: &[u8], options: &ParseOptions) -> String {
         }
         Err(SyntaxError { offset, message, other, .. }) => {
             let place = |offset: u32| {
-                let (line, column) = line_and_column(text, offset as usize);
+                let starts = line_starts(text);
+                let line = starts.partition_point(|start| *start <= offset);
+                let column = offset - starts[line - 1] + 1;
                 format!("{line}:{column}")
             };
             let other = other.map(place).unwrap_or_default();
