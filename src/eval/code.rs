@@ -209,6 +209,7 @@ pub struct FormalsCode<'e> {
 }
 
 /// A function. Its scope has a slot for each formal, then one for the argument if that has a name.
+/// A function that another one gives at once (`a: b: …`) shares the scope of that one.
 #[derive(Clone, Copy)]
 pub struct LambdaCode<'e> {
     /// What it is bound to.
@@ -221,4 +222,7 @@ pub struct LambdaCode<'e> {
     pub body: &'e Code<'e>,
     /// Where it begins.
     pub position: Position,
+    /// The number of slots in front that functions around it fill; where that is not 0, the
+    /// function is made in a scope of those slots, and its own is a longer copy of that.
+    pub taken: u32,
 }

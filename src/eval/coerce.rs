@@ -82,12 +82,7 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// It cannot be evaluated, or is something else; `text` is a frame for the latter.
-    pub fn force_attrs(
-        &self,
-        value: Value<'e>,
-        position: Position,
-        text: &str,
-    ) -> Result<&'e Attrs<'e>, Error> {
+    pub fn force_attrs(&self, value: Value<'e>, position: Position, text: &str) -> Result<Attrs<'e>, Error> {
         let value = self.force_at(value, position)?;
         match value.view() {
             View::Attrs(attrs) => Ok(attrs),
@@ -242,7 +237,7 @@ impl<'e> Worker<'e> {
     fn coerce_set(
         &self,
         value: Value<'e>,
-        attrs: &'e Attrs<'e>,
+        attrs: Attrs<'e>,
         how: Coercion,
         position: Position,
         text: &str,

@@ -31,7 +31,7 @@ pub struct Compiler<'a, 'e> {
     /// The builtin names.
     pub globals: &'a Globals<'e>,
     /// Names of a `scopedImport`, which hide the builtin ones.
-    pub scoped: Option<&'e Attrs<'e>>,
+    pub scoped: Option<Attrs<'e>>,
     /// The limit of the native stack.
     pub stack: Stack,
 }
@@ -245,16 +245,34 @@ impl<'e> Compiler<'_, 'e> {
         Ok(Code::Call { function, arguments, position })
     }
 
+    /// A function, with the functions that it gives at once, which share its scope.
     fn lambda(
         &self,
         id: NodeId,
         name: Option<Symbol>,
         scope: &Scope<'_>,
     ) -> Result<&'e LambdaCode<'e>, Error> {
-        let Node::Lambda { argument, formals, body } = self.tree.node(id) else {
-            return Err(Error::new("not a function"));
+        // One with formals ends the chain: it needs its argument for its scope.
+        let mut chain = Vec::new();
+        let mut names: Vec<(Symbol, u32)> = Vec::new();
+        let mut next = id;
+        let last = loop {
+            let Node::Lambda { argument, formals, body } = self.tree.node(next) else {
+                return Err(Error::new("not a function"));
+            };
+            match (formals, argument, self.tree.node(body)) {
+                (None, Some(argument), Node::Lambda { .. }) => {
+                    bind(&mut names, argument, chain.len() as u32);
+                    chain.push((next, argument));
+                    next = body;
+                }
+                _ => break (next, argument, formals, body),
+            }
         };
-        let (names, order) = self.formal_names(argument, formals);
+        let (last, argument, formals, body) = last;
+        let taken = chain.len() as u32;
+        let order = self.formal_names(argument, formals, taken, &mut names);
+        names.sort_unstable_by_key(|entry| entry.0);
         let inside = Scope::Names(&names, scope);
         let formals = match formals {
             None => None,
@@ -265,25 +283,36 @@ impl<'e> Compiler<'_, 'e> {
             (Some(name), Node::Lambda { .. }) => self.bound(body, name, &inside)?,
             _ => self.expression(body, &inside)?,
         };
-        Ok(self.heap.alloc(LambdaCode { name, argument, formals, body, position: self.place(id) }))
+        let position = self.place(last);
+        let mut code = LambdaCode { name, argument, formals, body, position, taken };
+        for (taken, (id, argument)) in chain.into_iter().enumerate().rev() {
+            let body = self.heap.alloc(Code::Lambda(self.heap.alloc(code)));
+            let (argument, formals, taken) = (Some(argument), None, taken as u32);
+            code = LambdaCode { name, argument, formals, body, position: self.place(id), taken };
+        }
+        Ok(self.heap.alloc(code))
     }
 
-    /// The names of a function's scope, and the formals in the order of their symbols.
+    /// Adds the names of a function's scope, whose slots begin with `start`; gives the formals in the
+    /// order of their symbols.
     fn formal_names(
         &self,
         argument: Option<Symbol>,
         formals: Option<FormalsId>,
-    ) -> (Vec<(Symbol, u32)>, Vec<usize>) {
+        start: u32,
+        names: &mut Vec<(Symbol, u32)>,
+    ) -> Vec<usize> {
         let written = formals.map_or(&[][..], |id| &self.tree.formals(id).formals);
         let mut order: Vec<usize> = (0..written.len()).collect();
         order.sort_by_key(|index| written[*index].name);
-        let mut names: Vec<(Symbol, u32)> =
-            order.iter().enumerate().map(|(slot, index)| (written[*index].name, slot as u32)).collect();
+        // The arguments of functions around are few, and so is what they hide.
+        names.retain(|entry| order.binary_search_by_key(&entry.0, |index| written[*index].name).is_err());
+        let slots = start..;
+        names.extend(order.iter().zip(slots).map(|(index, slot)| (written[*index].name, slot)));
         if let Some(argument) = argument {
-            names.push((argument, written.len() as u32));
-            names.sort_by_key(|entry| entry.0);
+            bind(names, argument, start + written.len() as u32);
         }
-        (names, order)
+        order
     }
 
     fn formals(
@@ -372,6 +401,12 @@ impl<'e> Compiler<'_, 'e> {
         }
         self.expression(node, scope)
     }
+}
+
+/// Gives a name a slot, instead of another that it has.
+fn bind(names: &mut Vec<(Symbol, u32)>, name: Symbol, slot: u32) {
+    names.retain(|entry| entry.0 != name);
+    names.push((name, slot));
 }
 
 /// `builtins.name` where `builtins` is the builtin set: what it selects. Only for

@@ -69,13 +69,7 @@ impl<'e> Worker<'e> {
         None
     }
 
-    fn set_difference(
-        &self,
-        left: Value<'e>,
-        right: Value<'e>,
-        a: &'e Attrs<'e>,
-        b: &'e Attrs<'e>,
-    ) -> Option<Error> {
+    fn set_difference(&self, left: Value<'e>, right: Value<'e>, a: Attrs<'e>, b: Attrs<'e>) -> Option<Error> {
         let (shown_left, shown_right) = (self.shown(left), self.shown(right));
         if a.len() != b.len() {
             let text = format!(

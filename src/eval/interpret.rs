@@ -2,13 +2,13 @@
 
 use std::cell::Cell;
 
-use super::code::{Code, LambdaCode, SelectCode, SetCode, StepCode};
-use super::error::{Error, FrameKind, Kind, Traced};
-use super::heap::{Claim, Closure, Env, Heap, Thunk, Value};
+use super::code::{Code, SetCode};
+use super::error::{Error, Kind, Traced};
+use super::heap::{Claim, Env, Heap, Thunk, Value};
 use super::shared::Shared;
 use super::stack::Stack;
 use super::symbols::{Symbol, known};
-use super::value::{Attr, Attrs, Pending, Position, View};
+use super::value::{Attr, Attrs, Position, View};
 
 /// What evaluating gives.
 pub type Evaluated<'e> = Result<Value<'e>, Error>;
@@ -78,9 +78,7 @@ impl<'e> Worker<'e> {
         let result = match thunk.claim() {
             Claim::Done(value) => return Ok(value),
             Claim::Evaluate(code, env) => self.eval(code, env),
-            Claim::Call(pending) => {
-                self.call(pending.function, pending.arguments, pending_position(&pending))
-            }
+            Claim::Call(pending) => self.call_pending(&pending),
             Claim::Running => {
                 return Err(Error::of(Kind::Recursion, "infinite recursion encountered").at(position));
             }
@@ -147,9 +145,7 @@ impl<'e> Worker<'e> {
                     code = body;
                 }
                 Code::Scope { set, body, .. } => {
-                    let inner = self.heap.env(Some(env), 1);
-                    inner.fill(0, self.delay(set, env));
-                    env = inner;
+                    env = self.heap.env(Some(env), &[self.delay(set, env)], 1);
                     code = body;
                 }
                 Code::If { parts, position } => {
@@ -215,7 +211,7 @@ impl<'e> Worker<'e> {
     /// The scope of a recursive set or `let`, or of the sources of another set.
     fn scope(&self, set: &'e SetCode<'e>, env: &'e Env<'e>) -> &'e Env<'e> {
         let names = if set.recursive { set.bindings.len() } else { 0 };
-        let inner = self.heap.env(Some(env), names + set.sources.len());
+        let inner = self.heap.env(Some(env), &[], names + set.sources.len());
         for (index, source) in set.sources.iter().enumerate() {
             inner.fill(names + index, self.heap.suspend(source, inner));
         }
@@ -252,7 +248,7 @@ impl<'e> Worker<'e> {
         let text = "while evaluating the `__overrides` attribute";
         let overrides = self.force_attrs(inner.get(at), Position::NONE, text)?;
         // The scope was seen by the thunks of the overrides alone; others are made anew over a changed one.
-        let changed = self.heap.env(inner.up, set.bindings.len() + set.sources.len());
+        let changed = self.heap.env(inner.up(), &[], set.bindings.len() + set.sources.len());
         for (index, source) in set.sources.iter().enumerate() {
             changed.fill(set.bindings.len() + index, self.heap.suspend(source, changed));
         }
@@ -278,7 +274,7 @@ impl<'e> Worker<'e> {
         if set.dynamic.is_empty() { Ok(Value::attrs(attrs)) } else { self.with_dynamic(set, attrs, changed) }
     }
 
-    fn with_dynamic(&self, set: &'e SetCode<'e>, attrs: &'e Attrs<'e>, env: &'e Env<'e>) -> Evaluated<'e> {
+    fn with_dynamic(&self, set: &'e SetCode<'e>, attrs: Attrs<'e>, env: &'e Env<'e>) -> Evaluated<'e> {
         let mut all = attrs.entries().into_owned();
         for binding in set.dynamic {
             let text = "while evaluating the name of a dynamic attribute";
@@ -296,292 +292,6 @@ impl<'e> Worker<'e> {
             all.push(Attr { name, position: binding.position, value });
         }
         Ok(Value::attrs(Attrs::unsorted(&self.heap, all)))
-    }
-
-    // ---------------------------------------------------------- selecting
-
-    fn step(&self, step: StepCode<'e>, env: &'e Env<'e>) -> Result<Symbol, Error> {
-        match step {
-            StepCode::Name(name) => Ok(name),
-            StepCode::Dynamic(code) => {
-                let value = self.eval(code, env)?;
-                self.force_name(value, Position::NONE, "while evaluating an attribute name")
-            }
-        }
-    }
-
-    fn select(&self, select: &'e SelectCode<'e>, env: &'e Env<'e>) -> Evaluated<'e> {
-        let mut value = self.eval(select.base, env);
-        let mut found: Option<&'e Attr<'e>> = None;
-        let mut names: Vec<Symbol> = Vec::new();
-        for step in select.path {
-            let name = match value.as_ref() {
-                Err(_) => break,
-                Ok(_) => self.step(*step, env)?,
-            };
-            let Ok(base) = value else { break };
-            let View::Attrs(attrs) = base.view() else {
-                if let Some(default) = select.default {
-                    value = self.eval(default, env);
-                    break;
-                }
-                let error = self.wrong_type("a set", base);
-                value = Err(error.frame(select.position, "while selecting an attribute"));
-                break;
-            };
-            let Some(attr) = attrs.get(name) else {
-                if let Some(default) = select.default {
-                    value = self.eval(default, env);
-                    break;
-                }
-                value = Err(self.missing(name, attrs, select.position));
-                break;
-            };
-            if select.path.len() > 1 {
-                names.push(name);
-            }
-            found = Some(attr);
-            let place = if attr.position == Position::NONE { select.position } else { attr.position };
-            value = self.force_at(attr.value, place);
-        }
-        match (value, found) {
-            (Err(error), Some(attr)) if self.shared.is_told(attr.position) => {
-                Err(error.frame(attr.position, self.attribute_text(select, &names, attr)))
-            }
-            (value, _) => value,
-        }
-    }
-
-    #[cold]
-    fn attribute_text(&self, select: &SelectCode<'e>, names: &[Symbol], attr: &Attr<'e>) -> String {
-        let mut path: Vec<String> = names.iter().map(|name| self.quoted_name(*name)).collect();
-        if path.is_empty() {
-            path.push(self.quoted_name(attr.name));
-        }
-        for step in select.path.iter().skip(path.len()) {
-            match step {
-                StepCode::Name(name) => path.push(self.quoted_name(*name)),
-                StepCode::Dynamic(_) => break,
-            }
-        }
-        format!("while evaluating the attribute '{}'", path.join("."))
-    }
-
-    fn has(&self, select: &'e SelectCode<'e>, env: &'e Env<'e>) -> Evaluated<'e> {
-        let mut value = self.eval(select.base, env)?;
-        for (index, step) in select.path.iter().enumerate() {
-            let name = self.step(*step, env)?;
-            let View::Attrs(attrs) = value.view() else { return Ok(Value::bool(false)) };
-            let Some(attr) = attrs.get(name) else { return Ok(Value::bool(false)) };
-            if index + 1 < select.path.len() {
-                value = self.force_at(attr.value, select.position)?;
-            }
-        }
-        Ok(Value::bool(true))
-    }
-
-    // ------------------------------------------------------------ calling
-
-    fn eval_call(
-        &self,
-        function: &'e Code<'e>,
-        arguments: &'e [&'e Code<'e>],
-        position: Position,
-        env: &'e Env<'e>,
-    ) -> Evaluated<'e> {
-        let function = self.eval(function, env)?;
-        match arguments {
-            [one] => self.call(function, &[self.delay(one, env)], position),
-            [one, two] => self.call(function, &[self.delay(one, env), self.delay(two, env)], position),
-            many => {
-                let values: Vec<Value<'e>> = many.iter().map(|code| self.delay(code, env)).collect();
-                self.call(function, &values, position)
-            }
-        }
-    }
-
-    /// Calls `function` with one argument after the other.
-    ///
-    /// # Errors
-    /// It is no function, or its evaluation failed.
-    pub fn call(&self, function: Value<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-        let mut function = self.force_at(function, position)?;
-        let mut rest = arguments;
-        while let Some((first, after)) = rest.split_first() {
-            match function.view() {
-                View::Lambda(closure) => {
-                    let (result, used) = self.call_closure(closure, rest, position)?;
-                    function = result;
-                    rest = &rest[used..];
-                }
-                View::Builtin(builtin) => {
-                    if rest.len() < builtin.arity {
-                        return Ok(Value::applied(&self.heap, builtin, rest));
-                    }
-                    let (now, later) = rest.split_at(builtin.arity);
-                    function = self.call_builtin(builtin, now, position)?;
-                    rest = later;
-                }
-                View::Applied(applied) => {
-                    let missing = applied.builtin.arity - applied.arguments.len();
-                    let (now, later) = rest.split_at(missing.min(rest.len()));
-                    let all = [applied.arguments, now].concat();
-                    if now.len() < missing {
-                        return Ok(Value::applied(&self.heap, applied.builtin, &all));
-                    }
-                    function = self.call_builtin(applied.builtin, &all, position)?;
-                    rest = later;
-                }
-                View::Attrs(attrs) if attrs.get(known::FUNCTOR).is_some() => {
-                    let (functor, place) = attrs
-                        .get(known::FUNCTOR)
-                        .map_or((function, position), |attr| (attr.value, attr.position));
-                    let text = "while calling a functor (an attribute set with a '__functor' attribute)";
-                    function = self
-                        .call(functor, &[function, *first], place)
-                        .map_err(|error| error.frame(position, text))?;
-                    rest = after;
-                }
-                _ => {
-                    let what = self.describe(function);
-                    let message = format!("attempt to call something which is not a function but {what}");
-                    return Err(Error::new(message).at(position));
-                }
-            }
-            if !rest.is_empty() {
-                function = self.force_at(function, position)?;
-            }
-        }
-        Ok(function)
-    }
-
-    /// Calls a builtin with all its arguments.
-    fn call_builtin(
-        &self,
-        builtin: &'static super::value::Builtin,
-        arguments: &[Value<'e>],
-        position: Position,
-    ) -> Evaluated<'e> {
-        let _deeper = self.deeper_at(position)?;
-        // What a builtin does itself has no place: its frames and errors tell none.
-        let result = (builtin.run)(self, arguments, Position::NONE).and_then(|value| self.force(value));
-        match result {
-            Ok(value) => Ok(value),
-            Err(error) if builtin.name == "addErrorContext" => Err(error),
-            Err(error) => Err(error.frame(position, format!("while calling the '{}' builtin", builtin.name))),
-        }
-    }
-
-    /// Calls a function with one argument, and the functions that it consists of (`a: b: …`) with
-    /// the next ones; tells how many.
-    #[inline]
-    fn call_closure(
-        &self,
-        closure: &'e Closure<'e>,
-        arguments: &[Value<'e>],
-        position: Position,
-    ) -> Result<(Value<'e>, usize), Error> {
-        let (mut code, mut env) = (closure.code, closure.env);
-        let (before, mut used, mut plain) = (self.heap.mark(), 0, true);
-        loop {
-            env = if code.formals.is_none() {
-                let inner = self.heap.env(Some(env), 1);
-                inner.fill(0, arguments[used]);
-                inner
-            } else {
-                plain = false;
-                self.bind_formals(code, env, arguments[used], position)?
-            };
-            used += 1;
-            match code.body {
-                Code::Lambda(inner) if used < arguments.len() => code = inner,
-                _ => break,
-            }
-        }
-        let after = self.heap.mark();
-        let _deeper = self.deeper_at(position)?;
-        match self.eval(code.body, env) {
-            Ok(value) => {
-                if plain {
-                    self.heap.take_back(before, after);
-                }
-                Ok((value, used))
-            }
-            Err(error) => Err(self.called(error, code, position)),
-        }
-    }
-
-    #[cold]
-    fn called(&self, error: Error, code: &LambdaCode<'e>, position: Position) -> Error {
-        let text = format!("while calling {}", self.function_name(code));
-        let error = error.frame_of(FrameKind::Call, code.position, text);
-        if position == Position::NONE {
-            return error;
-        }
-        error.frame_of(FrameKind::Call, position, "from call site")
-    }
-
-    /// A function's name for messages: `'f'` or `anonymous lambda`.
-    pub(super) fn function_name(&self, code: &LambdaCode<'e>) -> String {
-        code.name.map_or_else(|| "anonymous lambda".to_owned(), |name| format!("'{}'", self.name(name)))
-    }
-
-    fn bind_formals(
-        &self,
-        code: &'e LambdaCode<'e>,
-        around: &'e Env<'e>,
-        argument: Value<'e>,
-        position: Position,
-    ) -> Result<&'e Env<'e>, Error> {
-        let Some(formals) = code.formals else { return Ok(around) };
-        let text = "while evaluating the value passed for the lambda argument";
-        let attrs = match self.force_attrs(argument, code.position, text) {
-            Ok(attrs) => attrs,
-            Err(error) if position == Position::NONE => return Err(error),
-            Err(error) => return Err(error.frame(position, "from call site")),
-        };
-        let count = formals.formals.len();
-        let env = self.heap.env(Some(around), count + usize::from(code.argument.is_some()));
-        let mut used = 0;
-        for (index, formal) in formals.formals.iter().enumerate() {
-            if let Some(attr) = attrs.get(formal.name) {
-                used += 1;
-                env.fill(index, attr.value);
-            } else if let Some(default) = formal.default {
-                env.fill(index, self.heap.suspend(default, env));
-            } else {
-                let message = format!(
-                    "function '{}' called without required argument '{}'",
-                    self.function_name(code).trim_matches('\''),
-                    self.name(formal.name)
-                );
-                return Err(Error::new(message).at(code.position).frame(position, "from call site"));
-            }
-        }
-        if code.argument.is_some() {
-            env.fill(count, argument);
-        }
-        if used != attrs.len() && !formals.ellipsis {
-            return Err(self.unexpected_argument(code, attrs, position));
-        }
-        Ok(env)
-    }
-
-    #[cold]
-    fn unexpected_argument(&self, code: &LambdaCode<'e>, attrs: &Attrs<'e>, position: Position) -> Error {
-        let formals = code.formals.map_or(&[][..], |formals| formals.formals);
-        let known: Vec<Symbol> = formals.iter().map(|formal| formal.name).collect();
-        let unexpected = attrs.entries().iter().map(|attr| attr.name).find(|name| !known.contains(name));
-        let Some(name) = unexpected else {
-            return Error::new("a function was called with too many arguments");
-        };
-        let message = format!(
-            "function '{}' called with unexpected argument '{}'",
-            self.function_name(code).trim_matches('\''),
-            self.name(name)
-        );
-        let suggestions = self.suggestions(name, known.into_iter());
-        Error::new(message).at(code.position).suggest(suggestions).frame(position, "from call site")
     }
 
     /// Counts a call that is under way; the count ends with the guard.
@@ -621,15 +331,6 @@ impl<'e> Worker<'e> {
     pub fn check_stack(&self) -> Result<(), Error> {
         if self.stack.is_exhausted() { Err(stack_overflow()) } else { Ok(()) }
     }
-
-    #[cold]
-    fn missing(&self, name: Symbol, attrs: &Attrs<'e>, position: Position) -> Error {
-        let names: Vec<Symbol> = attrs.entries().iter().map(|attr| attr.name).collect();
-        let suggestions = self.suggestions(name, names.into_iter());
-        Error::new(format!("attribute '{}' missing", self.quoted_name(name)))
-            .at(position)
-            .suggest(suggestions)
-    }
 }
 
 /// Ends the count of a call when it is dropped.
@@ -638,14 +339,6 @@ pub struct Deeper<'a>(&'a Cell<u32>);
 impl Drop for Deeper<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
-    }
-}
-
-/// The place of a call that was put off: `map` and `genList` call a function where it was written.
-fn pending_position(pending: &Pending<'_>) -> Position {
-    match (pending.function.view(), pending.arguments) {
-        (View::Lambda(closure), [_]) => closure.code.position,
-        _ => Position::NONE,
     }
 }
 
@@ -658,7 +351,7 @@ fn stack_overflow() -> Error {
 fn slot<'e>(env: &'e Env<'e>, depth: u32, index: u32) -> Value<'e> {
     let mut env = env;
     for _ in 0..depth {
-        match env.up {
+        match env.up() {
             Some(up) => env = up,
             None => return Value::null(),
         }

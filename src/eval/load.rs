@@ -74,9 +74,9 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// A free variable, or whatever evaluating the text meets.
-    pub fn run(&self, parsed: &Parsed, scoped: Option<&'e Attrs<'e>>) -> Evaluated<'e> {
+    pub fn run(&self, parsed: &Parsed, scoped: Option<Attrs<'e>>) -> Evaluated<'e> {
         let code = self.compile(parsed, scoped)?;
-        self.eval(code, self.heap.env(None, 0))
+        self.eval(code, self.heap.env(None, &[], 0))
     }
 
     /// A value that evaluates a text when it is needed.
@@ -85,14 +85,14 @@ impl<'e> Worker<'e> {
     /// A free variable.
     pub fn suspended(&self, parsed: &Parsed) -> Evaluated<'e> {
         let code = self.compile(parsed, None)?;
-        Ok(self.heap.suspend(code, self.heap.env(None, 0)))
+        Ok(self.heap.suspend(code, self.heap.env(None, &[], 0)))
     }
 
     /// Compiles a text that was parsed.
     ///
     /// # Errors
     /// A free variable.
-    fn compile(&self, parsed: &Parsed, scoped: Option<&'e Attrs<'e>>) -> Result<&'e Code<'e>, Error> {
+    fn compile(&self, parsed: &Parsed, scoped: Option<Attrs<'e>>) -> Result<&'e Code<'e>, Error> {
         let no_globals = super::compile::Globals::default();
         let compiler = Compiler {
             heap: &self.heap,
@@ -168,7 +168,7 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// As [`Worker::import`].
-    pub fn evaluate_file(&self, file: &[u8], scoped: Option<&'e Attrs<'e>>) -> Evaluated<'e> {
+    pub fn evaluate_file(&self, file: &[u8], scoped: Option<Attrs<'e>>) -> Evaluated<'e> {
         // Text and tree are gone before other files are read.
         let code = {
             let text = self.shared.world.read_file(file)?;
@@ -176,7 +176,7 @@ impl<'e> Worker<'e> {
             drop(text);
             self.compile(&parsed, scoped)?
         };
-        self.eval(code, self.heap.env(None, 0))
+        self.eval(code, self.heap.env(None, &[], 0))
     }
 
     /// Gives the value of `__curPos` and of attribute places: a set, or null for a text that is no file.

@@ -4,6 +4,7 @@
 //! store, the environment) it asks through [`io::World`].
 
 pub mod builtins;
+mod call;
 pub mod code;
 pub mod coerce;
 pub mod compile;
@@ -17,6 +18,7 @@ pub mod load;
 pub mod operators;
 pub mod print;
 pub mod report;
+mod select;
 pub mod shared;
 pub mod sources;
 pub mod stack;

@@ -226,7 +226,7 @@ impl<'e> Worker<'e> {
         })
     }
 
-    fn equal_sets(&self, a: &'e Attrs<'e>, b: &'e Attrs<'e>, position: Position) -> Result<bool, Error> {
+    fn equal_sets(&self, a: Attrs<'e>, b: Attrs<'e>, position: Position) -> Result<bool, Error> {
         if self.is_derivation(a)?
             && self.is_derivation(b)?
             && let (Some(a), Some(b)) = (a.get(known::OUT_PATH), b.get(known::OUT_PATH))
@@ -248,7 +248,7 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// `type` cannot be evaluated.
-    pub fn is_derivation(&self, attrs: &'e Attrs<'e>) -> Result<bool, Error> {
+    pub fn is_derivation(&self, attrs: Attrs<'e>) -> Result<bool, Error> {
         let Some(kind) = attrs.get(known::TYPE) else { return Ok(false) };
         let kind = self.force(kind.value)?;
         Ok(matches!(kind.view(), View::String(b"derivation", _)))

@@ -97,7 +97,7 @@ impl<'e> Worker<'e> {
     }
 
     /// The attributes of a set in the order of their names' bytes.
-    pub fn by_name(&self, attrs: &Attrs<'e>) -> Vec<Attr<'e>> {
+    pub fn by_name(&self, attrs: Attrs<'e>) -> Vec<Attr<'e>> {
         let mut entries = attrs.entries().into_owned();
         entries.sort_by_cached_key(|attr| self.text(attr.name));
         entries
@@ -187,7 +187,7 @@ impl<'e> Printer<'_, 'e> {
         Ok(())
     }
 
-    fn set(&mut self, value: Value<'e>, attrs: &'e Attrs<'e>) -> Result<(), Error> {
+    fn set(&mut self, value: Value<'e>, attrs: Attrs<'e>) -> Result<(), Error> {
         let told = !attrs.is_empty() || self.style == Style::Eval;
         if told && value.identity().is_some_and(|identity| self.repeated(identity)) {
             return Ok(());
@@ -221,7 +221,7 @@ impl<'e> Printer<'_, 'e> {
         Ok(())
     }
 
-    fn derivation(&mut self, attrs: &'e Attrs<'e>) -> Result<(), Error> {
+    fn derivation(&mut self, attrs: Attrs<'e>) -> Result<(), Error> {
         let path = attrs.get(known::DRV_PATH).map(|attr| self.worker.force(attr.value));
         match path {
             Some(Ok(value)) => match value.view() {

@@ -12,6 +12,9 @@ use crate::model::content_address::{ContentAddress, ContentAddressMethod, Conten
 use crate::model::hash::Hash;
 use crate::model::store_path::StoreDir;
 
+/// A result is as small as a value, so that it is handed back in registers.
+const _: () = assert!(size_of::<super::interpret::Evaluated<'static>>() == 16);
+
 /// A text and what it refers to.
 type StoredText = (Vec<u8>, Vec<Vec<u8>>);
 
@@ -154,6 +157,61 @@ fn calls_take_back_only_what_nothing_refers_to() {
                 noise = builtins.foldl' (a: b: a + b) 0 (builtins.genList (n: n) 1000); \
                 in [ noise (map (k: k.sum) all) (map (k: k.get 0) all) ]";
     assert_eq!(evaluate(text).as_deref(), Ok("[ 499500 [ 3 5 7 ] [ 1 2 3 ] ]"));
+}
+
+#[test]
+fn functions_of_several_arguments_share_a_scope() {
+    let cases = [
+        // What is called with less keeps what it has, for each further call anew.
+        (
+            "let f = a: b: c: [ a b c ]; g = f 1; h = g 2; in [ (h 3) (h 4) (g 5 6) (f 7 8 9) ]",
+            "[ [ 1 2 3 ] [ 1 2 4 ] [ 1 5 6 ] [ 7 8 9 ] ]",
+        ),
+        // The innermost of a name counts.
+        ("(a: b: a: [ a b ]) 1 2 3", "[ 3 2 ]"),
+        ("(x: y: { x, z ? [ x y ] }@all: [ x y z all ]) 1 2 { x = 3; }", "[ 3 2 [ 3 2 ] { x = 3; } ]"),
+        ("(a: { b, c ? a }: d: [ a b c d ]) 1 { b = 2; } 3", "[ 1 2 1 3 ]"),
+        (
+            "let f = a: { b }: c: d: [ a b c d ]; g = f 1 { b = 2; } 3; in map g [ 4 5 ]",
+            "[ [ 1 2 3 4 ] [ 1 2 3 5 ] ]",
+        ),
+        ("builtins.functionArgs ((a: b: { c, d ? 1 }: 1) 1 2)", "{ c = false; d = true; }"),
+        ("(a: b: c: d: e: f: g: h: i: j: [ a j ]) 1 2 3 4 5 6 7 8 9 10", "[ 1 10 ]"),
+        ("({ a ? 1, b ? null, c ? a, d ? x: x }: [ a b c ]) { }", "[ 1 null 1 ]"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(evaluate(text).as_deref(), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn scopes_of_many_names() {
+    let names: Vec<usize> = (0..1000).collect();
+    let set: String = names.iter().map(|name| format!("n{name} = {name};")).collect();
+    assert_eq!(
+        evaluate(&format!("let {set} f = x: n999 + x; in [ n0 n254 n255 (f 1) ]")),
+        Ok("[ 0 254 255 1000 ]".to_owned())
+    );
+    let formals: Vec<String> = names.iter().map(|name| format!("n{name}")).collect();
+    let text = format!("(a: {{ {} }}: b: [ a n0 n255 n999 b ]) true {{ {set} }} false", formals.join(", "));
+    assert_eq!(evaluate(&text), Ok("[ true 0 255 999 false ]".to_owned()));
+}
+
+#[test]
+fn a_set_that_grows_is_not_copied_each_time() {
+    let text = "let names = builtins.genList toString 4000; \
+                grown = builtins.foldl' (set: n: set // { ${n} = n; ${\"x\" + n} = n; }) { a = 1; } (names ++ names); \
+                in [ (builtins.length (builtins.attrNames grown)) (grown ? x17) (grown ? y) grown.\"3999\" grown.x0 \
+                (builtins.all (n: grown.${n} == n && grown.${\"x\" + n} == n) names) ]";
+    super::evaluate(Settings::default(), &Memory::default(), |worker| {
+        let value = worker.evaluate_text(Origin::Text, text.as_bytes(), b"/work").unwrap();
+        let value = worker.force_deep(value).unwrap();
+        let printed = worker.print(value, Style::Instantiate).unwrap();
+        assert_eq!(String::from_utf8_lossy(&printed), r#"[ 8001 true false "3999" "0" true ]"#);
+        // Copies alone would take more than 700 MB.
+        assert!(worker.shared.arena.size() < 40_000_000, "{}", worker.shared.arena.size());
+    })
+    .unwrap();
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub enum View<'e> {
     /// A list.
     List(&'e [Value<'e>]),
     /// A set.
-    Attrs(&'e Attrs<'e>),
+    Attrs(Attrs<'e>),
     /// A function.
     Lambda(&'e Closure<'e>),
     /// A builtin function.
@@ -60,7 +60,18 @@ pub struct Pending<'e> {
     /// What is called.
     pub function: Value<'e>,
     /// With what.
-    pub arguments: &'e [Value<'e>],
+    pub arguments: Arguments<'e>,
+}
+
+/// The arguments of a call that was put off.
+#[derive(Clone, Copy)]
+pub enum Arguments<'e> {
+    /// Values.
+    Values(&'e [Value<'e>]),
+    /// A whole number.
+    Number(i64),
+    /// The name of an attribute, and its value.
+    Attribute(&'e Attr<'e>),
 }
 
 /// One attribute.
@@ -74,85 +85,132 @@ pub struct Attr<'e> {
     pub value: Value<'e>,
 }
 
-/// A set: attributes sorted by symbol, over those of another set that they hide.
+/// A set: attributes sorted by symbol, or layers of such.
 #[derive(Clone, Copy)]
 pub struct Attrs<'e> {
     own: &'e [Attr<'e>],
-    base: Option<&'e Attrs<'e>>,
-    count: u32,
-    layers: u32,
+    layered: Option<&'e Layered<'e>>,
 }
 
-/// Sets of more layers than this are written out.
-const MOST_LAYERS: u32 = 6;
-/// An update makes a layer only over a set with this many times its attributes.
+/// Attributes over those of another set that they hide.
+#[derive(Clone, Copy)]
+pub struct Layered<'e> {
+    own: &'e [Attr<'e>],
+    base: Attrs<'e>,
+    count: u32,
+}
+
+/// Each layer of a set has at least this many times the attributes of the one above.
 const LAYER_RATIO: usize = 4;
 /// Sets up to this size are searched from the front.
 const LINEAR: usize = 8;
 
 impl<'e> Attrs<'e> {
     /// A set of `own`, which are sorted by symbol, each once.
-    pub fn new(heap: &Heap<'e>, own: &'e [Attr<'e>]) -> &'e Attrs<'e> {
+    pub fn new(heap: &Heap<'e>, own: &'e [Attr<'e>]) -> Attrs<'e> {
         debug_assert!(own.windows(2).all(|pair| pair[0].name < pair[1].name));
-        heap.alloc(Attrs { own, base: None, count: own.len() as u32, layers: 0 })
+        // Each empty set is an object of its own.
+        Attrs::flat(if own.is_empty() { heap.nothing() } else { own })
     }
 
     /// A set of attributes in any order, each once.
-    pub fn unsorted(heap: &Heap<'e>, mut attrs: Vec<Attr<'e>>) -> &'e Attrs<'e> {
+    pub fn unsorted(heap: &Heap<'e>, mut attrs: Vec<Attr<'e>>) -> Attrs<'e> {
         attrs.sort_unstable_by_key(|attr| attr.name);
         Attrs::new(heap, heap.slice(&attrs))
     }
 
+    #[inline]
+    pub(super) fn flat(own: &'e [Attr<'e>]) -> Attrs<'e> {
+        Attrs { own, layered: None }
+    }
+
+    #[inline]
+    pub(super) fn layered(layered: &'e Layered<'e>) -> Attrs<'e> {
+        Attrs { own: layered.own, layered: Some(layered) }
+    }
+
+    /// The topmost attributes, and all layers if there are several.
+    #[inline]
+    pub(super) fn parts(self) -> (&'e [Attr<'e>], Option<&'e Layered<'e>>) {
+        (self.own, self.layered)
+    }
+
     /// The number of attributes.
-    pub fn len(&self) -> usize {
-        self.count as usize
+    #[inline]
+    pub fn len(self) -> usize {
+        self.layered.map_or(self.own.len(), |layered| layered.count as usize)
     }
 
     /// Whether the set is empty.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
     }
 
     /// The attribute of a name.
     #[inline]
-    pub fn get(&self, name: Symbol) -> Option<&'e Attr<'e>> {
+    pub fn get(self, name: Symbol) -> Option<&'e Attr<'e>> {
         let mut layer = self;
         loop {
             if let Some(found) = search(layer.own, name) {
                 return Some(found);
             }
-            layer = layer.base?;
+            layer = layer.layered?.base;
         }
     }
 
     /// The attributes in the order of their symbols.
-    pub fn entries(&self) -> Cow<'e, [Attr<'e>]> {
-        match self.base {
+    pub fn entries(self) -> Cow<'e, [Attr<'e>]> {
+        match self.layered {
             None => Cow::Borrowed(self.own),
-            Some(base) => {
-                let mut merged = Vec::with_capacity(self.len());
-                merge(&base.entries(), self.own, |attr| merged.push(*attr));
-                Cow::Owned(merged)
+            Some(_) => Cow::Owned(self.references().into_iter().copied().collect()),
+        }
+    }
+
+    /// The attributes in the order of their symbols, where they lie.
+    pub fn references(self) -> Vec<&'e Attr<'e>> {
+        // The lowest layer has most attributes: the others are merged first.
+        let Some(layered) = self.layered else { return self.own.iter().collect() };
+        let mut merged: Vec<&'e Attr<'e>> = layered.own.iter().collect();
+        let mut base = layered.base;
+        loop {
+            let mut all = Vec::with_capacity(merged.len() + base.own.len());
+            merge(base.own.iter(), merged.iter().copied(), |attr| all.push(attr));
+            merged = all;
+            match base.layered {
+                Some(layered) => base = layered.base,
+                None => return merged,
             }
         }
     }
 
     /// `left // right`
-    pub fn update(heap: &Heap<'e>, left: &'e Attrs<'e>, right: &'e Attrs<'e>) -> &'e Attrs<'e> {
+    pub fn update(heap: &Heap<'e>, left: Attrs<'e>, right: Attrs<'e>) -> Attrs<'e> {
         if right.is_empty() {
             return left;
         }
         if left.is_empty() {
             return right;
         }
-        if right.base.is_none() && left.layers < MOST_LAYERS && right.len() * LAYER_RATIO <= left.len() {
-            let new = right.own.iter().filter(|attr| left.get(attr.name).is_none()).count();
-            let count = left.count + new as u32;
-            return heap.alloc(Attrs { own: right.own, base: Some(left), count, layers: left.layers + 1 });
+        // Layers that are not much larger than what comes above are joined with it, so that
+        // a set that grows one by one is not copied each time, and has few layers all the same.
+        let (mut own, mut base) = (right.entries(), left);
+        while base.own.len() < own.len() * LAYER_RATIO {
+            let mut merged = Vec::with_capacity(own.len() + base.own.len());
+            merge(base.own.iter(), own.iter(), |attr| merged.push(*attr));
+            own = Cow::Owned(merged);
+            match base.layered {
+                Some(layered) => base = layered.base,
+                None => return Attrs::new(heap, heap.slice(&own)),
+            }
         }
-        let mut merged = Vec::with_capacity(left.len() + right.len());
-        merge(&left.entries(), &right.entries(), |attr| merged.push(*attr));
-        Attrs::new(heap, heap.slice(&merged))
+        let new = right.entries().iter().filter(|attr| left.get(attr.name).is_none()).count();
+        let count = (left.len() + new) as u32;
+        let own = match own {
+            Cow::Borrowed(own) => own,
+            Cow::Owned(own) => heap.slice(&own),
+        };
+        Attrs::layered(heap.alloc(Layered { own, base, count }))
     }
 }
 
@@ -165,32 +223,26 @@ fn search<'e>(attrs: &'e [Attr<'e>], name: Symbol) -> Option<&'e Attr<'e>> {
 }
 
 /// Hands out the attributes of both in order; where both have a name, the right one's.
-fn merge<'e>(left: &[Attr<'e>], right: &[Attr<'e>], mut take: impl FnMut(&Attr<'e>)) {
-    let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
-    loop {
-        match (left.peek(), right.peek()) {
-            (Some(l), Some(r)) if l.name < r.name => {
-                take(l);
-                left.next();
-            }
-            (Some(l), Some(r)) => {
-                if l.name == r.name {
-                    left.next();
-                }
-                take(r);
-                right.next();
-            }
-            (Some(l), None) => {
-                take(l);
-                left.next();
-            }
-            (None, Some(r)) => {
-                take(r);
-                right.next();
-            }
-            (None, None) => return,
+fn merge<'a, 'e: 'a>(
+    left: impl Iterator<Item = &'a Attr<'e>>,
+    right: impl Iterator<Item = &'a Attr<'e>>,
+    mut take: impl FnMut(&'a Attr<'e>),
+) {
+    let (mut left, mut right) = (left.peekable(), right.peekable());
+    while let (Some(l), Some(r)) = (left.peek(), right.peek()) {
+        if l.name < r.name {
+            take(l);
+            left.next();
+            continue;
         }
+        if l.name == r.name {
+            left.next();
+        }
+        take(r);
+        right.next();
     }
+    left.for_each(&mut take);
+    right.for_each(&mut take);
 }
 
 /// What a builtin function does with all its arguments, which are not yet

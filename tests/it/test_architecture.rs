@@ -165,7 +165,11 @@ fn no_circle_spans_folders() {
     let imports = Imports::of(all_sources());
     let count = imports.edges().count();
     assert!(count > 500, "only {count} imports were found");
-    let folder = |file: &str| file.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+    // The memory of an evaluation is one module in several files; it holds what the others define.
+    let folder = |file: &str| match file.rsplit_once('/').map_or("", |(folder, _)| folder) {
+        "eval/heap" => "eval".to_owned(),
+        folder => folder.to_owned(),
+    };
     for circle in imports.circles() {
         let folders: BTreeSet<String> = circle.iter().map(|file| folder(file)).collect();
         let within: Vec<String> = imports
@@ -234,7 +238,7 @@ fn only_main_and_the_settings_read_the_environment() {
 #[test]
 fn only_sys_is_unsafe() {
     let words = ["unsafe {", "unsafe fn", "unsafe impl", "allow(unsafe_code)"];
-    let may = |name: &str| name.starts_with("sys/") || name == "eval/heap.rs";
+    let may = |name: &str| name.starts_with("sys/") || name.starts_with("eval/heap/");
     assert_eq!(offenders(&words, may), [""; 0]);
 }
 

@@ -1,7 +1,5 @@
 //! Sets.
 
-use std::collections::HashMap;
-
 use super::super::error::{Error, Traced};
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
@@ -70,14 +68,6 @@ pub const TABLE: &[Builtin] = &[
     ),
 ];
 
-fn first(name: &str) -> String {
-    format!("while evaluating the first argument passed to builtins.{name}")
-}
-
-fn second(name: &str) -> String {
-    format!("while evaluating the second argument passed to builtins.{name}")
-}
-
 fn attr_names<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the argument passed to builtins.attrNames";
     let attrs = worker.by_name(worker.force_attrs(arguments[0], Position::NONE, text)?);
@@ -92,21 +82,21 @@ fn attr_values<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) ->
 }
 
 fn get_attr<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let name = worker.force_name(arguments[0], Position::NONE, &first("getAttr"))?;
-    let attrs = worker.force_attrs(arguments[1], Position::NONE, &second("getAttr"))?;
+    let name = worker.force_name(arguments[0], Position::NONE, first!("getAttr"))?;
+    let attrs = worker.force_attrs(arguments[1], Position::NONE, second!("getAttr"))?;
     let attr = worker.required(attrs, name, "in the attribute set under consideration")?;
     worker.force(attr.value)
 }
 
 fn has_attr<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let name = worker.force_name(arguments[0], Position::NONE, &first("hasAttr"))?;
-    let attrs = worker.force_attrs(arguments[1], Position::NONE, &second("hasAttr"))?;
+    let name = worker.force_name(arguments[0], Position::NONE, first!("hasAttr"))?;
+    let attrs = worker.force_attrs(arguments[1], Position::NONE, second!("hasAttr"))?;
     Ok(Value::bool(attrs.get(name).is_some()))
 }
 
 fn remove_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let attrs = worker.force_attrs(arguments[0], Position::NONE, &first("removeAttrs"))?;
-    let names = worker.force_list(arguments[1], Position::NONE, &second("removeAttrs"))?;
+    let attrs = worker.force_attrs(arguments[0], Position::NONE, first!("removeAttrs"))?;
+    let names = worker.force_list(arguments[1], Position::NONE, second!("removeAttrs"))?;
     let text = "while evaluating the values of the second argument passed to builtins.removeAttrs";
     let mut gone: Vec<Symbol> = Vec::with_capacity(names.len());
     for name in names {
@@ -122,8 +112,8 @@ fn remove_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -
 }
 
 fn intersect_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let left = worker.force_attrs(arguments[0], Position::NONE, &first("intersectAttrs"))?;
-    let right = worker.force_attrs(arguments[1], Position::NONE, &second("intersectAttrs"))?;
+    let left = worker.force_attrs(arguments[0], Position::NONE, first!("intersectAttrs"))?;
+    let right = worker.force_attrs(arguments[1], Position::NONE, second!("intersectAttrs"))?;
     let common: Vec<Attr<'e>> = if left.len() < right.len() {
         left.entries().iter().filter_map(|attr| right.get(attr.name)).copied().collect()
     } else {
@@ -133,8 +123,8 @@ fn intersect_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position
 }
 
 fn cat_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let name = worker.force_name(arguments[0], Position::NONE, &first("catAttrs"))?;
-    let list = worker.force_list(arguments[1], Position::NONE, &second("catAttrs"))?;
+    let name = worker.force_name(arguments[0], Position::NONE, first!("catAttrs"))?;
+    let list = worker.force_list(arguments[1], Position::NONE, second!("catAttrs"))?;
     let text = "while evaluating an element in the list passed as second argument to builtins.catAttrs";
     let mut values = Vec::with_capacity(list.len());
     for set in list {
@@ -148,7 +138,7 @@ fn list_to_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) 
     let text = "while evaluating the argument passed to builtins.listToAttrs";
     let list = worker.force_list(arguments[0], Position::NONE, text)?;
     let mut attrs: Vec<Attr<'e>> = Vec::with_capacity(list.len());
-    let mut pairs: Vec<(Symbol, u32, &'e Attrs<'e>)> = Vec::with_capacity(list.len());
+    let mut pairs: Vec<(Symbol, u32, Attrs<'e>)> = Vec::with_capacity(list.len());
     let text = "while evaluating an element of the list passed to builtins.listToAttrs";
     for (index, pair) in list.iter().enumerate() {
         let pair = worker.force_attrs(*pair, Position::NONE, text)?;
@@ -180,54 +170,58 @@ fn list_to_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) 
 }
 
 fn map_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let attrs = worker.force_attrs(arguments[1], Position::NONE, &second("mapAttrs"))?.entries();
+    let attrs = worker.force_attrs(arguments[1], Position::NONE, second!("mapAttrs"))?.references();
+    let function = worker.heap.alloc(arguments[0]);
     let mapped = worker.heap.slice_with(attrs.len(), |index| {
-        let attr = &attrs[index];
-        let name = Value::string(worker.text(attr.name));
-        let value = worker.heap.suspend_call(arguments[0], &[name, attr.value]);
-        Attr { name: attr.name, position: Position::NONE, value }
+        let value = worker.heap.suspend_attribute(function, attrs[index]);
+        Attr { name: attrs[index].name, position: Position::NONE, value }
     });
     Ok(Value::attrs(Attrs::new(&worker.heap, mapped)))
 }
 
+/// The values of each name, in the order of the symbols; those of one name in the order of the pairs.
+fn grouped<'e>(worker: &Worker<'e>, mut pairs: Vec<(Symbol, Value<'e>)>) -> Vec<Attr<'e>> {
+    // Those of a set are sorted already, which this sort makes use of.
+    pairs.sort_by_key(|pair| pair.0);
+    let group = |pairs: &[(Symbol, Value<'e>)]| {
+        let values = worker.heap.slice_with(pairs.len(), |index| pairs[index].1);
+        Attr { name: pairs[0].0, position: Position::NONE, value: Value::list(values) }
+    };
+    pairs.chunk_by(|a, b| a.0 == b.0).map(group).collect()
+}
+
 fn zip_attrs_with<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let function = worker.force_function(arguments[0], Position::NONE, &first("zipAttrsWith"))?;
-    let list = worker.force_list(arguments[1], Position::NONE, &second("zipAttrsWith"))?;
+    let function = worker.force_function(arguments[0], Position::NONE, first!("zipAttrsWith"))?;
+    let list = worker.force_list(arguments[1], Position::NONE, second!("zipAttrsWith"))?;
     let text = "while evaluating a value of the list passed as second argument to builtins.zipAttrsWith";
-    let mut values: HashMap<Symbol, Vec<Value<'e>>> = HashMap::new();
+    let mut pairs = Vec::new();
     for set in list {
-        for attr in worker.force_attrs(*set, Position::NONE, text)?.entries().iter() {
-            values.entry(attr.name).or_default().push(attr.value);
-        }
+        let attrs = worker.force_attrs(*set, Position::NONE, text)?.entries();
+        pairs.extend(attrs.iter().map(|attr| (attr.name, attr.value)));
     }
-    let zipped = values
-        .into_iter()
-        .map(|(name, values)| {
-            let values = Value::list(worker.heap.slice(&values));
-            let name_value = Value::string(worker.text(name));
-            (name, worker.heap.suspend_call(function, &[name_value, values]))
-        })
-        .collect();
-    Ok(worker.new_set(zipped))
+    let (function, zipped) = (worker.heap.alloc(function), worker.heap.slice(&grouped(worker, pairs)));
+    let zipped = worker.heap.slice_with(zipped.len(), |index| {
+        let attr = &zipped[index];
+        Attr { value: worker.heap.suspend_attribute(function, attr), ..*attr }
+    });
+    Ok(Value::attrs(Attrs::new(&worker.heap, zipped)))
 }
 
 fn group_by<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let function = worker.force_function(arguments[0], Position::NONE, &first("groupBy"))?;
-    let list = worker.force_list(arguments[1], Position::NONE, &second("groupBy"))?;
+    let function = worker.force_function(arguments[0], Position::NONE, first!("groupBy"))?;
+    let list = worker.force_list(arguments[1], Position::NONE, second!("groupBy"))?;
     let text = "while evaluating the return value of the grouping function passed to builtins.groupBy";
-    let mut groups: HashMap<Symbol, Vec<Value<'e>>> = HashMap::new();
+    let mut pairs = Vec::with_capacity(list.len());
     for item in list {
         let name = worker.call(function, &[*item], Position::NONE)?;
-        groups.entry(worker.force_name(name, Position::NONE, text)?).or_default().push(*item);
+        pairs.push((worker.force_name(name, Position::NONE, text)?, *item));
     }
-    let groups =
-        groups.into_iter().map(|(name, items)| (name, Value::list(worker.heap.slice(&items)))).collect();
-    Ok(worker.new_set(groups))
+    Ok(Value::attrs(Attrs::new(&worker.heap, worker.heap.slice(&grouped(worker, pairs)))))
 }
 
 fn unsafe_get_attr_pos<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let name = worker.force_name(arguments[0], Position::NONE, &first("unsafeGetAttrPos"))?;
-    let attrs = worker.force_attrs(arguments[1], Position::NONE, &second("unsafeGetAttrPos"))?;
+    let name = worker.force_name(arguments[0], Position::NONE, first!("unsafeGetAttrPos"))?;
+    let attrs = worker.force_attrs(arguments[1], Position::NONE, second!("unsafeGetAttrPos"))?;
     Ok(attrs.get(name).map_or(Value::null(), |attr| worker.position_value(attr.position)))
 }
 
@@ -236,7 +230,7 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// It is missing.
-    pub fn required(&self, attrs: &'e Attrs<'e>, name: Symbol, text: &str) -> Result<&'e Attr<'e>, Error> {
+    pub fn required(&self, attrs: Attrs<'e>, name: Symbol, text: &str) -> Result<&'e Attr<'e>, Error> {
         match attrs.get(name) {
             Some(attr) => Ok(attr),
             None => {

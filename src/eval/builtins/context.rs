@@ -77,24 +77,20 @@ pub(super) fn dependencies(context: Option<&Context<'_>>) -> Vec<Dependency> {
     elements.iter().map(owned).collect()
 }
 
-fn passed_to(name: &str) -> String {
-    format!("while evaluating the argument passed to builtins.{name}")
-}
-
 fn has_context<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let (_, context) = worker.force_text(arguments[0], Position::NONE, &passed_to("hasContext"))?;
+    let (_, context) = worker.force_text(arguments[0], Position::NONE, argument!("hasContext"))?;
     Ok(Value::bool(context.is_some()))
 }
 
 fn discard<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let text = passed_to("unsafeDiscardStringContext");
-    let (text, _) = worker.coerce(arguments[0], STRICT, Position::NONE, &text)?;
+    let text = argument!("unsafeDiscardStringContext");
+    let (text, _) = worker.coerce(arguments[0], STRICT, Position::NONE, text)?;
     Ok(Value::string(text))
 }
 
 fn discard_outputs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let text = passed_to("unsafeDiscardOutputDependency");
-    let (text, context) = worker.coerce(arguments[0], STRICT, Position::NONE, &text)?;
+    let text = argument!("unsafeDiscardOutputDependency");
+    let (text, context) = worker.coerce(arguments[0], STRICT, Position::NONE, text)?;
     let Some(context) = context else { return Ok(Value::string(text)) };
     let plain = |element: &Element<'e>| match *element {
         Element::All(path) => Element::Plain(path),
@@ -105,8 +101,8 @@ fn discard_outputs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position
 }
 
 fn add_outputs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let text = passed_to("addDrvOutputDependencies");
-    let (text, context) = worker.coerce(arguments[0], STRICT, Position::NONE, &text)?;
+    let text = argument!("addDrvOutputDependencies");
+    let (text, context) = worker.coerce(arguments[0], STRICT, Position::NONE, text)?;
     let elements = context.map_or(&[][..], |context| context.elements());
     let [element] = elements else {
         let (text, count) = (String::from_utf8_lossy(text), elements.len());
@@ -139,7 +135,7 @@ struct Uses<'e> {
 }
 
 fn get_context<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let (_, context) = worker.force_text(arguments[0], Position::NONE, &passed_to("getContext"))?;
+    let (_, context) = worker.force_text(arguments[0], Position::NONE, argument!("getContext"))?;
     let mut paths: std::collections::BTreeMap<&[u8], Uses<'e>> = std::collections::BTreeMap::new();
     for element in context.map_or(&[][..], |context| context.elements()) {
         match *element {
@@ -225,7 +221,7 @@ fn placed_frame<T>(result: Result<T, Error>, position: Position) -> Result<T, Er
     result.map_err(|error| error.place_last_frame(position))
 }
 
-fn flag<'e>(worker: &Worker<'e>, entry: &Attrs<'e>, name: Symbol, shown: &str) -> Result<bool, Error> {
+fn flag<'e>(worker: &Worker<'e>, entry: Attrs<'e>, name: Symbol, shown: &str) -> Result<bool, Error> {
     let Some(attr) = entry.get(name) else { return Ok(false) };
     let text = format!("while evaluating the `{shown}` attribute of a string context");
     worker.force_bool(attr.value, attr.position, &text)

@@ -207,7 +207,7 @@ fn fetch_tree<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Positi
 }
 
 /// Refuses attributes that are no strings, Booleans or numbers.
-fn check_input<'e>(worker: &Worker<'e>, attrs: &Attrs<'e>, who: &str) -> Result<(), Error> {
+fn check_input<'e>(worker: &Worker<'e>, attrs: Attrs<'e>, who: &str) -> Result<(), Error> {
     for attr in attrs.entries().iter() {
         let value = worker.force_at(attr.value, attr.position)?;
         if matches!(value.view(), View::String(..) | View::Path(_) | View::Bool(_) | View::Int(_)) {
@@ -255,7 +255,7 @@ fn fetch_closure<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) 
 /// Refuses attributes of other names.
 fn check_names<'e>(
     worker: &Worker<'e>,
-    attrs: &Attrs<'e>,
+    attrs: Attrs<'e>,
     names: &[&[u8]],
     refused: impl Fn(&str, &Attr<'e>) -> Error,
 ) -> Result<(), Error> {

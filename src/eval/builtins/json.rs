@@ -113,7 +113,7 @@ impl<'e> Printer<'_, 'e> {
     fn set(
         &mut self,
         value: Value<'e>,
-        attrs: &'e Attrs<'e>,
+        attrs: Attrs<'e>,
         position: Position,
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {

@@ -1,10 +1,6 @@
 //! Lists.
 
-use std::cell::RefCell;
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
-
-use super::super::error::{Error, Traced};
+use super::super::error::Error;
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::symbols::known;
@@ -24,13 +20,35 @@ pub const TABLE: &[Builtin] = &[
     Builtin::new(
         "all",
         2,
-        |w, a, p| any_all(w, a, p, "all", false),
+        |w, a, _| {
+            any_all(
+                w,
+                a,
+                [
+                    first!("all"),
+                    second!("all"),
+                    "while evaluating the return value of the function passed to builtins.all",
+                ],
+                false,
+            )
+        },
         "`function list`: whether the function gives true for all elements.",
     ),
     Builtin::new(
         "any",
         2,
-        |w, a, p| any_all(w, a, p, "any", true),
+        |w, a, _| {
+            any_all(
+                w,
+                a,
+                [
+                    first!("any"),
+                    second!("any"),
+                    "while evaluating the return value of the function passed to builtins.any",
+                ],
+                true,
+            )
+        },
         "`function list`: whether the function gives true for an element.",
     ),
     Builtin::new(
@@ -62,12 +80,6 @@ pub const TABLE: &[Builtin] = &[
         2,
         partition,
         "`function list`: the elements as `{ right; wrong; }` by what the function gives.",
-    ),
-    Builtin::new(
-        "genericClosure",
-        1,
-        generic_closure,
-        "`{ startSet; operator; }`: all items that the operator leads to, each key once.",
     ),
 ];
 
@@ -123,9 +135,8 @@ fn map<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluat
         return Ok(Value::list(list));
     }
     let text = "while evaluating the first argument passed to builtins.map";
-    let function = worker.force_function(arguments[0], Position::NONE, text)?;
-    let mapped =
-        worker.heap.slice_with(list.len(), |index| worker.heap.suspend_call(function, &[list[index]]));
+    let function = worker.heap.alloc(worker.force_function(arguments[0], Position::NONE, text)?);
+    let mapped = worker.heap.slice_with(list.len(), |index| worker.heap.suspend_item(function, &list[index]));
     Ok(Value::list(mapped))
 }
 
@@ -138,9 +149,8 @@ fn gen_list<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Ev
     let size = usize::try_from(count).ok().filter(|size| *size <= LONGEST);
     let Some(size) = size else { return Err(Error::new(format!("cannot create list of size {count}"))) };
     let text = "while evaluating the first argument passed to builtins.genList";
-    let function = worker.force_function(arguments[0], Position::NONE, text)?;
-    let items =
-        worker.heap.slice_with(size, |index| worker.heap.suspend_call(function, &[Value::int(index as i64)]));
+    let function = worker.heap.alloc(worker.force_function(arguments[0], Position::NONE, text)?);
+    let items = worker.heap.slice_with(size, |index| worker.heap.suspend_number(function, index as i64));
     Ok(Value::list(items))
 }
 
@@ -169,18 +179,14 @@ fn filter<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Eval
 fn any_all<'e>(
     worker: &Worker<'e>,
     arguments: &[Value<'e>],
-    _: Position,
-    name: &str,
+    [first, second, returned]: [&str; 3],
     stop: bool,
 ) -> Evaluated<'e> {
-    let text = format!("while evaluating the first argument passed to builtins.{name}");
-    let function = worker.force_function(arguments[0], Position::NONE, &text)?;
-    let text = format!("while evaluating the second argument passed to builtins.{name}");
-    let list = worker.force_list(arguments[1], Position::NONE, &text)?;
-    let text = format!("while evaluating the return value of the function passed to builtins.{name}");
+    let function = worker.force_function(arguments[0], Position::NONE, first)?;
+    let list = worker.force_list(arguments[1], Position::NONE, second)?;
     for item in list {
         let result = worker.call(function, &[*item], Position::NONE)?;
-        if worker.force_bool(result, Position::NONE, &text)? == stop {
+        if worker.force_bool(result, Position::NONE, returned)? == stop {
             return Ok(Value::bool(stop));
         }
     }
@@ -309,123 +315,3 @@ fn partition<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Positio
     let list = |items: Vec<Value<'e>>| Value::list(worker.heap.slice(&items));
     Ok(worker.new_set(vec![(known::RIGHT, list(right)), (known::WRONG, list(wrong))]))
 }
-
-fn generic_closure<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let text = "while evaluating the first argument passed to builtins.genericClosure";
-    let attrs = worker.force_attrs(arguments[0], Position::NONE, text)?;
-    let frame = "in the attrset passed as argument to builtins.genericClosure";
-    let start = worker.required(attrs, known::START_SET, frame)?;
-    let text = "while evaluating the 'startSet' attribute passed as argument to builtins.genericClosure";
-    let start = worker.force_list(start.value, Position::NONE, text)?;
-    if start.is_empty() {
-        return Ok(Value::list(start));
-    }
-    let operator = worker.required(attrs, known::OPERATOR, frame)?;
-    let text = "while evaluating the 'operator' attribute passed as argument to builtins.genericClosure";
-    let operator = worker.force_function(operator.value, Position::NONE, text)?;
-    let failed = RefCell::new(None);
-    let mut found = Found { worker, position, items: Vec::new(), keys: BTreeSet::new(), failed: &failed };
-    for item in start {
-        found.add(*item)?;
-    }
-    let mut next = 0;
-    while next < found.items.len() {
-        let item = found.items[next];
-        next += 1;
-        let frame = || format!("while calling operator on genericClosure element {}", worker.shown(item));
-        let text = "while evaluating the return value of the `operator` passed to builtins.genericClosure";
-        let more = worker.call(operator, &[item], position).and_then(|more| {
-            let more = worker.force_list(more, position, text)?;
-            more.iter().try_for_each(|item| worker.force(*item).map(|_| ()))?;
-            Ok(more)
-        });
-        for item in more.during_at(position, frame)? {
-            found.add(*item)?;
-        }
-    }
-    Ok(Value::list(worker.heap.slice(&found.items)))
-}
-
-/// The items of a closure, and their keys in order.
-struct Found<'w, 'e> {
-    worker: &'w Worker<'e>,
-    position: Position,
-    items: Vec<Value<'e>>,
-    keys: BTreeSet<Key<'w, 'e>>,
-    failed: &'w RefCell<Option<Error>>,
-}
-
-/// A key and the item that has it. The first failure of a comparison is kept in `failed`.
-struct Key<'w, 'e> {
-    worker: &'w Worker<'e>,
-    key: Value<'e>,
-    item: Value<'e>,
-    failed: &'w RefCell<Option<Error>>,
-}
-
-impl<'e> Found<'_, 'e> {
-    fn add(&mut self, item: Value<'e>) -> Result<(), Error> {
-        let worker = self.worker;
-        let frame = |item: Value<'e>| format!("in genericClosure element {}", worker.shown(item));
-        let value = worker.force(item).map_err(|error| error.frame(Position::NONE, frame(item)))?;
-        let View::Attrs(attrs) = value.view() else {
-            return Err(worker.wrong_type("a set", value).frame(Position::NONE, frame(item)));
-        };
-        let Some(key) = attrs.get(known::KEY) else {
-            return worker.required(attrs, known::KEY, &frame(item)).map(|_| ());
-        };
-        let key = worker.force_at(key.value, self.position)?;
-        let is_new = self.keys.insert(Key { worker, key, item, failed: self.failed });
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
-        if is_new {
-            self.items.push(item);
-        }
-        Ok(())
-    }
-}
-
-impl<'e> Key<'_, 'e> {
-    fn compare(&self, other: &Self) -> Result<Ordering, Error> {
-        let worker = self.worker;
-        let less = |a, b| {
-            worker.less(a, b, Position::NONE, "").map_err(|error| {
-                let text = format!("while comparing element {}", worker.shown(self.item));
-                let with = format!("with element {}", worker.shown(other.item));
-                error.frame(Position::NONE, with).frame(Position::NONE, text)
-            })
-        };
-        if less(self.key, other.key)? {
-            return Ok(Ordering::Less);
-        }
-        Ok(if less(other.key, self.key)? { Ordering::Greater } else { Ordering::Equal })
-    }
-}
-
-impl Ord for Key<'_, '_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        // After a failure nothing is compared any more; the caller ends with it.
-        if self.failed.borrow().is_some() {
-            return Ordering::Equal;
-        }
-        self.compare(other).unwrap_or_else(|error| {
-            *self.failed.borrow_mut() = Some(error);
-            Ordering::Equal
-        })
-    }
-}
-
-impl PartialOrd for Key<'_, '_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Key<'_, '_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Key<'_, '_> {}

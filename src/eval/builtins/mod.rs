@@ -3,8 +3,26 @@
 //! A row gives name, arity, documentation and function; `builtins`, the global
 //! names, completion and the manual come from the tables.
 
+/// Frames of arguments, made when the program is compiled: most are never told.
+macro_rules! argument {
+    ($name:literal) => {
+        concat!("while evaluating the argument passed to builtins.", $name)
+    };
+}
+macro_rules! first {
+    ($name:literal) => {
+        concat!("while evaluating the first argument passed to builtins.", $name)
+    };
+}
+macro_rules! second {
+    ($name:literal) => {
+        concat!("while evaluating the second argument passed to builtins.", $name)
+    };
+}
+
 pub mod adding;
 pub mod attrs;
+pub mod closure;
 pub mod context;
 pub mod control;
 pub mod derivation;
@@ -31,6 +49,7 @@ pub const FAMILIES: &[&[Builtin]] = &[
     control::TABLE,
     numbers::TABLE,
     lists::TABLE,
+    closure::TABLE,
     attrs::TABLE,
     strings::TABLE,
     regex::TABLE,

@@ -23,19 +23,19 @@ pub const TABLE: &[Builtin] = &[
     Builtin::new(
         "bitAnd",
         2,
-        |w, a, p| bits(w, a, p, "bitAnd", |x, y| x & y),
+        |w, a, _| bits(w, a, [first!("bitAnd"), second!("bitAnd")], |x, y| x & y),
         "`a b`: the bits that both numbers have.",
     ),
     Builtin::new(
         "bitOr",
         2,
-        |w, a, p| bits(w, a, p, "bitOr", |x, y| x | y),
+        |w, a, _| bits(w, a, [first!("bitOr"), second!("bitOr")], |x, y| x | y),
         "`a b`: the bits that one of two numbers has.",
     ),
     Builtin::new(
         "bitXor",
         2,
-        |w, a, p| bits(w, a, p, "bitXor", |x, y| x ^ y),
+        |w, a, _| bits(w, a, [first!("bitXor"), second!("bitXor")], |x, y| x ^ y),
         "`a b`: the bits that exactly one of two numbers has.",
     ),
     Builtin::new(
@@ -71,14 +71,11 @@ fn less_than<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Positio
 fn bits<'e>(
     worker: &Worker<'e>,
     arguments: &[Value<'e>],
-    _: Position,
-    name: &str,
+    frames: [&str; 2],
     combine: fn(i64, i64) -> i64,
 ) -> Evaluated<'e> {
-    let first = format!("while evaluating the first argument passed to builtins.{name}");
-    let a = worker.force_int(arguments[0], Position::NONE, &first)?;
-    let second = format!("while evaluating the second argument passed to builtins.{name}");
-    let b = worker.force_int(arguments[1], Position::NONE, &second)?;
+    let a = worker.force_int(arguments[0], Position::NONE, frames[0])?;
+    let b = worker.force_int(arguments[1], Position::NONE, frames[1])?;
     Ok(Value::int(combine(a, b)))
 }
 

@@ -29,10 +29,9 @@ fn pattern<'e>(
     worker: &Worker<'e>,
     value: Value<'e>,
     position: Position,
-    name: &str,
+    frame: &str,
 ) -> Result<Arc<Regex>, Error> {
-    let text = format!("while evaluating the first argument passed to builtins.{name}");
-    let pattern = worker.force_plain(value, position, &text)?;
+    let pattern = worker.force_plain(value, position, frame)?;
     worker.shared.regex(pattern).map_err(|error| Error::new(error.to_string()))
 }
 
@@ -40,10 +39,9 @@ fn subject<'e>(
     worker: &Worker<'e>,
     value: Value<'e>,
     position: Position,
-    name: &str,
+    frame: &str,
 ) -> Result<&'e [u8], Error> {
-    let text = format!("while evaluating the second argument passed to builtins.{name}");
-    Ok(worker.force_text(value, position, &text)?.0)
+    Ok(worker.force_text(value, position, frame)?.0)
 }
 
 /// The texts of groups as a list; null for one that took no part.
@@ -55,15 +53,15 @@ fn groups<'e>(worker: &Worker<'e>, text: &'e [u8], groups: &Groups) -> Value<'e>
 }
 
 fn full_match<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let regex = pattern(worker, arguments[0], position, "match")?;
-    let text = subject(worker, arguments[1], position, "match")?;
+    let regex = pattern(worker, arguments[0], position, first!("match"))?;
+    let text = subject(worker, arguments[1], position, second!("match"))?;
     let found = regex.match_whole(text).map_err(|error| Error::new(error.to_string()))?;
     Ok(found.map_or(Value::null(), |found| groups(worker, text, &found)))
 }
 
 fn split<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let regex = pattern(worker, arguments[0], position, "split")?;
-    let text = subject(worker, arguments[1], position, "split")?;
+    let regex = pattern(worker, arguments[0], position, first!("split"))?;
+    let text = subject(worker, arguments[1], position, second!("split"))?;
     let mut parts = Vec::new();
     let mut end = 0;
     for found in regex.matches(text) {

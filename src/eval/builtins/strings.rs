@@ -82,14 +82,6 @@ pub const TABLE: &[Builtin] = &[
     Builtin::new("getEnv", 1, get_env, "`name`: a variable of the environment, or an empty string."),
 ];
 
-fn first(name: &str) -> String {
-    format!("while evaluating the first argument passed to builtins.{name}")
-}
-
-fn second(name: &str) -> String {
-    format!("while evaluating the second argument passed to builtins.{name}")
-}
-
 fn to_string<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let value = worker.force(arguments[0])?;
     if let View::String(..) = value.view() {
@@ -144,8 +136,8 @@ fn concat_strings_sep<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position
 }
 
 fn replace_strings<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let from = worker.force_list(arguments[0], position, &first("replaceStrings"))?;
-    let to = worker.force_list(arguments[1], position, &second("replaceStrings"))?;
+    let from = worker.force_list(arguments[0], position, first!("replaceStrings"))?;
+    let to = worker.force_list(arguments[1], position, second!("replaceStrings"))?;
     if from.len() != to.len() {
         let text = "'from' and 'to' arguments passed to builtins.replaceStrings have different lengths";
         return Err(Error::new(text).at(position));
@@ -176,20 +168,20 @@ fn replace_strings<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: P
 }
 
 fn parse_drv_name<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let full = worker.force_plain(arguments[0], position, &first("parseDrvName"))?;
+    let full = worker.force_plain(arguments[0], position, first!("parseDrvName"))?;
     let (name, version) = versions::parse_drv_name(full);
     let key = worker.shared.symbols.intern(b"version");
     Ok(worker.new_set(vec![(known::NAME, Value::string(name)), (key, Value::string(version))]))
 }
 
 fn compare_versions<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let a = worker.force_plain(arguments[0], position, &first("compareVersions"))?;
-    let b = worker.force_plain(arguments[1], position, &second("compareVersions"))?;
+    let a = worker.force_plain(arguments[0], position, first!("compareVersions"))?;
+    let b = worker.force_plain(arguments[1], position, second!("compareVersions"))?;
     Ok(Value::int(versions::compare_versions(a, b)))
 }
 
 fn split_version<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let version = worker.force_plain(arguments[0], position, &first("splitVersion"))?;
+    let version = worker.force_plain(arguments[0], position, first!("splitVersion"))?;
     let components: Vec<Value<'e>> = versions::split_version(version).map(Value::string).collect();
     Ok(Value::list(worker.heap.slice(&components)))
 }
@@ -211,7 +203,7 @@ fn dir_of<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) 
 }
 
 fn to_path<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let (path, context) = worker.coerce_to_path(arguments[0], position, &first("toPath"))?;
+    let (path, context) = worker.coerce_to_path(arguments[0], position, first!("toPath"))?;
     Ok(Value::string_with(&worker.heap, path, context))
 }
 
@@ -269,16 +261,16 @@ fn hash_error(error: HashError) -> Error {
 }
 
 fn hash_string<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let name = worker.force_plain(arguments[0], position, &first("hashString"))?;
+    let name = worker.force_plain(arguments[0], position, first!("hashString"))?;
     let algorithm = worker.hash_algorithm(name)?;
-    let (text, _) = worker.force_text(arguments[1], position, &second("hashString"))?;
+    let (text, _) = worker.force_text(arguments[1], position, second!("hashString"))?;
     Ok(worker.new_string(Hash::of(algorithm, text).to_base16().as_bytes()))
 }
 
 /// A string among the attributes of the argument of `convertHash`.
 fn hash_part<'e>(
     worker: &Worker<'e>,
-    attrs: &'e Attrs<'e>,
+    attrs: Attrs<'e>,
     name: &[u8],
     position: Position,
 ) -> Result<Option<&'e [u8]>, Error> {
@@ -289,7 +281,7 @@ fn hash_part<'e>(
 }
 
 fn convert_hash<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let attrs = worker.force_attrs(arguments[0], position, &first("convertHash"))?;
+    let attrs = worker.force_attrs(arguments[0], position, first!("convertHash"))?;
     let missing = |name: &str| {
         let text = format!("while locating the attribute '{name}'");
         Error::new(format!("attribute '{name}' missing")).at(position).frame(position, text)
@@ -312,12 +304,12 @@ fn convert_hash<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Posi
 }
 
 fn placeholder<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let output = worker.force_plain(arguments[0], position, &first("placeholder"))?;
+    let output = worker.force_plain(arguments[0], position, first!("placeholder"))?;
     let hash = Hash::sha256(&[b"nix-output:", output].concat());
     Ok(worker.new_string(format!("/{}", base32::encode(hash.as_bytes())).as_bytes()))
 }
 
 fn get_env<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let name = worker.force_plain(arguments[0], position, &first("getEnv"))?;
+    let name = worker.force_plain(arguments[0], position, first!("getEnv"))?;
     Ok(worker.new_string(&worker.shared.world.variable(name).unwrap_or_default()))
 }

@@ -134,7 +134,7 @@ impl<'e> Printer<'_, 'e> {
         }
     }
 
-    fn set(&mut self, attrs: &'e Attrs<'e>) -> Result<(), Error> {
+    fn set(&mut self, attrs: Attrs<'e>) -> Result<(), Error> {
         if !self.worker.is_derivation(attrs)? {
             self.begin("attrs", Notes::new())?;
             self.attributes(attrs)?;
@@ -161,7 +161,7 @@ impl<'e> Printer<'_, 'e> {
         self.end()
     }
 
-    fn attributes(&mut self, attrs: &'e Attrs<'e>) -> Result<(), Error> {
+    fn attributes(&mut self, attrs: Attrs<'e>) -> Result<(), Error> {
         for attr in self.worker.by_name(attrs) {
             let mut notes: Notes = vec![("name", self.worker.text(attr.name).to_vec())];
             self.place(attr.position, &mut notes);

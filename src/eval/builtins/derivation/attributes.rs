@@ -49,7 +49,7 @@ impl<'e> Asked<'e> {
     ///
     /// # Errors
     /// One of them is not what it must be.
-    pub fn read(worker: &Worker<'e>, attrs: &'e Attrs<'e>, name: &str) -> Result<Asked<'e>, Error> {
+    pub fn read(worker: &Worker<'e>, attrs: Attrs<'e>, name: &str) -> Result<Asked<'e>, Error> {
         let structured = flag(worker, attrs, known::STRUCTURED_ATTRS, "__structuredAttrs")?;
         let ignore_nulls = flag(worker, attrs, known::IGNORE_NULLS, "__ignoreNulls")?;
         let mut asked = Asked {
@@ -231,7 +231,7 @@ fn plain<'e>(worker: &Worker<'e>, value: Value<'e>) -> Result<&'e [u8], Error> {
 /// A flag of the whole derivation.
 fn flag<'e>(
     worker: &Worker<'e>,
-    attrs: &Attrs<'e>,
+    attrs: Attrs<'e>,
     name: super::super::super::symbols::Symbol,
     shown: &str,
 ) -> Result<bool, Error> {

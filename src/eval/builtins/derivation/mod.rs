@@ -56,7 +56,7 @@ fn derivation_strict<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Positi
 }
 
 /// Makes a derivation of the given name.
-fn made<'e>(worker: &Worker<'e>, attrs: &'e Attrs<'e>, name: &[u8]) -> Evaluated<'e> {
+fn made<'e>(worker: &Worker<'e>, attrs: Attrs<'e>, name: &[u8]) -> Evaluated<'e> {
     let name = String::from_utf8_lossy(name).into_owned();
     store_path::check_name(&name).map_err(|error| {
         Error::new(format!("invalid derivation name: {error}. Please pass a different 'name'."))

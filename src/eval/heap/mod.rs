@@ -1,0 +1,224 @@
+//! Memory of an evaluation: bump allocation, values of two words, thunks that
+//! are overwritten in place. The only unsafe code of the evaluator.
+//!
+//! # Invariants
+//!
+//! - Addresses are below 2^56, so that a word with a tag has room for one.
+//! - Everything allocated for `'e` lies in chunks of an [`Arena`] that is borrowed
+//!   for `'e`; chunks never move and are freed only when the arena is dropped.
+//!   Only `Copy` types are stored, so that nothing needs to be dropped.
+//! - The low byte of a value's first word is a tag. For `STRING`, `PATH`, `LIST` and
+//!   `ATTRS` the upper 56 bits are a length and the second word is the address of that
+//!   many bytes, values or attributes; for tags with an object the second word is its
+//!   address. Values are made by the constructors in `value.rs` only, from references
+//!   that are valid for `'e`.
+//! - A thunk's first word is either a value's first word (then the second word is
+//!   the value's, written before it), or a state. The state changes by
+//!   compare-and-swap from suspended to running, by which one thread owns it, and
+//!   from running by that thread. A suspended thunk's second word is written
+//!   before the thunk is shared and not changed until it has a value.
+//! - A slot of an environment is filled by the thread that made the environment,
+//!   before it gives the environment (or a thunk that holds it and is evaluated by
+//!   others) away through a thunk's release store or a queue's lock.
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::Cell;
+use std::ptr::NonNull;
+use std::sync::Mutex;
+
+mod env;
+mod thunk;
+mod value;
+
+pub use self::env::Env;
+pub use self::thunk::{Claim, Thunk};
+pub use self::value::{Closure, Value};
+
+/// The smallest chunk; later ones double up to [`LARGEST_CHUNK`].
+const FIRST_CHUNK: usize = 256 << 10;
+const LARGEST_CHUNK: usize = 8 << 20;
+/// Chunks lie at multiples of this, …
+const ALIGNMENT: usize = 16;
+/// … large ones at multiples of this, so that the system can map them by pages of this size.
+const LARGE_PAGE: usize = 2 << 20;
+
+/// The chunks of an evaluation, freed together.
+#[derive(Default)]
+pub struct Arena {
+    chunks: Mutex<Vec<(NonNull<u8>, Layout)>>,
+}
+
+// SAFETY: the list of chunks is behind a lock, and the chunks are plain memory.
+unsafe impl Send for Arena {}
+// SAFETY: as above.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    /// An arena without chunks.
+    pub fn new() -> Arena {
+        Arena::default()
+    }
+
+    fn chunk(&self, size: usize) -> NonNull<u8> {
+        let alignment = if size < LARGE_PAGE { ALIGNMENT } else { LARGE_PAGE };
+        let Ok(layout) = Layout::from_size_align(size, alignment) else {
+            handle_alloc_error(Layout::new::<u128>())
+        };
+        // SAFETY: the size of the layout is not zero: chunks have at least FIRST_CHUNK bytes.
+        let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        #[cfg(target_os = "linux")]
+        if size >= LARGE_PAGE {
+            // Fewer faults and a quicker end; where the system has no large pages, nothing changes.
+            // SAFETY: advice about memory that was just allocated, which does not change what it holds.
+            unsafe { libc::madvise(start.as_ptr().cast(), size, libc::MADV_HUGEPAGE) };
+        }
+        self.chunks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((start, layout));
+        start
+    }
+
+    /// The bytes of all chunks.
+    pub fn size(&self) -> usize {
+        let chunks = self.chunks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        chunks.iter().map(|(_, layout)| layout.size()).sum()
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        for (start, layout) in
+            self.chunks.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..)
+        {
+            // SAFETY: made by `chunk` with this layout, and nobody borrows the arena any more.
+            unsafe { dealloc(start.as_ptr(), layout) };
+        }
+    }
+}
+
+/// One thread's way into an [`Arena`].
+pub struct Heap<'e> {
+    arena: &'e Arena,
+    next: Cell<*mut u8>,
+    left: Cell<usize>,
+    chunk: Cell<usize>,
+    apart: Cell<u32>,
+}
+
+/// How far a heap was filled at some moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    next: *mut u8,
+    left: usize,
+    apart: u32,
+}
+
+impl<'e> Heap<'e> {
+    /// A heap that takes its chunks from `arena`.
+    pub fn new(arena: &'e Arena) -> Heap<'e> {
+        let next = Cell::new(NonNull::<u64>::dangling().as_ptr().cast());
+        Heap { arena, next, left: Cell::new(0), chunk: Cell::new(FIRST_CHUNK), apart: Cell::new(0) }
+    }
+
+    /// How far the heap is filled.
+    #[inline]
+    pub(super) fn mark(&self) -> Mark {
+        Mark { next: self.next.get(), left: self.left.get(), apart: self.apart.get() }
+    }
+
+    /// Takes back what was allocated between `from` and `to`, if nothing was allocated since `to`.
+    /// Only for environments of a call that has ended: had a value been made that refers to
+    /// them, something would have been allocated after them.
+    #[inline]
+    pub(super) fn take_back(&self, from: Mark, to: Mark) {
+        let same_chunk =
+            from.left.wrapping_sub(to.left) == (to.next as usize).wrapping_sub(from.next as usize);
+        if self.mark() == to && same_chunk && from.apart == to.apart {
+            self.next.set(from.next);
+            self.left.set(from.left);
+        }
+    }
+
+    #[inline]
+    fn raw(&self, size: usize) -> *mut u8 {
+        let size = size.checked_next_multiple_of(8).unwrap_or(usize::MAX);
+        let left = self.left.get();
+        if size > left {
+            return self.raw_slow(size);
+        }
+        let start = self.next.get();
+        self.left.set(left - size);
+        // SAFETY: `size` bytes are left in the chunk.
+        self.next.set(unsafe { start.add(size) });
+        start
+    }
+
+    #[cold]
+    fn raw_slow(&self, size: usize) -> *mut u8 {
+        let chunk = self.chunk.get();
+        if size > chunk / 4 {
+            self.apart.set(self.apart.get().wrapping_add(1));
+            return self.arena.chunk(size.max(FIRST_CHUNK)).as_ptr();
+        }
+        self.chunk.set((chunk * 2).min(LARGEST_CHUNK));
+        self.next.set(self.arena.chunk(chunk).as_ptr());
+        self.left.set(chunk);
+        self.raw(size)
+    }
+
+    /// Stores `value`.
+    #[inline]
+    pub fn alloc<T: Copy + 'e>(&self, value: T) -> &'e T {
+        const { assert!(align_of::<T>() <= 8) };
+        let place = self.raw(size_of::<T>()).cast::<T>();
+        // SAFETY: fresh memory of the right size; chunks and sizes are multiples of 8.
+        unsafe {
+            place.write(value);
+            &*place
+        }
+    }
+
+    /// Stores a copy of `values`.
+    #[inline]
+    pub fn slice<T: Copy + 'e>(&self, values: &[T]) -> &'e [T] {
+        const { assert!(align_of::<T>() <= 8) };
+        if values.is_empty() {
+            return &[];
+        }
+        let place = self.raw(size_of_val(values)).cast::<T>();
+        // SAFETY: fresh memory of the right size, which cannot overlap `values`.
+        unsafe {
+            std::ptr::copy_nonoverlapping(values.as_ptr(), place, values.len());
+            std::slice::from_raw_parts(place, values.len())
+        }
+    }
+
+    /// No values, at an address that nothing else has.
+    pub fn nothing<T: Copy + 'e>(&self) -> &'e [T] {
+        const { assert!(align_of::<T>() <= 8) };
+        let place = self.raw(8).cast::<T>();
+        // SAFETY: the address is aligned and not null; nothing is read there.
+        unsafe { std::slice::from_raw_parts(place, 0) }
+    }
+
+    /// Stores `count` values that `make` computes one after the other.
+    #[inline]
+    pub fn slice_with<T: Copy + 'e>(&self, count: usize, mut make: impl FnMut(usize) -> T) -> &'e [T] {
+        const { assert!(align_of::<T>() <= 8) };
+        if count == 0 {
+            return &[];
+        }
+        let place = self.raw(size_of::<T>().saturating_mul(count)).cast::<T>();
+        for index in 0..count {
+            let value = make(index);
+            // SAFETY: within the memory just taken; `make` may allocate more, elsewhere.
+            unsafe { place.add(index).write(value) };
+        }
+        // SAFETY: all `count` values are written.
+        unsafe { std::slice::from_raw_parts(place, count) }
+    }
+}
+
+#[inline]
+fn address<T: ?Sized>(object: &T) -> u64 {
+    std::ptr::from_ref(object).cast::<u8>() as u64
+}
