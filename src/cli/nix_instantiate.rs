@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use nival::eval::builtins::json::JsonStyle;
 use nival::eval::builtins::xml::XmlStyle;
 use nival::eval::coerce::STRICT;
 use nival::eval::error::Error;
@@ -218,7 +219,8 @@ impl Call {
             }
             Form::Json => {
                 let mut text = Vec::new();
-                worker.write_json(value, self.strict, Position::NONE, &mut text)?;
+                let how = JsonStyle { strict: self.strict, copies: true };
+                worker.write_json(value, how, Position::NONE, &mut text)?;
                 text
             }
             Form::Xml => {

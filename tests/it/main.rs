@@ -49,6 +49,7 @@ mod test_messages;
 mod test_narinfo_fields;
 mod test_nix;
 mod test_nix_env;
+mod test_nix_eval;
 mod test_nix_profile;
 mod test_optimise;
 mod test_parse;

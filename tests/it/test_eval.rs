@@ -317,24 +317,3 @@ fn an_endless_evaluation_can_be_interrupted() {
     let outcome = crate::common::outcome(child.wait_with_output().unwrap());
     assert_eq!((outcome.status, &*outcome.stderr), (1, "error: interrupted by the user\n"));
 }
-
-#[test]
-fn nix_eval() {
-    let Some(world) = world() else { return };
-    for args in [
-        &["--expr", "{ a = 1; b = x: x; c = map; d = throw \"x\"; }"][..],
-        &["--expr", "{ a = [ 1 { b = 2; } ]; }", "a.1.b"],
-        &["--expr", "{ a = 1; }", "b"],
-        &["--raw", "--expr", "\"a\""],
-        &["--raw", "--expr", "1"],
-        &["--apply", "x: x + 1", "--expr", "1"],
-        &["--file", "f.nix", "l"],
-        &["-f", "f.nix", "f.y", "--argstr", "x", "z"],
-        &["--expr", "./f.nix"],
-        &["--expr", "import ./f.nix", "--impure", "a", "b"],
-    ] {
-        let args = [&["eval"], args].concat();
-        let [ours, theirs] = [Side::Nival, Side::Reference].map(|side| world.run(side, "nix", &args));
-        assert_eq!((ours.text(), ours.status), (theirs.text(), theirs.status), "{args:?}: {}", ours.stderr);
-    }
-}

@@ -110,7 +110,7 @@ pub const TABLE: &[Row] = &[
     later("env shell", RUN),
     built(
         "eval",
-        "[--raw] [--apply FUNCTION] (--expr EXPRESSION | --file FILE) [ATTRIBUTE]",
+        "[--json | --raw | --write-to FILE] [--apply FUNCTION] (--expr EXPRESSION | --file FILE) [ATTRIBUTE]",
         "Print the value of an expression",
         make::<Eval>,
     ),

@@ -30,6 +30,52 @@ impl Style {
     }
 }
 
+/// A JSON text without blanks, with line breaks and two blanks a level.
+pub fn indented(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() * 2);
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    let line = |out: &mut Vec<u8>, depth: usize| {
+        out.push(b'\n');
+        out.resize(out.len() + depth * 2, b' ');
+    };
+    for (index, byte) in text.iter().enumerate() {
+        if quoted {
+            out.push(*byte);
+            quoted = escaped || *byte != b'"';
+            escaped = !escaped && *byte == b'\\';
+            continue;
+        }
+        let is_empty = matches!((byte, text.get(index + 1)), (b'[', Some(b']')) | (b'{', Some(b'}')));
+        let was_empty = index > 0 && matches!((text[index - 1], byte), (b'[', b']') | (b'{', b'}'));
+        match byte {
+            b'[' | b'{' => {
+                out.push(*byte);
+                depth += 1;
+                if !is_empty {
+                    line(&mut out, depth);
+                }
+            }
+            b']' | b'}' => {
+                depth = depth.saturating_sub(1);
+                if !was_empty {
+                    line(&mut out, depth);
+                }
+                out.push(*byte);
+            }
+            b',' => {
+                out.push(b',');
+                line(&mut out, depth);
+            }
+            b':' => out.extend_from_slice(b": "),
+            _ => {
+                quoted = *byte == b'"';
+                out.push(*byte);
+            }
+        }
+    }
+    out
+}
+
 /// Writes one JSON text to standard output.
 pub struct Json {
     out: Out,
@@ -249,6 +295,17 @@ pub fn handed_through(error: anyhow::Error) -> NarError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_indented_as_serde_does() {
+        for text in
+            ["1", "[]", "{}", r#"["\\",{"a:[\",":[],"b":{"c":[1,{}]}},""]"#, r#"{"a":{"b":null},"c":1.5}"#]
+        {
+            let read: Value = serde_json::from_str(text).unwrap_or_default();
+            let wanted = serde_json::to_string_pretty(&read).unwrap_or_default();
+            assert_eq!(String::from_utf8_lossy(&indented(text.as_bytes())), wanted, "{text}");
+        }
+    }
 
     #[test]
     fn floats() {

@@ -18,32 +18,45 @@ pub const TABLE: &[Builtin] = &[
 
 fn to_json<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let mut out = Vec::new();
-    let context = worker.write_json(arguments[0], true, position, &mut out)?;
+    let context = worker.write_json(arguments[0], JsonStyle::STRICT, position, &mut out)?;
     Ok(Value::string_with(&worker.heap, worker.heap.slice(&out), context))
+}
+
+/// How a value becomes JSON.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct JsonStyle {
+    /// Whether everything is evaluated; otherwise, what is not yet evaluated is a failure.
+    pub strict: bool,
+    /// Whether paths become store paths of the files copied there; otherwise they stay.
+    pub copies: bool,
+}
+
+impl JsonStyle {
+    /// As `builtins.toJSON` does it.
+    pub const STRICT: JsonStyle = JsonStyle { strict: true, copies: true };
 }
 
 struct Printer<'w, 'e> {
     worker: &'w Worker<'e>,
-    strict: bool,
+    style: JsonStyle,
     context: Gathered<'e>,
     /// The first text that is no UTF-8; it is told after everything was evaluated.
     invalid: Option<NotUtf8>,
 }
 
 impl<'e> Worker<'e> {
-    /// Appends a value as JSON without blanks, and gives what its texts depend on. Where not
-    /// `strict`, what is not yet evaluated is a failure.
+    /// Appends a value as JSON without blanks, and gives what its texts depend on.
     ///
     /// # Errors
     /// Something in the value has no form in JSON, or cannot be evaluated or copied to the store.
     pub fn write_json(
         &self,
         value: Value<'e>,
-        strict: bool,
+        style: JsonStyle,
         position: Position,
         out: &mut Vec<u8>,
     ) -> Result<Option<&'e Context<'e>>, Error> {
-        let mut printer = Printer { worker: self, strict, context: Gathered::new(), invalid: None };
+        let mut printer = Printer { worker: self, style, context: Gathered::new(), invalid: None };
         printer.value(value, position, out)?;
         match printer.invalid {
             Some(invalid) => Err(Error::new(invalid.to_string())),
@@ -63,7 +76,7 @@ impl<'e> Printer<'_, 'e> {
         let worker = self.worker;
         let _deeper = worker.deeper_at(position)?;
         worker.check_stack()?;
-        let value = if self.strict {
+        let value = if self.style.strict {
             worker.force_at(value, position)?
         } else {
             value.as_thunk().and_then(Thunk::value).unwrap_or(value)
@@ -77,6 +90,7 @@ impl<'e> Printer<'_, 'e> {
                 self.context.add(context);
                 self.text(text, out);
             }
+            View::Path(file) if !self.style.copies => self.text(file, out),
             View::Path(file) => {
                 let path = worker.copy_to_store(file)?;
                 self.context.add_element(Element::Plain(path));

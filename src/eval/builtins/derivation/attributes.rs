@@ -8,6 +8,7 @@ use super::super::super::interpret::Worker;
 use super::super::super::symbols::known;
 use super::super::super::text::json;
 use super::super::super::value::{Attr, Attrs, Position, View};
+use super::super::json::JsonStyle;
 use crate::model::content_address::ContentAddressMethod;
 use crate::model::derivation::Derivation;
 use crate::model::hash::HashAlgorithm;
@@ -148,7 +149,7 @@ impl<'e> Asked<'e> {
             }
             json::push_string(json, key).map_err(|error| Error::new(error.to_string()))?;
             json.push(b':');
-            self.context.add(worker.write_json(attr.value, true, Position::NONE, json)?);
+            self.context.add(worker.write_json(attr.value, JsonStyle::STRICT, Position::NONE, json)?);
         }
         if REPLACED.contains(&key) {
             let key = String::from_utf8_lossy(key);
