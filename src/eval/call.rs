@@ -8,14 +8,14 @@ use super::error::{Error, FrameKind};
 use super::heap::{Closure, Env, Value};
 use super::interpret::{Evaluated, Worker};
 use super::symbols::{Symbol, known};
-use super::value::{Arguments, Attrs, Builtin, Pending, Position, View};
+use super::value::{Applied, Arguments, Attrs, Builtin, Pending, Position, View};
 
-/// Calls with up to this many arguments need no memory for the list of them.
-const FEW: usize = 8;
+/// No builtin takes more arguments.
+pub(super) const MOST_ARGUMENTS: usize = 4;
 
 impl<'e> Worker<'e> {
     /// A call as it is written.
-    #[inline]
+    #[inline(never)]
     pub(super) fn eval_call(
         &self,
         function: &'e Code<'e>,
@@ -23,22 +23,32 @@ impl<'e> Worker<'e> {
         position: Position,
         env: &'e Env<'e>,
     ) -> Evaluated<'e> {
-        let function = self.eval(function, env)?;
+        let function = self.value_of(function, env)?;
         match arguments {
-            [one] => self.call(function, &[self.delay(one, env)], position),
-            [one, two] => self.call(function, &[self.delay(one, env), self.delay(two, env)], position),
-            many if many.len() <= FEW => {
-                let mut values = [Value::EMPTY; FEW];
-                for (value, code) in values.iter_mut().zip(many) {
-                    *value = self.delay(code, env);
-                }
-                self.call(function, values.get(..many.len()).unwrap_or_default(), position)
+            [one] => self.call_one(function, &[self.delay(one, env)], position),
+            [one, two] => self.call_one(function, &[self.delay(one, env), self.delay(two, env)], position),
+            [one, two, three] => {
+                let values = [self.delay(one, env), self.delay(two, env), self.delay(three, env)];
+                self.call_one(function, &values, position)
             }
             many => {
                 let values: Vec<Value<'e>> = many.iter().map(|code| self.delay(code, env)).collect();
                 self.call(function, &values, position)
             }
         }
+    }
+
+    /// As [`Worker::call`], the shortest way for a function that takes all arguments at once.
+    #[inline]
+    fn call_one(&self, function: Value<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
+        if let View::Lambda(closure) = function.view() {
+            let (result, used) = self.call_closure(closure, arguments, position)?;
+            return match arguments.get(used..) {
+                None | Some([]) => Ok(result),
+                Some(rest) => self.call(result, rest, position),
+            };
+        }
+        self.call(function, arguments, position)
     }
 
     /// Makes a call that was put off.
@@ -74,19 +84,10 @@ impl<'e> Worker<'e> {
                     Some(now) => (self.call_builtin(builtin, now, position)?, builtin.arity),
                     None => return Ok(Value::applied(&self.heap, builtin, rest)),
                 },
-                View::Applied(applied) => {
-                    let mut all = [Value::EMPTY; FEW];
-                    let (before, arity) = (applied.arguments.len(), applied.builtin.arity);
-                    let now = rest.len().min(arity - before);
-                    for (place, value) in all.iter_mut().zip(applied.arguments.iter().chain(rest)) {
-                        *place = *value;
-                    }
-                    let all = all.get(..before + now).unwrap_or_default();
-                    if all.len() < arity {
-                        return Ok(Value::applied(&self.heap, applied.builtin, all));
-                    }
-                    (self.call_builtin(applied.builtin, all, position)?, now)
-                }
+                View::Applied(applied) => match self.call_applied(applied, rest, position)? {
+                    (result, 0) => return Ok(result),
+                    done => done,
+                },
                 _ => (self.call_other(function, rest, position)?, 1),
             };
             rest = rest.get(used..).unwrap_or_default();
@@ -97,7 +98,30 @@ impl<'e> Worker<'e> {
         Ok(function)
     }
 
+    /// Calls a builtin that has some of its arguments. Where it has still not all of them, what comes
+    /// of it is told to have used none.
+    #[inline(never)]
+    fn call_applied(
+        &self,
+        applied: &'e Applied<'e>,
+        arguments: &[Value<'e>],
+        position: Position,
+    ) -> Result<(Value<'e>, usize), Error> {
+        let (before, arity) = (applied.arguments.len(), applied.builtin.arity);
+        let now = arguments.len().min(arity - before);
+        let mut all = [Value::EMPTY; MOST_ARGUMENTS];
+        for (place, value) in all.iter_mut().zip(applied.arguments.iter().chain(arguments)) {
+            *place = *value;
+        }
+        let all = all.get(..before + now).unwrap_or_default();
+        if all.len() < arity {
+            return Ok((Value::applied(&self.heap, applied.builtin, all), 0));
+        }
+        Ok((self.call_builtin(applied.builtin, all, position)?, now))
+    }
+
     /// Calls a set that says how, with one argument.
+    #[inline(never)]
     fn call_other(&self, function: Value<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
         if let View::Attrs(attrs) = function.view()
             && let (Some(functor), Some(first)) = (attrs.get(known::FUNCTOR), arguments.first())
@@ -112,6 +136,7 @@ impl<'e> Worker<'e> {
     }
 
     /// Calls a builtin with all its arguments.
+    #[inline(never)]
     fn call_builtin(
         &self,
         builtin: &'static Builtin,
@@ -128,7 +153,7 @@ impl<'e> Worker<'e> {
 
     /// Calls a function with one argument, and the functions that it consists of (`a: b: …`) with
     /// the next ones; tells how many.
-    #[inline]
+    #[inline(never)]
     fn call_closure(
         &self,
         closure: &'e Closure<'e>,
@@ -192,6 +217,7 @@ impl<'e> Worker<'e> {
 
     /// The scope of a function with formal arguments. The last of `values` is the set of the
     /// arguments; those before are arguments of functions around that share the scope.
+    #[inline(never)]
     fn bind_formals(
         &self,
         code: &'e LambdaCode<'e>,

@@ -74,6 +74,7 @@ impl<'e> Worker<'e> {
         }
     }
 
+    #[inline(never)]
     fn force_thunk(&self, thunk: &'e Thunk<'e>, position: Position) -> Evaluated<'e> {
         let result = match thunk.claim() {
             Claim::Done(value) => return Ok(value),
@@ -112,6 +113,19 @@ impl<'e> Worker<'e> {
 
     // --------------------------------------------------------- evaluating
 
+    /// The same as [`Worker::eval`], without a call for variables and constants.
+    ///
+    /// # Errors
+    /// The evaluation failed.
+    #[inline]
+    pub(super) fn value_of(&self, code: &'e Code<'e>, env: &'e Env<'e>) -> Evaluated<'e> {
+        match code {
+            Code::Constant(value) => self.force(*value),
+            Code::Local { depth, index, position } => self.force_at(slot(env, *depth, *index), *position),
+            _ => self.eval(code, env),
+        }
+    }
+
     /// Evaluates an expression to its outermost constructor.
     ///
     /// # Errors
@@ -127,6 +141,7 @@ impl<'e> Worker<'e> {
                 Code::Local { depth, index, position } => {
                     return self.force_at(slot(env, *depth, *index), *position);
                 }
+                // What is not inlined here would make each level of recursion need more stack.
                 Code::Call { function, arguments, position } => {
                     return self.eval_call(function, arguments, *position, env);
                 }
@@ -136,10 +151,7 @@ impl<'e> Worker<'e> {
                 }
                 Code::Lambda(lambda) => return Ok(Value::lambda(&self.heap, lambda, env)),
                 Code::Set(set) => return self.set(set, env),
-                Code::List(items) => {
-                    let items = self.heap.slice_with(items.len(), |index| self.delay(items[index], env));
-                    return Ok(Value::list(items));
-                }
+                Code::List(items) => return Ok(self.list(items, env)),
                 Code::Let(set, body) => {
                     env = self.scope(set, env);
                     code = body;
@@ -172,6 +184,11 @@ impl<'e> Worker<'e> {
         }
     }
 
+    #[inline(never)]
+    fn list(&self, items: &'e [&'e Code<'e>], env: &'e Env<'e>) -> Value<'e> {
+        Value::list(self.heap.slice_with(items.len(), |index| self.delay(items[index], env)))
+    }
+
     /// The value of a condition. An error is told at `position` with `text`.
     pub(super) fn condition(
         &self,
@@ -180,7 +197,7 @@ impl<'e> Worker<'e> {
         position: Position,
         text: &str,
     ) -> Result<bool, Error> {
-        let result = self.eval(code, env).and_then(|value| match value.view() {
+        let result = self.value_of(code, env).and_then(|value| match value.view() {
             View::Bool(holds) => Ok(holds),
             _ => Err(self.wrong_type("a Boolean", value).at(position)),
         });
@@ -190,6 +207,7 @@ impl<'e> Worker<'e> {
         }
     }
 
+    #[inline(never)]
     fn scoped(
         &self,
         name: Symbol,
@@ -209,6 +227,7 @@ impl<'e> Worker<'e> {
     }
 
     /// The scope of a recursive set or `let`, or of the sources of another set.
+    #[inline(never)]
     fn scope(&self, set: &'e SetCode<'e>, env: &'e Env<'e>) -> &'e Env<'e> {
         let names = if set.recursive { set.bindings.len() } else { 0 };
         let inner = self.heap.env(Some(env), &[], names + set.sources.len());
@@ -224,6 +243,7 @@ impl<'e> Worker<'e> {
         inner
     }
 
+    #[inline(never)]
     fn set(&self, set: &'e SetCode<'e>, env: &'e Env<'e>) -> Evaluated<'e> {
         let inner = if set.recursive || !set.sources.is_empty() { self.scope(set, env) } else { env };
         if set.overrides {
@@ -243,6 +263,7 @@ impl<'e> Worker<'e> {
     }
 
     /// A recursive set whose `__overrides` replace attributes, for the references inside, too.
+    #[inline(never)]
     fn overridden(&self, set: &'e SetCode<'e>, env: &'e Env<'e>, inner: &'e Env<'e>) -> Evaluated<'e> {
         let at = set.bindings.iter().position(|binding| binding.name == known::OVERRIDES).unwrap_or_default();
         let text = "while evaluating the `__overrides` attribute";
@@ -274,6 +295,7 @@ impl<'e> Worker<'e> {
         if set.dynamic.is_empty() { Ok(Value::attrs(attrs)) } else { self.with_dynamic(set, attrs, changed) }
     }
 
+    #[inline(never)]
     fn with_dynamic(&self, set: &'e SetCode<'e>, attrs: Attrs<'e>, env: &'e Env<'e>) -> Evaluated<'e> {
         let mut all = attrs.entries().into_owned();
         for binding in set.dynamic {

@@ -10,6 +10,9 @@ use super::syntax::tree::Operator;
 use super::text::{numbers, path};
 use super::value::{Attrs, Position, View};
 
+/// Texts of more parts need memory for the list of them.
+const FEW_PARTS: usize = 8;
+
 /// A number of either kind.
 #[derive(Clone, Copy)]
 pub(super) enum Number {
@@ -39,6 +42,7 @@ impl Operation {
 }
 
 impl<'e> Worker<'e> {
+    #[inline(never)]
     pub(super) fn operate(
         &self,
         operation: Operation,
@@ -47,33 +51,50 @@ impl<'e> Worker<'e> {
         env: &'e Env<'e>,
     ) -> Evaluated<'e> {
         let _deeper = self.deeper_at(position)?;
-        let left = self.eval(operands[0], env);
-        let result = if operation == Operation::Less {
-            left.and_then(|left| {
-                let right = self.eval(operands[1], env)?;
-                self.less(left, right, position, "").map(Value::bool)
-            })
-        } else {
-            self.arithmetic(operation, left, || self.eval(operands[1], env))
+        let operands = match self.value_of(operands[0], env) {
+            Ok(left) => self.value_of(operands[1], env).map(|right| (left, right)),
+            Err(error) => Err(error),
         };
-        match result {
-            Ok(value) => Ok(value),
-            Err(error) => {
-                Err(error.frame(position, format!("while calling the '{}' builtin", operation.names().0)))
+        if let Ok((left, right)) = operands
+            && let (View::Int(a), View::Int(b)) = (left.view(), right.view())
+        {
+            let result = match operation {
+                Operation::Less => return Ok(Value::bool(a < b)),
+                Operation::Subtract => a.checked_sub(b),
+                Operation::Multiply => a.checked_mul(b),
+                Operation::Divide => None,
+            };
+            if let Some(result) = result {
+                return Ok(Value::int(result));
             }
         }
+        self.operate_slowly(operation, operands, position)
     }
 
-    /// `-`, `*`, `/` of a left operand and one that is evaluated after it.
+    #[inline(never)]
+    fn operate_slowly(
+        &self,
+        operation: Operation,
+        operands: Result<(Value<'e>, Value<'e>), Error>,
+        position: Position,
+    ) -> Evaluated<'e> {
+        let result = operands.and_then(|(left, right)| match operation {
+            Operation::Less => self.less(left, right, position, "").map(Value::bool),
+            _ => self.arithmetic(operation, left, right),
+        });
+        result.map_err(|error| {
+            error.frame(position, format!("while calling the '{}' builtin", operation.names().0))
+        })
+    }
+
+    /// `-`, `*`, `/`
     pub(super) fn arithmetic(
         &self,
         operation: Operation,
-        left: Evaluated<'e>,
-        right: impl FnOnce() -> Evaluated<'e>,
+        left: Value<'e>,
+        right: Value<'e>,
     ) -> Evaluated<'e> {
         let what = operation.names().1;
-        let left = left?;
-        let right = right()?;
         if let (View::Int(a), View::Int(b)) = (left.view(), right.view()) {
             let result = match operation {
                 Operation::Subtract => numbers::subtract(a, b),
@@ -254,6 +275,7 @@ impl<'e> Worker<'e> {
         Ok(matches!(kind.view(), View::String(b"derivation", _)))
     }
 
+    #[inline(never)]
     pub(super) fn binary(
         &self,
         operator: Operator,
@@ -288,7 +310,7 @@ impl<'e> Worker<'e> {
                 true,
             ),
             Operator::Equal | Operator::NotEqual => {
-                let (a, b) = (self.eval(left, env)?, self.eval(right, env)?);
+                let (a, b) = (self.value_of(left, env)?, self.value_of(right, env)?);
                 let equal = self.equal(a, b, position)?;
                 Ok(Value::bool(equal == (operator == Operator::Equal)))
             }
@@ -297,6 +319,7 @@ impl<'e> Worker<'e> {
         }
     }
 
+    #[inline(never)]
     fn update(&self, left: &'e Code<'e>, right: &'e Code<'e>, env: &'e Env<'e>) -> Evaluated<'e> {
         let operand = |code: &'e Code<'e>, text: &str| {
             let position = code.position();
@@ -317,6 +340,7 @@ impl<'e> Worker<'e> {
         Ok(Value::attrs(Attrs::update(&self.heap, left, right)))
     }
 
+    #[inline(never)]
     fn concat(
         &self,
         left: &'e Code<'e>,
@@ -346,9 +370,10 @@ impl<'e> Worker<'e> {
         Ok(Value::list(items))
     }
 
+    #[inline(never)]
     pub(super) fn join(&self, join: &'e JoinCode<'e>, env: &'e Env<'e>) -> Evaluated<'e> {
         let Some(((first, place), rest)) = join.parts.split_first() else { return Ok(Value::string(b"")) };
-        let value = self.eval(first, env)?;
+        let value = self.value_of(first, env)?;
         if !join.string {
             match value.view() {
                 View::Int(_) | View::Float(_) => return self.sum(value, rest, env),
@@ -356,40 +381,50 @@ impl<'e> Worker<'e> {
                 _ => {}
             }
         }
-        let mut context = Gathered::new();
-        let mut text = Vec::new();
-        self.add_part(value, *place, &mut text, &mut context)?;
-        for (part, place) in rest {
-            let value = self.eval(part, env)?;
-            self.add_part(value, *place, &mut text, &mut context)?;
+        if let (View::String(..), []) = (value.view(), rest) {
+            return Ok(value);
         }
-        Ok(Value::string_with(&self.heap, self.heap.slice(&text), context.finish(&self.heap)))
+        let mut context = Gathered::new();
+        // Most texts have few parts, which need no memory of their own.
+        let (mut few, mut many) = ([&b""[..]; FEW_PARTS], Vec::new());
+        let parts = if join.parts.len() <= FEW_PARTS {
+            &mut few[..join.parts.len()]
+        } else {
+            many.resize(join.parts.len(), &b""[..]);
+            &mut many[..]
+        };
+        parts[0] = self.part(value, *place, &mut context)?;
+        for ((part, place), text) in rest.iter().zip(&mut parts[1..]) {
+            let value = self.value_of(part, env)?;
+            *text = self.part(value, *place, &mut context)?;
+        }
+        let mut filled = parts.iter().filter(|part| !part.is_empty());
+        let text = match (filled.next(), filled.next()) {
+            (None, _) => b"",
+            (Some(only), None) => *only,
+            _ => self.heap.joined(parts),
+        };
+        Ok(Value::string_with(&self.heap, text, context.finish(&self.heap)))
     }
 
     #[inline]
-    fn add_part(
-        &self,
-        value: Value<'e>,
-        place: Position,
-        text: &mut Vec<u8>,
-        context: &mut Gathered<'e>,
-    ) -> Result<(), Error> {
-        if let View::String(part, part_context) = value.view() {
-            text.extend_from_slice(part);
-            context.add(part_context);
-            return Ok(());
-        }
-        let frame = "while evaluating a path segment";
-        let (part, part_context) = self.coerce(value, super::coerce::STRICT, place, frame)?;
-        text.extend_from_slice(part);
+    fn part(&self, value: Value<'e>, place: Position, context: &mut Gathered<'e>) -> Result<&'e [u8], Error> {
+        let (part, part_context) = match value.view() {
+            View::String(part, part_context) => (part, part_context),
+            _ => {
+                let frame = "while evaluating a path segment";
+                self.coerce(value, super::coerce::STRICT, place, frame)?
+            }
+        };
         context.add(part_context);
-        Ok(())
+        Ok(part)
     }
 
+    #[inline(never)]
     fn sum(&self, first: Value<'e>, rest: &'e [(&'e Code<'e>, Position)], env: &'e Env<'e>) -> Evaluated<'e> {
         let mut sum = first;
         for (part, place) in rest {
-            let value = self.eval(part, env)?;
+            let value = self.value_of(part, env)?;
             sum = match (sum.view(), value.view()) {
                 (View::Int(a), View::Int(b)) => Value::int(
                     numbers::add(a, b).map_err(|overflow| Error::new(overflow.to_string()).at(*place))?,

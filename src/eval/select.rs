@@ -47,8 +47,9 @@ impl<'e> Worker<'e> {
     }
 
     /// `a.b.c or d`
+    #[inline(never)]
     pub(super) fn select(&self, select: &'e SelectCode<'e>, env: &'e Env<'e>) -> Evaluated<'e> {
-        let mut value = self.eval(select.base, env)?;
+        let mut value = self.value_of(select.base, env)?;
         let mut names = Names::new();
         let mut found: Option<&'e Attr<'e>> = None;
         for step in select.path {
@@ -80,8 +81,9 @@ impl<'e> Worker<'e> {
     }
 
     /// `a ? b.c`
+    #[inline(never)]
     pub(super) fn has(&self, select: &'e SelectCode<'e>, env: &'e Env<'e>) -> Evaluated<'e> {
-        let mut value = self.eval(select.base, env)?;
+        let mut value = self.value_of(select.base, env)?;
         for (index, step) in select.path.iter().enumerate() {
             let name = self.step(*step, env)?;
             let View::Attrs(attrs) = value.view() else { return Ok(Value::bool(false)) };

@@ -59,7 +59,7 @@ fn add<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluat
 }
 
 fn two<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], operation: Operation) -> Evaluated<'e> {
-    worker.arithmetic(operation, worker.force(arguments[0]), || worker.force(arguments[1]))
+    worker.arithmetic(operation, worker.force(arguments[0])?, worker.force(arguments[1])?)
 }
 
 fn less_than<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {

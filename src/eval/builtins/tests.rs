@@ -19,6 +19,12 @@ fn traced(text: &str) -> String {
 }
 
 #[test]
+fn calls_have_room_for_the_arguments_of_all_builtins() {
+    let most = super::FAMILIES.iter().copied().flatten().map(|builtin| builtin.arity).max();
+    assert!(most <= Some(super::super::call::MOST_ARGUMENTS), "{most:?}");
+}
+
+#[test]
 fn strings() {
     let cases = [
         ("toString [ 1 [ ] 2 [ [ ] ] true null ./a 1.5 ]", "\"1 2  1  /work/a 1.500000\""),

@@ -192,6 +192,20 @@ impl<'e> Heap<'e> {
         }
     }
 
+    /// Stores texts one behind the other.
+    pub fn joined(&self, parts: &[&[u8]]) -> &'e [u8] {
+        let length = parts.iter().fold(0, |length: usize, part| length.saturating_add(part.len()));
+        let place = self.raw(length);
+        let mut at = 0;
+        for part in parts {
+            // SAFETY: fresh memory with room for all parts, which cannot overlap them.
+            unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), place.add(at), part.len()) };
+            at += part.len();
+        }
+        // SAFETY: the whole length was just written.
+        unsafe { std::slice::from_raw_parts(place, length) }
+    }
+
     /// No values, at an address that nothing else has.
     pub fn nothing<T: Copy + 'e>(&self) -> &'e [T] {
         const { assert!(align_of::<T>() <= 8) };
