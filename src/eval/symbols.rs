@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::RwLock;
+use std::sync::{OnceLock, RwLock};
 
 /// A name that was interned; smaller numbers were seen earlier.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -53,7 +53,61 @@ pub(crate) type NameMap<V> = HashMap<&'static [u8], V, BuildHasherDefault<NameHa
 #[derive(Default)]
 struct Names {
     numbers: NameMap<u32>,
-    texts: Vec<&'static [u8]>,
+    /// Room for texts: those of one file lie together.
+    room: &'static mut [u8],
+}
+
+/// The bytes of a piece of [`Names::room`].
+const ROOM: usize = 64 << 10;
+
+impl Names {
+    /// Keeps a text for ever.
+    fn keep(&mut self, name: &[u8]) -> &'static [u8] {
+        if self.room.len() < name.len() {
+            self.room = Box::leak(vec![0; ROOM.max(name.len())].into_boxed_slice());
+        }
+        let (text, room) = std::mem::take(&mut self.room).split_at_mut(name.len());
+        self.room = room;
+        text.copy_from_slice(name);
+        text
+    }
+}
+
+/// The texts of all numbers, in pieces that double in size, so that they can be read while others are added.
+#[derive(Default)]
+struct Texts([OnceLock<Piece>; Texts::PIECES]);
+
+/// Places for texts, some of which are still empty.
+type Piece = Box<[OnceLock<&'static [u8]>]>;
+
+impl Texts {
+    /// With [`Texts::FIRST`] names in the first, these have room for more than 2^32.
+    const PIECES: usize = 24;
+    const FIRST: usize = 512;
+
+    /// The number of a piece, its size, and the place in it.
+    #[inline]
+    fn place(number: u32) -> (usize, usize, usize) {
+        let number = number as usize / Texts::FIRST + 1;
+        let piece = number.ilog2() as usize;
+        (piece, Texts::FIRST << piece, number - (1 << piece))
+    }
+
+    fn set(&self, number: u32, text: &'static [u8]) {
+        let (piece, size, row) = Texts::place(number);
+        let Some(piece) = self.0.get(piece) else { return };
+        let texts = piece.get_or_init(|| (0..size).map(|_| OnceLock::new()).collect());
+        if let Some(place) = texts.get(row * Texts::FIRST + number as usize % Texts::FIRST) {
+            // The number is a new one.
+            let _ = place.set(text);
+        }
+    }
+
+    #[inline]
+    fn get(&self, number: u32) -> Option<&'static [u8]> {
+        let (piece, _, row) = Texts::place(number);
+        self.0.get(piece)?.get()?.get(row * Texts::FIRST + number as usize % Texts::FIRST)?.get().copied()
+    }
 }
 
 /// The names of one evaluation. Their texts are never freed, so that values may
@@ -61,6 +115,7 @@ struct Names {
 #[derive(Default)]
 pub struct Symbols {
     names: RwLock<Names>,
+    texts: Texts,
 }
 
 impl Symbols {
@@ -82,9 +137,9 @@ impl Symbols {
         if let Some(number) = names.numbers.get(name) {
             return Symbol(*number);
         }
-        let number = u32::try_from(names.texts.len()).unwrap_or(u32::MAX);
-        let text: &'static [u8] = Box::leak(name.to_vec().into_boxed_slice());
-        names.texts.push(text);
+        let number = u32::try_from(names.numbers.len()).unwrap_or(u32::MAX);
+        let text = names.keep(name);
+        self.texts.set(number, text);
         names.numbers.insert(text, number);
         Symbol(number)
     }
@@ -96,9 +151,9 @@ impl Symbols {
     }
 
     /// The text of a symbol of this table.
+    #[inline]
     pub fn text(&self, symbol: Symbol) -> &'static [u8] {
-        let names = self.names.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        names.texts.get(symbol.0 as usize).copied().unwrap_or_default()
+        self.texts.get(symbol.0).unwrap_or_default()
     }
 }
 
@@ -361,6 +416,22 @@ pub mod known {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_of_many_names() {
+        let symbols = Symbols::new();
+        let names: Vec<String> = (0..5000).map(|number| format!("n{number}")).collect();
+        let numbers: Vec<Symbol> = names.iter().map(|name| symbols.intern(name.as_bytes())).collect();
+        for (name, number) in names.iter().zip(numbers) {
+            assert_eq!(symbols.text(number), name.as_bytes());
+        }
+        let long = vec![b'x'; ROOM + 1];
+        let symbol = symbols.intern(&long);
+        assert_eq!(symbols.text(symbol), long);
+        assert_eq!(symbols.text(Symbol(symbol.0 + 1)), b"");
+        assert_eq!(symbols.text(Symbol(u32::MAX)), b"");
+        assert_eq!(symbols.text(symbols.intern(b"")), b"");
+    }
 
     #[test]
     fn the_order_is_that_of_first_sight() {

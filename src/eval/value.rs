@@ -161,26 +161,24 @@ impl<'e> Attrs<'e> {
 
     /// The attributes in the order of their symbols.
     pub fn entries(self) -> Cow<'e, [Attr<'e>]> {
-        match self.layered {
-            None => Cow::Borrowed(self.own),
-            Some(_) => Cow::Owned(self.references().into_iter().copied().collect()),
-        }
-    }
-
-    /// The attributes in the order of their symbols, where they lie.
-    pub fn references(self) -> Vec<&'e Attr<'e>> {
+        let Some(layered) = self.layered else { return Cow::Borrowed(self.own) };
         // The lowest layer has most attributes: the others are merged first.
-        let Some(layered) = self.layered else { return self.own.iter().collect() };
-        let mut merged: Vec<&'e Attr<'e>> = layered.own.iter().collect();
+        let mut merged = Cow::Borrowed(layered.own);
         let mut base = layered.base;
         loop {
-            let mut all = Vec::with_capacity(merged.len() + base.own.len());
-            merge(base.own.iter(), merged.iter().copied(), |attr| all.push(attr));
-            merged = all;
+            merged = Cow::Owned(Merged { left: base.own, right: &merged }.copied().collect());
             match base.layered {
                 Some(layered) => base = layered.base,
                 None => return merged,
             }
+        }
+    }
+
+    /// The same, in the memory of the evaluation.
+    pub fn stored(self, heap: &Heap<'e>) -> &'e [Attr<'e>] {
+        match self.entries() {
+            Cow::Borrowed(entries) => entries,
+            Cow::Owned(entries) => heap.slice(&entries),
         }
     }
 
@@ -194,21 +192,24 @@ impl<'e> Attrs<'e> {
         }
         // Layers that are not much larger than what comes above are joined with it, so that
         // a set that grows one by one is not copied each time, and has few layers all the same.
-        let (mut own, mut base) = (right.entries(), left);
+        let entries = right.entries();
+        let (mut own, mut base) = (Cow::Borrowed(&*entries), left);
         while base.own.len() < own.len() * LAYER_RATIO {
-            let mut merged = Vec::with_capacity(own.len() + base.own.len());
-            merge(base.own.iter(), own.iter(), |attr| merged.push(*attr));
-            own = Cow::Owned(merged);
+            let merged = Merged { left: base.own, right: &own };
             match base.layered {
                 Some(layered) => base = layered.base,
-                None => return Attrs::new(heap, heap.slice(&own)),
+                None => {
+                    let all = base.own.len() + own.len();
+                    return Attrs::new(heap, heap.slice_of(all, merged.copied()));
+                }
             }
+            own = Cow::Owned(merged.copied().collect());
         }
-        let new = right.entries().iter().filter(|attr| left.get(attr.name).is_none()).count();
+        let new = entries.iter().filter(|attr| left.get(attr.name).is_none()).count();
         let count = (left.len() + new) as u32;
         let own = match own {
-            Cow::Borrowed(own) => own,
-            Cow::Owned(own) => heap.slice(&own),
+            Cow::Borrowed(_) if right.layered.is_none() => right.own,
+            own => heap.slice(&own),
         };
         Attrs::layered(heap.alloc(Layered { own, base, count }))
     }
@@ -222,27 +223,42 @@ fn search<'e>(attrs: &'e [Attr<'e>], name: Symbol) -> Option<&'e Attr<'e>> {
     attrs.binary_search_by_key(&name, |attr| attr.name).ok().map(|index| &attrs[index])
 }
 
-/// Hands out the attributes of both in order; where both have a name, the right one's.
-fn merge<'a, 'e: 'a>(
-    left: impl Iterator<Item = &'a Attr<'e>>,
-    right: impl Iterator<Item = &'a Attr<'e>>,
-    mut take: impl FnMut(&'a Attr<'e>),
-) {
-    let (mut left, mut right) = (left.peekable(), right.peekable());
-    while let (Some(l), Some(r)) = (left.peek(), right.peek()) {
-        if l.name < r.name {
-            take(l);
-            left.next();
-            continue;
+/// The attributes of both in order; where both have a name, the right one's.
+struct Merged<'a, 'e> {
+    left: &'a [Attr<'e>],
+    right: &'a [Attr<'e>],
+}
+
+impl<'a, 'e> Iterator for Merged<'a, 'e> {
+    type Item = &'a Attr<'e>;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a Attr<'e>> {
+        match (self.left.split_first(), self.right.split_first()) {
+            (Some((left, rest)), None) => {
+                self.left = rest;
+                Some(left)
+            }
+            (Some((left, rest)), Some((right, _))) if left.name < right.name => {
+                self.left = rest;
+                Some(left)
+            }
+            (left, Some((right, rest))) => {
+                if let Some((left, others)) = left
+                    && left.name == right.name
+                {
+                    self.left = others;
+                }
+                self.right = rest;
+                Some(right)
+            }
+            (None, None) => None,
         }
-        if l.name == r.name {
-            left.next();
-        }
-        take(r);
-        right.next();
     }
-    left.for_each(&mut take);
-    right.for_each(&mut take);
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left.len().max(self.right.len()), Some(self.left.len() + self.right.len()))
+    }
 }
 
 /// What a builtin function does with all its arguments, which are not yet

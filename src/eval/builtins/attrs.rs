@@ -103,12 +103,12 @@ fn remove_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -
         gone.push(worker.force_name(*name, Position::NONE, text)?);
     }
     gone.sort_unstable();
-    let left: Vec<Attr<'e>> =
-        attrs.entries().iter().filter(|attr| gone.binary_search(&attr.name).is_err()).copied().collect();
-    if left.len() == attrs.len() {
+    if gone.iter().all(|name| attrs.get(*name).is_none()) {
         return Ok(Value::attrs(attrs));
     }
-    Ok(Value::attrs(Attrs::new(&worker.heap, worker.heap.slice(&left))))
+    let entries = attrs.entries();
+    let left = entries.iter().filter(|attr| gone.binary_search(&attr.name).is_err()).copied();
+    Ok(Value::attrs(Attrs::new(&worker.heap, worker.heap.slice_of(attrs.len(), left))))
 }
 
 fn intersect_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
@@ -170,10 +170,10 @@ fn list_to_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) 
 }
 
 fn map_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let attrs = worker.force_attrs(arguments[1], Position::NONE, second!("mapAttrs"))?.references();
+    let attrs = worker.force_attrs(arguments[1], Position::NONE, second!("mapAttrs"))?.stored(&worker.heap);
     let function = worker.heap.alloc(arguments[0]);
     let mapped = worker.heap.slice_with(attrs.len(), |index| {
-        let value = worker.heap.suspend_attribute(function, attrs[index]);
+        let value = worker.heap.suspend_attribute(function, &attrs[index]);
         Attr { name: attrs[index].name, position: Position::NONE, value }
     });
     Ok(Value::attrs(Attrs::new(&worker.heap, mapped)))

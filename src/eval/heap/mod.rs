@@ -192,6 +192,33 @@ impl<'e> Heap<'e> {
         }
     }
 
+    /// Stores what an iterator gives, up to `most` values. The iterator should not allocate: then
+    /// no memory is lost where it gives less.
+    #[inline]
+    pub fn slice_of<T: Copy + 'e>(&self, most: usize, mut values: impl Iterator<Item = T>) -> &'e [T] {
+        const { assert!(align_of::<T>() <= 8) };
+        if most == 0 {
+            return &[];
+        }
+        let size = size_of::<T>().saturating_mul(most);
+        let place = self.raw(size).cast::<T>();
+        let mut count = 0;
+        while count < most
+            && let Some(value) = values.next()
+        {
+            // SAFETY: within the memory just taken.
+            unsafe { place.add(count).write(value) };
+            count += 1;
+        }
+        let unused = size.next_multiple_of(8) - (size_of::<T>() * count).next_multiple_of(8);
+        if self.next.get() == place.cast::<u8>().wrapping_add(size.next_multiple_of(8)) {
+            self.next.set(self.next.get().wrapping_sub(unused));
+            self.left.set(self.left.get() + unused);
+        }
+        // SAFETY: `count` values are written.
+        unsafe { std::slice::from_raw_parts(place, count) }
+    }
+
     /// Stores texts one behind the other.
     pub fn joined(&self, parts: &[&[u8]]) -> &'e [u8] {
         let length = parts.iter().fold(0, |length: usize, part| length.saturating_add(part.len()));

@@ -238,7 +238,10 @@ pub(super) fn print_with<'a>(
     inputs: impl IntoIterator<Item = (String, &'a BTreeSet<String>)>,
     mask: bool,
 ) -> Bytes {
-    let mut out = b"Derive([".to_vec();
+    // Most of a derivation is its environment; what surrounds it is guessed.
+    let texts = drv.env.iter().map(|(key, value)| key.len() + value.len() + 8);
+    let mut out = Vec::with_capacity(texts.sum::<usize>() * 9 / 8 + drv.input_drvs.len() * 128 + 512);
+    out.extend_from_slice(b"Derive([");
     separated(&mut out, &drv.outputs, |out, (name, output)| {
         let (path, algo, hash) = output_fields(output, dir);
         let path = if mask { String::new() } else { path };
@@ -304,13 +307,21 @@ fn tuple(out: &mut Bytes, fields: &[&[u8]]) {
 
 fn quoted(out: &mut Bytes, text: &[u8]) {
     out.push(b'"');
-    for &byte in text {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            _ => out.push(byte),
+    // Pieces of this length are looked at as a whole first: most need no change.
+    for piece in text.chunks(32) {
+        let is_plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t');
+        if piece.iter().fold(true, |all, byte| all & is_plain(byte)) {
+            out.extend_from_slice(piece);
+            continue;
+        }
+        for &byte in piece {
+            match byte {
+                b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+                b'\n' => out.extend_from_slice(b"\\n"),
+                b'\r' => out.extend_from_slice(b"\\r"),
+                b'\t' => out.extend_from_slice(b"\\t"),
+                _ => out.push(byte),
+            }
         }
     }
     out.push(b'"');

@@ -65,7 +65,7 @@ impl<'e> Asked<'e> {
             json: structured.then(|| b"{".to_vec()),
         };
         let mut sorted: Vec<Attr<'e>> = attrs.entries().into_owned();
-        sorted.sort_unstable_by_key(|attr| worker.text(attr.name));
+        sorted.sort_by_cached_key(|attr| worker.text(attr.name));
         for attr in &sorted {
             if attr.name == known::IGNORE_NULLS {
                 continue;
