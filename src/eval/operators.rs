@@ -2,7 +2,7 @@
 
 use super::code::{Code, JoinCode, Operation};
 use super::context::Gathered;
-use super::error::{Error, Traced};
+use super::error::{Error, Kind, Traced};
 use super::heap::{Env, Value};
 use super::interpret::{Evaluated, Worker};
 use super::symbols::known;
@@ -41,6 +41,17 @@ impl Operation {
     }
 }
 
+/// The operators are calls of builtins, which force what a variable stands for without a place:
+/// an operand that needs itself has none.
+#[cold]
+fn without_place_of_variable(error: Error, operands: &[&Code<'_>; 2]) -> Error {
+    let is_its_place = |operand: &&Code<'_>| matches!(operand, Code::Local { position, .. } if *position == error.failure().position);
+    if error.kind() == Kind::Recursion && operands.iter().any(is_its_place) {
+        return error.at(Position::NONE);
+    }
+    error
+}
+
 impl<'e> Worker<'e> {
     #[inline(never)]
     pub(super) fn operate(
@@ -51,11 +62,11 @@ impl<'e> Worker<'e> {
         env: &'e Env<'e>,
     ) -> Evaluated<'e> {
         let _deeper = self.deeper_at(position)?;
-        let operands = match self.value_of(operands[0], env) {
+        let values = match self.value_of(operands[0], env) {
             Ok(left) => self.value_of(operands[1], env).map(|right| (left, right)),
             Err(error) => Err(error),
         };
-        if let Ok((left, right)) = operands
+        if let Ok((left, right)) = values
             && let (View::Int(a), View::Int(b)) = (left.view(), right.view())
         {
             let result = match operation {
@@ -68,7 +79,8 @@ impl<'e> Worker<'e> {
                 return Ok(Value::int(result));
             }
         }
-        self.operate_slowly(operation, operands, position)
+        let values = values.map_err(|error| without_place_of_variable(error, operands));
+        self.operate_slowly(operation, values, position)
     }
 
     #[inline(never)]

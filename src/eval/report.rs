@@ -23,7 +23,7 @@ impl Shared<'_> {
         self.place_lines(failure.position, 7, &mut tail);
         if let Some(line) = meant(&failure.suggestions) {
             tail.push_str("\n       ");
-            tail.push_str(&line);
+            tail.push_str(&line.replace('\n', "\n       "));
         }
         if frames.is_empty() && !cut {
             return format!(" {message}{tail}");

@@ -55,16 +55,20 @@ struct Names {
     numbers: NameMap<u32>,
     /// Room for texts: those of one file lie together.
     room: &'static mut [u8],
+    /// The bytes of the last piece of `room`.
+    size: usize,
 }
 
-/// The bytes of a piece of [`Names::room`].
-const ROOM: usize = 64 << 10;
+/// The bytes of the first piece of [`Names::room`], small for the sake of those who make many
+/// evaluations, and of the largest.
+const ROOM: std::ops::RangeInclusive<usize> = 1 << 10..=64 << 10;
 
 impl Names {
     /// Keeps a text for ever.
     fn keep(&mut self, name: &[u8]) -> &'static [u8] {
         if self.room.len() < name.len() {
-            self.room = Box::leak(vec![0; ROOM.max(name.len())].into_boxed_slice());
+            self.size = (2 * self.size).clamp(*ROOM.start(), *ROOM.end());
+            self.room = Box::leak(vec![0; self.size.max(name.len())].into_boxed_slice());
         }
         let (text, room) = std::mem::take(&mut self.room).split_at_mut(name.len());
         self.room = room;
@@ -121,11 +125,13 @@ pub struct Symbols {
 impl Symbols {
     /// A table of the names that every evaluation knows.
     pub fn new() -> Symbols {
-        let symbols = Symbols::default();
-        for name in KNOWN {
-            symbols.intern(name);
+        let texts = Texts::default();
+        let mut names = Names::default();
+        for (number, name) in (0..).zip(KNOWN) {
+            texts.set(number, name);
+            names.numbers.insert(name, number);
         }
-        symbols
+        Symbols { names: RwLock::new(names), texts }
     }
 
     /// Gives the number of `name`, a new one where it was not seen before.
@@ -189,12 +195,18 @@ const KNOWN: &[&[u8]] = &[
     b"outputHashMode",
     b"recurseForDerivations",
     b"description",
+    b"self",
+    b"",
     b"startSet",
     b"operator",
     b"key",
     b"path",
     b"prefix",
+    b"outputSpecified",
     b"__sub",
+    b"__lessThan",
+    b"__mul",
+    b"__div",
     b"__findFile",
     b"__nixPath",
     b"body",
@@ -202,122 +214,213 @@ const KNOWN: &[&[u8]] = &[
     b"true",
     b"false",
     b"null",
+    b"__currentTime",
     b"currentTime",
+    b"__currentSystem",
     b"currentSystem",
+    b"__nixVersion",
     b"nixVersion",
+    b"__storeDir",
     b"storeDir",
+    b"__langVersion",
     b"langVersion",
+    b"__traceVerbose",
     b"traceVerbose",
     b"nixPath",
     b"scopedImport",
     b"import",
+    b"__typeOf",
     b"typeOf",
     b"isNull",
+    b"__isFunction",
     b"isFunction",
+    b"__isInt",
     b"isInt",
+    b"__isFloat",
     b"isFloat",
+    b"__isString",
     b"isString",
+    b"__isBool",
     b"isBool",
+    b"__isPath",
     b"isPath",
+    b"__genericClosure",
     b"genericClosure",
     b"break",
     b"abort",
     b"throw",
+    b"__addErrorContext",
     b"addErrorContext",
+    b"__ceil",
     b"ceil",
+    b"__floor",
     b"floor",
+    b"__tryEval",
     b"tryEval",
+    b"__getEnv",
     b"getEnv",
+    b"__seq",
     b"seq",
+    b"__deepSeq",
     b"deepSeq",
+    b"__trace",
     b"trace",
+    b"__warn",
     b"warn",
     b"derivationStrict",
     b"placeholder",
+    b"__toPath",
     b"toPath",
+    b"__storePath",
     b"storePath",
+    b"__pathExists",
     b"pathExists",
     b"baseNameOf",
     b"dirOf",
+    b"__readFile",
     b"readFile",
     b"findFile",
+    b"__hashFile",
     b"hashFile",
+    b"__readFileType",
     b"readFileType",
+    b"__readDir",
     b"readDir",
+    b"__toXML",
     b"toXML",
+    b"__toJSON",
     b"toJSON",
+    b"__fromJSON",
     b"fromJSON",
+    b"__toFile",
     b"toFile",
+    b"__filterSource",
     b"filterSource",
+    b"__path",
+    b"__attrNames",
     b"attrNames",
+    b"__attrValues",
     b"attrValues",
+    b"__getAttr",
     b"getAttr",
+    b"__unsafeGetAttrPos",
     b"unsafeGetAttrPos",
+    b"__hasAttr",
     b"hasAttr",
+    b"__isAttrs",
     b"isAttrs",
     b"removeAttrs",
+    b"__listToAttrs",
     b"listToAttrs",
+    b"__intersectAttrs",
     b"intersectAttrs",
+    b"__catAttrs",
     b"catAttrs",
+    b"__functionArgs",
     b"functionArgs",
+    b"__mapAttrs",
     b"mapAttrs",
+    b"__zipAttrsWith",
     b"zipAttrsWith",
+    b"__isList",
     b"isList",
+    b"__elemAt",
     b"elemAt",
+    b"__head",
     b"head",
+    b"__tail",
     b"tail",
     b"map",
+    b"__filter",
     b"filter",
+    b"__elem",
     b"elem",
+    b"__concatLists",
     b"concatLists",
+    b"__length",
     b"length",
+    b"__foldl'",
     b"foldl'",
+    b"__any",
     b"any",
+    b"__all",
     b"all",
+    b"__genList",
     b"genList",
+    b"__sort",
     b"sort",
+    b"__partition",
     b"partition",
+    b"__groupBy",
     b"groupBy",
+    b"__concatMap",
     b"concatMap",
+    b"__add",
     b"add",
     b"sub",
     b"mul",
     b"div",
+    b"__bitAnd",
     b"bitAnd",
+    b"__bitOr",
     b"bitOr",
+    b"__bitXor",
     b"bitXor",
     b"lessThan",
     b"toString",
+    b"__substring",
     b"substring",
+    b"__stringLength",
     b"stringLength",
+    b"__hashString",
     b"hashString",
+    b"__convertHash",
     b"convertHash",
+    b"__match",
     b"match",
+    b"__split",
     b"split",
+    b"__concatStringsSep",
     b"concatStringsSep",
+    b"__replaceStrings",
     b"replaceStrings",
+    b"__parseDrvName",
     b"parseDrvName",
+    b"__compareVersions",
     b"compareVersions",
+    b"__splitVersion",
     b"splitVersion",
+    b"__unsafeDiscardStringContext",
     b"unsafeDiscardStringContext",
+    b"__hasContext",
     b"hasContext",
+    b"__unsafeDiscardOutputDependency",
     b"unsafeDiscardOutputDependency",
+    b"__addDrvOutputDependencies",
     b"addDrvOutputDependencies",
+    b"__getContext",
     b"getContext",
+    b"__appendContext",
     b"appendContext",
     b"fetchMercurial",
     b"fetchTree",
+    b"__fetchurl",
     b"fetchurl",
     b"fetchTarball",
     b"fetchGit",
     b"fromTOML",
+    b"__getFlake",
     b"getFlake",
+    b"__parseFlakeRef",
     b"parseFlakeRef",
+    b"__flakeRefToString",
     b"flakeRefToString",
     b"derivation",
     b"strict",
     b"drvAttrs",
     b"commonAttrs",
+    b"outputsList",
+    b"x",
 ];
 
 /// Symbols of names that the evaluator itself uses.
@@ -385,31 +488,31 @@ pub mod known {
     /// `description`
     pub const DESCRIPTION: Symbol = Symbol(29);
     /// `startSet`
-    pub const START_SET: Symbol = Symbol(30);
+    pub const START_SET: Symbol = Symbol(32);
     /// `operator`
-    pub const OPERATOR: Symbol = Symbol(31);
+    pub const OPERATOR: Symbol = Symbol(33);
     /// `key`
-    pub const KEY: Symbol = Symbol(32);
+    pub const KEY: Symbol = Symbol(34);
     /// `path`
-    pub const PATH: Symbol = Symbol(33);
+    pub const PATH: Symbol = Symbol(35);
     /// `prefix`
-    pub const PREFIX: Symbol = Symbol(34);
+    pub const PREFIX: Symbol = Symbol(36);
     /// `__sub`
-    pub const SUB: Symbol = Symbol(35);
+    pub const SUB: Symbol = Symbol(38);
     /// `__findFile`
-    pub const FIND_FILE: Symbol = Symbol(36);
+    pub const FIND_FILE: Symbol = Symbol(42);
     /// `__nixPath`
-    pub const NIX_PATH: Symbol = Symbol(37);
+    pub const NIX_PATH: Symbol = Symbol(43);
     /// `body`
-    pub const BODY: Symbol = Symbol(38);
+    pub const BODY: Symbol = Symbol(44);
     /// `builtins`
-    pub const BUILTINS: Symbol = Symbol(39);
+    pub const BUILTINS: Symbol = Symbol(45);
     /// `true`
-    pub const TRUE: Symbol = Symbol(40);
+    pub const TRUE: Symbol = Symbol(46);
     /// `false`
-    pub const FALSE: Symbol = Symbol(41);
+    pub const FALSE: Symbol = Symbol(47);
     /// `null`
-    pub const NULL: Symbol = Symbol(42);
+    pub const NULL: Symbol = Symbol(48);
 }
 
 #[cfg(test)]
@@ -425,7 +528,7 @@ mod tests {
         for (name, number) in names.iter().zip(numbers) {
             assert_eq!(symbols.text(number), name.as_bytes());
         }
-        let long = vec![b'x'; ROOM + 1];
+        let long = vec![b'x'; ROOM.end() + 1];
         let symbol = symbols.intern(&long);
         assert_eq!(symbols.text(symbol), long);
         assert_eq!(symbols.text(Symbol(symbol.0 + 1)), b"");

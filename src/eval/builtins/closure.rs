@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use super::super::error::{Error, Traced};
 use super::super::heap::Value;
@@ -34,13 +34,12 @@ fn generic_closure<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: P
     let operator = worker.force_function(operator.value, Position::NONE, text)?;
     let failed = RefCell::new(None);
     let mut found = Found { worker, position, items: Vec::new(), keys: Keys::None, failed: &failed };
-    for item in start {
-        found.add(*item)?;
-    }
-    let mut next = 0;
-    while next < found.items.len() {
-        let item = found.items[next];
-        next += 1;
+    // An item is looked at when its turn comes, after the operator was called for those before it.
+    let mut waiting: VecDeque<Value<'e>> = start.iter().copied().collect();
+    while let Some(item) = waiting.pop_front() {
+        if !found.add(item)? {
+            continue;
+        }
         let frame = || format!("while calling operator on genericClosure element {}", worker.shown(item));
         let text = "while evaluating the return value of the `operator` passed to builtins.genericClosure";
         let more = worker.call(operator, &[item], position).and_then(|more| {
@@ -48,9 +47,7 @@ fn generic_closure<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: P
             more.iter().try_for_each(|item| worker.force(*item).map(|_| ()))?;
             Ok(more)
         });
-        for item in more.during_at(position, frame)? {
-            found.add(*item)?;
-        }
+        waiting.extend(more.during_at(position, frame)?);
     }
     Ok(Value::list(worker.heap.slice(&found.items)))
 }
@@ -88,7 +85,8 @@ impl<'w, 'e> Found<'w, 'e> {
         Key { worker: self.worker, key, item, failed: self.failed }
     }
 
-    fn add(&mut self, item: Value<'e>) -> Result<(), Error> {
+    /// Adds an item whose key is new. Returns whether it is.
+    fn add(&mut self, item: Value<'e>) -> Result<bool, Error> {
         let worker = self.worker;
         let frame = |item: Value<'e>| format!("in genericClosure element {}", worker.shown(item));
         let value = worker.force(item).map_err(|error| error.frame(Position::NONE, frame(item)))?;
@@ -96,13 +94,14 @@ impl<'w, 'e> Found<'w, 'e> {
             return Err(worker.wrong_type("a set", value).frame(Position::NONE, frame(item)));
         };
         let Some(key) = attrs.get(known::KEY) else {
-            return worker.required(attrs, known::KEY, &frame(item)).map(|_| ());
+            return worker.required(attrs, known::KEY, &frame(item)).map(|_| false);
         };
         let key = worker.force_at(key.value, self.position)?;
-        if self.insert(key, item)? {
+        let is_new = self.insert(key, item)?;
+        if is_new {
             self.items.push(item);
         }
-        Ok(())
+        Ok(is_new)
     }
 
     /// Whether the key is new.
