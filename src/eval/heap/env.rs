@@ -11,7 +11,7 @@ struct Slot<'e>(UnsafeCell<Value<'e>>);
 /// The variables of one scope, and the scope around it.
 ///
 /// The head is one word: the address of the scope around, and in the low byte the number of slots.
-/// Where that is [`MANY`] the number itself is a word behind the head. The slots follow.
+/// Where that is `MANY` the number itself is a word behind the head. The slots follow.
 #[repr(C)]
 pub struct Env<'e> {
     head: u64,
