@@ -135,11 +135,15 @@ impl Query {
             }),
             Question::Hash => {
                 let paths = self.used(given)?;
-                self.print_each(&paths, |query, path| query.out.line(query.store.queries().raw_path(path)?.nar_hash()?))
+                self.print_each(&paths, |query, path| {
+                    query.out.line(query.store.queries().raw_path(path)?.nar_hash()?)
+                })
             }
             Question::Size => {
                 let paths = self.used(given)?;
-                self.print_each(&paths, |query, path| query.out.line(query.store.queries().raw_path(path)?.nar_size))
+                self.print_each(&paths, |query, path| {
+                    query.out.line(query.store.queries().raw_path(path)?.nar_size)
+                })
             }
             Question::Tree | Question::Graph | Question::GraphMl => self.graph(question, given),
             Question::Resolve => self.print_each(&given, |query, path| query.print(path)),
