@@ -30,7 +30,8 @@ impl Style {
     }
 }
 
-/// A JSON text without blanks, with line breaks and two blanks a level.
+/// A JSON text without blanks, with line breaks and two blanks a level. The text is not read as
+/// values, which would write its numbers anew.
 pub fn indented(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() * 2);
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);

@@ -201,6 +201,7 @@ impl<'e> Heap<'e> {
             return &[];
         }
         let size = size_of::<T>().saturating_mul(most);
+        let apart = self.apart.get();
         let place = self.raw(size).cast::<T>();
         let mut count = 0;
         while count < most
@@ -211,7 +212,10 @@ impl<'e> Heap<'e> {
             count += 1;
         }
         let unused = size.next_multiple_of(8) - (size_of::<T>() * count).next_multiple_of(8);
-        if self.next.get() == place.cast::<u8>().wrapping_add(size.next_multiple_of(8)) {
+        // What lies apart is no part of the chunk, even if it ends where that begins.
+        if self.apart.get() == apart
+            && self.next.get() == place.cast::<u8>().wrapping_add(size.next_multiple_of(8))
+        {
             self.next.set(self.next.get().wrapping_sub(unused));
             self.left.set(self.left.get() + unused);
         }

@@ -4,6 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use nival::eval::builtins::json::JsonStyle;
 use nival::eval::error::{Error, Kind};
 use nival::eval::io::{Addition, Dependency, Fetch, FileKind, Filter, NewDerivation, World};
 use nival::eval::print::Style;
@@ -99,7 +100,7 @@ fn evaluate(text: &[u8]) -> Told {
         })?;
         worker.print(value, Style::Eval).expect("what was printed before");
         let mut json = Vec::new();
-        let written = worker.write_json(value, true, Position::NONE, &mut json).is_ok();
+        let written = worker.write_json(value, JsonStyle::STRICT, Position::NONE, &mut json).is_ok();
         Ok((printed, written.then_some(json)))
     });
     told.expect("a thread")
