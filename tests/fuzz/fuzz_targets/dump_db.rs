@@ -27,7 +27,9 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn register(store: &LocalStore, text: &[u8], existing: Existing) -> Result<()> {
-    store.register_validity(text, RegisterOptions { hash_given: true, canonicalise: false, existing })
+    let mut options = RegisterOptions::new(existing);
+    options.hash_given = true;
+    store.register_validity(text, options)
 }
 
 fn dump(store: &LocalStore) -> Vec<u8> {
