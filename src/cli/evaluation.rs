@@ -14,7 +14,7 @@ use nival::eval::syntax::Lint;
 use nival::http::client::HttpSettings;
 use nival::model::DerivedPath;
 use nival::ops::evaluate::access::Freedom;
-use nival::ops::evaluate::{self, Backing, Options, search_path};
+use nival::ops::evaluate::{self, Asked, Backing, Options, search_path};
 use nival::ops::realise::Outcome;
 use nival::progress::Progress;
 use nival::store::api::Store;
@@ -45,6 +45,11 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// Of programs that may read everything unless a flag says otherwise.
+    pub fn impure() -> Self {
+        Self { impure: true, ..Self::default() }
+    }
+
     /// Takes a flag; false if it is another one.
     ///
     /// # Errors
@@ -202,8 +207,8 @@ impl From<anyhow::Error> for Stopped {
 /// Arguments for functions, by name.
 pub type Arguments<'e> = Vec<(Symbol, Value<'e>)>;
 
-/// Runs `work` with a worker of a new evaluation and the arguments that the user gave. With
-/// `read_only` nothing is written to the store.
+/// Runs `work` with a worker of a new evaluation, the arguments that the user gave, and the door
+/// to the store. With `read_only` nothing is written to the store.
 ///
 /// # Errors
 /// Whatever `work` meets, and settings or arguments that cannot be read.
@@ -211,15 +216,15 @@ pub fn run(
     context: &Context,
     wanted: &Wanted,
     read_only: bool,
-    work: impl for<'e> FnOnce(&Worker<'e>, &Arguments<'e>) -> Result<(), Stopped> + Send,
+    work: impl for<'e> FnOnce(&Worker<'e>, &Arguments<'e>, &Asked) -> Result<(), Stopped> + Send,
 ) -> anyhow::Result<()> {
     let arguments = wanted.read(context)?;
     let backed = Backed { context, uri: wanted.store.as_deref(), store: OnceCell::new() };
     let options = wanted.options(context, &backed, read_only)?;
     let whole = context.settings.show_trace();
-    let done = evaluate::run(options, &backed, |worker: &Worker<'_>| {
+    let done = evaluate::run(options, &backed, |worker: &Worker<'_>, asked: &Asked| {
         let result =
-            values(worker, &arguments).map_err(Stopped::from).and_then(|values| work(worker, &values));
+            values(worker, &arguments).map_err(Stopped::from).and_then(|values| work(worker, &values, asked));
         result.map_err(|stopped| match stopped {
             Stopped::Other(error) => error,
             Stopped::Evaluation(error) => told(worker, &error, whole),
@@ -232,7 +237,7 @@ pub fn run(
 }
 
 /// What is told of a failed evaluation, with its trace.
-fn told(worker: &Worker<'_>, error: &Error, whole: bool) -> anyhow::Error {
+pub fn told(worker: &Worker<'_>, error: &Error, whole: bool) -> anyhow::Error {
     let status = match error.kind() {
         Kind::World(status) => status,
         _ => 1,

@@ -71,7 +71,7 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     }
     let texts = call.texts()?;
     let reads_only = !call.writes;
-    evaluation::run(&context, &call.wanted, reads_only, |worker, arguments| {
+    evaluation::run(&context, &call.wanted, reads_only, |worker, arguments, _| {
         let mut out = Out::new();
         match call.mode {
             Mode::FindFile => find_files(worker, &texts, &mut out)?,

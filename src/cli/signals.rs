@@ -39,6 +39,29 @@ pub fn install() -> io::Result<()> {
     Ok(())
 }
 
+/// Forgets a signal that ended one piece of work, so that the next can begin.
+pub fn forget() {
+    flag().store(false, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// Calls `end` on a thread of its own when a signal comes that ends the process for good: all of
+/// them but that of Ctrl-C.
+///
+/// # Errors
+/// When the handlers or the thread cannot be made.
+pub fn when_ended(end: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let (mut woken, waker) = UnixStream::pair()?;
+    for signal in SIGNALS.into_iter().filter(|signal| *signal != signal_hook::consts::SIGINT) {
+        signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
+    }
+    std::thread::Builder::new().stack_size(64 * 1024).spawn(move || {
+        if woken.read(&mut [0]).is_ok() {
+            end();
+        }
+    })?;
+    Ok(())
+}
+
 /// Ends the process's work, as a signal would, once nobody is left at the other
 /// end of a pipe or socket; looks at it from a thread of its own.
 ///

@@ -76,6 +76,7 @@ impl<'e> Worker<'e> {
 
     #[inline(never)]
     fn force_thunk(&self, thunk: &'e Thunk<'e>, position: Position) -> Evaluated<'e> {
+        let before = thunk.word();
         let result = match thunk.claim() {
             Claim::Done(value) => return Ok(value),
             Claim::Evaluate(code, env) => self.eval(code, env),
@@ -89,6 +90,11 @@ impl<'e> Worker<'e> {
             Ok(value) => {
                 thunk.finish(value);
                 Ok(value)
+            }
+            // Who interrupts one evaluation may begin another one with the same values.
+            Err(error) if error.kind() == Kind::Interrupted => {
+                thunk.give_back(before);
+                Err(error)
             }
             Err(error) => {
                 thunk.fail(self.shared.keep_failure(&error));

@@ -9,7 +9,8 @@ use super::heap::Value;
 use super::interpret::{Evaluated, Worker};
 use super::io::FileKind;
 use super::sources::Origin;
-use super::syntax::tree::Tree;
+use super::symbols::Symbol;
+use super::syntax::tree::{Node, Tree};
 use super::syntax::{self, ParseOptions};
 use super::text::path;
 use super::value::{Attrs, Position};
@@ -40,6 +41,25 @@ impl<'e> Worker<'e> {
     /// A syntax error, with its place.
     pub fn parse(&self, origin: Origin, text: &[u8], directory: &[u8]) -> Result<Parsed, Error> {
         let base = self.shared.sources.add(origin, text).unwrap_or(0);
+        self.parse_at(base, text, directory)
+    }
+
+    /// Parses the bindings of a set without its braces; the `;` of the last one may be left out.
+    ///
+    /// # Errors
+    /// A syntax error, with its place, or the text is something else.
+    pub fn parse_bindings(&self, text: &[u8], directory: &[u8]) -> Result<Parsed, Error> {
+        let base = self.shared.sources.add(Origin::Text, text).unwrap_or(0);
+        let end: &[u8] = if text.trim_ascii_end().ends_with(b";") { b"\n}" } else { b"\n;}" };
+        // The texts of the builtin functions come before this one, so there is a place in front.
+        let parsed = self.parse_at(base.saturating_sub(1), &[b"{", text, end].concat(), directory)?;
+        match parsed.tree.nodes.get(parsed.tree.root.0 as usize) {
+            Some(Node::Set(_)) => Ok(parsed),
+            _ => Err(Error::of(Kind::Syntax, "syntax error, expecting bindings")),
+        }
+    }
+
+    fn parse_at(&self, base: u32, text: &[u8], directory: &[u8]) -> Result<Parsed, Error> {
         let place = |offset: u32| if base == 0 { Position::NONE } else { Position(base + offset) };
         let settings = &self.shared.settings;
         let options = ParseOptions {
@@ -164,6 +184,16 @@ impl<'e> Worker<'e> {
         Ok(value)
     }
 
+    /// The names that every expression may use, in no order.
+    pub fn global_names(&self) -> impl Iterator<Item = Symbol> {
+        self.shared.globals.get().into_iter().flat_map(|globals| globals.keys().copied())
+    }
+
+    /// Forgets the values of files, so that importing them reads them again.
+    pub fn forget_imports(&self) {
+        self.shared.imports.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Reads and evaluates a file, whether or not it was before.
     ///
     /// # Errors
@@ -195,7 +225,6 @@ impl<'e> Worker<'e> {
     /// The text of the failed condition of an `assert` at `position`, read and parsed again.
     #[cold]
     pub(super) fn assertion_text(&self, position: Position) -> Option<String> {
-        use super::syntax::tree::Node;
         let (source, offset) = self.shared.sources.find(position)?;
         let text = self.shared.text_of(&source)?;
         let directory = match &source.origin {

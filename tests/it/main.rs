@@ -63,6 +63,7 @@ mod test_realisations;
 mod test_realise;
 mod test_remote;
 mod test_repair;
+mod test_repl;
 mod test_robustness;
 mod test_setting_effects;
 mod test_settings;

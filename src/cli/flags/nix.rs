@@ -219,6 +219,16 @@ const GROUPS: &[(&str, &[&Group])] = &[
     ])]),
     ("realisation info", &[&own(&[JSON, NO_PRETTY, PRETTY]), &SELECTION, &EVALUATION, &DEBUGGING, &FLAKES]),
     ("store add", &[&ADDED]),
+    ("repl", &[
+        &own(&[
+            takes(&["--expr"], &[Text("EXPRESSION")], "Begins with the attributes of this expression"),
+            takes(&["--file", "-f"], &[File], "Begins with the attributes of the expression in a file"),
+            STDIN,
+        ]),
+        &super::expressions::EXPRESSIONS,
+        &DEBUGGING,
+        &FLAKES,
+    ]),
     ("store add-file", &[&ADDED]),
     ("store add-path", &[&ADDED]),
     ("store copy-log", &[&own(&[FROM, STDIN, TO]), &EVALUATION, &DEBUGGING, &FLAKES]),

@@ -16,7 +16,7 @@ use crate::cli::flags;
 use crate::cli::flags::parse;
 use crate::cli::flags::parse::Given;
 use crate::cli::installables::store_path::{self, no_output};
-use crate::cli::output::messages::read_stdin;
+use crate::cli::output::messages::read_stdin_words;
 use crate::cli::realiser;
 
 /// What the flags say about the paths to work on.
@@ -98,8 +98,7 @@ impl Selection {
     fn texts(&self, arguments: &[OsString]) -> anyhow::Result<Vec<String>> {
         let mut texts = arguments.iter().map(|word| parse::text(word)).collect::<anyhow::Result<Vec<_>>>()?;
         if self.stdin {
-            let input = read_stdin()?;
-            texts.extend(input.split_ascii_whitespace().map(str::to_owned));
+            texts.extend(read_stdin_words()?);
         } else if texts.is_empty() && !self.all {
             // The flake of the current directory.
             texts.push(".".to_owned());

@@ -108,7 +108,7 @@ impl Command for Eval {
             None => &path,
         };
         let target = self.write_to.as_deref().map(|shown| (shown, context.absolute(shown)));
-        evaluation::run(context, &self.wanted, self.read_only, |worker, arguments| {
+        evaluation::run(context, &self.wanted, self.read_only, |worker, arguments, _| {
             let value = value(worker, &source, stdin.as_deref())?;
             let mut value = expression::selected(worker, value, path, arguments)?;
             if let Some(function) = &self.apply {

@@ -17,6 +17,7 @@ mod path_info;
 mod place;
 mod profile;
 mod realisation;
+mod repl;
 mod store;
 mod table;
 mod why_depends;

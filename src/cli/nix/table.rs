@@ -9,6 +9,7 @@ use super::log::{CopyLog, Log};
 use super::nar::{Cat, Ls, Pack};
 use super::path_info::PathInfo;
 use super::profile;
+use super::repl::Repl;
 use super::why_depends::WhyDepends;
 use super::{Command, config};
 use crate::cli::nix::derivation::add::Add as AddDerivation;
@@ -229,7 +230,12 @@ pub const TABLE: &[Row] = &[
     later("registry pin", FLAKES),
     later("registry remove", FLAKES),
     later("registry resolve", FLAKES),
-    later("repl", LANGUAGE),
+    built(
+        "repl",
+        "[--expr EXPRESSION | --file FILE] [ATTRIBUTES...]",
+        "Evaluate expressions as they are typed",
+        make::<Repl>,
+    ),
     later("run", RUN),
     later("search", LANGUAGE),
     built(

@@ -565,6 +565,14 @@ pub fn read_stdin() -> anyhow::Result<String> {
     String::from_utf8(read_stdin_bytes()?).map_err(|_| anyhow::anyhow!("standard input is not UTF-8"))
 }
 
+/// The words of standard input, separated by blanks or line breaks.
+///
+/// # Errors
+/// As [`read_stdin`].
+pub fn read_stdin_words() -> anyhow::Result<Vec<String>> {
+    Ok(read_stdin()?.split_ascii_whitespace().map(str::to_owned).collect())
+}
+
 /// All of standard input.
 ///
 /// # Errors

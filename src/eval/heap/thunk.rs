@@ -163,6 +163,20 @@ impl<'e> Thunk<'e> {
         self.word.store(value.word(), Ordering::Release);
     }
 
+    /// The word of the thunk, for [`Thunk::give_back`].
+    #[inline]
+    pub(in crate::eval) fn word(&self) -> u64 {
+        self.word.load(Ordering::Relaxed)
+    }
+
+    /// Suspends the thunk again that the caller has claimed; `word` is its word from right before the
+    /// claim. A suspended thunk that is suspended again has the same word, so the one is the other.
+    #[cold]
+    pub(in crate::eval) fn give_back(&self, word: u64) {
+        debug_assert!(word & TAG >= SUSPENDED && word & TAG != RUNNING && word & TAG != FAILED);
+        self.word.store(word, Ordering::Release);
+    }
+
     /// Stores the number of the failure that the claimer met.
     pub(in crate::eval) fn fail(&self, failure: u32) {
         self.word.store(FAILED | (u64::from(failure) << 8), Ordering::Release);

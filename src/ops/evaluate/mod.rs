@@ -35,7 +35,7 @@ use crate::settings::Environment;
 use crate::store::api::Store;
 use crate::sys::interrupt::Bounds;
 use access::Freedom;
-use world::Asked;
+pub use world::Asked;
 
 /// How expressions are evaluated.
 #[derive(Clone)]
@@ -88,7 +88,8 @@ pub trait Backing {
 /// A question to the thread that has the store.
 type Job = Box<dyn FnOnce(&dyn Backing) + Send>;
 
-/// Runs `work` with a worker of a new evaluation; `backing` answers what it asks of the store.
+/// Runs `work` with a worker of a new evaluation and what answers its questions, of which `backing`
+/// answers those about the store.
 /// Everything that was added is valid once this returns.
 ///
 /// # Errors
@@ -96,7 +97,7 @@ type Job = Box<dyn FnOnce(&dyn Backing) + Send>;
 pub fn run<R: Send>(
     options: Options,
     backing: &dyn Backing,
-    work: impl for<'e> FnOnce(&Worker<'e>) -> R + Send,
+    work: impl for<'e> FnOnce(&Worker<'e>, &Asked) -> R + Send,
 ) -> Result<R, Error> {
     let (asking, asked) = mpsc::channel::<Job>();
     let settings = options.settings.clone();
@@ -106,7 +107,7 @@ pub fn run<R: Send>(
         if let Err(error) = bounds.clone().enter(|| world.look_ahead()) {
             return Ok(Err(error));
         }
-        let result = eval::evaluate(settings, &world, |worker| bounds.enter(|| work(worker)))?;
+        let result = eval::evaluate(settings, &world, |worker| bounds.enter(|| work(worker, &world)))?;
         Ok(world.settle().map(|()| result))
     };
     std::thread::scope(|scope| {

@@ -55,7 +55,7 @@ fn path_of(bytes: &[u8]) -> &Path {
 
 impl Asked {
     /// Answers with `options`; `jobs` go to the thread that has the store.
-    pub fn new(options: Options, jobs: Sender<Job>, progress: Arc<dyn Progress>) -> Asked {
+    pub(super) fn new(options: Options, jobs: Sender<Job>, progress: Arc<dyn Progress>) -> Asked {
         let access = Access::new(options.freedom, options.allowed_uris.clone());
         let asked = Asked {
             options,
@@ -91,6 +91,32 @@ impl Asked {
         answer.recv().map_err(|_| gone())?
     }
 
+    /// Does something with the store, which has all derivations that were made.
+    ///
+    /// # Errors
+    /// The store cannot be opened or does not take the derivations; those of `work`.
+    pub fn with_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Store) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.settle()?;
+        self.ask(move |backing| work(backing.store()?))
+    }
+
+    /// Makes everything valid that is asked for, as a user asks for it.
+    ///
+    /// # Errors
+    /// Something cannot be made valid.
+    pub fn make_valid(&self, requests: Vec<DerivedPath>) -> Result<(), Error> {
+        self.settle()?;
+        self.ask(move |backing| backing.realise(&requests))
+    }
+
+    /// The options of the evaluation.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Writes the derivations that wait for it.
     ///
     /// # Errors
@@ -114,7 +140,7 @@ impl Asked {
     ///
     /// # Errors
     /// One of them cannot be fetched.
-    pub fn look_ahead(&self) -> Result<(), Error> {
+    pub(super) fn look_ahead(&self) -> Result<(), Error> {
         if !self.access.is_free() && !self.access.is_pure() {
             for (_, path) in &self.options.search_path {
                 self.resolve_entry(path)?;
