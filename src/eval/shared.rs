@@ -92,11 +92,19 @@ pub struct Shared<'e> {
     pub(super) made: Mutex<HashMap<StorePath, Arc<Made>>>,
     failures: Mutex<Vec<Error>>,
     copied: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
-    regexes: Mutex<HashMap<Vec<u8>, Arc<Regex>>>,
+    regexes: Mutex<Regexes>,
 }
 
-/// The number of regular expressions that are kept; then all are forgotten.
-const MOST_REGEXES: usize = 4096;
+/// Regular expressions that were read, by their patterns.
+#[derive(Default)]
+struct Regexes {
+    read: HashMap<Vec<u8>, Arc<Regex>>,
+    /// The sizes of all of them and their patterns.
+    size: usize,
+}
+
+/// The size of the regular expressions that are kept, some tens of megabytes; then all are forgotten.
+const MOST_REGEXES: usize = 1 << 20;
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -116,7 +124,7 @@ impl<'e> Shared<'e> {
             made: Mutex::new(HashMap::new()),
             failures: Mutex::new(Vec::new()),
             copied: Mutex::new(HashMap::new()),
-            regexes: Mutex::new(HashMap::new()),
+            regexes: Mutex::default(),
         }
     }
 
@@ -150,15 +158,16 @@ impl<'e> Shared<'e> {
     /// # Errors
     /// The pattern is none, or too large.
     pub(super) fn regex(&self, pattern: &[u8]) -> Result<Arc<Regex>, RegexError> {
-        if let Some(regex) = lock(&self.regexes).get(pattern) {
+        if let Some(regex) = lock(&self.regexes).read.get(pattern) {
             return Ok(regex.clone());
         }
         let regex = Arc::new(Regex::new(pattern)?);
         let mut regexes = lock(&self.regexes);
-        if regexes.len() >= MOST_REGEXES {
-            regexes.clear();
+        if regexes.size >= MOST_REGEXES {
+            *regexes = Regexes::default();
         }
-        regexes.insert(pattern.to_vec(), regex.clone());
+        regexes.size += regex.size() + pattern.len();
+        regexes.read.insert(pattern.to_vec(), regex.clone());
         Ok(regex)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::error::Error;
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
-use super::super::text::regex::{Groups, Regex};
+use super::super::text::regex::{Groups, Regex, SearchError};
 use super::super::value::Position;
 use super::Builtin;
 
@@ -52,10 +52,20 @@ fn groups<'e>(worker: &Worker<'e>, text: &'e [u8], groups: &Groups) -> Value<'e>
     }))
 }
 
+/// The failure of a search: an interruption, where that was it.
+fn ended(worker: &Worker<'_>, error: SearchError) -> Error {
+    let why = match error {
+        SearchError::Ended => worker.shared.world.go_on().err(),
+        SearchError::TooLong => None,
+    };
+    why.unwrap_or_else(|| Error::new(error.to_string()))
+}
+
 fn full_match<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let regex = pattern(worker, arguments[0], position, first!("match"))?;
     let text = subject(worker, arguments[1], position, second!("match"))?;
-    let found = regex.match_whole(text).map_err(|error| Error::new(error.to_string()))?;
+    let watch = || worker.shared.world.go_on().is_ok();
+    let found = regex.match_whole(text, &watch).map_err(|error| ended(worker, error))?;
     Ok(found.map_or(Value::null(), |found| groups(worker, text, &found)))
 }
 
@@ -64,8 +74,9 @@ fn split<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -
     let text = subject(worker, arguments[1], position, second!("split"))?;
     let mut parts = Vec::new();
     let mut end = 0;
-    for found in regex.matches(text) {
-        let found = found.map_err(|error| Error::new(error.to_string()))?;
+    let watch = || worker.shared.world.go_on().is_ok();
+    for found in regex.matches(text, &watch) {
+        let found = found.map_err(|error| ended(worker, error))?;
         parts.push(Value::string(&text[end..found.range.start]));
         parts.push(groups(worker, text, &found.groups));
         end = found.range.end;

@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(regex) = Regex::new(pattern) else { return };
 
     let mut end = 0;
-    for found in regex.matches(text) {
+    for found in regex.matches(text, &|| true) {
         let Ok(found) = found else { return };
         assert!(end <= found.range.start && found.range.start <= found.range.end);
         assert!(found.range.end <= text.len());
@@ -19,10 +19,10 @@ fuzz_target!(|data: &[u8]| {
         end = found.range.end;
     }
 
-    let Ok(whole) = regex.match_whole(text) else { return };
+    let Ok(whole) = regex.match_whole(text, &|| true) else { return };
     let anchored = [b"^(", pattern, b")$"].concat();
     // The longer pattern may be too large.
     let Ok(anchored) = Regex::new(&anchored) else { return };
-    let Ok(again) = anchored.match_whole(text) else { return };
+    let Ok(again) = anchored.match_whole(text, &|| true) else { return };
     assert_eq!(again.map(|groups| groups[1..].to_vec()), whole);
 });

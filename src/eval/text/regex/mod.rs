@@ -23,10 +23,19 @@ pub enum RegexError {
     TooLarge(String),
 }
 
-/// A text is too long for a pattern: a search would take too much memory.
+/// Why a search ended without an answer.
 #[derive(Error, Debug, Clone, Copy, PartialEq, Eq)]
-#[error("a text is too long for a regular expression")]
-pub struct TooLong;
+pub enum SearchError {
+    /// The search would take too much memory.
+    #[error("a text is too long for a regular expression")]
+    TooLong,
+    /// Who watched it told it to end.
+    #[error("the search for a regular expression was ended")]
+    Ended,
+}
+
+/// Tells now and then during a search whether it is to go on.
+pub type Watch<'w> = &'w dyn Fn() -> bool;
 
 /// A fault in a pattern, which is named where the fault is passed on.
 enum Fault {
@@ -65,6 +74,11 @@ impl Regex {
         Ok(Regex { program: Program::new(nfa) })
     }
 
+    /// How much memory the pattern takes, as a number of steps.
+    pub fn size(&self) -> usize {
+        self.program.steps.len()
+    }
+
     /// The number of groups.
     pub fn groups(&self) -> usize {
         self.program.groups as usize
@@ -73,15 +87,15 @@ impl Regex {
     /// Matches the whole of a text and gives the places of the groups.
     ///
     /// # Errors
-    /// [`TooLong`], for texts of millions of bytes.
-    pub fn match_whole(&self, text: &[u8]) -> Result<Option<Groups>, TooLong> {
+    /// [`SearchError`]; too long may be texts of millions of bytes.
+    pub fn match_whole(&self, text: &[u8], watch: Watch<'_>) -> Result<Option<Groups>, SearchError> {
         if let Some(literal) = &self.program.literal {
             return Ok((literal == text).then(Vec::new));
         }
         if !self.can_begin(text, 0) {
             return Ok(None);
         }
-        let found = Search::new(&self.program, text)?.at(0, Mode::Whole)?;
+        let found = Search::new(&self.program, text, watch)?.at(0, Mode::Whole)?;
         Ok(found.map(|places| to_match(&places).groups))
     }
 
@@ -89,12 +103,12 @@ impl Regex {
     /// the start of `text`.
     ///
     /// # Errors
-    /// [`TooLong`], for texts of millions of bytes.
-    pub fn find_at(&self, text: &[u8], start: usize) -> Result<Option<Match>, TooLong> {
+    /// [`SearchError`]; too long may be texts of millions of bytes.
+    pub fn find_at(&self, text: &[u8], start: usize, watch: Watch<'_>) -> Result<Option<Match>, SearchError> {
         if let Some(literal) = &self.program.literal {
             return Ok(find_literal(text, literal, start));
         }
-        let mut search = Search::new(&self.program, text)?;
+        let mut search = Search::new(&self.program, text, watch)?;
         for start in (start..=text.len()).filter(|start| self.can_begin(text, *start)) {
             if let Some(places) = search.at(start, Mode::Prefix)? {
                 return Ok(Some(to_match(&places)));
@@ -106,8 +120,8 @@ impl Regex {
     /// Gives the matches in a text as `split` uses them: each begins where the one
     /// before ended, or later; after an empty match one that is not empty is looked
     /// for in the same place.
-    pub fn matches<'r>(&'r self, text: &'r [u8]) -> Matches<'r> {
-        Matches { regex: self, text, next: Some(0), after_empty: false }
+    pub fn matches<'r>(&'r self, text: &'r [u8], watch: Watch<'r>) -> Matches<'r> {
+        Matches { regex: self, text, watch, next: Some(0), after_empty: false }
     }
 
     fn can_begin(&self, text: &[u8], start: usize) -> bool {
@@ -122,32 +136,33 @@ impl Regex {
 pub struct Matches<'r> {
     regex: &'r Regex,
     text: &'r [u8],
+    watch: Watch<'r>,
     /// Where to look next; none after the end.
     next: Option<usize>,
     after_empty: bool,
 }
 
 impl Matches<'_> {
-    fn find(&mut self) -> Result<Option<Match>, TooLong> {
+    fn find(&mut self) -> Result<Option<Match>, SearchError> {
         let Some(mut start) = self.next else { return Ok(None) };
         if self.after_empty {
             if start == self.text.len() {
                 return Ok(None);
             }
             if self.regex.can_begin(self.text, start) {
-                let mut search = Search::new(&self.regex.program, self.text)?;
+                let mut search = Search::new(&self.regex.program, self.text, self.watch)?;
                 if let Some(places) = search.at(start, Mode::NotEmpty)? {
                     return Ok(Some(to_match(&places)));
                 }
             }
             start += 1;
         }
-        self.regex.find_at(self.text, start)
+        self.regex.find_at(self.text, start, self.watch)
     }
 }
 
 impl Iterator for Matches<'_> {
-    type Item = Result<Match, TooLong>;
+    type Item = Result<Match, SearchError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let found = self.find();

@@ -1,5 +1,7 @@
 //! Graphs of states as programs that can be run.
 
+use std::ops::Range;
+
 use super::bracket::ByteSet;
 use super::nfa::{Kind, NOWHERE, Nfa, State};
 
@@ -53,6 +55,10 @@ pub(super) struct Program {
     /// The number of steps that are a choice.
     pub branches: u32,
     pub counters: u32,
+    /// The number of each step's circle: the steps of one reach each other in the same place.
+    pub circles: Vec<u32>,
+    /// The counters of each circle.
+    pub scopes: Vec<Range<u32>>,
     /// The number of groups, without the whole.
     pub groups: u32,
     pub has_alternatives: bool,
@@ -66,12 +72,14 @@ impl Program {
     pub fn new(nfa: Nfa) -> Program {
         let Nfa { mut states, mut sets, groups } = nfa;
         skip_nothing(&mut states);
-        let circular = circular(&states);
-        let (mut branches, mut counters) = (0, 0);
+        let circles = Circles::new(&states);
+        let circular = circles.contain(&states);
+        let mut branches = 0;
         let mut next_branch = || {
             branches += 1;
             branches - 1
         };
+        let mut counted = vec![Vec::new(); circles.count];
         let mut steps = Vec::with_capacity(states.len());
         for (number, state) in states.iter().enumerate() {
             let next = state.next;
@@ -86,16 +94,26 @@ impl Program {
                 Kind::Repeat => match run_of(&states, &mut sets, number, state) {
                     Some(set) => Step::Run { set, next, branch: next_branch() },
                     None => {
-                        let counter = circular[number].then(|| {
-                            counters += 1;
-                            counters - 1
-                        });
-                        Step::Repeat { body: state.other, next, branch: next_branch(), counter }
+                        if circular[number] {
+                            counted[circles.of[number] as usize].push(number);
+                        }
+                        Step::Repeat { body: state.other, next, branch: next_branch(), counter: None }
                     }
                 },
                 // Nothing leads to an empty state any more.
                 Kind::Nothing | Kind::Accept => Step::Accept,
             });
+        }
+        let (mut counters, mut scopes) = (0, Vec::with_capacity(circles.count));
+        for loops in counted {
+            let first = counters;
+            for number in loops {
+                if let Step::Repeat { counter, .. } = &mut steps[number] {
+                    *counter = Some(counters);
+                    counters += 1;
+                }
+            }
+            scopes.push(first..counters);
         }
         let has_alternatives = steps.iter().any(|step| matches!(step, Step::Either { .. }));
         let groups = groups.saturating_sub(1);
@@ -105,6 +123,8 @@ impl Program {
             start: 0,
             branches,
             counters,
+            circles: circles.of,
+            scopes,
             groups,
             has_alternatives,
             first: None,
@@ -201,47 +221,72 @@ fn run_of(states: &[State], sets: &mut Vec<ByteSet>, number: usize, state: &Stat
     }
 }
 
-/// Tells of each state whether it may be reached from itself without a byte in
-/// between; some that lie between two such circles count too.
-fn circular(states: &[State]) -> Vec<bool> {
-    let ways = |state: &State| match state.kind {
+/// The circles of a graph: the states of one reach each other without a byte in between.
+struct Circles {
+    /// The number of each state's circle; a state that does not reach itself is alone in one.
+    of: Vec<u32>,
+    count: usize,
+}
+
+/// What a state leads to without a byte in between.
+fn ways(state: &State) -> [u32; 2] {
+    match state.kind {
         Kind::Byte(_) | Kind::Set(_) => [NOWHERE; 2],
         _ => [state.next, state.other],
-    };
-    let reached = |state: &State| ways(state).into_iter().filter(|to| *to != NOWHERE);
-    let mut circular = vec![true; states.len()];
-    // First those go that nothing in a circle leads to.
-    let mut entered = vec![0u32; states.len()];
-    states.iter().flat_map(reached).for_each(|to| entered[to as usize] += 1);
-    let mut waiting: Vec<usize> = (0..states.len()).filter(|number| entered[*number] == 0).collect();
-    while let Some(number) = waiting.pop() {
-        circular[number] = false;
-        for to in reached(&states[number]) {
-            entered[to as usize] -= 1;
-            if entered[to as usize] == 0 {
-                waiting.push(to as usize);
+    }
+}
+
+impl Circles {
+    /// Finds the circles by Tarjan's algorithm, without recursion.
+    fn new(states: &[State]) -> Circles {
+        let mut circles = Circles { of: vec![NOWHERE; states.len()], count: 0 };
+        let mut order = vec![NOWHERE; states.len()];
+        let mut lowest = vec![0; states.len()];
+        let (mut next, mut open) = (0, Vec::new());
+        for root in 0..states.len() {
+            if order[root] != NOWHERE {
+                continue;
+            }
+            // States under way, and how many of their two ways were taken.
+            let mut visits = vec![(root, 0)];
+            while let Some((number, taken)) = visits.last_mut() {
+                let number = *number;
+                if *taken == 0 {
+                    (order[number], lowest[number]) = (next, next);
+                    next += 1;
+                    open.push(number);
+                }
+                if *taken < 2 {
+                    let to = ways(&states[number])[*taken];
+                    *taken += 1;
+                    match to as usize {
+                        to if to >= states.len() => {}
+                        to if order[to] == NOWHERE => visits.push((to, 0)),
+                        to if circles.of[to] == NOWHERE => lowest[number] = lowest[number].min(order[to]),
+                        _ => {}
+                    }
+                    continue;
+                }
+                visits.pop();
+                if let Some((before, _)) = visits.last() {
+                    lowest[*before] = lowest[*before].min(lowest[number]);
+                }
+                if lowest[number] == order[number] {
+                    let first = open.iter().rposition(|other| *other == number).unwrap_or(0);
+                    open.drain(first..).for_each(|member| circles.of[member] = circles.count as u32);
+                    circles.count += 1;
+                }
             }
         }
+        circles
     }
-    // Then those that lead to nothing in a circle.
-    let mut sources: Vec<Vec<u32>> = vec![Vec::new(); states.len()];
-    let mut left = vec![0u32; states.len()];
-    for number in (0..states.len()).filter(|number| circular[*number]) {
-        for to in reached(&states[number]).filter(|to| circular[*to as usize]) {
-            sources[to as usize].push(u32::try_from(number).unwrap_or(NOWHERE));
-            left[number] += 1;
-        }
+
+    /// Tells of each state whether it may be reached from itself without a byte in between.
+    fn contain(&self, states: &[State]) -> Vec<bool> {
+        let mut sizes = vec![0u32; self.count];
+        self.of.iter().for_each(|circle| sizes[*circle as usize] += 1);
+        let leads_to_itself =
+            |number: usize| ways(&states[number]).into_iter().any(|to| to as usize == number);
+        (0..states.len()).map(|at| sizes[self.of[at] as usize] > 1 || leads_to_itself(at)).collect()
     }
-    let mut waiting: Vec<usize> =
-        (0..states.len()).filter(|number| circular[*number] && left[*number] == 0).collect();
-    while let Some(number) = waiting.pop() {
-        circular[number] = false;
-        for source in std::mem::take(&mut sources[number]) {
-            left[source as usize] -= 1;
-            if left[source as usize] == 0 {
-                waiting.push(source as usize);
-            }
-        }
-    }
-    circular
 }

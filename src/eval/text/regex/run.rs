@@ -9,12 +9,14 @@
 //! empty.
 //!
 //! After some steps the search remembers which choices it has made where, so that
-//! its time grows with the length of pattern and text.
+//! its time grows with the length of pattern and text. What a choice leads to may depend on how
+//! often loops were entered in this place: of those from which the choice is reached and which
+//! it reaches itself without a byte in between. Others do not tell choices apart.
 
 use std::collections::HashMap;
 
-use super::TooLong;
 use super::program::{Program, Step};
+use super::{SearchError, Watch};
 
 /// No place: a group that took no part.
 const NONE: u32 = u32::MAX;
@@ -25,12 +27,17 @@ const MOST_TASKS: usize = 1 << 24;
 /// The greatest number of bytes for what is remembered.
 const MOST_MEMORY: usize = 1 << 28;
 
-/// The greatest number of choices that are remembered with counters.
+/// The greatest number of choices that are remembered one by one, where all have no room.
 const MOST_COUNTED: usize = 1 << 22;
 
-/// The counters that tell remembered choices apart; others would let time grow
-/// with three to the power of their number.
+/// The greatest number of counters that tell remembered choices apart, and the number of choices
+/// up to which they do: with all of them time would grow with three to the power of their number.
+/// Without them the same texts match, but groups may be those of another way to match.
 const TOLD_APART: usize = 6;
+const MOST_TOLD_APART: usize = 1 << 22;
+
+/// Steps between two questions whether to go on.
+const BETWEEN_QUESTIONS: u32 = 1 << 16;
 
 /// How the end of a match is chosen.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,7 +95,7 @@ enum Memory {
     Off,
     /// Two bits for each place and choice: whether it was made, whether it led to a match.
     Bits(Vec<u64>),
-    Counted(HashMap<(u32, u32, u32), bool>),
+    Counted(HashMap<(u32, u32), bool>),
 }
 
 pub(super) struct Search<'r> {
@@ -100,6 +107,11 @@ pub(super) struct Search<'r> {
     memory: Memory,
     /// Steps until the search begins to remember.
     pub(super) patience: usize,
+    /// The number of counters that tell choices apart, and how many choices they make of one.
+    told_apart: usize,
+    apart: usize,
+    steps: u32,
+    watch: Watch<'r>,
     best: Option<(u32, Vec<u32>)>,
     found: bool,
 }
@@ -109,10 +121,16 @@ pub(super) type Places = Vec<u32>;
 
 impl<'r> Search<'r> {
     /// # Errors
-    /// [`TooLong`] if places in the text do not fit into 32 bits.
-    pub fn new(program: &'r Program, text: &'r [u8]) -> Result<Self, TooLong> {
+    /// [`SearchError::TooLong`] if places in the text do not fit into 32 bits.
+    pub fn new(program: &'r Program, text: &'r [u8], watch: Watch<'r>) -> Result<Self, SearchError> {
         if u32::try_from(text.len()).map_or(true, |length| length == NONE) {
-            return Err(TooLong);
+            return Err(SearchError::TooLong);
+        }
+        let choices = (text.len() + 1).saturating_mul(program.branches as usize);
+        let most = program.scopes.iter().map(ExactSizeIterator::len).max().unwrap_or(0).min(TOLD_APART);
+        let (mut told_apart, mut apart) = (0, 1);
+        while told_apart < most && choices.saturating_mul(apart * 3) <= MOST_TOLD_APART {
+            (told_apart, apart) = (told_apart + 1, apart * 3);
         }
         Ok(Self {
             program,
@@ -122,6 +140,10 @@ impl<'r> Search<'r> {
             tasks: Vec::new(),
             memory: Memory::Off,
             patience: 512 + 8 * text.len(),
+            told_apart,
+            apart,
+            steps: 0,
+            watch,
             best: None,
             found: false,
         })
@@ -129,7 +151,7 @@ impl<'r> Search<'r> {
 
     /// Looks for a match that begins at `start`. Later calls may only be made with
     /// the same mode, for greater starts, and until there is a match.
-    pub fn at(&mut self, start: usize, mode: Mode) -> Result<Option<Places>, TooLong> {
+    pub fn at(&mut self, start: usize, mode: Mode) -> Result<Option<Places>, SearchError> {
         let start = start as u32;
         // Whether the first match decides.
         let first = mode == Mode::Whole || !self.program.has_alternatives;
@@ -149,11 +171,15 @@ impl<'r> Search<'r> {
     }
 
     /// Follows a way to its end.
-    fn walk(&mut self, mut step: u32, mut place: u32, start: u32, mode: Mode) -> Result<(), TooLong> {
+    fn walk(&mut self, mut step: u32, mut place: u32, start: u32, mode: Mode) -> Result<(), SearchError> {
         self.found = false;
         loop {
             if self.tasks.len() > MOST_TASKS {
-                return Err(TooLong);
+                return Err(SearchError::TooLong);
+            }
+            self.steps = self.steps.wrapping_add(1);
+            if self.steps.is_multiple_of(BETWEEN_QUESTIONS) && !(self.watch)() {
+                return Err(SearchError::Ended);
             }
             self.patience = self.patience.saturating_sub(1);
             let byte = self.text.get(place as usize);
@@ -256,7 +282,7 @@ impl<'r> Search<'r> {
     }
 
     /// Undoes and decides, up to the next way to try.
-    fn next_task(&mut self) -> Result<Option<(u32, u32)>, TooLong> {
+    fn next_task(&mut self) -> Result<Option<(u32, u32)>, SearchError> {
         while let Some(task) = self.tasks.pop() {
             match task {
                 Task::Slot { slot, before } => self.slots[slot as usize] = before,
@@ -310,34 +336,39 @@ impl<'r> Search<'r> {
                 let pair = bits.get(at / 32)? >> (at % 32 * 2);
                 (pair & 1 != 0).then_some(pair & 2 != 0)
             }
-            Memory::Counted(made) => made.get(&(step, place, self.rounds(place))).copied(),
+            Memory::Counted(made) => made.get(&(step, place)).copied(),
         }
     }
 
     fn bit(&self, step: u32, place: usize) -> Option<usize> {
         match self.program.steps[step as usize] {
             Step::Run { branch, .. } | Step::Either { branch, .. } | Step::Repeat { branch, .. } => {
-                Some(place * self.program.branches as usize + branch as usize)
+                let choice = place * self.program.branches as usize + branch as usize;
+                Some(choice * self.apart + self.rounds(step, place))
             }
             _ => None,
         }
     }
 
-    /// The counters in one number.
-    fn rounds(&self, place: u32) -> u32 {
-        let told_apart = self.counters.iter().take(TOLD_APART);
-        told_apart.fold(0, |all, (at, rounds)| all * 3 + if *at == place { *rounds } else { 0 })
+    /// How often the loops around a step were entered in a place, in one number.
+    fn rounds(&self, step: u32, place: usize) -> usize {
+        if self.told_apart == 0 {
+            return 0;
+        }
+        let scope = &self.program.scopes[self.program.circles[step as usize] as usize];
+        let told_apart = self.counters[scope.start as usize..scope.end as usize].iter().take(self.told_apart);
+        told_apart
+            .fold(0, |all, (at, rounds)| all * 3 + if *at as usize == place { *rounds as usize } else { 0 })
     }
 
     /// Remembers that the choice led to what is found now.
-    fn remember(&mut self, step: u32, place: u32) -> Result<(), TooLong> {
+    fn remember(&mut self, step: u32, place: u32) -> Result<(), SearchError> {
         if self.patience > 0 {
             return Ok(());
         }
         if let Memory::Off = self.memory {
             self.begin_to_remember();
         }
-        let rounds = if self.counters.is_empty() { 0 } else { self.rounds(place) };
         let found = self.found;
         let at = self.bit(step, place as usize);
         match (&mut self.memory, at) {
@@ -347,9 +378,9 @@ impl<'r> Search<'r> {
                 }
             }
             (Memory::Counted(made), _) => {
-                made.insert((step, place, rounds), found);
+                made.insert((step, place), found);
                 if made.len() > MOST_COUNTED {
-                    return Err(TooLong);
+                    return Err(SearchError::TooLong);
                 }
             }
             _ => {}
@@ -358,11 +389,11 @@ impl<'r> Search<'r> {
     }
 
     fn begin_to_remember(&mut self) {
-        let words = (self.text.len() + 1).saturating_mul(self.program.branches as usize).div_ceil(32);
-        self.memory = if self.program.counters > 0 || words > MOST_MEMORY / 8 {
-            Memory::Counted(HashMap::new())
-        } else {
-            Memory::Bits(vec![0; words])
+        let choices = (self.text.len() + 1).saturating_mul(self.program.branches as usize * self.apart);
+        let words = choices.div_ceil(32);
+        self.memory = match words > MOST_MEMORY / 8 {
+            true => Memory::Counted(HashMap::new()),
+            false => Memory::Bits(vec![0; words]),
         };
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 /// The groups of a whole match, joined by `|`; `-` for one that took no part.
 fn whole(pattern: &str, text: &str) -> Option<String> {
     let regex = Regex::new(pattern.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
-    let groups = regex.match_whole(text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))?;
+    let groups = regex.match_whole(text.as_bytes(), &|| true).unwrap_or_else(|error| panic!("{error}"))?;
     Some(shown(&groups, text))
 }
 
@@ -18,7 +18,7 @@ fn shown(groups: &Groups, text: &str) -> String {
 fn split(pattern: &str, text: &str) -> String {
     let regex = Regex::new(pattern.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
     let (mut out, mut end) = (String::new(), 0);
-    for found in regex.matches(text.as_bytes()) {
+    for found in regex.matches(text.as_bytes(), &|| true) {
         let found = found.unwrap_or_else(|error| panic!("{error}"));
         out += &format!("{}[{}]", &text[end..found.range.start], shown(&found.groups, text));
         end = found.range.end;
@@ -133,7 +133,8 @@ fn refused_patterns() {
 #[test]
 fn bytes() {
     let matches = |pattern: &[u8], text: &[u8]| {
-        Regex::new(pattern).is_ok_and(|regex| regex.match_whole(text).is_ok_and(|found| found.is_some()))
+        Regex::new(pattern)
+            .is_ok_and(|regex| regex.match_whole(text, &|| true).is_ok_and(|found| found.is_some()))
     };
     assert!(matches(b"..", "é".as_bytes()));
     assert!(!matches(b"[[:alpha:]]+", "é".as_bytes()));
@@ -152,7 +153,24 @@ fn long_texts() {
     assert_eq!(split("(a|b)*b", &text), text);
     // A search that takes too much memory ends.
     let regex = Regex::new(b"(a|b)*").unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(regex.match_whole("a".repeat(4_000_000).as_bytes()), Err(TooLong));
+    assert_eq!(regex.match_whole("a".repeat(4_000_000).as_bytes(), &|| true), Err(SearchError::TooLong));
+}
+
+#[test]
+fn a_search_ends_when_it_is_told_to() {
+    let regex = Regex::new(b"(a*)*b").unwrap_or_else(|error| panic!("{error}"));
+    let text = "a".repeat(100_000);
+    assert_eq!(regex.match_whole(text.as_bytes(), &|| false), Err(SearchError::Ended));
+    assert_eq!(regex.matches(text.as_bytes(), &|| false).next(), Some(Err(SearchError::Ended)));
+}
+
+/// Loops in a row do not tell the choices in later ones apart: that took minutes.
+#[test]
+fn many_loops_that_may_be_empty() {
+    let text = "aab7.aaaa".repeat(7);
+    assert_eq!(whole("|((a?*a?*|).*){2,88}.7.a?*", &text).as_deref(), Some("|"));
+    assert_eq!(whole("((a?*b?*){2,40}){2,20}c", &text), None);
+    assert_eq!(whole("((((a?*b?*)*a?)*b?){2,9})*c", &text), None);
 }
 
 #[test]
@@ -173,7 +191,7 @@ proptest! {
         let Ok(regex) = Regex::new(pattern.as_bytes()) else { return Ok(()) };
         for mode in [Mode::Whole, Mode::Prefix, Mode::NotEmpty] {
             let find = |patience: usize| {
-                let mut search = Search::new(&regex.program, text.as_bytes())?;
+                let mut search = Search::new(&regex.program, text.as_bytes(), &|| true)?;
                 search.patience = patience;
                 search.at(0, mode)
             };
