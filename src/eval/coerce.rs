@@ -300,7 +300,7 @@ impl<'e> Worker<'e> {
             return Ok(self.heap.slice(&path));
         }
         let addition =
-            super::io::Addition { path: file, name: path::base_name(file), recursive: true, expected: None };
+            super::io::Addition { path: file, name: path::store_name(file), recursive: true, expected: None };
         let path = self.shared.world.add(&addition, None)?;
         self.shared.keep_copied(file, &path);
         Ok(self.heap.slice(&path))

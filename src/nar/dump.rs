@@ -13,7 +13,7 @@ use super::hashing::HashPipe;
 use super::writer::NarWriter;
 use super::{Contents, MAX_DEPTH, NarError, Sink, case_hack};
 use crate::model::{Hash, HashAlgorithm};
-use crate::sys::dir::{DIRECTORY, DirStack, Names, open_parent};
+use crate::sys::dir::{DIRECTORY, DirStack, Names, open_dir, open_parent};
 use crate::sys::{PathError, interrupt};
 
 /// Tells `sink` of the tree at `path`. The last component is not followed if
@@ -22,6 +22,10 @@ use crate::sys::{PathError, interrupt};
 /// # Errors
 /// [`NarError`]; the sink has then been told a part.
 pub fn walk(path: &Path, sink: &mut (impl Sink + ?Sized)) -> Result<(), NarError> {
+    if path == Path::new("/") {
+        // The root has no name in a directory above it.
+        return walk_at(open_dir(path)?.as_fd(), c".", path, sink);
+    }
     let (parent, name) = match open_parent(path) {
         Ok(found) => found,
         Err(error) if error.is_not_found() || error.reason.kind() == std::io::ErrorKind::NotADirectory => {
@@ -47,7 +51,8 @@ pub fn walk_at(
         Err(Errno::NOENT | Errno::NOTDIR) => return Err(NarError::Missing(shown.to_owned())),
         other => other.map_err(PathError::at("getting status of", shown))?,
     };
-    let mut walk = Walk { sink, path: shown.as_os_str().as_bytes().to_vec() };
+    let shown = shown.as_os_str().as_bytes();
+    let mut walk = Walk { sink, path: shown.strip_suffix(b"/").unwrap_or(shown).to_vec() };
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => walk.tree(parent, name),
         other => walk.leaf(parent, name, other),

@@ -76,7 +76,7 @@ impl<'e> Request<'e> {
         let add = || {
             worker.shared.world.realise(&super::context::dependencies(self.located.1))?;
             let file = worker.followed(given)?;
-            let name = if self.name.is_empty() { path::base_name(given) } else { &self.name };
+            let name = if self.name.is_empty() { path::store_name(given) } else { &self.name };
             let expected = self.hash.map(|hash| hash.digits(HashFormat::Sri).into_bytes());
             let addition =
                 Addition { path: &file, name, recursive: self.recursive, expected: expected.as_deref() };

@@ -29,6 +29,14 @@ pub fn base_name(path: &[u8]) -> &[u8] {
     }
 }
 
+/// The name in a store of what lies at a path, unless another is given for it.
+pub fn store_name(path: &[u8]) -> &[u8] {
+    match base_name(path) {
+        b"" => b"source",
+        name => name,
+    }
+}
+
 /// The part of a path before its last slash, `/` for what lies in the root, `.`
 /// where there is no slash.
 pub fn dir_of(path: &[u8]) -> &[u8] {
