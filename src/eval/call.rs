@@ -8,7 +8,7 @@ use super::error::{Error, FrameKind};
 use super::heap::{Closure, Env, Value};
 use super::interpret::{Evaluated, Worker};
 use super::symbols::{Symbol, known};
-use super::value::{Applied, Arguments, Attrs, Builtin, Pending, Position, View};
+use super::value::{Applied, Arguments, Attr, Attrs, Builtin, Pending, Position, View};
 
 /// No builtin takes more arguments.
 pub(super) const MOST_ARGUMENTS: usize = 4;
@@ -53,7 +53,7 @@ impl<'e> Worker<'e> {
 
     /// Makes a call that was put off.
     pub(super) fn call_pending(&self, pending: &Pending<'e>) -> Evaluated<'e> {
-        // `map` and `genList` call a function where it was written.
+        // `map`, `genList` and `zipAttrsWith` call a function where it was written.
         let place = || match pending.function.view() {
             View::Lambda(closure) => closure.code.position,
             _ => Position::NONE,
@@ -62,11 +62,14 @@ impl<'e> Worker<'e> {
             Arguments::Values(values @ [_]) => self.call(pending.function, values, place()),
             Arguments::Values(values) => self.call(pending.function, values, Position::NONE),
             Arguments::Number(number) => self.call(pending.function, &[Value::int(number)], place()),
-            Arguments::Attribute(attr) => {
-                let name = Value::string(self.text(attr.name));
-                self.call(pending.function, &[name, attr.value], Position::NONE)
-            }
+            Arguments::Attribute(attr) => self.call_with(pending.function, attr, Position::NONE),
+            Arguments::Zipped(attr) => self.call_with(pending.function, attr, place()),
         }
+    }
+
+    /// Calls `function` with a name and a value.
+    fn call_with(&self, function: Value<'e>, attr: &Attr<'e>, position: Position) -> Evaluated<'e> {
+        self.call(function, &[Value::string(self.text(attr.name)), attr.value], position)
     }
 
     /// Calls `function` with one argument after the other.

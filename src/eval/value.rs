@@ -72,6 +72,8 @@ pub enum Arguments<'e> {
     Number(i64),
     /// The name of an attribute, and its value.
     Attribute(&'e Attr<'e>),
+    /// A name and the values that sets have by it.
+    Zipped(&'e Attr<'e>),
 }
 
 /// One attribute.

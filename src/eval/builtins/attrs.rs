@@ -202,7 +202,7 @@ fn zip_attrs_with<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position)
     let (function, zipped) = (worker.heap.alloc(function), worker.heap.slice(&grouped(worker, pairs)));
     let zipped = worker.heap.slice_with(zipped.len(), |index| {
         let attr = &zipped[index];
-        Attr { value: worker.heap.suspend_attribute(function, attr), ..*attr }
+        Attr { value: worker.heap.suspend_zipped(function, attr), ..*attr }
     });
     Ok(Value::attrs(Attrs::new(&worker.heap, zipped)))
 }

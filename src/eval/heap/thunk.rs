@@ -17,10 +17,12 @@ const PENDING: u64 = 17;
 const PENDING_ITEM: u64 = 18;
 /// … with a number, …
 const PENDING_NUMBER: u64 = 19;
-/// … with name and value of an attribute.
+/// … with name and value of an attribute, …
 const PENDING_ATTRIBUTE: u64 = 20;
-const RUNNING: u64 = 21;
-const FAILED: u64 = 22;
+/// … with a name and the values that go by it.
+const PENDING_ZIPPED: u64 = 21;
+const RUNNING: u64 = 22;
+const FAILED: u64 = 23;
 
 /// A value that is computed when it is needed first.
 #[repr(C)]
@@ -79,6 +81,12 @@ impl<'e> Heap<'e> {
     #[inline]
     pub fn suspend_attribute(&self, function: &'e Value<'e>, attr: &'e Attr<'e>) -> Value<'e> {
         self.thunk(PENDING_ATTRIBUTE | (address(function) << 8), address(attr))
+    }
+
+    /// Makes a thunk of a call with a name and a list of values.
+    #[inline]
+    pub fn suspend_zipped(&self, function: &'e Value<'e>, attr: &'e Attr<'e>) -> Value<'e> {
+        self.thunk(PENDING_ZIPPED | (address(function) << 8), address(attr))
     }
 
     /// Makes a thunk that gets its value from its maker, by `Thunk::finish`, before anybody forces it.
@@ -145,6 +153,9 @@ impl<'e> Thunk<'e> {
                 PENDING_NUMBER => (upper as *const Value<'e>, Arguments::Number(payload.cast_signed())),
                 PENDING_ATTRIBUTE => {
                     (upper as *const Value<'e>, Arguments::Attribute(&*(payload as *const Attr<'e>)))
+                }
+                PENDING_ZIPPED => {
+                    (upper as *const Value<'e>, Arguments::Zipped(&*(payload as *const Attr<'e>)))
                 }
                 _ => {
                     let place = payload as *const Value<'e>;
