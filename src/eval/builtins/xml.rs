@@ -35,7 +35,7 @@ pub struct XmlStyle {
 struct Printer<'w, 'e> {
     worker: &'w Worker<'e>,
     how: XmlStyle,
-    out: Writer<Vec<u8>>,
+    out: Writer<&'w mut Vec<u8>>,
     context: Gathered<'e>,
     /// The derivations whose attributes were written, by their paths.
     seen: HashSet<&'e [u8]>,
@@ -60,12 +60,12 @@ impl<'e> Worker<'e> {
         position: Position,
         out: &mut Vec<u8>,
     ) -> Result<Option<&'e Context<'e>>, Error> {
-        let writer = Writer::new(Vec::new()).map_err(failed)?;
+        let writer = Writer::new(out).map_err(failed)?;
         let mut printer =
             Printer { worker: self, how, out: writer, context: Gathered::new(), seen: HashSet::new() };
         printer.begin("expr", Notes::new())?;
         printer.value(value, position)?;
-        out.extend_from_slice(&printer.out.finish().map_err(failed)?);
+        printer.out.finish().map_err(failed)?;
         Ok(printer.context.finish(&self.heap))
     }
 }

@@ -3,8 +3,10 @@
 /// The patterns of `replaceStrings`, by the byte with which they begin.
 pub struct Patterns<'p> {
     from: &'p [&'p [u8]],
-    /// The numbers of the patterns that begin with each byte, in order.
-    beginning: Vec<Vec<u32>>,
+    /// The numbers of the patterns, sorted by first bytes and then in order.
+    numbers: Vec<u32>,
+    /// Where those begin in `numbers` whose first byte is this one or a greater one.
+    begins: [u32; 257],
     /// The first pattern that is empty.
     empty: Option<usize>,
 }
@@ -13,20 +15,21 @@ impl<'p> Patterns<'p> {
     /// Sorts patterns by their first bytes.
     pub fn new(from: &'p [&'p [u8]]) -> Self {
         let empty = from.iter().position(|pattern| pattern.is_empty());
-        let mut beginning = vec![Vec::new(); 256];
         // What comes after an empty pattern never matches.
-        for (number, pattern) in (0u32..).zip(&from[..empty.unwrap_or(from.len())]) {
-            if let Some(first) = pattern.first() {
-                beginning[usize::from(*first)].push(number);
-            }
-        }
-        Patterns { from, beginning, empty }
+        let usable = &from[..empty.unwrap_or(from.len())];
+        let mut begins = [0; 257];
+        usable.iter().for_each(|pattern| begins[usize::from(pattern[0]) + 1] += 1);
+        (0..256).for_each(|byte| begins[byte + 1] += begins[byte]);
+        let mut numbers: Vec<u32> = (0u32..).take(usable.len()).collect();
+        numbers.sort_by_key(|number| usable[*number as usize][0]);
+        Patterns { from, numbers, begins, empty }
     }
 
     /// The first pattern that matches at the beginning of `rest`.
     fn matching(&self, rest: &[u8]) -> Option<usize> {
-        let first = rest.first()?;
-        let mut numbers = self.beginning[usize::from(*first)].iter().map(|number| *number as usize);
+        let first = usize::from(*rest.first()?);
+        let numbers = &self.numbers[self.begins[first] as usize..self.begins[first + 1] as usize];
+        let mut numbers = numbers.iter().map(|number| *number as usize);
         numbers.find(|number| rest.starts_with(self.from[*number]))
     }
 
