@@ -19,6 +19,7 @@ use nival::ops::realise::Outcome;
 use nival::progress::Progress;
 use nival::store::api::Store;
 use nival::store::open::http_settings;
+use nival::sys::{PathError, interrupt, read_whole};
 
 use crate::cli::context::Context;
 use crate::cli::error::{self, Unevaluated};
@@ -111,8 +112,9 @@ impl Wanted {
                 Argument::Stdin => Ready::Text(messages::read_stdin_bytes()?),
                 Argument::File(file) => {
                     let path = context.absolute(file);
-                    let failed = nival::sys::PathError::at("opening file", file);
-                    Ready::Text(std::fs::read(path).map_err(failed)?)
+                    let text = read_whole(&path);
+                    interrupt::check()?;
+                    Ready::Text(text.map_err(PathError::at("opening file", file))?)
                 }
             })
         };

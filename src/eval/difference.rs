@@ -1,6 +1,6 @@
 //! Why two values are not equal: what a failed `assert a == b` tells.
 
-use super::error::{Error, Kind};
+use super::error::{Error, Kind, unless_interrupted};
 use super::heap::Value;
 use super::interpret::Worker;
 use super::text::numbers;
@@ -8,10 +8,13 @@ use super::value::{Attrs, Position, View};
 
 impl<'e> Worker<'e> {
     /// The first difference of two values that were found unequal, `None` where none can be told.
+    ///
+    /// # Errors
+    /// The user interrupted the evaluation.
     #[cold]
-    pub(super) fn difference(&self, left: Value<'e>, right: Value<'e>) -> Option<Error> {
-        let _deeper = self.deeper().ok()?;
-        let told = |text: String| Some(Error::of(Kind::Assertion, text));
+    pub(super) fn difference(&self, left: Value<'e>, right: Value<'e>) -> Result<Option<Error>, Error> {
+        let Some(_deeper) = unless_interrupted(self.deeper())? else { return Ok(None) };
+        let told = |text: String| Ok(Some(Error::of(Kind::Assertion, text)));
         let both = |what: &str, a: &dyn std::fmt::Display, b: &dyn std::fmt::Display| {
             told(format!("{what} '{a}' is not equal to {what} '{b}'"))
         };
@@ -46,9 +49,9 @@ impl<'e> Worker<'e> {
         right: Value<'e>,
         a: &'e [Value<'e>],
         b: &'e [Value<'e>],
-    ) -> Option<Error> {
+    ) -> Result<Option<Error>, Error> {
         if a.len() != b.len() {
-            return Some(Error::of(
+            return Ok(Some(Error::of(
                 Kind::Assertion,
                 format!(
                     "list of size '{}' is not equal to list of size '{}', left hand side is '{}', right hand side is '{}'",
@@ -57,25 +60,44 @@ impl<'e> Worker<'e> {
                     self.shown(left),
                     self.shown(right)
                 ),
-            ));
+            )));
         }
         for (index, (a, b)) in a.iter().zip(b).enumerate() {
-            if !self.equal_elements(*a, *b, Position::NONE).ok()? {
-                let error = self.difference(self.force(*a).ok()?, self.force(*b).ok()?)?;
+            if let Some(known) = self.element_difference(*a, *b)? {
                 let text = format!("while comparing list element {index}");
-                return Some(error.frame(Position::NONE, text));
+                return Ok(known.map(|error| error.frame(Position::NONE, text)));
             }
         }
-        None
+        Ok(None)
     }
 
-    fn set_difference(&self, left: Value<'e>, right: Value<'e>, a: Attrs<'e>, b: Attrs<'e>) -> Option<Error> {
+    /// The difference of two elements that differ or cannot be compared: `Some(None)` where it
+    /// cannot be told.
+    fn element_difference(&self, a: Value<'e>, b: Value<'e>) -> Result<Option<Option<Error>>, Error> {
+        match unless_interrupted(self.equal_elements(a, b, Position::NONE))? {
+            Some(true) => Ok(None),
+            Some(false) => {
+                let (a, b) = (unless_interrupted(self.force(a))?, unless_interrupted(self.force(b))?);
+                let (Some(a), Some(b)) = (a, b) else { return Ok(Some(None)) };
+                self.difference(a, b).map(Some)
+            }
+            None => Ok(Some(None)),
+        }
+    }
+
+    fn set_difference(
+        &self,
+        left: Value<'e>,
+        right: Value<'e>,
+        a: Attrs<'e>,
+        b: Attrs<'e>,
+    ) -> Result<Option<Error>, Error> {
         let (shown_left, shown_right) = (self.shown(left), self.shown(right));
         if a.len() != b.len() {
             let text = format!(
                 "attribute names of attribute set '{shown_left}' differs from attribute set '{shown_right}'"
             );
-            return Some(Error::of(Kind::Assertion, text));
+            return Ok(Some(Error::of(Kind::Assertion, text)));
         }
         for attr in a.entries().iter() {
             let Some(other) = b.get(attr.name) else {
@@ -83,19 +105,18 @@ impl<'e> Worker<'e> {
                 let text = format!(
                     "attribute name '{name}' is contained in '{shown_left}', but not in '{shown_right}'"
                 );
-                return Some(Error::of(Kind::Assertion, text));
+                return Ok(Some(Error::of(Kind::Assertion, text)));
             };
-            if !self.equal_elements(attr.value, other.value, Position::NONE).ok()? {
-                let error = self.difference(self.force(attr.value).ok()?, self.force(other.value).ok()?)?;
+            if let Some(known) = self.element_difference(attr.value, other.value)? {
                 let name = self.name(attr.name);
-                return Some(
+                return Ok(known.map(|error| {
                     error
                         .frame(other.position, "where right hand side is")
                         .frame(attr.position, "where left hand side is")
-                        .frame(Position::NONE, format!("while comparing attribute '{name}'")),
-                );
+                        .frame(Position::NONE, format!("while comparing attribute '{name}'"))
+                }));
             }
         }
-        None
+        Ok(None)
     }
 }

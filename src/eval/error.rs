@@ -31,6 +31,18 @@ pub enum Kind {
     Other,
 }
 
+/// The result, or none for a failure other than that the user interrupted the evaluation.
+///
+/// # Errors
+/// The user interrupted the evaluation.
+pub fn unless_interrupted<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == Kind::Interrupted => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
 /// What a line of a trace is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FrameKind {

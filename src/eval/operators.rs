@@ -487,7 +487,7 @@ impl<'e> Worker<'e> {
         let text = self.assertion_text(position).unwrap_or_default();
         if let Code::Binary { operator: Operator::Equal, operands: [left, right], .. } = condition {
             let (left, right) = (self.eval(left, env)?, self.eval(right, env)?);
-            if let Some(error) = self.difference(left, right) {
+            if let Some(error) = self.difference(left, right)? {
                 let text = format!("while evaluating the condition of the assertion '{text}'");
                 return Err(error.frame(position, text));
             }

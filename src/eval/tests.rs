@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::io::{Addition, Dependency, Fetch, FileKind, Filter, NewDerivation, World};
 use super::print::Style;
 use super::shared::Settings;
@@ -25,6 +25,8 @@ pub(super) struct Memory {
     pub(super) told: Mutex<Vec<String>>,
     /// Texts of the store and what they refer to, by their paths.
     pub(super) texts: Mutex<BTreeMap<Vec<u8>, StoredText>>,
+    /// How often the evaluation may ask whether it shall go on, if that has an end.
+    pub(super) patience: Option<Mutex<u32>>,
 }
 
 fn absent<T>() -> Result<T, Error> {
@@ -95,6 +97,12 @@ impl World for Memory {
     }
     fn fetch(&self, _: &Fetch) -> Result<Vec<u8>, Error> {
         absent()
+    }
+    fn go_on(&self) -> Result<(), Error> {
+        let Some(patience) = &self.patience else { return Ok(()) };
+        let mut left = patience.lock().unwrap();
+        *left = left.checked_sub(1).ok_or_else(|| Error::of(Kind::Interrupted, "interrupted"))?;
+        Ok(())
     }
     fn tell(&self, text: &str) {
         self.told.lock().unwrap().push(text.to_owned());
@@ -281,4 +289,28 @@ fn plain_calls_take_no_memory() {
     };
     // The list itself takes 64 bytes an element; the two scopes of each call would take 64 more.
     assert!(used(1_000_000) < 100_000_000, "{}", used(1_000_000));
+}
+
+/// An interruption is told wherever it comes: also in what is done to tell a difference.
+#[test]
+fn interruptions() {
+    let text = "
+        let long = last: builtins.genList (x: [ x ]) 40000 ++ [ last ];
+        in assert long 1 == long 2; 3
+    ";
+    let search =
+        "builtins.match \"(a*)*b\" (builtins.concatStringsSep \"\" (builtins.genList (x: \"a\") 100000))";
+    for (text, expected) in [
+        (text, Err("an integer with value '1' is not equal to an integer with value '2'")),
+        (search, Ok("null")),
+    ] {
+        let with = |patience| {
+            let world = Memory { patience: Some(Mutex::new(patience)), ..Memory::default() };
+            evaluate_in(&world, text)
+        };
+        let enough = (0..1000).find(|patience| with(*patience) != Err("interrupted".to_owned())).unwrap();
+        assert!(enough > 2, "{enough} questions");
+        let done = with(enough);
+        assert_eq!(done.as_deref().map_err(String::as_str), expected);
+    }
 }

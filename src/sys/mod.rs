@@ -48,6 +48,33 @@ impl PathError {
     }
 }
 
+/// The greatest size of what is no regular file, such as a pipe or a device that never ends.
+const MOST_OF_A_PIPE: u64 = 1 << 30;
+
+/// Reads a whole file: a regular one of any size, of another one at most a gibibyte.
+///
+/// # Errors
+/// What the system answers; [`FileTooLarge`](io::ErrorKind::FileTooLarge) for a file that does not
+/// end; any failure when the work of this thread was told to end.
+pub fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+    use io::Read as _;
+    const PIECE: u64 = 1 << 20;
+    let mut file = std::fs::File::open(path)?;
+    let metadata = file.metadata()?;
+    let most = if metadata.is_file() { u64::MAX } else { MOST_OF_A_PIPE };
+    let mut text = Vec::with_capacity(usize::try_from(metadata.len().min(PIECE)).unwrap_or(0));
+    loop {
+        interrupt::check().map_err(io::Error::other)?;
+        let count = (&mut file).take(PIECE).read_to_end(&mut text)?;
+        if count == 0 {
+            return Ok(text);
+        }
+        if text.len() as u64 > most {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file does not end"));
+        }
+    }
+}
+
 /// Reads a regular file of at most `limit` bytes; symlinks, devices and pipes
 /// are refused, and nothing is waited for.
 ///

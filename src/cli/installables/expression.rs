@@ -1,7 +1,7 @@
 //! From a text on the command line to a value: where it lies, what is called on the way, and
 //! which attribute is meant.
 
-use nival::eval::error::{Error, Kind};
+use nival::eval::error::{Error, Kind, unless_interrupted};
 use nival::eval::heap::Value;
 use nival::eval::interpret::{Evaluated, Worker};
 use nival::eval::symbols::known;
@@ -59,7 +59,8 @@ pub fn lookup(worker: &Worker<'_>, name: &str) -> Result<Vec<u8>, Error> {
         let Some(rest) = rest else { continue };
         let Some(found) = world.resolve_entry(&entry)? else { continue };
         let path = if rest.is_empty() { found } else { canonical(&[&found[..], b"/", rest].concat()) };
-        if worker.followed(&path).and_then(|path| world.kind(&path)).is_ok_and(|kind| kind.is_some()) {
+        let kind = worker.followed(&path).and_then(|path| world.kind(&path));
+        if unless_interrupted(kind)?.flatten().is_some() {
             return Ok(path);
         }
     }

@@ -3,7 +3,7 @@
 
 use super::super::coerce::{NO_COPY, STRICT};
 use super::super::context::{Context, Element, Gathered};
-use super::super::error::{Error, Kind, Traced};
+use super::super::error::{Error, Kind, Traced, unless_interrupted};
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::io::FileKind;
@@ -266,12 +266,8 @@ fn path_exists<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Posit
     } else {
         worker.shared.world.kind(&path)
     };
-    match kind {
-        Ok(kind) if directory => Ok(Value::bool(kind == Some(FileKind::Directory))),
-        Ok(kind) => Ok(Value::bool(kind.is_some())),
-        Err(error) if error.kind() == Kind::Interrupted => Err(error),
-        Err(_) => Ok(Value::bool(false)),
-    }
+    let kind = unless_interrupted(kind)?.flatten();
+    Ok(Value::bool(if directory { kind == Some(FileKind::Directory) } else { kind.is_some() }))
 }
 
 fn hash_file<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
@@ -295,11 +291,8 @@ fn find_file<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> E
         let Some(rest) = below_prefix(prefix, name) else { continue };
         let Some(place) = worker.shared.world.resolve_entry(place)? else { continue };
         let found = path::canonical(&[&place[..], b"/", rest].concat());
-        match worker.shared.world.kind(&found) {
-            Ok(Some(_)) => return Ok(Value::path(worker.heap.slice(&found))),
-            Ok(None) => {}
-            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-            Err(_) => {}
+        if unless_interrupted(worker.shared.world.kind(&found))?.flatten().is_some() {
+            return Ok(Value::path(worker.heap.slice(&found)));
         }
     }
     if let Some(name) = name.strip_prefix(b"nix/") {

@@ -1,17 +1,12 @@
 //! Reading files of this machine, with the wording that the language has for failures.
 
-use std::fs::{DirEntry, File, FileType};
-use std::io::{self, ErrorKind, Read as _};
+use std::fs::{DirEntry, FileType};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::eval::error::{Error, Kind};
 use crate::eval::io::FileKind;
-use crate::sys::{errno_text, interrupt};
-
-/// The greatest size of what is no regular file, such as a pipe or a device that never ends.
-const MOST_OF_A_PIPE: u64 = 1 << 30;
-/// Bytes that are read at once.
-const PIECE: u64 = 1 << 20;
+use crate::sys::{errno_text, interrupt, read_whole};
 
 /// The kind of file that a type of the system is.
 pub fn kind_of(file_type: FileType) -> FileKind {
@@ -60,22 +55,10 @@ pub fn kind(path: &Path) -> Result<Option<FileKind>, Error> {
 pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let failed = |error: io::Error| match error.kind() {
         ErrorKind::IsADirectory => Error::new("read of 4096 bytes: Is a directory"),
+        ErrorKind::FileTooLarge => Error::new(format!("file '{}' does not end", path.display())),
         _ => failure(path, "opening file", &error),
     };
-    let mut file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    let most = if metadata.is_file() { u64::MAX } else { MOST_OF_A_PIPE };
-    let mut text = Vec::with_capacity(usize::try_from(metadata.len().min(PIECE)).unwrap_or(0));
-    loop {
-        interrupt::check().map_err(|_| interrupted())?;
-        let count = (&mut file).take(PIECE).read_to_end(&mut text).map_err(failed)?;
-        if count == 0 {
-            return Ok(text);
-        }
-        if text.len() as u64 > most {
-            return Err(Error::new(format!("file '{}' does not end", path.display())));
-        }
-    }
+    read_whole(path).map_err(|error| interrupt::check().map_or_else(|_| interrupted(), |()| failed(error)))
 }
 
 /// The entries of a directory in the order of their names' bytes.
