@@ -13,10 +13,11 @@
 //! | [`progress`] | what a long operation tells its caller |
 //! | [`sys`] | directory handles, locks, interruption |
 //!
+//! The names that most programs need stand here as well; `tests/it/test_embedding.rs` has the
+//! list of them. What is hidden in this documentation is for the programs of this package.
+//!
 //! ```
-//! use nival::ops::copy::{self, CopyOptions};
-//! use nival::settings::Settings;
-//! use nival::store::{LocalStore, Store, open_uri};
+//! use nival::{CopyOptions, LocalStore, Settings, Store, copy, open_uri};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let dir = tempfile::tempdir()?;
@@ -28,13 +29,14 @@
 //! let cache = open_uri(&uri, &Settings::built_in())?;
 //! let options = CopyOptions::default();
 //! let plan = copy::plan(&*store, &*cache, &[path.clone()], &options)?;
-//! copy::copy(&*store, &*cache, plan, &options, &*nival::progress::silent())?;
+//! copy::copy(&*store, &*cache, plan, &options, &*nival::silent())?;
 //! assert!(cache.valid(&[path.clone()])?.contains(&path));
 //! # Ok(())
 //! # }
 //! ```
 pub mod eval;
 pub mod fetch;
+#[doc(hidden)]
 pub mod http;
 pub mod model;
 pub mod nar;
@@ -43,3 +45,15 @@ pub mod progress;
 pub mod settings;
 pub mod store;
 pub mod sys;
+
+pub use model::{
+    ContentAddress, ContentAddressMethod, Derivation, DerivedPath, Hash, HashAlgorithm, HashFormat, NarInfo,
+    Outputs, Realisation, StoreDir, StorePath, ValidPathInfo,
+};
+pub use nar::{NarError, Sink};
+pub use ops::copy::{self, CopyOptions};
+pub use progress::{Progress, silent};
+pub use settings::Settings;
+pub use store::{LocalStore, Store, StoreError, open_uri};
+pub use sys::PathError;
+pub use sys::interrupt::CancelToken;

@@ -1,16 +1,13 @@
 //! What the programs that collect garbage have in common.
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use nival::model::StorePath;
 use nival::progress::{Progress as _, size_text};
 use nival::settings::flags::{FlagError, parse_unit_number};
-use nival::store::LocalStore;
 use nival::store::StoreError;
 use nival::store::api::Store;
-use nival::store::api::collect::CollectStore;
 use nival::store::api::collect::{GcOptions, GcReport, WhyAlive};
 use nival::store::api::roots::Holder;
 use nival::store::remote::RemoteError;
@@ -95,41 +92,18 @@ fn tell_alive(context: &Context, store: &dyn Store, report: &GcReport) {
 /// what that would free.
 pub fn dry_run(context: &Context, without: &HashSet<PathBuf>) -> anyhow::Result<()> {
     let store = context.open_store()?;
-    let Some(store) = store.downcast::<LocalStore>() else {
-        return dry_run_by(context, store.require_collector()?, without);
-    };
-    let survey = store.survey(context.keep(), without)?;
-    let dir = store.dir().as_str();
-    survey.each_name(false, |name| -> anyhow::Result<()> {
-        context.ui.notice(&format!("would delete '{dir}/{name}'"));
-        Ok(())
-    })?;
-    let mut out = Out::new();
-    out.line(format_args!("{} store paths would be deleted", survey.dead_count()))?;
-    out.finish()?;
-    let bytes = store.reclaimable(&survey)?;
-    context.ui.notice(&format!("{} would be freed", size_text(i64::try_from(bytes).unwrap_or(i64::MAX))));
-    Ok(())
-}
-
-/// Another program says what is dead now, and not how much that is.
-fn dry_run_by(
-    context: &Context,
-    collector: &dyn CollectStore,
-    without: &HashSet<PathBuf>,
-) -> anyhow::Result<()> {
-    let mut count = 0u64;
-    collector.survey(false, context.keep(), &mut |path| {
-        context.ui.notice(&format!("would delete '{path}'"));
-        count += 1;
-        ControlFlow::Continue(())
-    })?;
-    if !without.is_empty() {
+    let tell = |path: &str| context.ui.notice(&format!("would delete '{path}'"));
+    let dead = store.require_collector()?.dead_without(without, context.keep(), &mut |path| tell(path))?;
+    if !dead.is_complete {
         context.ui.warn("what only the old generations keep is not among them: a daemon does not tell");
     }
     let mut out = Out::new();
-    out.line(format_args!("{count} store paths would be deleted"))?;
-    out.finish()
+    out.line(format_args!("{} store paths would be deleted", dead.count))?;
+    out.finish()?;
+    if let Some(bytes) = dead.bytes {
+        context.ui.notice(&format!("{} would be freed", size_text(i64::try_from(bytes).unwrap_or(i64::MAX))));
+    }
+    Ok(())
 }
 
 /// A root for people: what it is and who holds it.

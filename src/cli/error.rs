@@ -5,11 +5,10 @@ use nival::nar::NarError;
 use nival::ops::nix_profile::NixProfileError;
 use nival::ops::profile::ProfileError;
 use nival::ops::user_env::UserEnvError;
-use nival::ops::user_env::build_env::Conflicts;
 use nival::progress::Progress as _;
 use nival::settings::{FeatureDisabled, LoadError, ValueError};
 use nival::store::StoreError;
-use nival::store::error::OpenError;
+use nival::store::error::{Conflicts, OpenError, RealiseError};
 
 use crate::cli::output::messages::{BrokenPipe, Ui};
 
@@ -22,6 +21,16 @@ pub struct Usage(pub String);
 #[derive(Debug, thiserror::Error)]
 #[error("exit status {0}")]
 pub struct Exit(pub u8);
+
+/// A failure, and what a program that knows more of it says can be done.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Advised {
+    /// The failure.
+    pub error: anyhow::Error,
+    /// The last line of what is told.
+    pub advice: String,
+}
 
 /// An evaluation failed.
 #[derive(Debug, thiserror::Error)]
@@ -64,14 +73,22 @@ pub fn report(error: &anyhow::Error, program: &str, ui: &Ui) -> u8 {
         }
         return *status;
     }
+    if let Some(Advised { error, advice }) = error.downcast_ref() {
+        let status = report(error, program, ui);
+        ui.hint(advice);
+        return status;
+    }
     ui.error(&text(error));
-    match error.downcast_ref() {
-        Some(UserEnvError::Conflicts(conflicts)) => return tell_conflicts(conflicts, ui),
-        Some(UserEnvError::Failed(failed)) => {
-            tell_failed_build(&failed.drv_path, &failed.out, ui);
-            return FAILED_BUILD;
+    let build = match store_error(error) {
+        Some(StoreError::Realise(RealiseError::Conflicts(conflicts))) => {
+            Some((&conflicts.drv_path, &conflicts.out))
         }
-        _ => {}
+        Some(StoreError::Realise(RealiseError::Failed(failed))) => Some((&failed.drv_path, &failed.out)),
+        _ => None,
+    };
+    if let Some((drv_path, out)) = build {
+        tell_failed_build(drv_path, out, ui);
+        return FAILED_BUILD;
     }
     if is_usage(error) {
         hint();
@@ -164,14 +181,12 @@ fn tell_failed_build(drv_path: &str, out: &str, ui: &Ui) {
     ));
 }
 
-/// The rest of what there is to say about packages with the same files; the
-/// status is that of a failed build.
-fn tell_conflicts(conflicts: &Conflicts, ui: &Ui) -> u8 {
-    tell_failed_build(&conflicts.drv_path, &conflicts.out, ui);
-    if let Some(advice) = &conflicts.advice {
-        ui.hint(advice);
+/// The packages with the same files that a failure is about.
+pub fn conflicts(error: &anyhow::Error) -> Option<&Conflicts> {
+    match store_error(error) {
+        Some(StoreError::Realise(RealiseError::Conflicts(conflicts))) => Some(conflicts),
+        _ => None,
     }
-    FAILED_BUILD
 }
 
 fn is_usage(error: &anyhow::Error) -> bool {

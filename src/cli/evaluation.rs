@@ -11,7 +11,7 @@ use nival::eval::shared::Settings as Language;
 use nival::eval::sources::Origin;
 use nival::eval::symbols::Symbol;
 use nival::eval::syntax::Lint;
-use nival::http::client::HttpSettings;
+use nival::http::settings::HttpSettings;
 use nival::model::DerivedPath;
 use nival::ops::evaluate::access::Freedom;
 use nival::ops::evaluate::{self, Asked, Backing, Options, search_path};

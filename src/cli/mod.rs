@@ -2,11 +2,13 @@
 
 mod collect;
 mod complete;
+mod contents;
 mod context;
 mod error;
 mod evaluation;
 mod flags;
 mod installables;
+mod keys;
 mod man;
 mod nival;
 mod nix;
@@ -20,6 +22,7 @@ mod nix_prefetch_url;
 mod nix_store;
 mod output;
 mod realiser;
+mod repair;
 mod served;
 mod signals;
 mod stores;

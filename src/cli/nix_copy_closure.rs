@@ -13,7 +13,7 @@ use super::context::Context;
 use super::error::usage;
 use super::flags::parse::{Item, Parser, text};
 use super::flags::{NIX_COPY_CLOSURE, page};
-use super::nix_store::store_path_in;
+use super::installables::words::store_path_in;
 
 /// What the words ask for.
 #[derive(Default)]

@@ -139,6 +139,8 @@ fn passed_on(context: &Context) -> Vec<OsString> {
     let acts = |effect| !matches!(effect, Effect::OfLanguage | Effect::Nothing(_));
     // The daemon itself warns once of those that change nothing.
     let given = context.settings.iter().filter(|shown| shown.origin == Origin::CommandLine);
+    // `nix` sets it for all of its subcommands, and the processes for clients evaluate nothing.
+    let given = given.filter(|shown| shown.row.name != "pure-eval");
     let mut given: Vec<_> = given.filter(|shown| acts(shown.row.effect)).collect();
     // Other settings are known only with the features that they belong to.
     given.sort_by_key(|shown| shown.row.name != "experimental-features");

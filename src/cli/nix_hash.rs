@@ -6,10 +6,10 @@ use std::path::Path;
 use nival::model::{Hash, HashAlgorithm, HashFormat, base32};
 use nival::nar::{NarError, dump};
 
+use super::contents::hash_contents;
 use super::context::Context;
 use super::flags::parse::{Item, Parser, refuse_empty, text};
 use super::flags::{NIX_HASH, page};
-use super::nix::hash_contents;
 use crate::cli::output::messages::Out;
 
 /// What the flags ask for.

@@ -1,8 +1,7 @@
 //! Making paths valid with what the settings offer, for every program.
 
 use nival::model::DerivedPath;
-use nival::ops::realise::{Missing, Outcome, RealiseContext, Realiser, is_complete};
-use nival::store::LocalStore;
+use nival::ops::realise::{self, Missing, Outcome, RealiseContext, Realiser, Worker, is_complete};
 use nival::store::api::Store;
 use nival::store::api::realise::RealiseMode;
 
@@ -66,15 +65,15 @@ fn with_realiser<T>(
     store: &dyn Store,
     work: impl FnOnce(&Realiser<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    // Only into a local store this process fetches by itself.
-    if let Some(local) = store.downcast::<LocalStore>() {
-        let substituters = context.substituters();
-        let trust = context.trust_for(local)?;
-        let here = RealiseContext::new(local, &substituters, trust.as_ref(), true, &*context.ui);
-        return work(&Realiser::Here(here));
-    }
-    match store.realiser() {
-        Some(realiser) => work(&Realiser::By(store, realiser)),
-        None => work(&Realiser::Nobody(store)),
+    match realise::worker(store) {
+        // Only into a local store this process fetches by itself.
+        Worker::Here(local) => {
+            let substituters = context.substituters();
+            let trust = context.trust_for(store)?;
+            let here = RealiseContext::new(local, &substituters, trust.as_ref(), true, &*context.ui);
+            work(&Realiser::Here(here))
+        }
+        Worker::By(realiser) => work(&Realiser::By(store, realiser)),
+        Worker::Nobody => work(&Realiser::Nobody(store)),
     }
 }

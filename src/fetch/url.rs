@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{FetchError, Result};
-use crate::http::client::HttpSettings;
+use crate::http::settings::HttpSettings;
 use crate::http::url::shown;
 use crate::progress::Progress;
 use crate::store::binary_cache::http::HttpTransport;

@@ -6,7 +6,7 @@ use std::io;
 
 use reqwest::Url;
 
-use crate::http::client::Failure;
+use crate::http::message::Failure;
 use crate::http::proxy::Proxies;
 use crate::http::url;
 

@@ -3,9 +3,12 @@
 
 pub mod client;
 pub mod failure;
+pub mod message;
 pub mod netrc;
 pub mod proxy;
 pub mod resume;
 pub mod retry;
+pub mod settings;
 pub mod staged;
+mod transfer;
 pub mod url;

@@ -4,7 +4,7 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use crate::http::client::{Response, ResponseBody};
+use crate::http::message::{Response, ResponseBody};
 use crate::http::retry::{early, pause, sleep};
 use crate::progress::Progress;
 use crate::sys::interrupt;

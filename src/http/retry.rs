@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::client::Response;
+use super::message::Response;
 use crate::sys::interrupt;
 
 /// The first pause between two tries.

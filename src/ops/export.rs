@@ -1,5 +1,5 @@
-//! Export streams, between any stores (see [`crate::store::local::import`] for
-//! the format).
+//! Export streams, between any stores (see [`crate::store::api::export`] for the
+//! format).
 
 use std::io::{Read, Seek as _, SeekFrom};
 
@@ -8,10 +8,9 @@ use crate::nar::hashing::HashedOutput;
 use crate::nar::input::Input;
 use crate::nar::writer::{FileOutput, NarWriter, Output};
 use crate::nar::{NarError, reader};
-use crate::store::LocalStore;
+use crate::store::api::export::{begin_item, end_item, read_head, read_tail};
 use crate::store::api::{Item, Store};
 use crate::store::error::{Result, StoreError};
-use crate::store::local::import::{begin_item, end_item, read_head, read_tail};
 use crate::sys::interrupt;
 
 /// Paths that are asked about together.
@@ -20,18 +19,14 @@ const CHUNK: usize = 512;
 /// Writes paths as an export stream, in the order given.
 ///
 /// # Errors
-/// See [`crate::store::LocalStore::export`].
+/// [`StoreError::Invalid`] before the item is begun; [`StoreError::HashChanged`] when a
+/// path is not what was registered, after it was written and before the stream is complete.
 pub fn export(store: &dyn Store, paths: &[StorePath], output: &mut impl Output) -> Result<()> {
-    if let Some(local) = store.downcast::<LocalStore>() {
-        return local.export(paths, output);
-    }
     for chunk in paths.chunks(CHUNK) {
-        let items = store.items(chunk)?;
-        let items: Vec<Item> = chunk
-            .iter()
-            .zip(items)
-            .map(|(path, item)| item.ok_or_else(|| store.invalid(path)))
-            .collect::<Result<_>>()?;
+        let known = store.items(chunk)?;
+        // What comes before a path that is not valid is written.
+        let end = known.iter().position(Option::is_none);
+        let items: Vec<Item> = known.into_iter().map_while(|item| item).collect();
         let source = store.source(&items)?;
         for item in &items {
             interrupt::check()?;
@@ -42,6 +37,9 @@ pub fn export(store: &dyn Store, paths: &[StorePath], output: &mut impl Output) 
             end_item(store.dir(), &item.info, hash, output)?;
             store.progress().advance(1);
         }
+        if let Some(path) = end.and_then(|end| chunk.get(end)) {
+            return Err(store.invalid(path));
+        }
     }
     Ok(output.write(&0u64.to_le_bytes())?)
 }
@@ -50,10 +48,10 @@ pub fn export(store: &dyn Store, paths: &[StorePath], output: &mut impl Output) 
 /// their paths in the order of the stream.
 ///
 /// # Errors
-/// See [`crate::store::LocalStore::import`].
-pub fn import(store: &dyn Store, stream: impl Read) -> Result<Vec<StorePath>> {
-    if let Some(local) = store.downcast::<LocalStore>() {
-        return local.import(stream);
+/// See [`crate::store::api::export::ImportStore::import`].
+pub fn import(store: &dyn Store, mut stream: impl Read) -> Result<Vec<StorePath>> {
+    if let Some(importer) = store.importer() {
+        return importer.import(&mut stream);
     }
     let mut input = Input::new(stream);
     let mut imported = Vec::new();

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use crate::fetch::{FetchError, Result, unpack, url};
-use crate::http::client::HttpSettings;
+use crate::http::settings::HttpSettings;
 use crate::model::content_address::ContentReferences;
 use crate::model::{
     ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, HashFormat, Hasher, StorePath,

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use crate::model::{StoreDir, StorePath};
-use crate::store::LocalStore;
 use crate::store::api::Store;
 use crate::store::api::collect::Keep;
 use crate::store::api::roots::Roots;
@@ -24,9 +23,7 @@ pub fn outputs(store: &dyn Store, path: &StorePath) -> Result<Vec<StorePath>> {
     if let Ok(drv) = store.queries().read_derivation(path)
         && drv.outputs.values().any(|output| output.path().is_none())
     {
-        if let Some(local) = store.downcast::<LocalStore>() {
-            local.check_features(&drv)?;
-        }
+        store.check_features(&drv)?;
         return Err(RealiseError::UnknownOutput.into());
     }
     let mut paths: Vec<StorePath> = known.into_iter().map(|(_, path)| path).collect();

@@ -28,7 +28,8 @@ pub struct Options {
 /// metadata, and what is wrong with its contents.
 ///
 /// # Errors
-/// [`crate::store::StoreError`], and the errors of `found`.
+/// [`crate::store::StoreError`], a lost connection for one, which says nothing of the contents;
+/// and the errors of `found`.
 pub fn verify(
     selected: &Selected<'_>,
     options: Options,
@@ -104,7 +105,7 @@ fn damage(source: &dyn NarSource, item: &Item, progress: &Arc<dyn Progress>) -> 
     let mut writer = NarWriter::new(pipe)?;
     match source.read(item, &mut writer) {
         Ok(()) => {}
-        Err(error) if error.is_interruption() => return Err(error),
+        Err(error) if error.is_interruption() || error.is_lost_connection() => return Err(error),
         Err(error) => return Ok(Some(Damage::Unreadable(NarError::Sink(Box::new(error))))),
     }
     let (found, _) = writer.into_output().finish();

@@ -18,14 +18,18 @@ use super::remote::RemoteError;
 use crate::settings::FeatureDisabled;
 
 mod formats;
+mod look;
 mod open;
 mod realise;
 mod request;
+mod roots;
 
 pub use formats::{ImportError, RegistrationError};
+pub use look::LookError;
 pub use open::OpenError;
-pub use realise::RealiseError;
+pub use realise::{Conflict, Conflicts, FailedBuild, RealiseError};
 pub use request::RequestError;
+pub use roots::RootError;
 
 /// A failed operation on a store; the texts are the reference's where a script
 /// may look for them.
@@ -187,9 +191,17 @@ pub enum StoreError {
     /// The store cannot be collected.
     #[error("Garbage collection not supported by store '{0}'")]
     NoCollection(String),
-    /// The roots of the collector cannot be told.
-    #[error("{0}")]
-    Roots(String),
+    /// Something that cannot be a root of the collector.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// Not registered, and another path with the same hash part is.
+    #[error("path '{path}' is not valid; did you mean '{near}'?")]
+    InvalidNear {
+        /// The full path.
+        path: String,
+        /// The full path of the other.
+        near: String,
+    },
     /// `/proc` does not show the processes, which may use what a collection would delete.
     #[error("/proc does not tell what running programs use, so nothing is deleted")]
     NoProc,
@@ -213,6 +225,9 @@ pub enum StoreError {
     /// What is not valid and cannot be made valid.
     #[error(transparent)]
     Realise(#[from] RealiseError),
+    /// A file in a store path that cannot be looked at.
+    #[error(transparent)]
+    Look(#[from] LookError),
     /// No derivation is known that makes a path.
     #[error("deriver of path '{0}' is not known")]
     NoDeriver(String),
@@ -401,6 +416,15 @@ impl StoreError {
     /// The error for an operation that a store does not have.
     pub fn unsupported(operation: &str, store: &str) -> Self {
         Self::Unsupported { operation: operation.to_owned(), store: store.to_owned() }
+    }
+
+    /// Whether the store cannot be reached, or no longer: nothing else can be had from it then.
+    pub fn is_lost_connection(&self) -> bool {
+        match self {
+            Self::Remote(error) => error.is_lost_connection(),
+            Self::Cache(error) => error.is_dead(),
+            _ => false,
+        }
     }
 
     /// Whether a signal is the cause.

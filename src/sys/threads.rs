@@ -1,7 +1,7 @@
 //! The same work on several threads.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 
 use super::interrupt;
@@ -50,8 +50,12 @@ pub fn on_threads<E: Send>(threads: usize, work: impl Fn() -> Result<(), E> + Sy
     })
 }
 
+/// Results of [`in_order`] that may wait for one before them, for each thread.
+const AHEAD: usize = 64;
+
 /// Does `work` for each number below `count` on so many threads, and hands what comes
-/// of it to `each`: on this thread, and in the order of the numbers. Nothing new is
+/// of it to `each`: on this thread, and in the order of the numbers. No more than
+/// [`AHEAD`] results for each thread wait for an earlier one. Nothing new is
 /// begun once `each` has failed. Where no thread can be had this one does everything.
 ///
 /// # Errors
@@ -65,20 +69,29 @@ pub fn in_order<T: Send, E>(
     work: impl Fn(usize) -> T + Sync,
     mut each: impl FnMut(usize, T) -> Result<(), E>,
 ) -> Result<(), E> {
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let threads = threads.min(count);
+    let ahead = threads.max(1) * AHEAD;
+    let (next, window) = (AtomicUsize::new(0), Window::default());
     std::thread::scope(|scope| {
-        let (sender, results) = mpsc::sync_channel(threads.max(1) * 64);
-        let (next, stop, work) = (&next, &stop, &work);
+        let _end = EndOf(&window);
+        let (sender, results) = mpsc::sync_channel(ahead);
+        let (next, window, work) = (&next, &window, &work);
         let mut helpers = 0;
-        for _ in 0..threads.min(count) {
+        for _ in 0..threads {
             let sender = sender.clone();
             let helper = move || {
-                while !stop.load(Ordering::Relaxed) {
+                // Should this thread panic, the others do not wait for its result.
+                let panicked = EndOf(window);
+                loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count || sender.send((number, work(number))).is_err() {
+                    if number >= count || !window.admits(number, ahead) {
+                        break;
+                    }
+                    if sender.send((number, work(number))).is_err() {
                         break;
                     }
                 }
+                std::mem::forget(panicked);
             };
             let helper = interrupt::inherited(helper);
             helpers += usize::from(std::thread::Builder::new().spawn_scoped(scope, helper).is_ok());
@@ -89,20 +102,47 @@ pub fn in_order<T: Send, E>(
         }
         let mut waiting = HashMap::new();
         let mut due = 0;
-        let mut outcome = Ok(());
-        'all: for (number, result) in results {
+        for (number, result) in results {
             waiting.insert(number, result);
             while let Some(result) = waiting.remove(&due) {
-                outcome = each(due, result);
-                if outcome.is_err() {
-                    break 'all;
-                }
+                each(due, result)?;
                 due += 1;
+                window.move_to(due);
             }
         }
-        stop.store(true, Ordering::Relaxed);
-        outcome
+        Ok(())
     })
+}
+
+/// How far the results of [`in_order`] have been handed on.
+#[derive(Default)]
+struct Window {
+    due: Mutex<usize>,
+    moved: Condvar,
+}
+
+impl Window {
+    /// Waits until no more than `ahead` results are missing before this one; false once
+    /// nothing new is to be begun.
+    fn admits(&self, number: usize, ahead: usize) -> bool {
+        let wait = |due: &mut usize| number.checked_sub(*due).is_some_and(|missing| missing >= ahead);
+        let due = self.moved.wait_while(locked(&self.due), wait);
+        *due.unwrap_or_else(PoisonError::into_inner) != usize::MAX
+    }
+
+    fn move_to(&self, due: usize) {
+        *locked(&self.due) = due;
+        self.moved.notify_all();
+    }
+}
+
+/// Lets those who wait for a window go, and nothing new begin.
+struct EndOf<'w>(&'w Window);
+
+impl Drop for EndOf<'_> {
+    fn drop(&mut self) {
+        self.0.move_to(usize::MAX);
+    }
 }
 
 /// What a mutex guards, also after a thread panicked: the panic itself is told
@@ -179,5 +219,32 @@ mod tests {
             assert_eq!(done, Err("enough"));
             assert_eq!(seen, (0..=30).map(|number| (number, number * 2)).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn few_results_wait_for_a_slow_one() {
+        let begun = AtomicUsize::new(0);
+        let work = |number: usize| {
+            if number == 0 {
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                return begun.load(Ordering::Relaxed);
+            }
+            begun.fetch_add(1, Ordering::Relaxed)
+        };
+        let mut first = None;
+        let done: Result<(), ()> = in_order(2, 100_000, work, |_, seen| {
+            first.get_or_insert(seen);
+            Ok(())
+        });
+        assert_eq!(done, Ok(()));
+        assert_eq!(begun.into_inner(), 99_999);
+        assert!(first.is_some_and(|begun| begun <= 2 * AHEAD), "{first:?} were begun before the first ended");
+    }
+
+    #[test]
+    #[should_panic(expected = "a scoped thread panicked")]
+    fn nobody_waits_for_a_result_that_does_not_come() {
+        let work = |number: usize| assert_ne!(number, 0);
+        let _: Result<(), ()> = in_order(4, 100_000, work, |_, ()| Ok(()));
     }
 }

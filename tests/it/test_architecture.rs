@@ -136,7 +136,7 @@ const CLI_FLOORS: [&[&str]; 8] = [
     &["error"],
     &["flags"],
     &["context"],
-    &["stores", "realiser", "served", "collect", "evaluation"],
+    &["stores", "realiser", "served", "collect", "evaluation", "repair", "keys", "contents"],
     &["installables"],
     &["programs"],
 ];

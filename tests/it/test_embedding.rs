@@ -16,6 +16,56 @@ use nival::sys::interrupt::CancelToken;
 use crate::common::{Side, World};
 use crate::remotes::{Daemon, real, second_store};
 
+/// The names that a program may take from the crate itself. One that goes or changes its meaning breaks
+/// programs: it is taken from here on purpose only, and with a new version.
+const NAMES: [&str; 26] = [
+    "CancelToken",
+    "ContentAddress",
+    "ContentAddressMethod",
+    "CopyOptions",
+    "Derivation",
+    "DerivedPath",
+    "Hash",
+    "HashAlgorithm",
+    "HashFormat",
+    "LocalStore",
+    "NarError",
+    "NarInfo",
+    "Outputs",
+    "PathError",
+    "Progress",
+    "Realisation",
+    "Settings",
+    "Sink",
+    "Store",
+    "StoreDir",
+    "StoreError",
+    "StorePath",
+    "ValidPathInfo",
+    "copy",
+    "open_uri",
+    "silent",
+];
+
+#[test]
+fn the_public_names_are_these() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs");
+    let text = std::fs::read_to_string(file).unwrap();
+    let mut names: Vec<String> = Vec::new();
+    for item in text.split("pub use ").skip(1) {
+        let item = item.split(';').next().unwrap();
+        let (module, listed) = match item.split_once('{') {
+            Some((module, listed)) => (module, listed.trim_end_matches('}').to_owned()),
+            None => item.rsplit_once("::").map(|(module, name)| (module, name.to_owned())).unwrap(),
+        };
+        let own = module.trim_end_matches(':').rsplit("::").next().unwrap();
+        let listed = listed.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names.extend(listed.map(|name| if name == "self" { own } else { name }.to_owned()));
+    }
+    names.sort();
+    assert_eq!(names, NAMES);
+}
+
 fn refused(uri: &str) -> StoreError {
     match open_uri(uri, &Settings::built_in()) {
         Ok(_) => panic!("{uri} is a store"),

@@ -388,12 +388,12 @@ impl Context {
         substituters
     }
 
-    /// Whose signatures a local store needs, if it needs any.
+    /// Whose signatures a store needs, if it needs any.
     ///
     /// # Errors
     /// Keys that are none.
-    pub fn trust_for(&self, store: &LocalStore) -> anyhow::Result<Option<Trust>> {
-        if store.options().require_sigs { Ok(Some(self.trust()?)) } else { Ok(None) }
+    pub fn trust_for(&self, store: &dyn Store) -> anyhow::Result<Option<Trust>> {
+        if store.requires_signatures() { Ok(Some(self.trust()?)) } else { Ok(None) }
     }
 
     fn open_substituter(&self, uri: &str) -> anyhow::Result<Box<dyn Store>> {

@@ -4,3 +4,4 @@
 pub mod expression;
 pub mod selection;
 pub mod store_path;
+pub mod words;

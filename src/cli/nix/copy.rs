@@ -10,7 +10,6 @@ use nival::ops::derivations;
 use nival::ops::profile::Profile;
 use nival::ops::realise::no_substituter;
 use nival::progress::Progress as _;
-use nival::store::LocalStore;
 use nival::store::Store;
 
 use super::{Arity, Command};
@@ -67,10 +66,9 @@ impl Command for Copy {
             roots.sort_unstable();
             roots.dedup();
         }
-        let local = destination.as_ref().and_then(|store| store.downcast::<LocalStore>());
-        let trust = match (local, &unmade) {
+        let trust = match (&destination, &unmade) {
             _ if self.no_check_sigs => None,
-            (Some(local), _) => context.trust_for(local)?,
+            (Some(destination), _) => context.trust_for(&**destination)?,
             (None, Some(unmade)) if unmade.require_sigs => Some(context.trust()?),
             (None, _) => None,
         };

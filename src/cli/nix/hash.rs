@@ -2,19 +2,18 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use nival::model::hash::HashError;
 use nival::model::{ContentAddressMethod, Hash, HashAlgorithm, HashFormat};
 use nival::nar::git::GitHasher;
-use nival::nar::hashing::HashPipe;
 use nival::nar::{Discard, dump};
 use nival::progress::Progress as _;
-use nival::sys::{PathError, errno_text, interrupt};
+use nival::sys::PathError;
 
 use super::nar::doubled_slash;
 use super::{Arity, Command};
+use crate::cli::contents::hash_contents;
 use crate::cli::context::Context;
 use crate::cli::error::Usage;
 use crate::cli::flags::parse;
@@ -121,20 +120,6 @@ impl Command for HashFile {
             let file = File::open(path).map_err(PathError::at("opening file", path))?;
             Ok(self.0.digits(&hash_contents(file, Path::new(path), self.0.algorithm())?))
         })
-    }
-}
-
-/// The hash of all that a file, or a pipe, has.
-pub fn hash_contents(mut file: File, path: &Path, algorithm: HashAlgorithm) -> anyhow::Result<Hash> {
-    let mut pipe = HashPipe::new(algorithm);
-    loop {
-        interrupt::check()?;
-        match file.read(pipe.room()) {
-            Ok(0) => return Ok(pipe.finish().0),
-            Ok(count) => pipe.filled(count),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => anyhow::bail!("read of '{}': {}", path.display(), errno_text(&error)),
-        }
     }
 }
 

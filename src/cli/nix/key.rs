@@ -8,6 +8,7 @@ use super::{Command, framed};
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::flags::parse::Given;
+use crate::cli::keys::{check_key_name, generate_key};
 use crate::cli::output::messages::Out;
 use crate::cli::output::messages::read_stdin;
 
@@ -32,11 +33,10 @@ impl Command for GenerateSecret {
 
     fn run(&self, _context: &Context, _arguments: &[OsString]) -> anyhow::Result<()> {
         let name = self.name.as_deref().unwrap_or_default();
-        crate::cli::nix_store::check_key_name(name)?;
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed)?;
+        check_key_name(name)?;
+        let key = generate_key(name)?;
         let mut out = Out::new();
-        out.raw(SecretKey::from_seed(name, &seed).print().as_bytes())?;
+        out.raw(key.print().as_bytes())?;
         out.finish()
     }
 }

@@ -35,7 +35,6 @@ use super::nix_daemon;
 use crate::cli::output::messages::BrokenPipe;
 
 pub use command::{Arity, Command, copy_out, framed};
-pub use hash::hash_contents;
 pub use help::pages;
 pub use place::Place;
 use table::Row;

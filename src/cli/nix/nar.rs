@@ -12,6 +12,7 @@ use nival::nar::listing::Listing;
 use nival::nar::reader;
 use nival::nar::writer::{FileOutput, NarWriter, Output as _};
 use nival::progress::Progress as _;
+use nival::store::api::look::canonical;
 use nival::sys::PathError;
 use nival::sys::interrupt::Interruptible;
 
@@ -127,33 +128,4 @@ fn open(path: &OsStr) -> anyhow::Result<Input<Interruptible<File>>> {
     let is_dir = file.metadata().map_err(PathError::at("getting status of", path))?.is_dir();
     anyhow::ensure!(!is_dir, "read of 32768 bytes: Is a directory");
     Ok(Input::new(Interruptible(file)))
-}
-
-/// The names in a path below some root; `..` does not lead out of it.
-pub fn canonical(path: &[u8]) -> Vec<Vec<u8>> {
-    let mut names: Vec<Vec<u8>> = Vec::new();
-    for name in path.split(|byte| *byte == b'/') {
-        match name {
-            b"" | b"." => {}
-            b".." => {
-                names.pop();
-            }
-            name => names.push(name.to_vec()),
-        }
-    }
-    names
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn canonical_paths() {
-        for (path, names) in
-            [("", ""), (".", ""), ("/", ""), ("sub/../a", "a"), ("/..//a/./b/", "a/b"), ("a/../../b", "b")]
-        {
-            assert_eq!(canonical(path.as_bytes()).join(&b'/'), names.as_bytes());
-        }
-    }
 }

@@ -64,7 +64,8 @@ pub fn rollback(call: Call) -> anyhow::Result<()> {
 pub fn delete(call: Call) -> anyhow::Result<()> {
     let words = call.texts()?;
     if words.is_empty() {
-        return Ok(());
+        // Nothing is to be deleted, from a store that has to be there.
+        return call.open_store().map(drop);
     }
     let obsolete = Obsolete::parse(&words).map_err(told)?;
     call.open_store()?;

@@ -5,17 +5,16 @@ use std::path::Path;
 use nival::model::manifest_nix::Value;
 use nival::model::package_name::compare_versions;
 use nival::ops::user_env;
-use nival::ops::user_env::UserEnvError;
-use nival::ops::user_env::build_env::Conflicts;
 use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::take_out;
 use nival::ops::user_env::upgrade;
 use nival::progress::Progress as _;
 use nival::store::api::Store;
+use nival::store::error::Conflicts;
 
 use super::Call;
 use super::packages::{packages, selectors};
-use crate::cli::error::usage;
+use crate::cli::error::{Advised, conflicts, usage};
 
 /// Adds packages, in the place of those with the same names.
 pub fn install(call: Call) -> anyhow::Result<()> {
@@ -73,7 +72,8 @@ pub fn uninstall(call: Call) -> anyhow::Result<()> {
     let mut words = call.texts()?;
     // Whatever leads to a store path means that path.
     for word in words.iter_mut().filter(|word| word.contains('/')) {
-        *word = store.dir().print(&crate::cli::nix_store::store_path(&call.context, store, &*word)?);
+        *word =
+            store.dir().print(&crate::cli::installables::words::store_path(&call.context, store, &*word)?);
     }
     change(&call, store, |mut elements| {
         for mut selector in selectors(store, &words)? {
@@ -150,11 +150,13 @@ fn change(
     match changed {
         Ok(true) => super::generation::summarise(&call.context, &before, &after),
         Ok(false) => {}
-        Err(mut error) => {
-            if let Some(UserEnvError::Conflicts(conflicts)) = error.downcast_mut() {
-                conflicts.advice = advice(store, conflicts, &before, &after);
-            }
-            return Err(error);
+        Err(error) => {
+            let conflicts = conflicts(&error);
+            let advice = conflicts.and_then(|conflicts| advice(store, conflicts, &before, &after));
+            return Err(match advice {
+                Some(advice) => Advised { error, advice }.into(),
+                None => error,
+            });
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ use nival::store::api::Store;
 
 use super::{Call, needs_language};
 use crate::cli::context::not_in_store;
-use crate::cli::nix_store::store_path;
+use crate::cli::installables::words::store_path;
 use crate::cli::realiser;
 
 /// The packages that the arguments mean.

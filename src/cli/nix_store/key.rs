@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use nival::model::signature::SecretKey;
 use nival::sys::PathError;
 use nival::sys::atomic::replace_file;
 
 use super::Call;
 use crate::cli::error::usage;
 use crate::cli::flags::parse::text;
+use crate::cli::keys::{check_key_name, generate_key};
 
 /// Makes a pair of keys.
 pub fn generate(call: Call) -> anyhow::Result<()> {
@@ -37,25 +37,4 @@ fn write_key(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
         }
         _ => Ok(replace_file(path, text.as_bytes(), mode)?),
     }
-}
-
-/// Refuses names of keys that cannot be told from the key when it is read.
-///
-/// # Errors
-/// For an empty name, and for one with a colon or a blank in it.
-pub fn check_key_name(name: &str) -> anyhow::Result<()> {
-    let odd = |c: char| c == ':' || c.is_whitespace() || c.is_control();
-    anyhow::ensure!(!name.is_empty(), "the name of a key must not be empty");
-    anyhow::ensure!(!name.contains(odd), "the name of a key, '{name}', must not contain ':' or blanks");
-    Ok(())
-}
-
-/// A new secret key.
-///
-/// # Errors
-/// When the system has no randomness.
-pub fn generate_key(name: &str) -> anyhow::Result<SecretKey> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed)?;
-    Ok(SecretKey::from_seed(name, &seed))
 }

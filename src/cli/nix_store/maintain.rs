@@ -2,19 +2,16 @@
 
 use std::io::Read as _;
 
-use nival::model::StorePath;
 use nival::ops::realise::substitute::Substituters;
 use nival::ops::verify;
 use nival::progress::{Progress as _, Unit};
-use nival::store::LocalStore;
-use nival::store::layout::Layout;
-use nival::store::local::verify::{Damage, Expected};
-use nival::store::{Store, StoreError};
+use nival::store::Store;
+use nival::store::local::verify::Damage;
 
 use super::Call;
-use crate::cli::context::Context;
-use crate::cli::error::{Exit, store_text, usage};
+use crate::cli::error::{Exit, usage};
 use crate::cli::output::messages::Out;
+use crate::cli::repair::repair;
 
 /// Creates the store where it is missing.
 pub fn init(call: Call) -> anyhow::Result<()> {
@@ -50,49 +47,6 @@ pub fn repair_path(call: Call) -> anyhow::Result<()> {
     let store = &*call.context.open_store()?;
     let paths = call.store_paths(store)?;
     repair(&call.context, store, &paths, |_, _| ())
-}
-
-/// Checks paths and repairs those that are damaged; tells `damaged` of them.
-pub fn repair(
-    context: &Context,
-    store: &dyn Store,
-    paths: &[StorePath],
-    damaged: impl Fn(&Context, &StorePath),
-) -> anyhow::Result<()> {
-    let files = files(store)?;
-    let mut work = Vec::new();
-    for path in paths {
-        let info = store.path_info(path)?;
-        work.push(Expected { path: path.clone(), hash: info.nar_hash, size: info.nar_size });
-    }
-    let mut broken = Vec::new();
-    files.verify_contents(&work, &context.progress(), |path, damage| {
-        // A size of which only the row tells is not mended by other contents.
-        broken.extend(damage.filter(|damage| !matches!(damage, Damage::Size { .. })).map(|_| path.clone()));
-        Ok(())
-    })?;
-    let mut failed = false;
-    let substituters = if broken.is_empty() { Substituters::default() } else { context.substituters() };
-    let sources: Vec<&dyn Store> = substituters.iter().collect();
-    for path in &broken {
-        damaged(context, path);
-        let local = store.downcast::<LocalStore>();
-        let store = local.ok_or_else(|| StoreError::unsupported("repairPath", &store.uri()))?;
-        match store.require_repair(path, &sources) {
-            Ok(()) => {}
-            Err(error @ StoreError::Unrepairable { .. }) => {
-                context.ui.error(&store_text(&error));
-                failed = true;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if failed { Err(Exit(1).into()) } else { Ok(()) }
-}
-
-/// Where the files lie that are to be read.
-fn files(store: &dyn Store) -> anyhow::Result<&Layout> {
-    store.files().ok_or_else(|| anyhow::anyhow!("the files of '{}' are on another machine", store.uri()))
 }
 
 /// Checks the contents of some paths.

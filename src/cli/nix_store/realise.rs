@@ -9,8 +9,9 @@ use nival::progress::Progress as _;
 use nival::store::api::Store;
 use nival::store::api::realise::RealiseMode;
 
-use super::{Call, store_path};
+use super::Call;
 use crate::cli::flags::parse::text;
+use crate::cli::installables::words::store_path;
 use crate::cli::output::messages::Out;
 use crate::cli::realiser;
 

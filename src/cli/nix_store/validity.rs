@@ -4,7 +4,6 @@ use std::io::BufReader;
 
 use nival::nar::NarError;
 use nival::progress::{Progress as _, Unit};
-use nival::store::LocalStore;
 use nival::store::StoreError;
 use nival::store::local::db::write::Existing;
 use nival::store::local::register::{RegisterOptions, dump_entry};
@@ -25,18 +24,17 @@ pub fn dump_db(call: Call) -> anyhow::Result<()> {
     let mut out = Out::new();
     let named = call.store_paths(store)?;
     let ui = &call.context.ui;
-    match store.downcast::<LocalStore>() {
-        Some(store) if call.arguments.is_empty() => {
+    match store.dumper() {
+        Some(dumper) if call.arguments.is_empty() => {
             // A row among the lines on the same terminal would be mixed with them.
             if terminal_columns().is_none() {
-                ui.begin("dumping the database", Some(store.db().count()?), Unit::Items);
+                ui.begin("dumping the database", Some(dumper.count()?), Unit::Items);
             }
-            let result = store.dump_all(&mut out);
+            let result = dumper.dump_all(&mut out);
             ui.end();
             lines(result)?;
         }
-        Some(store) => lines(store.dump_paths(&named, &mut out))?,
-        None => {
+        _ => {
             let paths = if call.arguments.is_empty() { store.all()? } else { named };
             for chunk in paths.chunks(CHUNK) {
                 for (path, item) in chunk.iter().zip(store.items(chunk)?) {

@@ -28,7 +28,7 @@ use crate::eval;
 use crate::eval::error::Error;
 use crate::eval::interpret::Worker;
 use crate::eval::shared::Settings;
-use crate::http::client::HttpSettings;
+use crate::http::settings::HttpSettings;
 use crate::model::{DerivedPath, StoreDir};
 use crate::progress::Progress;
 use crate::settings::Environment;

@@ -19,11 +19,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::profile::Profile;
-use super::user_env::build_env::{BuildEnv, Conflict, Package};
+use super::user_env::build_env::{BuildEnv, Package};
 pub use super::user_env::element::DEFAULT_PRIORITY;
 use super::user_env::{self, MAX_MANIFEST, UserEnvError};
 use crate::model::{ContentAddressMethod, HashAlgorithm, StoreDir, StorePath, package_name};
 use crate::store::api::Store;
+use crate::store::error::Conflict;
 use crate::store::layout::Layout;
 
 /// The version of the manifest that is written.

@@ -2,13 +2,18 @@
 //! derivation that would have to be built is built here one day; today only
 //! environments, which need no builder, are made.
 
+use std::collections::BTreeSet;
+
 use super::{Outcome, RealiseContext, no_output, output_paths};
 use crate::model::derived_path::DerivedPath;
-use crate::model::{StoreDir, StorePath};
-use crate::ops::user_env::{self, UserEnvError};
+use crate::model::{Derivation, StoreDir, StorePath};
+use crate::ops::user_env::environment::Environment;
+use crate::ops::user_env::error::UserEnvError;
 use crate::store::api::Store;
 use crate::store::api::realise::RealiseMode;
 use crate::store::error::{RealiseError, Result, StoreError};
+use crate::store::local::LocalStore;
+use crate::store::local::add::Adder;
 
 /// The error for a path that nobody has.
 pub fn no_substituter(dir: &StoreDir, path: &StorePath) -> StoreError {
@@ -93,16 +98,42 @@ fn goal(context: &RealiseContext<'_>, request: &DerivedPath, was_valid: bool) ->
     if is_open {
         store.require_realisations()?;
     }
-    build(context, &request.path)
+    build(context, &request.path, &drv)
 }
 
 /// Builds a derivation, or says that it cannot be built.
-fn build(context: &RealiseContext<'_>, drv: &StorePath) -> Result<Outcome> {
-    match user_env::make(context.store, drv, context.trusted) {
-        Ok(true) => Ok(Outcome::Made),
-        Ok(false) => Err(no_builder(context.store.dir(), drv)),
-        Err(UserEnvError::Store(error)) => Err(error),
-        Err(error) => Err(RealiseError::Environment(error.to_string()).into()),
+fn build(context: &RealiseContext<'_>, path: &StorePath, drv: &Derivation) -> Result<Outcome> {
+    let store = context.store;
+    let Some(environment) = Environment::of(store.dir(), path, drv).map_err(environment_error)? else {
+        return Err(no_builder(store.dir(), path));
+    };
+    store.check_features(drv)?;
+    environment.make(store, drv, context.trusted).map_err(environment_error)?;
+    Ok(Outcome::Made)
+}
+
+/// Builds a derivation that `adder` adds, whose output becomes valid together with it.
+/// `references` are those of its sources, which `adder` adds, too.
+///
+/// # Errors
+/// [`RealiseError`], and those of the store.
+pub fn build_added(
+    store: &LocalStore,
+    adder: &mut Adder<'_>,
+    path: &StorePath,
+    drv: &Derivation,
+    references: BTreeSet<StorePath>,
+) -> Result<()> {
+    match Environment::of(store.dir(), path, drv).map_err(environment_error)? {
+        Some(environment) => environment.add_with(store, adder, references).map_err(environment_error),
+        None => Err(no_builder(store.dir(), path)),
+    }
+}
+
+fn environment_error(error: UserEnvError) -> StoreError {
+    match error {
+        UserEnvError::Store(error) => error,
+        error => RealiseError::Environment(error.to_string()).into(),
     }
 }
 

@@ -26,7 +26,7 @@ pub use crate::store::api::realise::Missing;
 use crate::store::api::realise::{RealiseMode, RealiseStore};
 use crate::store::error::{RealiseError, Result, StoreError};
 use crate::store::local::LocalStore;
-pub use goals::{build_sent, no_substituter, require_mode};
+pub use goals::{build_added, build_sent, no_substituter, require_mode};
 pub use missing::is_complete;
 use substitute::Substituters;
 
@@ -102,6 +102,25 @@ pub fn realisations(store: &LocalStore, request: &DerivedPath) -> Result<Vec<Rea
 /// The error for an output that a derivation does not have.
 fn no_output(dir: &StoreDir, drv: &StorePath, name: &str) -> StoreError {
     RealiseError::NoOutput { drv: dir.print(drv), output: name.to_owned() }.into()
+}
+
+/// What makes paths of a store valid.
+pub enum Worker<'s> {
+    /// This process: the store is a local one.
+    Here(&'s LocalStore),
+    /// Another program.
+    By(&'s dyn RealiseStore),
+    /// Nobody: the store only keeps what others made.
+    Nobody,
+}
+
+/// Finds what makes paths of a store valid.
+pub fn worker(store: &dyn Store) -> Worker<'_> {
+    match (store.downcast::<LocalStore>(), store.realiser()) {
+        (Some(local), _) => Worker::Here(local),
+        (None, Some(realiser)) => Worker::By(realiser),
+        (None, None) => Worker::Nobody,
+    }
 }
 
 /// What makes paths valid.

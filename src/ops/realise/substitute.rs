@@ -10,8 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::model::{DrvOutput, Realisation, StoreDir, StorePath};
 use crate::nar::{NarError, Sink};
 use crate::progress::{Progress, Unit};
-use crate::store::api::{Item, NarSource, Store};
-use crate::store::binary_cache::BinaryCache;
+use crate::store::api::{Item, NarSource, Standing, Store};
 use crate::store::error::{Result, StoreError};
 use crate::store::local::LocalStore;
 
@@ -48,9 +47,7 @@ type Excluded = HashSet<(StorePath, usize)>;
 impl Substituters {
     /// Adds one.
     pub fn push(&mut self, store: Box<dyn Store>) {
-        let options =
-            store.downcast::<BinaryCache>().map(|cache| (cache.options().trusted, cache.info().priority));
-        let (trusted, priority) = options.unwrap_or((false, 0));
+        let Standing { trusted, priority } = store.standing();
         self.stores.push(Substituter { store, trusted, priority });
         self.stores.sort_by_key(|substituter| substituter.priority);
     }

@@ -11,7 +11,7 @@ use crate::ops::serve::tunnel::Outlet;
 use crate::ops::serve::worker::Worker;
 use crate::store::api::collect::{GcOptions, GcReport};
 use crate::store::api::roots::RootSearch;
-use crate::store::error::{RequestError, Result, StoreError};
+use crate::store::error::{RequestError, Result, RootError, StoreError};
 use crate::store::remote::protocol::wire::MAX_WORD;
 use crate::store::remote::protocol::worker::gc_action;
 use crate::sys::lock::{self, LockKind};
@@ -28,7 +28,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         check_link(&link)?;
         // It is shown to every client that asks for the roots.
         if !self.trusted && link.as_os_str().as_bytes().iter().any(u8::is_ascii_control) {
-            return Err(StoreError::Roots(format!("the name of a root has control characters: {link:?}")));
+            return Err(RootError::ControlCharacters(link).into());
         }
         self.store.register_indirect_root(&link)?;
         self.done()
@@ -57,10 +57,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
     fn permanent_root(&self, link: &Path, path: &StorePath) -> Result<()> {
         self.store.add_temp_roots(&[path])?;
         if std::fs::symlink_metadata(link).is_ok_and(|meta| !meta.is_symlink()) {
-            return Err(StoreError::Roots(format!(
-                "cannot create symlink \"{}\"; already exists",
-                link.display()
-            )));
+            return Err(RootError::Exists(link.to_owned()).into());
         }
         let target = self.store.dir().print(path);
         Ok(crate::sys::atomic::replace_symlink(link, Path::new(&target))?)
@@ -166,13 +163,12 @@ fn check_link(link: &Path) -> Result<()> {
     /// As long as paths and names can be, without the NUL at the end.
     const MAX_PATH: usize = 4095;
     const MAX_NAME: usize = 255;
-    let shown = || link.display();
     if !link.is_absolute() {
-        return Err(StoreError::Roots(format!("not an absolute path: \"{}\"", shown())));
+        return Err(RootError::NotAbsolute(link.to_owned()).into());
     }
     let too_long = link.as_os_str().len() > MAX_PATH || link.iter().any(|name| name.len() > MAX_NAME);
     if too_long || link.as_os_str().as_encoded_bytes().contains(&0) {
-        return Err(StoreError::Roots(format!("no file can have the name \"{}\"", shown())));
+        return Err(RootError::NoFileName(link.to_owned()).into());
     }
     Ok(())
 }

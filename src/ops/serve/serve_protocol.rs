@@ -9,10 +9,10 @@ use std::io::{Read, Write};
 use crate::model::{DerivedPath, StoreDir, StorePath};
 use crate::nar::writer::NarWriter;
 use crate::nar::{NarError, dump};
-use crate::ops::query;
 use crate::ops::realise::{self, Outcome, RealiseContext};
 use crate::ops::serve::Host;
 use crate::ops::serve::worker::{MAX_ARGUMENTS, result_of};
+use crate::ops::{export, query};
 use crate::progress::Progress;
 use crate::store::api::{Receiver, Store as _};
 use crate::store::error::{RequestError, Result, StoreError};
@@ -134,14 +134,16 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
                 let lock = self.reader.boolean()?;
                 let fetch = self.reader.boolean()?;
                 let paths: Vec<StorePath> = self.reader.paths(&dir)?.into_iter().collect();
-                if lock && self.writable {
+                let lock = lock && self.writable;
+                if lock {
                     self.store.add_temp_roots(&paths.iter().collect::<Vec<_>>())?;
                 }
                 if fetch && self.writable {
                     let requests: Vec<DerivedPath> = paths.iter().cloned().map(DerivedPath::opaque).collect();
                     self.realise(&requests)?;
                 }
-                let valid = self.store.valid(&paths)?;
+                // Only those who ask for it keep what they ask about.
+                let valid = if lock { self.store.valid(&paths)? } else { self.store.valid_now(&paths)? };
                 self.writer.paths(&dir, valid.iter())
             }
             command::QUERY_PATH_INFOS => {
@@ -163,7 +165,7 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
             command::EXPORT_PATHS => {
                 self.reader.number()?;
                 let paths: Vec<StorePath> = self.reader.paths(&dir)?.into_iter().collect();
-                self.store.export(&paths, &mut self.writer)
+                export::export(self.store, &paths, &mut self.writer)
             }
             command::IMPORT_PATHS => {
                 self.require_writable("importing")?;

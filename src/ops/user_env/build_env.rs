@@ -14,19 +14,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr, OsString};
-use std::fmt;
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
+use super::error::{Result, UserEnvError};
 use super::inside::inside;
-use super::{Result, UserEnvError};
 use crate::model::StorePath;
 use crate::model::references::{Candidates, Scanner};
 use crate::nar::{NarError, Sink};
 use crate::ops::query;
 use crate::progress::Progress;
 use crate::store::api::Store;
+use crate::store::error::Conflict;
 use crate::store::local::Layout;
 use crate::sys::{PathError, interrupt, users};
 
@@ -58,41 +58,6 @@ enum Node {
     File(Vec<u8>),
     /// A real directory.
     Directory(BTreeMap<Vec<u8>, Node>),
-}
-
-/// Two packages have the same file.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Conflict {
-    /// The one that was there.
-    pub first: PathBuf,
-    /// The other.
-    pub second: PathBuf,
-    /// Their priority.
-    pub priority: i64,
-}
-
-/// All conflicts of an environment.
-#[derive(Debug, Clone)]
-pub struct Conflicts {
-    /// In the order in which they were found.
-    pub all: Vec<Conflict>,
-    /// The derivation that has no output for that reason.
-    pub drv_path: String,
-    /// The output.
-    pub out: String,
-    /// What can be done, where somebody knows.
-    pub advice: Option<String>,
-}
-
-impl fmt::Display for Conflicts {
-    /// The first in the original's words, then the others.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Unable to build profile. There is a conflict for the following files:\n")?;
-        for conflict in &self.all {
-            write!(f, "\n         {:?}\n         {:?}", conflict.first, conflict.second)?;
-        }
-        Ok(())
-    }
 }
 
 /// Builds the tree.

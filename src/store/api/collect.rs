@@ -1,6 +1,8 @@
 //! What a store that collects garbage can do.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use super::roots::Holder;
 use crate::model::StorePath;
@@ -60,6 +62,17 @@ impl GcReport {
     }
 }
 
+/// What a collection would delete.
+#[derive(Debug, Clone, Copy)]
+pub struct Dead {
+    /// Paths and other entries of the store directory.
+    pub count: u64,
+    /// Bytes that would come free, where they can be told.
+    pub bytes: Option<u64>,
+    /// Whether what only the left out links keep is among them.
+    pub is_complete: bool,
+}
+
 /// What keeps a path.
 #[derive(Debug, Clone)]
 pub struct WhyAlive {
@@ -84,6 +97,26 @@ pub trait CollectStore {
     /// # Errors
     /// [`crate::store::StoreError`].
     fn survey(&self, alive: bool, keep: Keep, visit: &mut dyn FnMut(&str) -> ControlFlow<()>) -> Result<()>;
+
+    /// Tells of the paths that a collection would delete if the links of `without` were no
+    /// roots, by full path. Another program that collects knows nothing of those links.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`].
+    fn dead_without(
+        &self,
+        without: &HashSet<PathBuf>,
+        keep: Keep,
+        visit: &mut dyn FnMut(&str),
+    ) -> Result<Dead> {
+        let mut count = 0;
+        self.survey(false, keep, &mut |path| {
+            visit(path);
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(Dead { count, bytes: None, is_complete: without.is_empty() })
+    }
 
     /// Deletes what no root leads to.
     ///

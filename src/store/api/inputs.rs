@@ -11,6 +11,9 @@ use crate::sys::interrupt;
 /// Derivations that wait for those of their inputs.
 const MAX_WAITING: usize = 1 << 20;
 
+/// Derivations of which the hashes are held at once; the largest package sets have a tenth.
+const MAX_KNOWN: usize = 1 << 20;
+
 /// What others need to know of a derivation that is their input.
 struct Input {
     hash: Modulo,
@@ -104,6 +107,9 @@ impl Inputs {
             if drv.input_drvs.iter().any(missing) {
                 // It was not checked when it was registered.
                 hash = Modulo::Deferred(None);
+            }
+            if self.0.len() >= MAX_KNOWN {
+                return Err(row(wanted, "too many derivations are its inputs"));
             }
             let outputs = drv.outputs.keys().map(|name| name.as_str().into()).collect();
             self.0.insert(path, Input { hash, outputs });

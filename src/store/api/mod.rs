@@ -5,7 +5,9 @@
 pub mod add;
 pub mod collect;
 pub mod copy;
+pub mod export;
 pub mod inputs;
+pub mod look;
 pub mod maintain;
 pub mod query;
 pub mod raw_path;
@@ -21,14 +23,17 @@ pub use copy::{Fill, Item, NarSource, NarTaker, Receiver, Registrar, Taken};
 pub use raw_path::RawPath;
 
 use crate::model::{
-    ContentAddressMethod, DrvOutput, HashAlgorithm, Realisation, StoreDir, StorePath, ValidPathInfo,
+    ContentAddressMethod, Derivation, DrvOutput, HashAlgorithm, Realisation, StoreDir, StorePath,
+    ValidPathInfo,
 };
+use crate::nar::Sink;
 use crate::progress::Progress;
 use crate::store::error::{Result, StoreError};
 use crate::store::layout::Layout;
 use add::{Adder, Tell};
 use collect::CollectStore;
-use maintain::MaintainStore;
+use export::ImportStore;
+use maintain::{DumpStore, MaintainStore, RepairStore};
 use query::QueryStore;
 use realise::RealiseStore;
 use roots::RootStore;
@@ -64,6 +69,15 @@ pub struct About {
     pub version: Option<String>,
     /// Whether it trusts this user, if it says so.
     pub trusted: Option<bool>,
+}
+
+/// How a store counts where paths are fetched from it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// What comes from it needs no signatures.
+    pub trusted: bool,
+    /// The store with the lower number is asked first.
+    pub priority: i64,
 }
 
 /// A store: paths can be looked up in it, and copied from and to it.
@@ -139,6 +153,24 @@ pub trait Store: Any {
     /// [`StoreError`].
     fn source(&self, items: &[Item]) -> Result<Box<dyn NarSource + '_>>;
 
+    /// Tells `sink` of the archive of a path of which single files are looked at. A store
+    /// that keeps such archives on this machine takes it from there.
+    ///
+    /// # Errors
+    /// [`StoreError`], and those of the sink.
+    fn look_into(&self, item: &Item, sink: &mut dyn Sink) -> Result<()> {
+        self.source(std::slice::from_ref(item))?.read(item, sink)
+    }
+
+    /// As [`Store::look_into`], for a sink that reads no contents of files: a store that has
+    /// a listing of the archive tells what stands in that.
+    ///
+    /// # Errors
+    /// [`StoreError`], and those of the sink.
+    fn list_archive(&self, item: &Item, sink: &mut dyn Sink) -> Result<()> {
+        self.look_into(item, sink)
+    }
+
     /// Archives that are worth being read at the same time.
     fn parallel(&self) -> usize;
 
@@ -162,6 +194,26 @@ pub trait Store: Any {
     /// Whether nothing can be written.
     fn is_read_only(&self) -> bool {
         false
+    }
+
+    /// Whether what is copied to it needs signatures, unless somebody says that it does not.
+    fn requires_signatures(&self) -> bool {
+        false
+    }
+
+    /// How it counts as a substituter.
+    fn standing(&self) -> Standing {
+        Standing::default()
+    }
+
+    /// Refuses a derivation with kinds of outputs that are not enabled, where the store knows
+    /// what is enabled.
+    ///
+    /// # Errors
+    /// [`StoreError::FeatureDisabled`].
+    fn check_features(&self, drv: &Derivation) -> Result<()> {
+        let _ = drv;
+        Ok(())
     }
 
     /// Adds signatures to valid paths.
@@ -253,6 +305,21 @@ pub trait Store: Any {
 
     /// Checking and optimising, if that can be done.
     fn maintainer(&self) -> Option<&dyn MaintainStore> {
+        None
+    }
+
+    /// Repairing single paths, if that can be done.
+    fn repairer(&self) -> Option<&dyn RepairStore> {
+        None
+    }
+
+    /// The database as a text, if it is this process's.
+    fn dumper(&self) -> Option<&dyn DumpStore> {
+        None
+    }
+
+    /// Adding several paths of an export stream at a time, if that can be done.
+    fn importer(&self) -> Option<&dyn ImportStore> {
         None
     }
 }
@@ -368,8 +435,8 @@ impl dyn Store + '_ {
         }
     }
 
-    /// The store as a `T`, if it is one: for what can only be done to the database
-    /// or the files of such a store, and not for what others can do too.
+    /// The store as a `T`, if it is one. Only `ops/realise` asks, which works on the local
+    /// store itself; everybody else asks what a store can do.
     pub fn downcast<T: Store>(&self) -> Option<&T> {
         self.as_any().downcast_ref()
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Store;
 use crate::model::{StoreDir, StorePath};
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{Result, RootError};
 use crate::sys::{PathError, atomic};
 
 /// What holds a path.
@@ -109,25 +109,25 @@ pub trait RootStore: Store {
     /// Protects paths from collection until the store is closed.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`crate::store::StoreError`].
     fn add_temp_roots(&self, paths: &[&StorePath]) -> Result<()>;
 
     /// Makes a symlink that is there a root.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`crate::store::StoreError`].
     fn register_indirect_root(&self, link: &Path) -> Result<()>;
 
     /// Finds every root.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`crate::store::StoreError`].
     fn find_roots(&self, search: RootSearch) -> Result<Roots>;
 
     /// Makes `link`, which is absolute, a symlink to `path` and a root.
     ///
     /// # Errors
-    /// Something else than a symlink is at `link`; [`StoreError`].
+    /// Something else than a symlink is at `link`; [`crate::store::StoreError`].
     fn add_indirect_root(&self, link: &Path, path: &StorePath) -> Result<()> {
         self.add_temp_roots(&[path])?;
         make_link(self.dir(), link, path)?;
@@ -139,21 +139,14 @@ pub trait RootStore: Store {
 /// symlink if there is one.
 ///
 /// # Errors
-/// Something else than a symlink is there; [`PathError`].
+/// [`RootError`], [`PathError`].
 pub fn make_link(dir: &StoreDir, link: &Path, path: &StorePath) -> Result<()> {
     if dir.parse_below(&link.to_string_lossy()).is_ok() {
-        return Err(StoreError::Roots(format!(
-            "creating a garbage collector root ({}) in the Nix store is forbidden (are you running nix-build \
-             inside the store?)",
-            link.display()
-        )));
+        return Err(RootError::InStore(link.to_owned()).into());
     }
     match std::fs::symlink_metadata(link) {
         Ok(meta) if !meta.is_symlink() => {
-            return Err(StoreError::Roots(format!(
-                "cannot create symlink \"{}\"; already exists",
-                link.display()
-            )));
+            return Err(RootError::Exists(link.to_owned()).into());
         }
         _ => {}
     }

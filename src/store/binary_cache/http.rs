@@ -23,9 +23,11 @@ use reqwest::{Method, Url};
 
 use super::CacheError;
 use super::transport::{Body, CACHE_INFO, Presence, Transport};
-use crate::http::client::{Client, Failure, HttpSettings, Request, Response, UploadBody};
+use crate::http::client::Client;
+use crate::http::message::{Failure, Request, Response, UploadBody};
 use crate::http::resume::Download;
 use crate::http::retry::{is_refusal, is_temporary, pause, retry_after, sleep};
+use crate::http::settings::HttpSettings;
 use crate::http::staged::Staged;
 use crate::http::url;
 use crate::progress::{Activity, ActivityId, ActivityKind, Progress};

@@ -31,7 +31,7 @@ impl BinaryCache {
     ///
     /// # Errors
     /// Errors of the cache, of the directory, and of the sink.
-    pub fn look_into(&self, item: &Item, sink: &mut dyn Sink) -> Result<()> {
+    pub(super) fn look_into_kept(&self, item: &Item, sink: &mut dyn Sink) -> Result<()> {
         let Some(dir) = &self.options.nar_cache else {
             return self.source(std::slice::from_ref(item))?.read(item, sink);
         };

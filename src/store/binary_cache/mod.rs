@@ -21,46 +21,38 @@ mod file;
 pub mod http;
 pub mod listing;
 mod looked_into;
+mod narinfos;
 mod options;
 mod partial;
 pub mod s3;
 pub mod stage;
+mod store;
 pub mod transport;
 mod upload;
 
-use std::collections::BTreeSet;
-use std::io::{Read, Write as _};
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use crate::http::staged::Staged;
-use crate::store::api::query::QueryStore;
 use cache_info::CacheInfo;
-use disk_cache::{DiskCache, Remembered};
+use disk_cache::DiskCache;
 pub use error::CacheError;
 use listing::StoredListing;
 pub use options::CacheOptions;
 use stage::Stage;
 pub use transport::CACHE_INFO;
-use transport::{CACHE_INFO_TYPE, JSON_TYPE, LOG_TYPE, Presence, Transport};
+use transport::{CACHE_INFO_TYPE, Presence, Transport};
 
 use super::compression::{Compression, Effort};
 use super::error::{Result, StoreError};
-use crate::model::{DrvOutput, NarInfo, Realisation, StoreDir, StorePath, nar_info, realisation};
+use crate::model::StoreDir;
 use crate::nar::NarError;
-use crate::progress::{Activity, ActivityId, ActivityKind, Progress};
-use crate::store::api::{About, Item, NarSource, Receiver, Registrar, Store, Taken, usual_parts};
+use crate::progress::Progress;
+use crate::store::api::Item;
 use crate::sys::interrupt;
 use crate::sys::threads::{self, Permits};
-
-/// Narinfos that are stored together.
-const GATHERED: usize = 500;
-/// Bytes of archives after which those that are complete are stored anyway.
-const GATHERED_BYTES: u64 = 256 << 20;
-/// And the time after which they are.
-const GATHERED_FOR: Duration = Duration::from_secs(5);
 
 /// A binary cache.
 pub struct BinaryCache {
@@ -104,7 +96,7 @@ impl BinaryCache {
     /// [`CacheError`].
     pub fn open_http(
         uri: &str,
-        settings: crate::http::client::HttpSettings,
+        settings: crate::http::settings::HttpSettings,
         dir: StoreDir,
         options: CacheOptions,
         progress: Arc<dyn Progress>,
@@ -119,7 +111,7 @@ impl BinaryCache {
     /// [`CacheError`].
     pub fn open_bucket(
         bucket: s3::S3Options,
-        settings: crate::http::client::HttpSettings,
+        settings: crate::http::settings::HttpSettings,
         around: s3::credentials::Surroundings,
         dir: StoreDir,
         options: CacheOptions,
@@ -272,75 +264,6 @@ impl BinaryCache {
         }
     }
 
-    /// What is known of the path with a hash part.
-    fn narinfo(&self, hash_part: &str) -> std::result::Result<Option<NarInfo>, CacheError> {
-        interrupt::check()?;
-        if let Some(memory) = &self.memory {
-            match memory.lookup(hash_part) {
-                Remembered::Nothing => {}
-                Remembered::Absent => return Ok(None),
-                Remembered::Present(info) => return Ok(Some(*info)),
-            }
-        }
-        let info = match self.fetch_narinfo(hash_part) {
-            Err(error @ CacheError::Refused { .. }) => {
-                self.tell_refusal(&error);
-                return Ok(None);
-            }
-            fetched => fetched?,
-        };
-        if let Some(memory) = &self.memory {
-            memory.set(hash_part, info.as_ref());
-        }
-        Ok(info)
-    }
-
-    /// The path with a hash part.
-    ///
-    /// # Errors
-    /// [`CacheError`].
-    pub fn path_from_hash_part(&self, hash_part: &str) -> Result<Option<StorePath>> {
-        Ok(self.narinfo(hash_part)?.map(|found| found.info.path))
-    }
-
-    fn fetch_narinfo(&self, hash_part: &str) -> std::result::Result<Option<NarInfo>, CacheError> {
-        let file = format!("{hash_part}.narinfo");
-        let Some(text) = self.read_file(&file, nar_info::MAX_LEN)? else { return Ok(None) };
-        let uri = || self.transport.uri().to_owned();
-        let info = NarInfo::parse(&self.dir, &text).map_err(|reason| CacheError::NarInfo {
-            file: file.clone(),
-            uri: uri(),
-            reason,
-        })?;
-        if info.info.path.hash_part() != hash_part {
-            let (found, wanted) = (self.dir.print(&info.info.path), format!("{hash_part}-…"));
-            return Err(CacheError::OtherPath { file, uri: uri(), found, wanted });
-        }
-        Ok(Some(info))
-    }
-
-    fn item(&self, path: &StorePath) -> std::result::Result<Option<Item>, CacheError> {
-        let (shown, uri) = (self.dir.print(path), self.transport.uri());
-        let activity = self.progress.start(&Activity {
-            kind: ActivityKind::QueryPathInfo,
-            text: &format!("querying info about '{shown}' on '{uri}'"),
-            fields: &[&shown, uri],
-            parent: ActivityId::NONE,
-        });
-        let found = self.narinfo(path.hash_part());
-        self.progress.stop(activity);
-        let Some(NarInfo { info, file }) = found? else { return Ok(None) };
-        if info.path != *path {
-            return Err(CacheError::OtherPath {
-                file: format!("{}.narinfo", path.hash_part()),
-                uri: self.transport.uri().to_owned(),
-                found: self.dir.print(&info.path),
-                wanted: self.dir.print(path),
-            });
-        }
-        Ok(Some(Item { info, file: Some(file) }))
-    }
-
     /// Asks about many things at once; the answers come in their order.
     fn ask<I: Sync, A: Send>(
         &self,
@@ -367,7 +290,7 @@ impl BinaryCache {
     /// the cache has a listing that can be of this archive. It is not signed.
     /// Nothing where archives are kept (`local-nar-cache`), because the listing then
     /// comes from there.
-    pub fn listing(&self, item: &Item) -> Option<StoredListing> {
+    fn stored_listing(&self, item: &Item) -> Option<StoredListing> {
         if self.options.nar_cache.is_some() {
             return None;
         }
@@ -380,49 +303,6 @@ impl BinaryCache {
             self.progress.detail(&format!("'{}' is not used: {error}", self.url(&name)));
         };
         listing.inspect_err(unused).ok()
-    }
-
-    /// Whether a path is there. What is remembered may have been removed from the
-    /// cache, and then it would not be stored again.
-    fn is_stored(&self, path: &StorePath) -> std::result::Result<bool, CacheError> {
-        interrupt::check()?;
-        if self.transport.is_remote() {
-            let found = self.presence(&format!("{}.narinfo", path.hash_part()))?;
-            // An empty one is what is left of something.
-            return Ok(!matches!(found, Presence::Absent | Presence::Present(Some(0))));
-        }
-        // Here it costs next to nothing to look closer.
-        let info = match self.fetch_narinfo(path.hash_part()) {
-            Ok(Some(info)) => info,
-            Ok(None) => return Ok(false),
-            Err(error @ (CacheError::NarInfo { .. } | CacheError::OtherPath { .. })) => {
-                self.progress.warn(&format!("{error}; it is stored again"));
-                return Ok(false);
-            }
-            Err(error) => return Err(error),
-        };
-        if self.check_file(&Item { info: info.info, file: None }, &info.file).is_err() {
-            return Ok(true);
-        }
-        match self.transport.find(&info.file.url)? {
-            Presence::Present(len) => Ok(len.is_none() || info.file.size.is_none() || len == info.file.size),
-            Presence::Absent => Ok(false),
-        }
-    }
-
-    /// A narinfo that is ready to be stored, and its name.
-    fn prepare(&self, info: &NarInfo) -> std::result::Result<(String, Staged), CacheError> {
-        let name = format!("{}.narinfo", info.info.path.hash_part());
-        let text = info.print(&self.dir).into_bytes();
-        let text = match self.options.narinfo_coding {
-            Compression::None => text,
-            coding => {
-                let mut encoder = coding.encoder(Effort::small(), Vec::new()).map_err(encoding)?;
-                encoder.write_all(&text).and_then(|()| encoder.finish()).map_err(encoding)?
-            }
-        };
-        let staged = self.transport.prepare(&name, text)?;
-        Ok((name, staged))
     }
 
     /// What is read, compressed and ready to be stored.
@@ -438,213 +318,8 @@ impl BinaryCache {
         std::io::copy(input, &mut encoder).map_err(failed)?;
         encoder.finish().and_then(Stage::finish).map_err(failed)
     }
-
-    fn store_narinfos(&self, infos: &[NarInfo]) -> std::result::Result<(), CacheError> {
-        let files = infos.iter().map(|info| self.prepare(info)).collect::<std::result::Result<_, _>>()?;
-        self.transport.put_all(files, self.options.narinfo_coding)?;
-        if let Some(memory) = &self.memory {
-            infos.iter().for_each(|info| memory.set(info.info.path.hash_part(), Some(info)));
-        }
-        Ok(())
-    }
-}
-
-fn realisation_name(id: &DrvOutput) -> String {
-    format!("realisations/{id}.doi")
 }
 
 fn encoding(error: std::io::Error) -> CacheError {
     CacheError::Option(error.to_string())
-}
-
-impl Store for BinaryCache {
-    fn uri(&self) -> String {
-        self.transport.uri().to_owned()
-    }
-
-    fn dir(&self) -> &StoreDir {
-        &self.dir
-    }
-
-    fn items(&self, paths: &[StorePath]) -> Result<Vec<Option<Item>>> {
-        if !paths.is_empty() {
-            self.expect_made()?;
-        }
-        self.ask(paths, |path| self.item(path))
-    }
-
-    fn valid(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
-        if self.expect_made().is_err() {
-            return Ok(BTreeSet::new());
-        }
-        let found = self.ask(paths, |path| Ok(self.is_stored(path)?.then(|| path.clone())))?;
-        Ok(found.into_iter().flatten().collect())
-    }
-
-    fn is_there(&self, path: &StorePath) -> Result<bool> {
-        // What is read from a cache is what is remembered of it.
-        Ok(self.expect_made().is_ok()
-            && self.narinfo(path.hash_part())?.is_some_and(|found| found.info.path == *path))
-    }
-
-    fn all(&self) -> Result<Vec<StorePath>> {
-        self.expect_made()?;
-        let parts = self.transport.hash_parts()?;
-        let parts = parts.ok_or_else(|| CacheError::Unlisted(self.transport.uri().to_owned()))?;
-        let infos = self.ask(&parts, |part| Ok(self.narinfo(part)?.map(|info| info.info.path)))?;
-        Ok(infos.into_iter().flatten().collect())
-    }
-
-    fn source(&self, _items: &[Item]) -> Result<Box<dyn NarSource + '_>> {
-        self.expect_made()?;
-        Ok(Box::new(download::Reader::new(self)))
-    }
-
-    fn parallel(&self) -> usize {
-        self.transport.parallel()
-    }
-
-    fn receiver(&self, _items: &[Item], _check_signatures: bool) -> Result<Receiver<'_>> {
-        self.make()?;
-        Ok(Receiver {
-            taker: Box::new(upload::Uploader(self)),
-            registrar: Box::new(Gatherer { cache: self, files: Vec::new(), bytes: 0, since: Instant::now() }),
-            parallel: self.transport.parallel(),
-            publishes: !self.transport.gathers(),
-        })
-    }
-
-    fn add_signatures(&self, signed: &[Item]) -> Result<()> {
-        // As they are now: what is remembered may be of last month.
-        let fresh = self.ask(signed, |item| {
-            let Some(mut there) = self.fetch_narinfo(item.info.path.hash_part())? else { return Ok(None) };
-            let same = there.info.path == item.info.path
-                && there.info.nar_hash == item.info.nar_hash
-                && there.info.nar_size == item.info.nar_size
-                && there.info.references == item.info.references;
-            let before = there.info.signatures.len();
-            there.info.signatures.extend(item.info.signatures.iter().cloned());
-            Ok((same && there.info.signatures.len() > before).then_some(there))
-        })?;
-        let fresh: Vec<NarInfo> = fresh.into_iter().flatten().collect();
-        if fresh.is_empty() { Ok(()) } else { Ok(self.store_narinfos(&fresh)?) }
-    }
-
-    fn log(&self, path: &StorePath) -> Result<Option<Box<dyn Read + '_>>> {
-        let drv = match path.is_derivation() {
-            true => Some(path.clone()),
-            false => self.item(path)?.and_then(|item| item.info.deriver),
-        };
-        let Some(drv) = drv else { return Ok(None) };
-        self.expect_made()?;
-        let body = match self.transport.get(&format!("log/{}", drv.base_name()), 0) {
-            Err(error @ CacheError::Refused { .. }) => {
-                self.tell_refusal(&error);
-                None
-            }
-            body => body?,
-        };
-        Ok(body.map(|body| body.reader as Box<dyn Read>))
-    }
-
-    fn add_log(&self, drv: &StorePath, log: &mut dyn Read) -> Result<()> {
-        self.make()?;
-        let name = format!("log/{}", drv.base_name());
-        let log = self.encoded(&name, self.options.log_coding, log)?;
-        Ok(self.transport.put_encoded(&name, LOG_TYPE, self.options.log_coding, log)?)
-    }
-
-    fn uses_realisations(&self) -> bool {
-        self.options.realisations
-    }
-
-    fn realisation(&self, id: &DrvOutput) -> Result<Option<Realisation>> {
-        if self.expect_made().is_err() {
-            return Ok(None);
-        }
-        let name = realisation_name(id);
-        let text = match self.read_file(&name, realisation::MAX_LEN) {
-            Err(error @ CacheError::Refused { .. }) => {
-                self.tell_refusal(&error);
-                None
-            }
-            text => text?,
-        };
-        let Some(text) = text else { return Ok(None) };
-        let wrong = |reason| CacheError::Realisation { url: self.url(&name), reason };
-        match Realisation::parse(&text) {
-            Ok(found) if found.id == *id => Ok(Some(found)),
-            Ok(found) => Err(wrong(format!("it is about '{}'", found.id)).into()),
-            Err(error) => Err(wrong(error.to_string()).into()),
-        }
-    }
-
-    fn register_realisation(&self, realisation: &Realisation) -> Result<()> {
-        self.make()?;
-        let mut signed = realisation.clone();
-        let stored = match self.realisation(&realisation.id) {
-            Err(StoreError::Cache(error @ CacheError::Realisation { .. })) => {
-                self.progress.warn(&format!("{error}; it is stored again"));
-                None
-            }
-            stored => stored?,
-        };
-        // Signatures of the same statement stay.
-        if let Some(stored) = &stored
-            && stored.out_path == signed.out_path
-            && stored.dependents == signed.dependents
-        {
-            signed.signatures.extend(stored.signatures.iter().cloned());
-        }
-        self.options.secret_keys.iter().for_each(|key| signed.sign(key));
-        if stored.as_ref() == Some(&signed) {
-            return Ok(());
-        }
-        let data = Staged::Memory(signed.print().into_bytes());
-        Ok(self.transport.put(&realisation_name(&realisation.id), JSON_TYPE, data)?)
-    }
-
-    fn about(&self) -> Result<About> {
-        // A server does not say.
-        Ok(About { version: None, trusted: (!self.transport.is_remote()).then_some(true) })
-    }
-
-    usual_parts!();
-}
-
-impl QueryStore for BinaryCache {
-    fn path_from_hash_part(&self, part: &str) -> Result<Option<StorePath>> {
-        BinaryCache::path_from_hash_part(self, part)
-    }
-}
-
-/// Stores narinfos in a directory, many at a time, whose answers need not be
-/// remembered.
-struct Gatherer<'c> {
-    cache: &'c BinaryCache,
-    files: Vec<(String, Staged)>,
-    bytes: u64,
-    since: Instant,
-}
-
-impl Registrar for Gatherer<'_> {
-    fn register(&mut self, taken: Taken) -> Result<()> {
-        let Some(info) = taken.redeem::<NarInfo>() else { return Ok(()) };
-        self.bytes = self.bytes.saturating_add(info.file.size.unwrap_or(0));
-        self.files.push(self.cache.prepare(&info)?);
-        let full = self.files.len() >= GATHERED
-            || self.bytes >= GATHERED_BYTES
-            || self.since.elapsed() >= GATHERED_FOR;
-        if full { self.finish() } else { Ok(()) }
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        (self.bytes, self.since) = (0, Instant::now());
-        let files = std::mem::take(&mut self.files);
-        if files.is_empty() {
-            Ok(())
-        } else {
-            Ok(self.cache.transport.put_all(files, self.cache.options.narinfo_coding)?)
-        }
-    }
 }

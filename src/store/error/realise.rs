@@ -1,5 +1,8 @@
 //! Why something cannot be made valid.
 
+use std::fmt;
+use std::path::PathBuf;
+
 /// Why a path that is asked for is not valid, and cannot be made so.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,7 +35,58 @@ pub enum RealiseError {
         "Cannot use output path of floating content-addressing derivation until we know what it is (e.g. by building it)"
     )]
     UnknownOutput,
-    /// An environment that cannot be made, and why.
+    /// A user environment of packages that have the same files.
+    #[error(transparent)]
+    Conflicts(Box<Conflicts>),
+    /// A build that failed.
+    #[error(transparent)]
+    Failed(Box<FailedBuild>),
+    /// A user environment that cannot be made, and why.
     #[error("{0}")]
     Environment(String),
+}
+
+/// Two packages have the same file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Conflict {
+    /// The one that was there.
+    pub first: PathBuf,
+    /// The other.
+    pub second: PathBuf,
+    /// Their priority.
+    pub priority: i64,
+}
+
+/// All conflicts of an environment.
+#[derive(Debug, Clone, thiserror::Error)]
+pub struct Conflicts {
+    /// In the order in which they were found.
+    pub all: Vec<Conflict>,
+    /// The derivation that has no output for that reason.
+    pub drv_path: String,
+    /// The output.
+    pub out: String,
+}
+
+impl fmt::Display for Conflicts {
+    /// The first in the original's words, then the others.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unable to build profile. There is a conflict for the following files:\n")?;
+        for conflict in &self.all {
+            write!(f, "\n         {:?}\n         {:?}", conflict.first, conflict.second)?;
+        }
+        Ok(())
+    }
+}
+
+/// A build that failed, and what it was to make.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct FailedBuild {
+    /// What is wrong.
+    pub message: String,
+    /// The full path of the derivation.
+    pub drv_path: String,
+    /// The full path of its output.
+    pub out: String,
 }

@@ -6,14 +6,17 @@ use std::io::Read;
 use std::sync::Arc;
 
 use crate::model::path_info::is_verifiable;
-use crate::model::{ContentAddressMethod, DrvOutput, Realisation, StoreDir, StorePath, ValidPathInfo};
+use crate::model::{
+    ContentAddressMethod, Derivation, DrvOutput, Realisation, StoreDir, StorePath, ValidPathInfo,
+};
 use crate::nar::content_hash::hash_contents;
 use crate::nar::modulo::ModuloHasher;
 use crate::nar::{Sink, dump};
 use crate::progress::Progress;
 use crate::store::api::add::Adder;
 use crate::store::api::collect::CollectStore;
-use crate::store::api::maintain::MaintainStore;
+use crate::store::api::export::ImportStore;
+use crate::store::api::maintain::{DumpStore, MaintainStore, RepairStore};
 use crate::store::api::query::QueryStore;
 use crate::store::api::roots::RootStore;
 use crate::store::api::{Fill, Item, NarSource, NarTaker, Receiver, Registrar, Store, Taken};
@@ -95,6 +98,14 @@ impl Store for LocalStore {
         })
     }
 
+    fn requires_signatures(&self) -> bool {
+        self.options().require_sigs
+    }
+
+    fn check_features(&self, drv: &Derivation) -> Result<()> {
+        LocalStore::check_features(self, drv)
+    }
+
     fn add_signatures(&self, signed: &[Item]) -> Result<()> {
         self.write(|writer| signed.iter().try_for_each(|item| writer.add_signatures(&item.info).map(drop)))
     }
@@ -168,6 +179,18 @@ impl Store for LocalStore {
     }
 
     fn maintainer(&self) -> Option<&dyn MaintainStore> {
+        Some(self)
+    }
+
+    fn repairer(&self) -> Option<&dyn RepairStore> {
+        Some(self)
+    }
+
+    fn dumper(&self) -> Option<&dyn DumpStore> {
+        Some(self)
+    }
+
+    fn importer(&self) -> Option<&dyn ImportStore> {
         Some(self)
     }
 }

@@ -294,19 +294,11 @@ impl LocalStore {
         Ok(())
     }
 
-    /// Writes the entries of some paths, in the order given.
-    ///
-    /// # Errors
-    /// [`StoreError::Invalid`], and those of the database and the output.
-    pub fn dump_paths(&self, paths: &[StorePath], output: &mut impl Write) -> Result<()> {
-        paths.iter().try_for_each(|path| dump_entry(self.dir(), &self.path_info(path)?, output))
-    }
-
     /// Writes the entries of all paths, in order.
     ///
     /// # Errors
     /// Errors of the database and of the output.
-    pub fn dump_all(&self, output: &mut impl Write) -> Result<()> {
+    pub fn dump_all(&self, output: &mut dyn Write) -> Result<()> {
         let db = self.db();
         db.snapshot(|| {
             let graph = crate::store::graph::Graph::load(&db)?;

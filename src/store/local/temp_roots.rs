@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::model::StorePath;
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{Result, RootError};
 use crate::store::layout::Layout;
 use crate::sys::lock::{self, LockKind};
 use crate::sys::{PathError, interrupt, socket};
@@ -86,10 +86,7 @@ impl TempRoots {
         let new: Vec<&StorePath> =
             paths.iter().copied().filter(|path| !state.known.contains(&state.mark(path))).collect();
         if state.known.len().saturating_add(new.len()) > self.most.get() {
-            return Err(StoreError::Roots(format!(
-                "more than {} paths would have to be kept from collection for one client",
-                self.most.get()
-            )));
+            return Err(RootError::TooMany(self.most.get()).into());
         }
         for together in new.chunks(TOGETHER) {
             self.add_new(state, together)?;
@@ -221,12 +218,7 @@ fn granted(stream: &mut UnixStream, path: &std::path::Path) -> Result<bool> {
         match stream.read(&mut answer) {
             Ok(0) => return Ok(false),
             Ok(_) if answer[0] == GRANTED => return Ok(true),
-            Ok(_) => {
-                return Err(StoreError::Roots(format!(
-                    "the collector at '{}' answered with something other than a grant",
-                    path.display()
-                )));
-            }
+            Ok(_) => return Err(RootError::NoGrant(path.to_owned()).into()),
             Err(error)
                 if matches!(
                     error.kind(),

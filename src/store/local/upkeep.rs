@@ -1,14 +1,15 @@
 //! Roots, collecting and checking, as every store that has them offers them.
 
 use std::collections::HashSet;
+use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::LocalStore;
 use crate::model::StorePath;
 use crate::store::api::Store;
-use crate::store::api::collect::{CollectStore, GcOptions, GcReport, Keep};
-use crate::store::api::maintain::MaintainStore;
+use crate::store::api::collect::{CollectStore, Dead, GcOptions, GcReport, Keep};
+use crate::store::api::maintain::{DumpStore, MaintainStore, RepairStore};
 use crate::store::api::roots::{RootSearch, RootStore, Roots};
 use crate::store::error::Result;
 
@@ -42,6 +43,21 @@ impl CollectStore for LocalStore {
         Ok(())
     }
 
+    fn dead_without(
+        &self,
+        without: &HashSet<PathBuf>,
+        keep: Keep,
+        visit: &mut dyn FnMut(&str),
+    ) -> Result<Dead> {
+        let survey = LocalStore::survey(self, keep, without)?;
+        let dir = self.dir().as_str();
+        let Ok(()) = survey.each_name(false, |name| -> std::result::Result<(), std::convert::Infallible> {
+            visit(&format!("{dir}/{name}"));
+            Ok(())
+        });
+        Ok(Dead { count: survey.dead_count(), bytes: Some(self.reclaimable(&survey)?), is_complete: true })
+    }
+
     fn collect_garbage(&self, options: &GcOptions, report: &mut GcReport) -> Result<()> {
         LocalStore::collect_garbage(self, options, report)
     }
@@ -64,5 +80,21 @@ impl MaintainStore for LocalStore {
 
     fn verify(&self, contents: bool, repair: Option<&[&dyn Store]>) -> Result<bool> {
         LocalStore::verify(self, contents, repair)
+    }
+}
+
+impl RepairStore for LocalStore {
+    fn repair(&self, path: &StorePath, sources: &[&dyn Store]) -> Result<()> {
+        self.require_repair(path, sources)
+    }
+}
+
+impl DumpStore for LocalStore {
+    fn count(&self) -> Result<u64> {
+        self.db().count()
+    }
+
+    fn dump_all(&self, output: &mut dyn Write) -> Result<()> {
+        LocalStore::dump_all(self, output)
     }
 }

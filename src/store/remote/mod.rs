@@ -93,3 +93,10 @@ pub enum RemoteError {
         what: &'static str,
     },
 }
+
+impl RemoteError {
+    /// Whether there is nobody to talk to, or no longer.
+    pub fn is_lost_connection(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Ssh { .. } | Self::Unusable { .. } | Self::Lost { .. })
+    }
+}

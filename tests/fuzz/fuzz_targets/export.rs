@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
 
 fn export(store: &LocalStore, paths: &[StorePath]) -> Vec<u8> {
     let mut stream = Vec::new();
-    store.export(paths, &mut stream).expect("what was imported is exported");
+    nival::ops::export::export(store, paths, &mut stream).expect("what was imported is exported");
     stream
 }
 

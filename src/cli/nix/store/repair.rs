@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
 use crate::cli::installables::selection::Selection;
 use crate::cli::nix::{Arity, Command};
-use crate::cli::nix_store::maintain;
+use crate::cli::repair::repair;
 
 /// `nix store repair`.
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl Command for Repair {
         for path in &paths {
             context.ui.notice(&format!("checking path '{}'...", store.dir().display(path)));
         }
-        maintain::repair(context, store, &paths, |context, path| {
+        repair(context, store, &paths, |context, path| {
             context.ui.notice(&format!("path '{}' is corrupted or missing!", store.dir().display(path)));
         })
     }

@@ -13,7 +13,7 @@ use reqwest::header::HeaderMap;
 
 use super::super::CacheError;
 use super::{Call, IN_KEY, Shared, UPLOAD, failed_read};
-use crate::http::client::{Response, UploadBody};
+use crate::http::message::{Response, UploadBody};
 use crate::http::staged::Staged;
 use crate::sys::threads::{self, locked};
 

@@ -178,11 +178,9 @@ impl LocalStore {
             Ok(_) => return Ok(()),
         }
         Err(match self.db().path_from_hash_part(path.hash_part())? {
-            Some(other) => StoreError::Roots(format!(
-                "path '{}' is not valid; did you mean '{}'?",
-                self.dir().display(path),
-                self.dir().display(&other)
-            )),
+            Some(other) => {
+                StoreError::InvalidNear { path: self.dir().print(path), near: self.dir().print(&other) }
+            }
             None => self.invalid(path),
         })
     }
