@@ -55,7 +55,7 @@ const AHEAD: usize = 64;
 
 /// Does `work` for each number below `count` on so many threads, and hands what comes
 /// of it to `each`: on this thread, and in the order of the numbers. No more than
-/// [`AHEAD`] results for each thread wait for an earlier one. Nothing new is
+/// 64 results for each thread wait for an earlier one. Nothing new is
 /// begun once `each` has failed. Where no thread can be had this one does everything.
 ///
 /// # Errors
