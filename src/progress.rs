@@ -133,6 +133,28 @@ pub enum Event {
     },
 }
 
+/// What helps against something that a message tells of. Which words of which program do it is
+/// known to the program: see [`Progress::advice`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Advice<'a> {
+    /// Repairing the path with this full name.
+    RepairPath(&'a str),
+    /// Checking the store and repairing what is damaged.
+    Repair,
+    /// The same, with the contents of all paths.
+    RepairContents,
+    /// Repairing, where something else was asked for, which does not repair.
+    RepairInstead,
+    /// Naming a store to fetch from.
+    NameSubstituter,
+    /// Going back to a generation of a profile, given as it is shown, that `nix-env` can change.
+    GoBack(&'a str),
+}
+
+/// How a program puts an advice into words.
+pub type Advise = fn(Advice<'_>) -> String;
+
 /// Somebody who watches. Every method does nothing unless it is overridden.
 pub trait Progress: Send + Sync {
     /// Something every user should read, in one line.
@@ -154,6 +176,13 @@ pub trait Progress: Send + Sync {
     /// tells too.
     fn problem(&self, text: &str) {
         let _ = text;
+    }
+
+    /// The words in which this program gives an advice, as they follow a message; none, where it
+    /// gives none.
+    fn advice(&self, advice: Advice<'_>) -> String {
+        let _ = advice;
+        String::new()
     }
 
     /// Something only a curious user wants to read.

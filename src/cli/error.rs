@@ -5,11 +5,12 @@ use nival::nar::NarError;
 use nival::ops::nix_profile::NixProfileError;
 use nival::ops::profile::ProfileError;
 use nival::ops::user_env::UserEnvError;
-use nival::progress::Progress as _;
+use nival::progress::{Advice, Progress as _};
 use nival::settings::{FeatureDisabled, LoadError, ValueError};
 use nival::store::StoreError;
 use nival::store::error::{Conflicts, OpenError, RealiseError};
 
+use crate::cli::output::advice::words;
 use crate::cli::output::messages::{BrokenPipe, Ui};
 
 /// The words on the command line make no sense; a hint at `--help` follows.
@@ -161,6 +162,7 @@ fn advice(error: &StoreError) -> Option<String> {
             "\n'nix-store --rebuild-db' makes it anew from the store directory".to_owned()
         }
         StoreError::NotLost { .. } => "; to make it anew, move it away first".to_owned(),
+        StoreError::NoSource(_) => words(Advice::NameSubstituter),
         StoreError::NoProc => " (with '--option gc-without-proc true' it is all the same)".to_owned(),
         StoreError::Untrusted { .. } => {
             "\n       sign it with 'nix store sign', trust its key, or use '--no-check-sigs'".to_owned()

@@ -37,7 +37,7 @@ pub fn repair(
         let repairer = repairer.ok_or_else(|| StoreError::unsupported("repairPath", &store.uri()))?;
         match repairer.repair(path, &sources) {
             Ok(()) => {}
-            Err(error @ StoreError::Unrepairable { .. }) => {
+            Err(error @ (StoreError::Unrepairable { .. } | StoreError::NoSource(_))) => {
                 context.ui.error(&store_text(&error));
                 failed = true;
             }

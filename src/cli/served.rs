@@ -3,6 +3,7 @@
 use nival::ops::copy::Trust;
 use nival::ops::realise::substitute::Substituters;
 use nival::ops::serve::{ClientOptions, Host};
+use nival::progress::Advise;
 use nival::settings::{Origin, Settings};
 use nival::store::StoreError;
 use nival::store::local::gc::Keep;
@@ -75,6 +76,10 @@ impl Host for Served<'_> {
 
     fn keep(&self) -> Keep {
         self.0.keep()
+    }
+
+    fn advise(&self) -> Advise {
+        super::output::advice::words
     }
 
     fn told(&self, error: &StoreError) -> String {

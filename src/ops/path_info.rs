@@ -9,6 +9,7 @@ use crate::store::graph::Node;
 
 /// What a report is to say.
 #[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// The sizes of closures; the graph of the selected paths has to be closed then.
     pub closure_sizes: bool,

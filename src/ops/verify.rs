@@ -19,9 +19,16 @@ use crate::sys::{interrupt, threads};
 
 /// What is looked at.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Options {
     /// Contents are read and compared; otherwise only the metadata are handed on.
     pub contents: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { contents: true }
+    }
 }
 
 /// Verifies the selected paths, and tells `found` of each, in their order: its

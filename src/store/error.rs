@@ -208,6 +208,9 @@ pub enum StoreError {
     /// Something that may be a root cannot be read.
     #[error("{0}; it may be a root, so nothing is deleted until it can be read or is gone")]
     UnreadableRoot(PathError),
+    /// What is damaged here can be had from nobody, because no other store is named.
+    #[error("cannot repair path '{0}': there is no substituter to take it from")]
+    NoSource(String),
     /// No other store has what is damaged here.
     #[error("cannot repair path '{path}': {reason}")]
     Unrepairable {

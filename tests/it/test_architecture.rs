@@ -159,6 +159,24 @@ fn programs_call_down_only() {
     assert!(used > 50, "the references between programs were not found");
 }
 
+/// What programs share stands in the rooms below them. `nix daemon` is the program `nix-daemon`.
+#[test]
+fn programs_use_no_other_program() {
+    let program = |name: &str| {
+        let room = name.strip_prefix("cli/")?.split('/').next()?.trim_end_matches(".rs").to_owned();
+        (room == "nix" || room.starts_with("nix_")).then_some(room)
+    };
+    let imports = Imports::of(all_sources());
+    let mut used = 0;
+    for (file, other) in imports.edges() {
+        let (Some(own), Some(target)) = (program(file), program(other)) else { continue };
+        used += 1;
+        let itself = own == target || own == "nix" && target == "nix_daemon";
+        assert!(itself, "{file} uses {other}, a part of another program");
+    }
+    assert!(used > 50, "the references within programs were not found");
+}
+
 /// No file needs itself by way of another folder.
 #[test]
 fn no_circle_spans_folders() {

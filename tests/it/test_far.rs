@@ -76,6 +76,36 @@ fn a_dry_run_copies_nothing() {
 }
 
 #[test]
+fn a_connection_that_breaks_is_no_damage() {
+    let mut world = World::new();
+    let there = second_store(&world, "there");
+    let paths: Vec<String> = (0..6)
+        .map(|number| {
+            data::big_file(&world.path(format!("src/file-{number}")), 100);
+            let file = world.text(format!("src/file-{number}"));
+            world.nival("nix-store", &["--store", &there, "--add", &file]).line()
+        })
+        .collect();
+    let script = on_store(&world, "there");
+    fake_ssh(&mut world, &script);
+    let store = ["nix", "store", "verify", "--no-trust", "--store", "ssh-ng://host"];
+    let verify = |world: &World| {
+        let args: Vec<&str> = store[1..].iter().copied().chain(paths.iter().map(String::as_str)).collect();
+        world.nival(store[0], &args)
+    };
+    verify(&world).ok();
+    // The daemon is killed in the middle of an archive.
+    let cut = script.replace("exec /bin/sh -c \"$*\"", "/bin/sh -c \"$*\" | dd bs=64k count=60 status=none");
+    assert_ne!(cut, script);
+    fake_ssh(&mut world, &cut);
+    let broken = verify(&world);
+    assert_eq!(broken.status, 1, "{}", broken.stderr);
+    let errors: Vec<&str> = broken.stderr.lines().filter(|line| line.contains("error:")).collect();
+    assert!(matches!(errors[..], [one] if one.contains("ssh-ng://host")), "{}", broken.stderr);
+    assert!(!broken.stderr.contains("modified"), "{}", broken.stderr);
+}
+
+#[test]
 fn what_another_machine_says_first_is_shown() {
     let mut world = World::new();
     world.write("src/x", "x");

@@ -712,6 +712,11 @@ fn odd_profiles_lose_nothing() {
     let run = |args: &[&str]| env(&world, Side::Nival, &profile, args);
     run(&["-i", &paths[0]]).ok();
     run(&["-i", &paths[1]]).ok();
+    // Nothing is to be deleted, and the store has to be there all the same.
+    run(&["--delete-generations"]).ok();
+    let elsewhere =
+        world.nival("nix-env", &["--store", "gopher://x", "-p", &profile, "--delete-generations"]);
+    assert_eq!(elsewhere.status, 1, "{}", elsewhere.stderr);
     // The manifest is gone: that is no empty profile.
     let env_path = std::fs::canonicalize(&profile).unwrap();
     let manifest = std::fs::read_link(env_path.join("manifest.nix")).unwrap();

@@ -26,9 +26,9 @@ pub const EXPRESSIONS: Group = Group {
         takes(
             &["--override-flake"],
             &[Text("FLAKE"), Text("FLAKE")],
-            "Would take another flake in place of one, but flakes come later",
+            "Takes another flake in place of one (flakes come later)",
         ),
-        switch(&["--repair"], "Would mend paths that expressions add, but that comes later"),
+        switch(&["--repair"], "Mends paths that expressions add (comes later)"),
     ],
 };
 
@@ -45,7 +45,7 @@ pub const NIX_INSTANTIATE: Program = Program {
     ],
     operations: &[],
     rows: &[
-        takes(&["--add-root"], &[File], "Would make a symlink to what is instantiated, which comes later"),
+        takes(&["--add-root"], &[File], "Makes a symlink to what is instantiated (comes later)"),
         takes(
             &["--attr", "-A"],
             &[Text("ATTRIBUTE")],

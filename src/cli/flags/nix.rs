@@ -19,20 +19,19 @@ const SELECTION: Group = choosing(&[ALL, DERIVATION, RECURSIVE, STDIN]);
 /// Flags that choose what a copy works on; it is recursive anyway.
 const SELECTION_TO_COPY: Group = choosing(&[ALL, DERIVATION, STDIN]);
 
-const ARG: Row =
-    takes(&["--arg"], &[Text("NAME"), Text("EXPRESSION")], "Would give an argument to an expression");
+const ARG: Row = takes(&["--arg"], &[Text("NAME"), Text("EXPRESSION")], "Gives an argument to an expression");
 const ARG_FROM_FILE: Row =
-    takes(&["--arg-from-file"], &[Text("NAME"), File], "Would give the text of a file to an expression");
+    takes(&["--arg-from-file"], &[Text("NAME"), File], "Gives the text of a file to an expression");
 const ARG_FROM_STDIN: Row =
-    takes(&["--arg-from-stdin"], &[Text("NAME")], "Would give standard input to an expression");
-const ARGSTR: Row = takes(&["--argstr"], &[Text("NAME"), Text("TEXT")], "Would give a text to an expression");
-const DEBUGGER: Row = switch(&["--debugger"], "Would stop at errors of an expression");
-const EVAL_STORE: Row = takes(&["--eval-store"], &[Store], "Would evaluate with another store");
-const IMPURE: Row = switch(&["--impure"], "Would let an expression read what changes");
-const INCLUDE: Row = takes(&["--include", "-I"], &[Text("PATH")], "Would look for expressions there");
+    takes(&["--arg-from-stdin"], &[Text("NAME")], "Gives standard input to an expression");
+const ARGSTR: Row = takes(&["--argstr"], &[Text("NAME"), Text("TEXT")], "Gives a text to an expression");
+const DEBUGGER: Row = switch(&["--debugger"], "Stops at errors of an expression");
+const EVAL_STORE: Row = takes(&["--eval-store"], &[Store], "Evaluates with another store");
+const IMPURE: Row = switch(&["--impure"], "Lets an expression read what changes");
+const INCLUDE: Row = takes(&["--include", "-I"], &[Text("PATH")], "Looks for expressions there");
 const OVERRIDE_FLAKE: Row =
-    takes(&["--override-flake"], &[Text("FLAKE"), Text("FLAKE")], "Would take another flake in place of one");
-const REPAIR: Row = switch(&["--repair"], "Would repair what is fetched during evaluation");
+    takes(&["--override-flake"], &[Text("FLAKE"), Text("FLAKE")], "Takes another flake in place of one");
+const REPAIR: Row = switch(&["--repair"], "Repairs what is fetched during evaluation");
 
 /// Flags of Nix expressions that the classic programs have, too.
 pub const EVALUATION: Group = Group {
@@ -49,25 +48,21 @@ pub const FLAKES: Group = Group {
     title: "Flags of attributes and flakes, which change nothing for store paths",
     offered: false,
     rows: &[
-        switch(&["--commit-lock-file"], "Would commit the lock file"),
-        takes(&["--expr"], &[Text("EXPRESSION")], "Would take the arguments for attributes of an expression"),
-        takes(&["--file", "-f"], &[File], "Would take the arguments for attributes of a file's expression"),
-        takes(&["--inputs-from"], &[Text("FLAKE")], "Would take the inputs of another flake"),
-        switch(&["--no-registries"], "Would not ask the registries")
+        switch(&["--commit-lock-file"], "Commits the lock file"),
+        takes(&["--expr"], &[Text("EXPRESSION")], "Takes the arguments for attributes of an expression"),
+        takes(&["--file", "-f"], &[File], "Takes the arguments for attributes of a file's expression"),
+        takes(&["--inputs-from"], &[Text("FLAKE")], "Takes the inputs of another flake"),
+        switch(&["--no-registries"], "Does not ask the registries")
             .deprecated("is deprecated; use '--no-use-registries'"),
-        switch(&["--no-update-lock-file"], "Would not change the lock file"),
-        switch(&["--no-write-lock-file"], "Would not write the lock file"),
-        takes(&["--output-lock-file"], &[File], "Would write the lock file there"),
-        takes(
-            &["--override-input"],
-            &[Text("INPUT"), Text("FLAKE")],
-            "Would take another flake for an input",
-        ),
-        switch(&["--recreate-lock-file"], "Would make the lock file anew").deprecated(
+        switch(&["--no-update-lock-file"], "Does not change the lock file"),
+        switch(&["--no-write-lock-file"], "Does not write the lock file"),
+        takes(&["--output-lock-file"], &[File], "Writes the lock file there"),
+        takes(&["--override-input"], &[Text("INPUT"), Text("FLAKE")], "Takes another flake for an input"),
+        switch(&["--recreate-lock-file"], "Makes the lock file anew").deprecated(
             "is deprecated and will be removed in a future version; use 'nix flake update' instead.",
         ),
-        takes(&["--reference-lock-file"], &[File], "Would read the lock file there"),
-        takes(&["--update-input"], &[Text("INPUT")], "Would update an input")
+        takes(&["--reference-lock-file"], &[File], "Reads the lock file there"),
+        takes(&["--update-input"], &[Text("INPUT")], "Updates an input")
             .deprecated("is a deprecated alias for 'flake update' and will be removed in a future version."),
     ],
 };
@@ -122,11 +117,18 @@ const NOTATIONS: &[Row] = &[
 const NOTATION: Group = own(NOTATIONS);
 const OLD_CONVERSION: Group = own(&[TYPE]);
 
+/// The groups of a subcommand that has those of [`LANGUAGE`] as well.
+macro_rules! language {
+    ($($group:expr),* $(,)?) => {
+        &[$($group,)* LANGUAGE[0], LANGUAGE[1], LANGUAGE[2]]
+    };
+}
+
 /// Groups of flags by the words of the subcommand.
 #[rustfmt::skip]
 const GROUPS: &[(&str, &[&Group])] = &[
     ("config show", &[&AS_JSON]),
-    ("copy", &[
+    ("copy", language![
         &own(&[
             FROM,
             switch(&["--no-check-sigs"], "Accepts paths without a trusted signature"),
@@ -137,18 +139,16 @@ const GROUPS: &[(&str, &[&Group])] = &[
             TO,
         ]),
         &SELECTION_TO_COPY,
-        &EVALUATION, &DEBUGGING, &FLAKES,
     ]),
     ("daemon", &[&DAEMON]),
     ("derivation add", &[&own(&[DRY_RUN])]),
-    ("derivation show", &[
+    ("derivation show", language![
         &own(&[
             NO_PRETTY,
             PRETTY,
             switch(&["--recursive", "-r"], "Also prints the derivations that the derivations need"),
             STDIN,
         ]),
-        &EVALUATION, &DEBUGGING, &FLAKES,
     ]),
     ("hash convert", &[&own(&[
         takes(&["--from"], FORMATS, "Refuses hashes that are not in this notation"),
@@ -185,9 +185,9 @@ const GROUPS: &[(&str, &[&Group])] = &[
     ("hash to-base64", &[&OLD_CONVERSION]),
     ("hash to-sri", &[&OLD_CONVERSION]),
     ("key generate-secret", &[&own(&[takes(&["--key-name"], &[Text("NAME")], "Gives the key this name, as in cache.example.org-1")])]),
-    ("log", &[&EVALUATION, &DEBUGGING, &FLAKES]),
+    ("log", &LANGUAGE),
     ("nar ls", &[&LISTING]),
-    ("path-info", &[
+    ("path-info", language![
         &own(&[
             switch(&["--closure-size", "-S"], "Also prints the size of each path's closure"),
             switch(&["--human-readable", "-h"], "Prints sizes with units"),
@@ -199,25 +199,24 @@ const GROUPS: &[(&str, &[&Group])] = &[
             switch(&["--size", "-s"], "Also prints the size of each path's archive"),
         ]),
         &SELECTION,
-        &EVALUATION, &DEBUGGING, &FLAKES,
     ]),
-    ("profile add", &[&own(&[
+    ("profile add", language![&own(&[
         takes(&["--priority"], &[Number], "Chooses which package wins where two have the same file: the lower number (5 if none is given)"),
         PROFILE,
         STDIN,
-    ]), &EVALUATION, &DEBUGGING, &FLAKES]),
+    ])]),
     ("profile diff-closures", &[&ONLY_PROFILE]),
     ("profile history", &[&ONLY_PROFILE, &EVALUATION, &DEBUGGING]),
     ("profile list", &[&own(&[JSON, NO_PRETTY, PRETTY, PROFILE]), &EVALUATION, &DEBUGGING]),
     ("profile remove", &[&CHOSEN, &EVALUATION, &DEBUGGING]),
     ("profile rollback", &[&own(&[DRY_RUN, PROFILE, takes(&["--to"], &[Generation], "Goes to this version, not to the one before")])]),
-    ("profile upgrade", &[&CHOSEN, &EVALUATION, &DEBUGGING, &FLAKES]),
+    ("profile upgrade", language![&CHOSEN]),
     ("profile wipe-history", &[&own(&[
         DRY_RUN,
         takes(&["--older-than"], &[Days], "Deletes only versions that are older"),
         PROFILE,
     ])]),
-    ("realisation info", &[&own(&[JSON, NO_PRETTY, PRETTY]), &SELECTION, &EVALUATION, &DEBUGGING, &FLAKES]),
+    ("realisation info", language![&own(&[JSON, NO_PRETTY, PRETTY]), &SELECTION]),
     ("store add", &[&ADDED]),
     ("repl", &[
         &own(&[
@@ -231,22 +230,21 @@ const GROUPS: &[(&str, &[&Group])] = &[
     ]),
     ("store add-file", &[&ADDED]),
     ("store add-path", &[&ADDED]),
-    ("store copy-log", &[&own(&[FROM, STDIN, TO]), &EVALUATION, &DEBUGGING, &FLAKES]),
-    ("store copy-sigs", &[&own(&[SUBSTITUTER]), &SELECTION, &EVALUATION, &DEBUGGING, &FLAKES]),
-    ("store delete", &[
+    ("store copy-log", language![&own(&[FROM, STDIN, TO])]),
+    ("store copy-sigs", language![&own(&[SUBSTITUTER]), &SELECTION]),
+    ("store delete", language![
         &own(&[switch(&["--ignore-liveness"], "Also deletes what is a root, or is referred to by one")]),
         &SELECTION,
-        &EVALUATION, &DEBUGGING, &FLAKES,
     ]),
-    ("store diff-closures", &[&choosing(&[DERIVATION]), &EVALUATION, &DEBUGGING, &FLAKES]),
-    ("store dump-path", &[&SELECTION, &EVALUATION, &DEBUGGING, &FLAKES]),
+    ("store diff-closures", language![&choosing(&[DERIVATION])]),
+    ("store dump-path", language![&SELECTION]),
     ("store gc", &[&own(&[
         DRY_RUN,
         takes(&["--max"], &[Bytes], "Stops once so many bytes came free"),
     ])]),
     ("store info", &[&AS_JSON]),
     ("store ls", &[&LISTING]),
-    ("store make-content-addressed", &[&own(&[FROM, JSON, NO_PRETTY, PRETTY, TO]), &SELECTION, &EVALUATION, &DEBUGGING, &FLAKES]),
+    ("store make-content-addressed", language![&own(&[FROM, JSON, NO_PRETTY, PRETTY, TO]), &SELECTION]),
     ("store prefetch-file", &[&own(&[
         switch(&["--executable"], "Makes the file executable: its archive is hashed"),
         takes(&["--expected-hash"], &[Text("HASH")], "Fails unless the hash is this one"),
@@ -257,13 +255,12 @@ const GROUPS: &[(&str, &[&Group])] = &[
         PRETTY,
         switch(&["--unpack"], "Unpacks an archive: what it holds is added and hashed"),
     ])]),
-    ("store repair", &[&SELECTION, &EVALUATION, &DEBUGGING, &FLAKES]),
-    ("store sign", &[
+    ("store repair", language![&SELECTION]),
+    ("store sign", language![
         &own(&[takes(&["--key-file", "-k"], &[File], "Signs with the secret key in this file")]),
         &SELECTION,
-        &EVALUATION, &DEBUGGING, &FLAKES,
     ]),
-    ("store verify", &[
+    ("store verify", language![
         &own(&[
             switch(&["--no-contents"], "Does not check the contents"),
             switch(&["--no-trust"], "Does not check the signatures"),
@@ -271,15 +268,13 @@ const GROUPS: &[(&str, &[&Group])] = &[
             SUBSTITUTER,
         ]),
         &SELECTION,
-        &EVALUATION, &DEBUGGING, &FLAKES,
     ]),
-    ("why-depends", &[
+    ("why-depends", language![
         &own(&[
             switch(&["--all", "-a"], "Shows all chains of references, not only a shortest one"),
             DERIVATION,
             switch(&["--precise"], "Also shows which files refer to what"),
         ]),
-        &EVALUATION, &DEBUGGING, &FLAKES,
     ]),
 ];
 

@@ -143,7 +143,7 @@ const OPERATIONS: &[Operation] = &[
             switch(&["--deriver", "-d"], "Prints the derivation that made each path"),
             switch(
                 &["--force-realise", "--force-realize", "-f"],
-                "Would first realise the paths, which is not available with a query yet",
+                "Realises the paths first (not available with a query yet)",
             ),
             switch(&["--graph"], "Prints the paths' closure as a graph for graphviz"),
             switch(&["--graphml"], "Prints the paths' closure as a graph in GraphML"),

@@ -46,7 +46,7 @@ pub const NIX_PREFETCH_URL: Program = Program {
         takes(
             &["--attr", "-A"],
             &[Text("ATTRIBUTE")],
-            "Would take the URL from a Nix expression, which is not available yet",
+            "Takes the URL from a Nix expression (not available yet)",
         ),
         switch(&["--executable"], "Makes the file executable: its archive is hashed"),
         takes(&["--name"], &[Text("NAME")], "Gives the store path this name"),

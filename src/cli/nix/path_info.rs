@@ -67,7 +67,9 @@ impl Command for PathInfo {
         }
         let store = &*context.open_any(context.settings.store_uri())?;
         let (selected, invalid) = self.selection.select(context, store, arguments, self.closure_size)?;
-        let report = Report::new(&selected, Options { closure_sizes: self.closure_size })?;
+        let mut options = Options::default();
+        options.closure_sizes = self.closure_size;
+        let report = Report::new(&selected, options)?;
         if self.style.json {
             return self.print_json(store.dir(), &report, &invalid, format);
         }

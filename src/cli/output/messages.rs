@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
 
 use nival::progress::result_kind::{BUILD_LOG_LINE, POST_BUILD_LOG_LINE, PROGRESS, SET_EXPECTED};
-use nival::progress::{Activity, ActivityId, ActivityKind, Counts, Event, Field, Progress, Unit};
+use nival::progress::{Activity, ActivityId, ActivityKind, Advice, Counts, Event, Field, Progress, Unit};
 use nival::sys::interrupt::{self, Interruptible};
 use nival::sys::threads::locked;
 
@@ -270,6 +270,10 @@ impl Progress for Ui {
 
     fn problem(&self, text: &str) {
         self.line(level::ERROR, "", "", text);
+    }
+
+    fn advice(&self, advice: Advice<'_>) -> String {
+        super::advice::words(advice)
     }
 
     fn detail(&self, text: &str) {

@@ -1,5 +1,6 @@
 //! What programs print, and in which form.
 
+pub mod advice;
 pub mod json;
 pub mod listing;
 pub mod messages;

@@ -23,6 +23,7 @@ use super::user_env::build_env::{BuildEnv, Package};
 pub use super::user_env::element::DEFAULT_PRIORITY;
 use super::user_env::{self, MAX_MANIFEST, UserEnvError};
 use crate::model::{ContentAddressMethod, HashAlgorithm, StoreDir, StorePath, package_name};
+use crate::progress::Advice;
 use crate::store::api::Store;
 use crate::store::error::Conflict;
 use crate::store::layout::Layout;
@@ -374,10 +375,10 @@ pub fn change<E: From<NixProfileError>>(
         Ok(Some(new.build(store, &old)?))
     })?;
     if made && converted {
-        store.progress().warn(&format!(
-            "profile \"{0}\" was kept by 'nix-env' until now, which cannot change it any more; \
-             'nix profile rollback --profile {0}' goes back",
-            profile.link().display()
+        let (link, progress) = (profile.link().display().to_string(), store.progress());
+        let advice = progress.advice(Advice::GoBack(&link));
+        progress.warn(&format!(
+            "profile \"{link}\" was kept by 'nix-env' until now, which cannot change it any more{advice}"
         ));
     }
     Ok(())

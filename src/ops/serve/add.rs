@@ -12,7 +12,7 @@ use crate::model::{ContentAddressMethod, HashAlgorithm, Realisation, StorePath, 
 use crate::nar::input::Input;
 use crate::nar::{Contents, Discard, NarError, Sink, reader};
 use crate::ops::copy::{Trust, unsigned_realisation};
-use crate::progress::Progress as _;
+use crate::progress::{Advice, Progress as _};
 use crate::store::api::{Item, Receiver, Store};
 use crate::store::error::{RequestError, Result, StoreError};
 use crate::store::local::LocalStore;
@@ -46,7 +46,8 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
     fn warn_of_repair(&self, repair: bool) {
         if repair && self.trusted {
             self.tunnel.begin();
-            self.tunnel.warn("adding does not repair: use 'nix-store --verify --repair' or '--repair-path'");
+            let advice = self.tunnel.advice(Advice::RepairInstead);
+            self.tunnel.warn(&format!("adding does not repair{advice}"));
         }
     }
 

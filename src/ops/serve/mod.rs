@@ -21,6 +21,7 @@ use std::io::Read;
 use super::copy::Trust;
 use super::realise::substitute::Substituters;
 use crate::model::StoreDir;
+use crate::progress::Advise;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::gc::Keep;
 pub use crate::store::remote::daemon_store::ClientOptions;
@@ -46,6 +47,11 @@ pub trait Host {
 
     /// What keeps paths alive besides references.
     fn keep(&self) -> Keep;
+
+    /// How clients are given advice.
+    fn advise(&self) -> Advise {
+        |_| String::new()
+    }
 
     /// What a client is told of a failure.
     fn told(&self, error: &StoreError) -> String {

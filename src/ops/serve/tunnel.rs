@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::progress::result_kind::{PROGRESS, SET_EXPECTED};
-use crate::progress::{Activity, ActivityId, ActivityKind, Counts, Event, Field, Progress};
+use crate::progress::{Activity, ActivityId, ActivityKind, Advice, Advise, Counts, Event, Field, Progress};
 use crate::store::error::Result;
 use crate::store::remote::protocol::wire::Writer;
 use crate::store::remote::protocol::worker::Version;
@@ -76,11 +76,13 @@ pub(super) struct Tunnel<W: Outlet> {
     verbosity: AtomicU64,
     open: AtomicBool,
     activities: AtomicU64,
+    advise: Advise,
 }
 
 impl<W: Outlet> Tunnel<W> {
-    pub fn new(writer: Writer<W>) -> Self {
+    pub fn new(writer: Writer<W>, advise: Advise) -> Self {
         Self {
+            advise,
             out: Mutex::new(Out { writer, pending: Vec::new(), deaf: false }),
             version: AtomicU64::new(Version::OLDEST.0),
             verbosity: AtomicU64::new(3),
@@ -163,6 +165,10 @@ impl<W: Outlet> Progress for Tunnel<W> {
 
     fn problem(&self, text: &str) {
         self.line(ERROR, text);
+    }
+
+    fn advice(&self, advice: Advice<'_>) -> String {
+        (self.advise)(advice)
     }
 
     fn detail(&self, text: &str) {

@@ -38,7 +38,7 @@ pub fn serve<R: Read, W: Outlet + 'static>(
 ) -> Result<()> {
     let mut reader = Reader::new(input);
     reader.input.limit(MAX_HELLO);
-    let tunnel = Arc::new(Tunnel::new(Writer::new(output)));
+    let tunnel = Arc::new(Tunnel::new(Writer::new(output), host.advise()));
     hello(&mut reader, &tunnel, host, trusted)?;
     let store = match open(Arc::clone(&tunnel) as Arc<dyn Progress>) {
         Ok(store) if trusted => store,

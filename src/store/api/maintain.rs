@@ -29,7 +29,8 @@ pub trait RepairStore {
     /// registered.
     ///
     /// # Errors
-    /// [`crate::store::StoreError::Unrepairable`] when none has it, and others.
+    /// [`crate::store::StoreError::NoSource`] or [`crate::store::StoreError::Unrepairable`] when
+    /// none has it, and others.
     fn repair(&self, path: &StorePath, sources: &[&dyn Store]) -> Result<()>;
 }
 

@@ -25,7 +25,7 @@ use crate::model::{HashAlgorithm, HashFormat, Hasher, StorePath};
 use crate::nar::restore::CANONICAL_TIMES;
 use crate::nar::writer::{NarWriter, Output};
 use crate::nar::{Contents, NarError, dump};
-use crate::progress::{Progress, Unit};
+use crate::progress::{Advice, Progress, Unit};
 use crate::store::error::{Result, StoreError};
 use crate::sys::{PathError, dir, interrupt, threads, walk};
 
@@ -302,9 +302,8 @@ impl<'p> Optimiser<'p> {
         }
         self.progress.warn(&format!("removing corrupted link \"{}\"", self.link_path(name).display()));
         if !std::mem::replace(&mut *damaged, true) {
-            self.progress.warn(
-                "there may be more damage; 'nix-store --verify --check-contents --repair' finds and mends it",
-            );
+            let advice = self.progress.advice(Advice::RepairContents);
+            self.progress.warn(&format!("there may be more damage{advice}"));
         }
         match rustix::fs::unlinkat(&self.links, name, AtFlags::empty()) {
             Err(Errno::NOENT) => Ok(()),

@@ -27,16 +27,20 @@ impl LocalStore {
     /// As [`LocalStore::repair_path`], for a path that must be repaired.
     ///
     /// # Errors
-    /// Also when no source has it: [`StoreError::Unrepairable`].
+    /// Also when no source has it: [`StoreError::NoSource`], [`StoreError::Unrepairable`].
     pub fn require_repair(&self, path: &StorePath, sources: &[&dyn Store]) -> Result<()> {
         match self.try_repair(path, sources)? {
             None => Ok(()),
-            Some(reason) => Err(StoreError::Unrepairable { path: self.dir().print(path), reason }),
+            Some(reasons) if reasons.is_empty() => Err(StoreError::NoSource(self.dir().print(path))),
+            Some(reasons) => {
+                let (path, reason) = (self.dir().print(path), reasons.join(", "));
+                Err(StoreError::Unrepairable { path, reason })
+            }
         }
     }
 
-    /// Why no source could repair the path, if so.
-    fn try_repair(&self, path: &StorePath, sources: &[&dyn Store]) -> Result<Option<String>> {
+    /// Why none of the sources could repair the path, if so.
+    fn try_repair(&self, path: &StorePath, sources: &[&dyn Store]) -> Result<Option<Vec<String>>> {
         self.add_temp_roots(&[path])?;
         let wanted = self.path_info(path)?.nar_hash;
         let mut reasons = Vec::new();
@@ -94,12 +98,7 @@ impl LocalStore {
             }
             return Ok(None);
         }
-        Ok(Some(match reasons.is_empty() {
-            true => {
-                "there is no substituter to take it from; name one with --option substituters URL".to_owned()
-            }
-            false => reasons.join(", "),
-        }))
+        Ok(Some(reasons))
     }
 
     /// Where a source has a path, for messages.

@@ -9,8 +9,7 @@ use super::{Layout, LocalStore};
 use crate::model::{Hash, HashAlgorithm, HashFormat, StorePath, ValidPathInfo};
 use crate::nar::hashing::HashPipe;
 use crate::nar::{NarError, dump};
-use crate::progress::Progress;
-use crate::progress::Unit;
+use crate::progress::{Advice, Progress, Unit};
 use crate::store::api::Store;
 use crate::store::error::{Result, StoreError};
 use crate::store::graph::PathId;
@@ -134,9 +133,9 @@ impl LocalStore {
             line += &format!(", {damaged_rows} damaged rows of the database");
         }
         if let Some(path) = &tally.example {
-            line += &format!("; try: nix-store --repair-path {}", self.dir().display(path));
+            line += &self.progress().advice(Advice::RepairPath(&self.dir().print(path)));
         } else if damaged_rows > 0 {
-            line += "; try: nix-store --verify --repair";
+            line += &self.progress().advice(Advice::Repair);
         }
         self.progress().problem(&line);
     }
@@ -394,6 +393,10 @@ impl LocalStore {
         let Some(sources) = repair else { return Ok(false) };
         match self.require_repair(path, sources) {
             Ok(()) => Ok(true),
+            Err(error @ StoreError::NoSource(_)) => {
+                progress.problem(&format!("error: {error}{}", progress.advice(Advice::NameSubstituter)));
+                Ok(false)
+            }
             Err(error @ (StoreError::Unrepairable { .. } | StoreError::Damaged { .. })) => {
                 progress.problem(&format!("error: {error}"));
                 Ok(false)

@@ -54,7 +54,8 @@ impl Command for Verify {
         let needed = self.signatures_needed;
         let mut check = Check { context, dir: store.dir(), trust, substituters, needed, outcome: 0 };
         let (selected, invalid) = self.selection.select(context, store, arguments, false)?;
-        let options = Options { contents: !self.no_contents };
+        let mut options = Options::default();
+        options.contents = !self.no_contents;
         verify(&selected, options, &context.progress(), |info, damage| {
             check.path(info, damage, !self.no_trust)
         })?;
