@@ -294,7 +294,7 @@ impl<'e> Worker<'e> {
 #[cold]
 fn builtin_failed(error: Error, builtin: &Builtin, position: Position) -> Error {
     match builtin.name {
-        "addErrorContext" => error,
+        "addErrorContext" | "break" => error,
         name => error.frame(position, format!("while calling the '{name}' builtin")),
     }
 }

@@ -10,8 +10,8 @@ use super::value::Position;
 /// An expression.
 #[derive(Clone, Copy)]
 pub enum Code<'e> {
-    /// A literal or a builtin.
-    Constant(Value<'e>),
+    /// A literal, or a builtin and where its name is written.
+    Constant(Value<'e>, Position),
     /// The variable `index` of the scope `depth` scopes out.
     Local {
         /// How many scopes out.
@@ -88,7 +88,7 @@ pub enum Code<'e> {
         position: Position,
     },
     /// `!`
-    Not(&'e Code<'e>, Position),
+    Not(&'e Code<'e>),
     /// An operator that cannot be redefined.
     Binary {
         /// Which.

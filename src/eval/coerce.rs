@@ -156,7 +156,7 @@ impl<'e> Worker<'e> {
     pub fn force_text(&self, value: Value<'e>, position: Position, text: &str) -> Result<Text<'e>, Error> {
         let result = self.force_at(value, position).and_then(|value| match value.view() {
             View::String(bytes, context) => Ok((bytes, context)),
-            _ => Err(self.wrong_type("a string", value)),
+            _ => Err(self.wrong_type("a string", value).at(position)),
         });
         result.during_at(position, || text.to_owned())
     }

@@ -101,7 +101,7 @@ impl<'e> Compiler<'_, 'e> {
     fn variable(&self, name: Symbol, position: Position, scope: &Scope<'_>, skip: u32) -> Compiled<'e> {
         Ok(self.heap.alloc(match self.find(name, scope, skip) {
             Some(Found::Local(depth, index)) => Code::Local { depth, index, position },
-            Some(Found::Global(value)) => Code::Constant(value),
+            Some(Found::Global(value)) => Code::Constant(value, position),
             Some(Found::With(scopes)) => Code::With { name, scopes: self.heap.slice(&scopes), position },
             None => {
                 let name = String::from_utf8_lossy(self.symbols.text(name));
@@ -116,10 +116,10 @@ impl<'e> Compiler<'_, 'e> {
         }
         let position = self.place(id);
         let code = match self.tree.node(id) {
-            Node::Int(value) => Code::Constant(Value::int(value)),
-            Node::Float(value) => Code::Constant(Value::float(value)),
-            Node::String(text) => Code::Constant(Value::string(self.heap.slice(self.tree.text(text)))),
-            Node::Path(text) => Code::Constant(Value::path(self.heap.slice(self.tree.text(text)))),
+            Node::Int(value) => literal(Value::int(value)),
+            Node::Float(value) => literal(Value::float(value)),
+            Node::String(text) => literal(Value::string(self.heap.slice(self.tree.text(text)))),
+            Node::Path(text) => literal(Value::path(self.heap.slice(self.tree.text(text)))),
             Node::Variable(name) => return self.variable(name, position, scope, 0),
             Node::Position => Code::Here(position),
             Node::Join { string, parts } => self.join(string, parts, position, scope)?,
@@ -152,7 +152,7 @@ impl<'e> Compiler<'_, 'e> {
                 let parts = [self.expression(condition, scope)?, self.expression(body, scope)?];
                 Code::Assert { parts: self.heap.alloc(parts), position }
             }
-            Node::Not(operand) => Code::Not(self.expression(operand, scope)?, position),
+            Node::Not(operand) => Code::Not(self.expression(operand, scope)?),
             Node::Binary { operator, left, right } => self.binary(operator, left, right, position, scope)?,
         };
         Ok(self.heap.alloc(code))
@@ -227,7 +227,7 @@ impl<'e> Compiler<'_, 'e> {
         let operator = matches!(self.tree.node(function), Node::Variable(_));
         let function = constant_selection(self.heap, self.expression(function, scope)?);
         let arguments = self.all(arguments, scope)?;
-        if let (true, Code::Constant(value), [left, right]) = (operator, function, arguments)
+        if let (true, Code::Constant(value, _), [left, right]) = (operator, function, arguments)
             && let View::Builtin(builtin) = value.view()
         {
             let operation = match builtin.name {
@@ -409,17 +409,22 @@ fn bind(names: &mut Vec<(Symbol, u32)>, name: Symbol, slot: u32) {
     names.push((name, slot));
 }
 
+/// A constant that errors do not point at.
+fn literal(value: Value<'_>) -> Code<'_> {
+    Code::Constant(value, Position::NONE)
+}
+
 /// `builtins.name` where `builtins` is the builtin set: what it selects. Only for
 /// what is called at once, since elsewhere the selection counts as not yet evaluated.
 fn constant_selection<'e>(heap: &Heap<'e>, code: &'e Code<'e>) -> &'e Code<'e> {
     if let Code::Select(select) = code
-        && let (Code::Constant(base), [StepCode::Name(name)], None) =
+        && let (Code::Constant(base, _), [StepCode::Name(name)], None) =
             (select.base, select.path, select.default)
         && let View::Attrs(attrs) = base.view()
         && let Some(attr) = attrs.get(*name)
         && let View::Builtin(_) = attr.value.view()
     {
-        return heap.alloc(Code::Constant(attr.value));
+        return heap.alloc(Code::Constant(attr.value, select.position));
     }
     code
 }
@@ -429,7 +434,8 @@ impl Code<'_> {
     pub fn position(&self) -> Position {
         match self {
             Code::Binary { operator: Operator::Equal | Operator::NotEqual, .. } => Position::NONE,
-            Code::Local { position, .. }
+            Code::Constant(_, position)
+            | Code::Local { position, .. }
             | Code::With { position, .. }
             | Code::Here(position)
             | Code::Call { position, .. }
@@ -442,7 +448,8 @@ impl Code<'_> {
             Code::Join(join) => join.position,
             Code::Select(select) | Code::Has(select) => select.position,
             Code::Lambda(lambda) => lambda.position,
-            Code::Constant(_) | Code::List(_) | Code::Not(..) | Code::Let(..) => Position::NONE,
+            Code::Not(operand) => operand.position(),
+            Code::List(_) | Code::Let(..) => Position::NONE,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::code::{Code, SetCode};
-use super::error::{Error, Kind, Traced};
+use super::error::{Error, Kind};
 use super::heap::{Claim, Env, Heap, Thunk, Value};
 use super::shared::Shared;
 use super::stack::Stack;
@@ -107,7 +107,7 @@ impl<'e> Worker<'e> {
     #[inline]
     pub fn delay(&self, code: &'e Code<'e>, env: &'e Env<'e>) -> Value<'e> {
         match code {
-            Code::Constant(value) => *value,
+            Code::Constant(value, _) => *value,
             Code::Local { depth, index, .. } => {
                 let value = slot(env, *depth, *index);
                 if value.is_empty() { self.heap.suspend(code, env) } else { value }
@@ -126,7 +126,7 @@ impl<'e> Worker<'e> {
     #[inline]
     pub(super) fn value_of(&self, code: &'e Code<'e>, env: &'e Env<'e>) -> Evaluated<'e> {
         match code {
-            Code::Constant(value) => self.force(*value),
+            Code::Constant(value, _) => self.force(*value),
             Code::Local { depth, index, position } => self.force_at(slot(env, *depth, *index), *position),
             _ => self.eval(code, env),
         }
@@ -143,7 +143,7 @@ impl<'e> Worker<'e> {
         let (mut code, mut env) = (code, env);
         loop {
             match code {
-                Code::Constant(value) => return self.force(*value),
+                Code::Constant(value, _) => return self.force(*value),
                 Code::Local { depth, index, position } => {
                     return self.force_at(slot(env, *depth, *index), *position);
                 }
@@ -175,7 +175,7 @@ impl<'e> Worker<'e> {
                     self.assert(parts[0], env, *position)?;
                     code = parts[1];
                 }
-                Code::Not(operand, _) => {
+                Code::Not(operand) => {
                     let text = "in the argument of the not operator";
                     return Ok(Value::bool(!self.condition(operand, env, operand.position(), text)?));
                 }
@@ -310,7 +310,7 @@ impl<'e> Worker<'e> {
             if matches!(name.view(), View::Null) {
                 continue;
             }
-            let name = self.force_name(name, binding.position, text).located(binding.position)?;
+            let name = self.force_name(name, binding.position, text)?;
             if let Some(other) = all.iter().find(|attr| attr.name == name) {
                 let place = self.shared.place_text(other.position);
                 let message = format!("dynamic attribute '{}' already defined at {place}", self.name(name));

@@ -1,6 +1,7 @@
 //! Operators: numbers, comparisons, sets and lists joined, texts joined.
 
 use super::code::{Code, JoinCode, Operation};
+use super::coerce::{Coercion, NO_COPY, STRICT};
 use super::context::Gathered;
 use super::error::{Error, Kind, Traced};
 use super::heap::{Env, Value};
@@ -120,7 +121,6 @@ impl<'e> Worker<'e> {
         Ok(Value::float(match operation {
             Operation::Subtract => a - b,
             Operation::Multiply => a * b,
-            _ if b == 0.0 => return Err(Error::new("division by zero")),
             _ => a / b,
         }))
     }
@@ -135,14 +135,20 @@ impl<'e> Worker<'e> {
     ) -> Result<(f64, f64), Error> {
         let is_float = |value: Value<'e>| matches!(value.view(), View::Float(_));
         let either = is_float(left) || is_float(right);
+        let second = |worker: &Self| {
+            let second = worker.number(right, if either || division { "a float" } else { "an integer" });
+            second.during(&format!("while evaluating the second {what}"))
+        };
+        // A divisor is looked at before what it divides.
+        if division && second(self)?.float() == 0.0 {
+            return Err(Error::new("division by zero"));
+        }
         let first = self.number(left, if either { "a float" } else { "an integer" });
         // The reference leaves a word out here.
         let what_first =
             if either && what.ends_with("multiplication") { "of the multiplication" } else { what };
         let first = first.during(&format!("while evaluating the first {what_first}"))?;
-        let second = self.number(right, if either || division { "a float" } else { "an integer" });
-        let second = second.during(&format!("while evaluating the second {what}"))?;
-        Ok((first.float(), second.float()))
+        Ok((first.float(), second(self)?.float()))
     }
 
     pub(super) fn number(&self, value: Value<'e>, wanted: &str) -> Result<Number, Error> {
@@ -389,7 +395,7 @@ impl<'e> Worker<'e> {
         if !join.string {
             match value.view() {
                 View::Int(_) | View::Float(_) => return self.sum(value, rest, env),
-                View::Path(text) => return self.extended_path(text, rest, env),
+                View::Path(text) => return self.extended_path(text, rest, join.position, env),
                 _ => {}
             }
         }
@@ -405,10 +411,16 @@ impl<'e> Worker<'e> {
             many.resize(join.parts.len(), &b""[..]);
             &mut many[..]
         };
-        parts[0] = self.part(value, *place, &mut context)?;
+        // A path is copied to the store in a string, and beside a string.
+        let how = match value.view() {
+            View::String(..) => STRICT,
+            _ if join.string => STRICT,
+            _ => NO_COPY,
+        };
+        parts[0] = self.part(value, how, *place, &mut context)?;
         for ((part, place), text) in rest.iter().zip(&mut parts[1..]) {
             let value = self.value_of(part, env)?;
-            *text = self.part(value, *place, &mut context)?;
+            *text = self.part(value, how, *place, &mut context)?;
         }
         let mut filled = parts.iter().filter(|part| !part.is_empty());
         let text = match (filled.next(), filled.next()) {
@@ -420,12 +432,18 @@ impl<'e> Worker<'e> {
     }
 
     #[inline]
-    fn part(&self, value: Value<'e>, place: Position, context: &mut Gathered<'e>) -> Result<&'e [u8], Error> {
+    fn part(
+        &self,
+        value: Value<'e>,
+        how: Coercion,
+        place: Position,
+        context: &mut Gathered<'e>,
+    ) -> Result<&'e [u8], Error> {
         let (part, part_context) = match value.view() {
             View::String(part, part_context) => (part, part_context),
             _ => {
                 let frame = "while evaluating a path segment";
-                self.coerce(value, super::coerce::STRICT, place, frame)?
+                self.coerce(value, how, place, frame)?
             }
         };
         context.add(part_context);
@@ -458,16 +476,17 @@ impl<'e> Worker<'e> {
         &self,
         first: &'e [u8],
         rest: &'e [(&'e Code<'e>, Position)],
+        position: Position,
         env: &'e Env<'e>,
     ) -> Evaluated<'e> {
         let mut text = first.to_vec();
         for (part, place) in rest {
             let value = self.eval(part, env)?;
             let frame = "while evaluating a path segment";
-            let (part, context) = self.coerce(value, super::coerce::NO_COPY, *place, frame)?;
+            let (part, context) = self.coerce(value, NO_COPY, *place, frame)?;
             if context.is_some() {
                 let message = "a string that refers to a store path cannot be appended to a path";
-                return Err(Error::new(message).at(*place));
+                return Err(Error::new(message).at(position));
             }
             text.extend_from_slice(part);
         }

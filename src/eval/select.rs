@@ -41,7 +41,7 @@ impl<'e> Worker<'e> {
             StepCode::Name(name) => Ok(name),
             StepCode::Dynamic(code) => {
                 let value = self.eval(code, env)?;
-                self.force_name(value, Position::NONE, "while evaluating an attribute name")
+                self.force_name(value, code.position(), "while evaluating an attribute name")
             }
         }
     }

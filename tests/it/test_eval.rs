@@ -44,6 +44,38 @@ fn as_the_reference(world: &World, lines: &[&str]) {
 /// Where the words of an error are ours, so far: the excerpts of faulty TOML.
 const OTHER_WORDS: &str = "while parsing TOML";
 
+/// How many expressions one process is given.
+const AT_ONCE: usize = 40;
+
+/// Compares expressions from the front up to and with the first that fails, in one process on each side.
+/// Returns how many those are, and what differs.
+fn compare_up_to_a_failure(world: &World, expressions: &[String]) -> (usize, Option<String>) {
+    let evaluate = |side, expressions: &[String]| {
+        let outcome = world
+            .command(side, PROGRAM)
+            .args(["--eval", "--strict", "-E"])
+            .args(expressions)
+            .output()
+            .unwrap();
+        let program = world.programs(side).join(PROGRAM);
+        let told = String::from_utf8_lossy(&outcome.stderr).replace(program.to_str().unwrap(), PROGRAM);
+        (outcome.status.code(), String::from_utf8_lossy(&outcome.stdout).into_owned(), told)
+    };
+    let at_once = &expressions[..expressions.len().min(AT_ONCE)];
+    let [ours, theirs] = [Side::Nival, Side::Reference].map(|side| evaluate(side, at_once));
+    // Each value is a line.
+    let values = theirs.1.lines().count();
+    let count = if theirs.0 == Some(0) { at_once.len() } else { values + 1 };
+    assert!(theirs.0 == Some(0) || values < at_once.len(), "{theirs:?} of {at_once:?}");
+    let same = ours == theirs
+        || (ours.0 == theirs.0
+            && ours.1 == theirs.1
+            && theirs.2.contains(OTHER_WORDS)
+            && ours.2.contains(OTHER_WORDS));
+    let last = &at_once[count - 1];
+    (count, (!same).then(|| format!("up to {last}\n  ours {ours:?}\n  theirs {theirs:?}")))
+}
+
 /// The expressions that `tests/tools/eval-compare` compares in more ways.
 #[test]
 fn expressions_of_the_lists() {
@@ -54,25 +86,20 @@ fn expressions_of_the_lists() {
         let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
         all.extend(text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned));
     }
-    assert!(all.len() > 900, "{} expressions only", all.len());
+    assert!(all.len() > 4000, "{} expressions only", all.len());
     let threads = std::thread::available_parallelism().map_or(2, |count| count.get());
-    let differ = |expression: &String| {
-        let [ours, theirs] = [Side::Nival, Side::Reference].map(|side| {
-            let words = ["--eval", "--strict", "-E", expression];
-            let outcome = world.command(side, PROGRAM).args(words).output().unwrap();
-            let program = world.programs(side).join(PROGRAM);
-            let told = String::from_utf8_lossy(&outcome.stderr).replace(program.to_str().unwrap(), PROGRAM);
-            (outcome.status.code(), outcome.stdout, told)
-        });
-        let same = ours == theirs
-            || (ours.0 == theirs.0 && theirs.2.contains(OTHER_WORDS) && ours.2.contains(OTHER_WORDS));
-        (!same).then(|| format!("{expression}\n  ours {ours:?}\n  theirs {theirs:?}"))
+    let compare = |mut rest: &[String]| {
+        let mut wrong = Vec::new();
+        while !rest.is_empty() {
+            let (count, difference) = compare_up_to_a_failure(&world, rest);
+            wrong.extend(difference);
+            rest = &rest[count..];
+        }
+        wrong
     };
     let wrong: Vec<String> = std::thread::scope(|scope| {
         let part = all.len().div_ceil(threads);
-        let work =
-            all.chunks(part).map(|part| scope.spawn(|| part.iter().filter_map(differ).collect::<Vec<_>>()));
-        let work: Vec<_> = work.collect();
+        let work: Vec<_> = all.chunks(part).map(|part| scope.spawn(|| compare(part))).collect();
         work.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));

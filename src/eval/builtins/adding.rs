@@ -152,7 +152,7 @@ impl<'e> Worker<'e> {
     pub(super) fn plain_attribute(&self, attr: &Attr<'e>, text: &str) -> Result<&'e [u8], Error> {
         let at = attr.position;
         let value = self.force_at(attr.value, at).during_at(at, || text.to_owned())?;
-        self.force_plain(value, at, text).located(at)
+        self.force_plain(value, at, text)
     }
 
     /// Reads a SHA-256 hash; an empty one stands for zeros, of which the user is told.

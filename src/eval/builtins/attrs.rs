@@ -147,7 +147,7 @@ fn list_to_attrs<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) 
         let text =
             "while evaluating the `name` attribute of an element of the list passed to builtins.listToAttrs";
         let value = worker.force(name.value).during_at(name.position, || text.to_owned())?;
-        let symbol = worker.force_name(value, name.position, text).located(name.position)?;
+        let symbol = worker.force_name(value, name.position, text)?;
         pairs.push((symbol, index as u32, pair));
     }
     pairs.sort_unstable_by_key(|pair| (pair.0, pair.1));

@@ -2,7 +2,7 @@
 
 use super::super::coerce::STRICT;
 use super::super::context::{Context, Element, Gathered};
-use super::super::error::{Error, Traced};
+use super::super::error::Error;
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::io::Dependency;
@@ -184,10 +184,8 @@ fn append_context<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position)
 fn append_entry<'e>(worker: &Worker<'e>, attr: &Attr<'e>, gathered: &mut Gathered<'e>) -> Result<(), Error> {
     let (path, at) = (worker.text(attr.name), attr.position);
     if worker.store_path_of(path).is_none() {
-        let below = [worker.shared.world.store_dir(), b"/"].concat();
-        let shown = String::from_utf8_lossy(path);
-        let quote = if path.starts_with(&below) { "\"" } else { "" };
-        return Err(Error::new(format!("context key '{quote}{shown}{quote}' is not a store path")).at(at));
+        let shown = worker.quoted_name(attr.name);
+        return Err(Error::new(format!("context key '{shown}' is not a store path")).at(at));
     }
     let entry =
         worker.force_attrs(attr.value, Position::NONE, "while evaluating the value of a string context");
@@ -210,7 +208,7 @@ fn append_entry<'e>(worker: &Worker<'e>, attr: &Attr<'e>, gathered: &mut Gathere
     }
     for output in list {
         let text = "while evaluating an output name within a string context";
-        let output = worker.force_plain(*output, outputs.position, text).located(outputs.position)?;
+        let output = worker.force_plain(*output, outputs.position, text)?;
         gathered.add_element(Element::Output { derivation: path, output });
     }
     Ok(())

@@ -282,6 +282,14 @@ fn parse_flake_ref<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position
 fn flake_ref_to_string<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the argument passed to builtins.flakeRefToString";
     let attrs = worker.force_attrs(arguments[0], Position::NONE, text)?;
+    for attr in attrs.entries().iter() {
+        let value = worker.force_at(attr.value, attr.position)?;
+        if !matches!(value.view(), View::Int(_) | View::Bool(_) | View::String(..)) {
+            let (name, kind) = (worker.name(attr.name), worker.type_of(value));
+            let message = "flake reference attribute sets may only contain integers, Booleans, and strings";
+            return Err(Error::new(format!("{message}, but attribute '{name}' is {kind}")));
+        }
+    }
     if attrs.get(known::TYPE).is_none() {
         return Err(Error::new("'type' attribute to specify input scheme is required but not provided"));
     }

@@ -1,7 +1,7 @@
 //! Reading files: what builtins read goes through the world, after everything that
 //! a path depends on was made valid.
 
-use super::super::coerce::{NO_COPY, STRICT};
+use super::super::coerce::NO_COPY;
 use super::super::context::{Context, Element, Gathered};
 use super::super::error::{Error, Kind, Traced, unless_interrupted};
 use super::super::heap::Value;
@@ -53,7 +53,7 @@ impl<'e> Worker<'e> {
         position: Position,
         frame: &str,
     ) -> Result<Located<'e>, Error> {
-        let value = self.force_at(value, position)?;
+        let value = self.force_at(value, position).during_at(position, || frame.to_owned())?;
         if let View::Path(path) = value.view() {
             return Ok((path.to_vec(), None));
         }
@@ -333,7 +333,7 @@ fn search_entry<'e>(worker: &Worker<'e>, entry: Value<'e>) -> Result<(&'e [u8], 
         return Err(error.frame(Position::NONE, "in an element of the __nixPath"));
     };
     let text = "while evaluating the `path` attribute of an element of the list passed to builtins.findFile";
-    let (place, context) = worker.coerce(attr.value, STRICT, Position::NONE, text)?;
+    let (place, context) = worker.coerce(attr.value, NO_COPY, Position::NONE, text)?;
     if context.is_some() {
         worker.realise_path(&(place.to_vec(), context))?;
     }
