@@ -146,6 +146,34 @@ fn expressions_and_files() {
     );
 }
 
+/// Errors in TOML whose words are those of the reference's library.
+#[test]
+fn texts_that_are_no_toml() {
+    let Some(world) = world() else { return };
+    let texts = [
+        "a",
+        "a = ",
+        "a = x",
+        "a = ,",
+        "a b = 1",
+        "= 1",
+        "a. = 1",
+        "a = {=1}",
+        "a = [1 2]",
+        "a = {b = 1",
+        "a = 1 b = 2",
+        "[a",
+        "[[a]",
+        "[a.b",
+        "a = 'x",
+        "a = 9223372036854775808",
+        "b = 1\\n\\n\\nc = 2\\nb c",
+        "a = -9223372036854775809",
+    ];
+    let lines: Vec<String> = texts.iter().map(|text| format!("--eval -E ⟦fromTOML \"{text}\"⟧")).collect();
+    as_the_reference(&world, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
 #[test]
 fn attributes_and_arguments() {
     let Some(world) = world() else { return };

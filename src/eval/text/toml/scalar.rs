@@ -2,6 +2,9 @@
 
 use super::Item;
 
+/// What is wrong with a decimal integer that has no room.
+pub(super) const TOO_LARGE: &str = "toml::parse_dec_integer: too large integer: current max digits = 2^63";
+
 /// The value of a bare word.
 pub(super) fn parse(word: &str) -> Result<Item, &'static str> {
     match word {
@@ -60,23 +63,23 @@ fn number(word: &str) -> Result<Item, &'static str> {
         Some((whole, fraction)) => (whole, Some(fraction)),
         None => (mantissa, None),
     };
-    let whole = decimal(whole).ok_or("unknown value")?;
+    let whole = decimal(whole).ok_or("bad format: unknown value appeared")?;
     if whole.len() > 1 && whole.starts_with('0') {
         return Err("a number with a leading zero");
     }
     let mut text = format!("{sign}{whole}");
     if let Some(fraction) = fraction {
-        text = format!("{text}.{}", decimal(fraction).ok_or("invalid float")?);
+        text = format!("{text}.{}", decimal(fraction).ok_or("bad float: invalid format")?);
     }
     if let Some(exponent) = exponent {
         let unsigned = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
         let minus = if exponent.starts_with('-') { "-" } else { "" };
-        text = format!("{text}e{minus}{}", decimal(unsigned).ok_or("invalid float")?);
+        text = format!("{text}e{minus}{}", decimal(unsigned).ok_or("bad float: invalid format")?);
     }
     if fraction.is_none() && exponent.is_none() {
-        return text.parse().map(Item::Integer).map_err(|_| "an integer must be below 2^63");
+        return text.parse().map(Item::Integer).map_err(|_| TOO_LARGE);
     }
-    let number: f64 = text.parse().map_err(|_| "invalid float")?;
+    let number: f64 = text.parse().map_err(|_| "bad float: invalid format")?;
     if number.is_finite() { Ok(Item::Float(number)) } else { Err("a float is out of range") }
 }
 

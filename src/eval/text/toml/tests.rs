@@ -169,7 +169,7 @@ fn refused() {
     let message = "input string 'a␀' cannot be represented as Nix string because it contains null bytes";
     assert_eq!(error, Err(format!("while parsing TOML: error: {message}")));
     let error = read("x=1\na=").map_err(|error| error.to_string());
-    let message = "unknown value\n  --> fromTOML\n   |\n 2 | a=\n   |   ^-- here";
+    let message = "bad format: unknown value appeared\n --> fromTOML\n   |\n 2 | a=\n   |   ^-- here\n";
     assert_eq!(error, Err(format!("while parsing TOML: [error] {message}")));
 }
 

@@ -1,12 +1,19 @@
 //! The text of a document: lines, keys, strings, lists and inline tables.
 
-use super::{DEEPEST, Item, Origin, Table, TomlError, scalar};
+use super::{DEEPEST, Item, Origin, Table, TomlError, scalar, scalar::TOO_LARGE};
 
 pub(super) struct Parser<'t> {
     text: &'t [u8],
     at: usize,
     depth: usize,
 }
+
+/// Words that tests of programs may look for are those of the original's library.
+const BAD_KEY: &str =
+    "toml::parse_simple_key: invalid key: key must be \"quoted\", 'quoted-literal', or bare key.";
+const KEY_MARK: &str = "expected alpha [a-zA-Z], digit [0-9], -, or _
+Hint: non-ASCII scripts are allowed in toml v1.1.0, but not in v1.0.0.";
+const BAD_STRING: &str = "toml::parse_basic_string: invalid string format";
 
 type Result<T> = std::result::Result<T, TomlError>;
 
@@ -31,8 +38,11 @@ impl<'t> Parser<'t> {
             self.blanks();
             let mut key = self.key()?;
             self.depth = key.len();
-            self.expect(if of_list { b"]]" } else { b"]" })?;
-            self.line_end()?;
+            match of_list {
+                true => self.expect(b"]]", "toml::parse_file: invalid array-table key")?,
+                false => self.expect(b"]", "toml::parse_file: invalid table key")?,
+            }
+            self.line_end("toml::parse_file: newline (or EOF) expected")?;
             let last = key.pop().unwrap_or_default();
             let table = key.into_iter().try_fold(&mut root, Table::passed);
             let table =
@@ -51,7 +61,7 @@ impl<'t> Parser<'t> {
                 return Ok(());
             }
             self.member(table)?;
-            self.line_end()?;
+            self.line_end("toml::parse_table: newline (LF / CRLF) or EOF is expected")?;
         }
     }
 
@@ -59,7 +69,7 @@ impl<'t> Parser<'t> {
     fn member(&mut self, table: &mut Table) -> Result<()> {
         let start = self.at;
         let key = self.key()?;
-        self.expect(b"=")?;
+        self.expect(b"=", "toml::parse_key_value_pair: invalid key value separator `=`")?;
         self.blanks();
         let levels = key.len();
         self.depth += levels;
@@ -84,10 +94,10 @@ impl<'t> Parser<'t> {
         there
     }
 
-    fn expect(&mut self, word: &[u8]) -> Result<()> {
+    fn expect(&mut self, word: &[u8], why: &str) -> Result<()> {
         match self.takes(word) {
             true => Ok(()),
-            false => Err(self.error(&format!("expected {}", String::from_utf8_lossy(word)))),
+            false => Err(self.marked(why, &format!("expected {}", String::from_utf8_lossy(word)))),
         }
     }
 
@@ -116,13 +126,13 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    fn line_end(&mut self) -> Result<()> {
+    fn line_end(&mut self, why: &str) -> Result<()> {
         self.blanks();
         self.comment()?;
         if self.newline() || self.peek().is_none() {
             return Ok(());
         }
-        Err(self.error("newline (LF / CRLF) or EOF is expected"))
+        Err(self.error(why))
     }
 
     fn empty_lines(&mut self) -> Result<()> {
@@ -160,9 +170,7 @@ impl<'t> Parser<'t> {
                 let is_bare = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
                 let length = rest.iter().position(|byte| !is_bare(byte)).unwrap_or(rest.len());
                 if length == 0 {
-                    return Err(
-                        self.error("invalid key: key must be \"quoted\", 'quoted-literal', or bare key.")
-                    );
+                    return Err(self.marked(BAD_KEY, KEY_MARK));
                 }
                 self.at += length;
                 Ok(rest[..length].to_vec())
@@ -203,7 +211,9 @@ impl<'t> Parser<'t> {
             items.push(self.value()?);
             self.empty_lines()?;
             if !self.takes(b",") {
-                self.expect(b"]")?;
+                if !self.takes(b"]") {
+                    return Err(self.error("toml::parse_array: expected value-separator `,` or closing `]`"));
+                }
                 return Ok(Item::List(items));
             }
         }
@@ -219,9 +229,12 @@ impl<'t> Parser<'t> {
             self.blanks();
             self.member(&mut table)?;
             self.blanks();
-            if !self.takes(b",") {
-                self.expect(b"}")?;
+            if self.takes(b"}") {
                 return Ok(Item::Table(table));
+            }
+            if !self.takes(b",") {
+                let why = "toml::parse_inline_table: expected value-separator `,` or closing `}`";
+                return Err(self.error(why));
             }
         }
     }
@@ -240,7 +253,12 @@ impl<'t> Parser<'t> {
             end = word_at(end + 1);
         }
         let word = std::str::from_utf8(&self.text[self.at..end]).unwrap_or_default();
-        let item = scalar::parse(word).map_err(|why| self.error(why))?;
+        let item = scalar::parse(word);
+        if let Err(TOO_LARGE) = item {
+            self.at = end;
+            return Err(self.marked(TOO_LARGE, "must be < 2^63"));
+        }
+        let item = item.map_err(|why| self.error(why))?;
         self.at = end;
         Ok(item)
     }
@@ -255,7 +273,11 @@ impl<'t> Parser<'t> {
                     return Ok(self.text[start..self.at - 1].to_vec());
                 }
                 Some(byte) if !is_control(byte) => self.at += 1,
-                _ => return Err(self.error("invalid string: expected '")),
+                _ => {
+                    return Err(
+                        self.marked("toml::parse_literal_string: invalid string format", "expected '")
+                    );
+                }
             }
         }
     }
@@ -274,7 +296,7 @@ impl<'t> Parser<'t> {
                     string.push(byte);
                     self.at += 1;
                 }
-                _ => return Err(self.error("invalid string: expected \"")),
+                _ => return Err(self.marked(BAD_STRING, "expected \"")),
             }
         }
     }
@@ -361,17 +383,23 @@ impl<'t> Parser<'t> {
 
     /// A message with the line in which something is wrong.
     fn error(&self, why: &str) -> TomlError {
+        self.marked(why, "here")
+    }
+
+    /// The same with another text at the place.
+    fn marked(&self, why: &str, mark: &str) -> TomlError {
         let before = &self.text[..self.at.min(self.text.len())];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let rest = &self.text[start..];
         let shown = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
         // A long line is cut; it would not help anybody.
-        let shown = String::from_utf8_lossy(&rest[..shown.min(200)]).into_owned();
+        let shown = String::from_utf8_lossy(&rest[..shown.min(200)]);
+        let shown = shown.trim_end();
         let column = before.len() - start;
         let margin = " ".repeat(line.to_string().len());
-        let mark = if column <= 200 { format!("{}^-- here", " ".repeat(column)) } else { String::new() };
-        let place = format!("\n {margin}--> fromTOML\n {margin} |\n {line} | {shown}\n {margin} | {mark}");
+        let mark = if column <= 200 { format!("{}^-- {mark}", " ".repeat(column)) } else { String::new() };
+        let place = format!("\n --> fromTOML\n {margin} |\n {line} | {shown}\n {margin} | {mark}\n");
         TomlError::Syntax(format!("{why}{place}"))
     }
 }
