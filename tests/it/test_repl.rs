@@ -90,6 +90,10 @@ fn variables_and_files_as_in_the_reference() {
             "a",
             "z = 1; u = 2",
             "u",
+            ":ll",
+            // A file that is loaded again is read once by :r.
+            ":l f.nix",
+            ":r",
             ":q",
             "never",
         ],
@@ -113,6 +117,9 @@ fn errors_end_nothing() {
             "nobody",
             ":a 1",
             ":l nosuch.nix",
+            ":r",
+            ":ll",
+            ":l",
             "1 ++ 2",
             "let x = 1; in",
             "x",
@@ -123,6 +130,17 @@ fn errors_end_nothing() {
             "3",
         ],
     );
+}
+
+#[test]
+fn a_file_gets_no_colours_but_those_of_texts() {
+    let world = World::new();
+    let input = "text = builtins.fromJSON ''\"\\u001b[31mred\"''\n{ inherit text; number = 1; }\n:p text\n";
+    let outcome = world.run_with_input(Side::Nival, "nix", &["repl"], input.as_bytes());
+    let text = outcome.ok().text();
+    assert!(text.contains("{\n  number = 1;\n  text = \"?[31mred\";\n}\n"), "{text:?}");
+    assert!(text.contains("\n\u{1b}[31mred\n"), "{text:?}");
+    assert_eq!(text.matches('\u{1b}').count(), 1, "{text:?}");
 }
 
 /// A program on a terminal, to which somebody types.

@@ -34,16 +34,13 @@ impl<'e> Session<'_, 'e> {
             Word::Document => self.document(rest, input)?,
             Word::Edit => self.edit(rest)?,
             Word::Help => input.say(&command::help())?,
-            Word::Last => input.say(&self.last_loaded().join("\n"))?,
-            Word::Load => {
-                let file = if rest.is_empty() { "." } else { rest };
-                self.load(Source::File(file.to_owned()))?;
-            }
+            Word::Last => input.say(&self.last_loaded()?.join("\n"))?,
+            Word::Load => self.load(Source::File(rest.to_owned()))?,
             Word::Log => self.log(rest)?,
             Word::Print => {
                 let value = self.evaluate(rest)?;
                 match value.view() {
-                    View::String(text, _) => input.say_value(text)?,
+                    View::String(text, _) => input.say_raw(text)?,
                     _ => input.say_value(&self.printed(value, None)?)?,
                 }
             }

@@ -142,6 +142,14 @@ impl<'w, 's, 'e> Input<'w, 's, 'e> {
         show(format!("{line}\n").as_bytes())
     }
 
+    /// Prints a text as it is, and a line end.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn say_raw(&self, text: &[u8]) -> anyhow::Result<()> {
+        show(&[text, b"\n"].concat())
+    }
+
     /// Prints a value and a line end, in colours where they can be seen.
     ///
     /// # Errors

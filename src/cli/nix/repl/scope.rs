@@ -12,9 +12,9 @@ use super::Session;
 use crate::cli::installables::expression;
 
 /// What gives variables, and is read again by `:reload`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A file, by the word that was given for it.
+    /// A file, by the word that was given for it; the current directory if that is empty.
     File(String),
     /// An attribute of a file.
     Selected { file: String, attribute: String },
@@ -26,7 +26,8 @@ pub enum Source {
 pub struct Scope<'e> {
     attrs: Attrs<'e>,
     sources: Vec<Source>,
-    last: Vec<Symbol>,
+    /// The names that were loaded last, if any were.
+    last: Option<Vec<Symbol>>,
 }
 
 /// How many names are listed when variables are added.
@@ -35,7 +36,7 @@ const MOST_LISTED: usize = 20;
 impl<'e> Scope<'e> {
     /// No variables.
     pub fn new(worker: &Worker<'e>) -> Self {
-        Self { attrs: Attrs::new(&worker.heap, &[]), sources: Vec::new(), last: Vec::new() }
+        Self { attrs: Attrs::new(&worker.heap, &[]), sources: Vec::new(), last: None }
     }
 
     /// The variables as a set.
@@ -50,14 +51,17 @@ impl<'e> Scope<'e> {
 }
 
 impl<'e> Session<'_, 'e> {
-    /// Takes the variables of a source, which is remembered for `:reload`.
+    /// Takes the variables of a source, which is remembered for `:reload` in any case.
     ///
     /// # Errors
     /// It cannot be read or evaluated, or gives no set.
     pub fn load(&self, source: Source) -> Result<(), Error> {
-        self.take(self.value_of(&source)?)?;
-        self.scope.borrow_mut().sources.push(source);
-        Ok(())
+        {
+            let mut scope = self.scope.borrow_mut();
+            scope.sources.retain(|other| *other != source);
+            scope.sources.push(source.clone());
+        }
+        self.take(self.value_of(&source)?)
     }
 
     /// Takes the variables of sources that the command line names, of all or none.
@@ -86,6 +90,7 @@ impl<'e> Session<'_, 'e> {
     fn value_of(&self, source: &Source) -> Result<Value<'e>, Error> {
         let worker = self.worker;
         let (value, attribute) = match source {
+            Source::File(file) if file.is_empty() => (worker.import(&worker.shared.world.current_dir())?, ""),
             Source::File(file) => (worker.import(&expression::file(worker, file)?)?, ""),
             Source::Selected { file, attribute } => {
                 (worker.import(&expression::file(worker, file)?)?, attribute.as_str())
@@ -116,7 +121,7 @@ impl<'e> Session<'_, 'e> {
         }
         let mut scope = self.scope.borrow_mut();
         scope.add(self.worker, attrs);
-        scope.last = names;
+        scope.last = Some(names);
         Ok(())
     }
 
@@ -127,16 +132,20 @@ impl<'e> Session<'_, 'e> {
         *self.scope.borrow_mut() = Scope::new(self.worker);
         for source in sources {
             self.announce(&source);
-            if let Err(error) = self.load(source.clone()) {
+            if let Err(error) = self.load(source) {
                 self.tell(&error);
-                self.scope.borrow_mut().sources.push(source);
             }
         }
     }
 
     /// The names that were loaded last.
-    pub fn last_loaded(&self) -> Vec<String> {
-        self.scope.borrow().last.iter().map(|name| self.worker.quoted_name(*name)).collect()
+    ///
+    /// # Errors
+    /// Nothing was loaded.
+    pub fn last_loaded(&self) -> Result<Vec<String>, Error> {
+        let scope = self.scope.borrow();
+        let last = scope.last.as_ref().ok_or_else(|| Error::new("nothing has been loaded yet"))?;
+        Ok(last.iter().map(|name| self.worker.quoted_name(*name)).collect())
     }
 
     /// The variables that a text defines, if it does.
