@@ -138,9 +138,9 @@ fn a_file_gets_no_colours_but_those_of_texts() {
     let input = "text = builtins.fromJSON ''\"\\u001b[31mred\"''\n{ inherit text; number = 1; }\n:p text\n";
     let outcome = world.run_with_input(Side::Nival, "nix", &["repl"], input.as_bytes());
     let text = outcome.ok().text();
-    assert!(text.contains("{\n  number = 1;\n  text = \"?[31mred\";\n}\n"), "{text:?}");
+    assert!(text.contains("{\n  number = 1;\n  text = \"\u{1b}[31mred\";\n}\n"), "{text:?}");
     assert!(text.contains("\n\u{1b}[31mred\n"), "{text:?}");
-    assert_eq!(text.matches('\u{1b}').count(), 1, "{text:?}");
+    assert_eq!(text.matches('\u{1b}').count(), 2, "{text:?}");
 }
 
 /// A program on a terminal, to which somebody types.

@@ -41,7 +41,7 @@ impl<'e> Session<'_, 'e> {
                 let value = self.evaluate(rest)?;
                 match value.view() {
                     View::String(text, _) => input.say_raw(text)?,
-                    _ => input.say_value(&self.printed(value, None)?)?,
+                    _ => input.say_raw(&self.printed(value, None, input.has_colours())?)?,
                 }
             }
             Word::Quit => return Ok(Next::End),

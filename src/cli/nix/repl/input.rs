@@ -150,14 +150,9 @@ impl<'w, 's, 'e> Input<'w, 's, 'e> {
         show(&[text, b"\n"].concat())
     }
 
-    /// Prints a value and a line end, in colours where they can be seen.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub fn say_value(&self, text: &[u8]) -> anyhow::Result<()> {
-        let mut line = if self.colours { text.to_vec() } else { without_colours(text) };
-        line.push(b'\n');
-        show(&line)
+    /// Whether colours can be seen where answers go.
+    pub fn has_colours(&self) -> bool {
+        self.colours
     }
 }
 
@@ -165,17 +160,4 @@ fn show(bytes: &[u8]) -> anyhow::Result<()> {
     let mut out = Out::new();
     out.raw(bytes)?;
     out.finish()
-}
-
-/// A text without its escape sequences, each of which ends with `m`.
-fn without_colours(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut bytes = text.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            0x1b => drop(bytes.by_ref().find(|byte| **byte == b'm')),
-            byte => plain.push(*byte),
-        }
-    }
-    plain
 }

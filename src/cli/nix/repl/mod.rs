@@ -199,7 +199,7 @@ impl<'e> Session<'_, 'e> {
                     Some(bindings) => self.scope.borrow_mut().add(self.worker, bindings),
                     None => {
                         let value = self.evaluate(expression)?;
-                        input.say_value(&self.printed(value, Some(1))?)?;
+                        input.say_raw(&self.printed(value, Some(1), input.has_colours())?)?;
                     }
                 }
                 Ok(Next::Line)

@@ -35,19 +35,20 @@ struct Printer<'w, 's, 'e> {
     session: &'w Session<'s, 'e>,
     /// How many levels of sets and lists are shown.
     levels: Option<usize>,
+    colours: bool,
     seen: HashSet<u64>,
     out: Vec<u8>,
 }
 
 impl<'e> Session<'_, 'e> {
-    /// A value as text, with at most so many levels of sets and lists. Colours stand between
-    /// escape sequences.
+    /// A value as text, with at most so many levels of sets and lists. With colours, which are
+    /// escape sequences, other characters that act on a terminal are question marks.
     ///
     /// # Errors
     /// The value itself cannot be evaluated, or the user interrupted it.
-    pub fn printed(&self, value: Value<'e>, levels: Option<usize>) -> Result<Vec<u8>, Error> {
+    pub fn printed(&self, value: Value<'e>, levels: Option<usize>, colours: bool) -> Result<Vec<u8>, Error> {
         let value = self.worker.force(value)?;
-        let mut printer = Printer { session: self, levels, seen: HashSet::new(), out: Vec::new() };
+        let mut printer = Printer { session: self, levels, colours, seen: HashSet::new(), out: Vec::new() };
         printer.value(value, 0)?;
         Ok(printer.out)
     }
@@ -55,6 +56,9 @@ impl<'e> Session<'_, 'e> {
 
 impl<'e> Printer<'_, '_, 'e> {
     fn coloured(&mut self, colour: &str, text: &[u8]) {
+        if !self.colours {
+            return self.out.extend_from_slice(text);
+        }
         self.out.extend_from_slice(format!("\x1b[{colour}m").as_bytes());
         // What a text holds must not act on the terminal.
         let harmless = |byte: &u8| !byte.is_ascii_control() || matches!(byte, b'\n' | b'\t');
