@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -39,9 +39,13 @@ pub fn install() -> io::Result<()> {
     Ok(())
 }
 
+/// How often signals were forgotten.
+static FORGOTTEN: AtomicU32 = AtomicU32::new(0);
+
 /// Forgets a signal that ended one piece of work, so that the next can begin.
 pub fn forget() {
-    flag().store(false, std::sync::atomic::Ordering::Relaxed);
+    FORGOTTEN.fetch_add(1, Ordering::SeqCst);
+    flag().store(false, Ordering::SeqCst);
 }
 
 /// Calls `end` on a thread of its own when a signal comes that ends the process for good: all of
@@ -102,8 +106,8 @@ pub fn pipe() -> io::Result<UnixStream> {
     Ok(woken)
 }
 
-/// Calls `end` if the process is still there a while after a signal, because it
-/// waits for somebody to take its output.
+/// Calls `end` if the process is still there a while after a signal that was not forgotten,
+/// because it waits for somebody to take its output.
 ///
 /// # Errors
 /// When the handlers or the thread cannot be made.
@@ -115,10 +119,12 @@ pub fn end_when_stuck(end: impl FnOnce() + Send + 'static) -> io::Result<()> {
         signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
     }
     std::thread::Builder::new().stack_size(64 * 1024).spawn(move || {
-        let mut byte = [0];
-        if woken.read(&mut byte).is_ok() {
+        while woken.read_exact(&mut [0]).is_ok() {
+            let forgotten = FORGOTTEN.load(Ordering::SeqCst);
             std::thread::sleep(GRACE);
-            end();
+            if FORGOTTEN.load(Ordering::SeqCst) == forgotten && flag().load(Ordering::SeqCst) {
+                return end();
+            }
         }
     })?;
     Ok(())
