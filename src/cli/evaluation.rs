@@ -121,6 +121,14 @@ impl Wanted {
         self.arguments.iter().map(|(name, argument)| Ok((name.clone(), read(argument)?))).collect()
     }
 
+    /// Where the files of the store lie, if that is elsewhere on this machine.
+    fn real_store_dir(&self, context: &Context) -> anyhow::Result<Option<PathBuf>> {
+        let uri = self.store.as_deref().unwrap_or_else(|| context.settings.store_uri());
+        let Some(layout) = context.layout_of(uri)? else { return Ok(None) };
+        let is_elsewhere = layout.real_store_dir != std::path::Path::new(layout.store_dir.as_str());
+        Ok(is_elsewhere.then_some(layout.real_store_dir))
+    }
+
     fn options(&self, context: &Context, backed: &Backed<'_>, read_only: bool) -> anyhow::Result<Options> {
         let settings = &context.settings;
         let (home, _) = context.machine.home(&context.environment);
@@ -143,6 +151,7 @@ impl Wanted {
                 None => context.store_dir()?,
                 Some(_) => backed.opened()?.dir().clone(),
             },
+            real_store_dir: self.real_store_dir(context)?,
             system: system.to_owned(),
             search_path: search_path::entries(
                 &self.included,

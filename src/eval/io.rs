@@ -2,6 +2,7 @@
 //! the environment and the user goes through one trait.
 
 use super::error::Error;
+use crate::model::derivation::DerivationFile;
 
 /// What a path names, without following a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +30,7 @@ impl FileKind {
 }
 
 /// One thing that a text depends on, as [`super::context::Element`] but owned.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Dependency {
     /// A store path.
     Plain(Vec<u8>),
@@ -58,17 +59,6 @@ pub struct Addition<'a> {
     pub recursive: bool,
     /// The hash that the contents must have, in any format.
     pub expected: Option<&'a [u8]>,
-}
-
-/// A derivation that `derivationStrict` made.
-#[derive(Clone, Debug)]
-pub struct NewDerivation {
-    /// Its store path.
-    pub path: Vec<u8>,
-    /// Its text.
-    pub text: Vec<u8>,
-    /// What the text refers to.
-    pub references: Vec<Vec<u8>>,
 }
 
 /// What an evaluation needs of the world. Paths are absolute and bytes.
@@ -140,7 +130,7 @@ pub trait World: Sync {
     ///
     /// # Errors
     /// It cannot be written.
-    fn add_derivation(&self, derivation: NewDerivation) -> Result<(), Error>;
+    fn add_derivation(&self, derivation: DerivationFile) -> Result<(), Error>;
 
     /// The text of a derivation that was made before or lies in the store.
     ///

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::error::{Error, Kind};
-use super::io::{Addition, Dependency, Fetch, FileKind, Filter, NewDerivation, World};
+use super::io::{Addition, Dependency, Fetch, FileKind, Filter, World};
 use super::print::Style;
 use super::shared::Settings;
 use super::sources::Origin;
 use crate::model::content_address::{ContentAddress, ContentAddressMethod, ContentReferences};
+use crate::model::derivation::DerivationFile;
 use crate::model::hash::Hash;
 use crate::model::store_path::StoreDir;
 
@@ -82,8 +83,10 @@ impl World for Memory {
         self.texts.lock().unwrap().insert(path.clone(), (text.to_vec(), references.to_vec()));
         Ok(path)
     }
-    fn add_derivation(&self, new: NewDerivation) -> Result<(), Error> {
-        self.texts.lock().unwrap().insert(new.path, (new.text, new.references));
+    fn add_derivation(&self, new: DerivationFile) -> Result<(), Error> {
+        let dir = StoreDir::default();
+        let references = new.references.iter().map(|path| dir.print(path).into_bytes()).collect();
+        self.texts.lock().unwrap().insert(dir.print(&new.path).into_bytes(), (new.text, references));
         Ok(())
     }
     fn read_derivation(&self, path: &[u8]) -> Result<Vec<u8>, Error> {

@@ -290,6 +290,15 @@ pub fn make_canonical(parent: BorrowedFd<'_>, name: &CStr, shown: &Path) -> Resu
     rustix::fs::futimens(&handle, &CANONICAL_TIMES).map_err(PathError::at("changing time of", shown))
 }
 
+/// Gives a plain file its final mode and time.
+///
+/// # Errors
+/// A [`PathError`].
+pub fn make_file_canonical(file: &std::fs::File, shown: &Path) -> Result<(), PathError> {
+    rustix::fs::fchmod(file, Mode::from_raw_mode(0o444)).map_err(PathError::at("changing mode of", shown))?;
+    rustix::fs::futimens(file, &CANONICAL_TIMES).map_err(PathError::at("changing time of", shown))
+}
+
 /// Restores one archive as `path`, which must not exist, with ordinary
 /// metadata.
 ///

@@ -71,6 +71,48 @@ pub fn metadata(tree: &Path) -> BTreeMap<String, String> {
     found
 }
 
+/// The rows and the files of a store, as texts.
+pub type State = (Vec<String>, Vec<(String, String)>);
+
+/// What the database below a state directory says beside the text that `--dump-db` has.
+fn rows_in(state: &Path) -> Vec<String> {
+    let database = rusqlite::Connection::open(state.join("db/db.sqlite")).unwrap();
+    let mut found = Vec::new();
+    for query in [
+        "select path || ' ' || hash || ' ' || narSize || ' ' || ifnull(deriver, '-') || ' ' \
+         || ifnull(ultimate, '-') || ' ' || ifnull(sigs, '-') || ' ' || ifnull(ca, '-') \
+         from ValidPaths order by path",
+        "select a.path || ' ' || b.path from Refs join ValidPaths a on a.id = referrer \
+         join ValidPaths b on b.id = reference order by 1",
+        "select v.path || ' ' || o.id || ' ' || o.path from DerivationOutputs o \
+         join ValidPaths v on v.id = drv order by 1",
+    ] {
+        let mut statement = database.prepare(query).unwrap();
+        let lines = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        found.extend(lines.map(Result::unwrap));
+    }
+    found
+}
+
+/// What the database of a world says beside the text that `--dump-db` has.
+pub fn rows(world: &World) -> Vec<String> {
+    rows_in(&world.path("var"))
+}
+
+/// Everything that a command left: in the database and on the disk, except for
+/// the times of the two directories that every command may change.
+pub fn state(world: &World) -> State {
+    state_in(&world.store(), &world.path("var"))
+}
+
+/// The same of a store elsewhere.
+pub fn state_in(store: &Path, state: &Path) -> State {
+    let mut files = metadata(store);
+    files.remove("");
+    files.remove(".links");
+    (rows_in(state), files.into_iter().collect())
+}
+
 /// The names in the store directory that belong to no valid path; `.links`
 /// apart.
 pub fn leftovers(world: &World) -> BTreeSet<String> {

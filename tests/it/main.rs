@@ -44,6 +44,7 @@ mod test_gc_refusals;
 mod test_generations;
 mod test_hash;
 mod test_import_damage;
+mod test_instantiate;
 mod test_interop;
 mod test_messages;
 mod test_narinfo_fields;

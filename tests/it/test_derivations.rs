@@ -206,7 +206,11 @@ fn register_unchecked(world: &World, name: &str, text: &str, references: &[&str]
     let mut info = ValidPathInfo::new(path.clone(), hash, size);
     (info.references, info.ca) = (references, Some(ca));
     store
-        .write(|writer| writer.register(&[info], Existing::Update, 1, |path| store.read_derivation(path)))
+        .write(|writer| {
+            writer.register(&[info], Existing::Update, 1, |path| {
+                Ok(store.read_derivation(path)?.known_outputs())
+            })
+        })
         .unwrap();
     dir.print(&path)
 }

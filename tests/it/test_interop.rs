@@ -131,35 +131,6 @@ fn real_data_is_in_order() {
     assert_eq!((verified.status, &*verified.stderr), (0, expected));
 }
 
-/// What the database says beside the text that `--dump-db` has.
-fn rows(world: &World) -> Vec<String> {
-    let database = rusqlite::Connection::open(world.path("var/db/db.sqlite")).unwrap();
-    let mut found = Vec::new();
-    for query in [
-        "select path || ' ' || hash || ' ' || narSize || ' ' || ifnull(deriver, '-') || ' ' \
-         || ifnull(ultimate, '-') || ' ' || ifnull(sigs, '-') || ' ' || ifnull(ca, '-') \
-         from ValidPaths order by path",
-        "select a.path || ' ' || b.path from Refs join ValidPaths a on a.id = referrer \
-         join ValidPaths b on b.id = reference order by 1",
-        "select v.path || ' ' || o.id || ' ' || o.path from DerivationOutputs o \
-         join ValidPaths v on v.id = drv order by 1",
-    ] {
-        let mut statement = database.prepare(query).unwrap();
-        let lines = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
-        found.extend(lines.map(Result::unwrap));
-    }
-    found
-}
-
-/// Everything that a command left: in the database and on the disk, except for
-/// the times of the two directories that every command may change.
-fn state(world: &World) -> (Vec<String>, Vec<(String, String)>) {
-    let mut files = data::metadata(&world.store());
-    files.remove("");
-    files.remove(".links");
-    (rows(world), files.into_iter().collect())
-}
-
 /// Does the same with each side, in two stores of the same name, and checks
 /// that they are the same.
 #[track_caller]
@@ -167,7 +138,7 @@ fn assert_same_effect(world: &World, number: usize, args: &[&str], input: &[u8])
     let mut states = SIDES.map(|side| {
         let outcome = world.run_with_input(side, "nix-store", args, input);
         let text = outcome.ok().text().to_owned();
-        let state = state(world);
+        let state = data::state(world);
         data::set_aside(world, number + usize::from(side == Side::Nival));
         (text, state)
     });
@@ -234,7 +205,7 @@ fn databases_are_loaded_alike() {
         lost(number);
         let loaded = world.run_with_input(side, "nix-store", &["--load-db"], &text);
         assert_eq!((loaded.status, loaded.stdout.len(), loaded.stderr.as_str()), (0, 0, ""));
-        states.push(rows(&world));
+        states.push(data::rows(&world));
         assert_eq!(run(&world, Side::Nival, &["--dump-db"]).ok().stdout, text);
         assert_answers_agree(&world, &all);
         assert_accepted(&world);
@@ -265,13 +236,13 @@ fn validity_is_registered_alike() {
         // What is valid stays as it is, unless --reregister is given.
         let changed = text.replace(&deriver, "");
         world.run_with_input(side, "nix-store", &["--register-validity"], changed.as_bytes()).ok();
-        let before = rows(&world);
+        let before = data::rows(&world);
         assert_eq!(run(&world, Side::Nival, &["-qd", &planted[3]]).line(), deriver);
         let again = ["--register-validity", "--reregister"];
         world.run_with_input(side, "nix-store", &again, changed.as_bytes()).ok();
         assert_answers_agree(&world, &planted);
         assert_accepted(&world);
-        states.push((before, state(&world)));
+        states.push((before, data::state(&world)));
         std::fs::rename(world.path("var"), world.path(format!("registered{number}"))).unwrap();
     }
     assert_eq!(states[0], states[1]);

@@ -15,6 +15,7 @@ use nival::settings::table::Effect;
 use nival::settings::value::lexically_normal;
 use nival::settings::{self, Environment, Machine, Settings};
 use nival::store::api::collect::Keep;
+use nival::store::layout::Layout;
 use nival::store::local::LocalOptions;
 use nival::store::open::Unmade;
 use nival::store::open::uri;
@@ -45,6 +46,8 @@ pub struct Context {
     pub help_wanted: bool,
     /// `--no-gc-warning` was given.
     pub no_gc_warning: bool,
+    /// `--readonly-mode` was given.
+    pub readonly_mode: bool,
     /// Experimental features whose flags were given.
     pub gated: Vec<Option<&'static str>>,
     /// Settings that the user gave on the command line.
@@ -72,6 +75,7 @@ impl Context {
             version_wanted: false,
             help_wanted: false,
             no_gc_warning: false,
+            readonly_mode: false,
             gated: Vec::new(),
             given: BTreeSet::new(),
             told_of_building: std::cell::Cell::new(false),
@@ -147,6 +151,15 @@ impl Context {
             Ok((options, _)) => Ok(options.layout.store_dir),
             Err(_) => Ok(self.open_store()?.dir().clone()),
         }
+    }
+
+    /// Where the parts of a store lie, if this process works on it itself.
+    ///
+    /// # Errors
+    /// The text names no store.
+    pub fn layout_of(&self, uri: &str) -> anyhow::Result<Option<Layout>> {
+        let uri = self.parse_uri(uri)?;
+        Ok(uri::local_options(&uri, &self.surroundings()).ok().map(|(options, _)| options.layout))
     }
 
     fn parse_uri(&self, text: &str) -> anyhow::Result<StoreUri> {

@@ -56,7 +56,8 @@ impl CommonFlags for Context {
             "--refresh" => self.set_all(REFRESH)?,
             "--offline" => self.set_all(OFFLINE)?,
             // What the rows of these say: there is nothing to change.
-            "--print-build-logs" | "--no-build-output" | "--readonly-mode" => {}
+            "--readonly-mode" => self.readonly_mode = true,
+            "--print-build-logs" | "--no-build-output" => {}
             other => return Err(page::not_taken(other)),
         }
         Ok(())

@@ -39,8 +39,11 @@ pub const OF_CLASSIC: Group = Group {
             "Sets 'keep-going': after a failure goes on with what does not depend on it",
         ),
         switch(&["--no-build-output", "-Q"], "Changes nothing: this version does not build"),
-        switch(&["--no-gc-warning"], "Does not warn that a result has no root ('nix-store --realise')"),
-        switch(&["--readonly-mode"], "Changes nothing: what only reads never writes"),
+        switch(
+            &["--no-gc-warning"],
+            "Does not warn that a result has no root ('nix-store --realise', 'nix-instantiate')",
+        ),
+        switch(&["--readonly-mode"], "Writes nothing to the store while expressions are evaluated"),
     ],
 };
 

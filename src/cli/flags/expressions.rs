@@ -35,23 +35,33 @@ pub const EXPRESSIONS: Group = Group {
 /// `nix-instantiate`.
 pub const NIX_INSTANTIATE: Program = Program {
     name: "nix-instantiate",
-    synopsis: &["--eval [FLAGS] FILES...", "--parse [FLAGS] FILES...", "--find-file [FLAGS] NAMES..."],
+    synopsis: &[
+        "[FLAGS] FILES...",
+        "--eval [FLAGS] FILES...",
+        "--parse [FLAGS] FILES...",
+        "--find-file [FLAGS] NAMES...",
+    ],
     arguments: &[File],
-    about: "Evaluates Nix expressions",
+    about: "Makes derivations of Nix expressions, or prints what they evaluate to",
     more: &[
         "A directory stands for its default.nix, - for standard input, <NAME> is looked up, \
          and a URL is that of an archive. Without arguments ./default.nix is evaluated.",
-        "Making derivations from expressions comes later.",
+        "Derivations are written to the store, and the path of each is printed; they are those of a set or \
+         list, or the value itself.",
     ],
     operations: &[],
     rows: &[
-        takes(&["--add-root"], &[File], "Makes a symlink to what is instantiated (comes later)"),
+        takes(
+            &["--add-root"],
+            &[File],
+            "Makes a symlink to each derivation, which keeps it from being collected",
+        ),
         takes(
             &["--attr", "-A"],
             &[Text("ATTRIBUTE")],
             "Takes this attribute of the expression; may be repeated",
         ),
-        switch(&["--dry-run"], "Changes nothing: without --read-write-mode nothing is written"),
+        switch(&["--dry-run"], "Writes nothing to the store"),
         switch(&["--eval", "--eval-only"], "Prints the value of each expression"),
         switch(&["--expr", "-E"], "Takes the arguments for expressions, not for files"),
         switch(&["--find-file"], "Prints where each <NAME> is found"),

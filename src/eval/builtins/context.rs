@@ -46,7 +46,7 @@ impl<'e> Worker<'e> {
     ///
     /// # Errors
     /// The world's store directory is no absolute path.
-    pub(super) fn store_dir(&self) -> Result<StoreDir, Error> {
+    pub fn store_dir(&self) -> Result<StoreDir, Error> {
         let text = String::from_utf8_lossy(self.shared.world.store_dir());
         StoreDir::new(&text)
             .map_err(|text| Error::new(format!("store directory '{text}' is not an absolute path")))

@@ -63,6 +63,19 @@ pub struct Derivation {
     pub env: BTreeMap<Bytes, Bytes>,
 }
 
+/// A derivation as a file of a store.
+#[derive(Clone, Debug)]
+pub struct DerivationFile {
+    /// Its store path, which follows from text and references.
+    pub path: StorePath,
+    /// Its contents.
+    pub text: Vec<u8>,
+    /// What it refers to.
+    pub references: BTreeSet<StorePath>,
+    /// Its outputs and their paths, as far as these are known before it is built.
+    pub outputs: Vec<(String, StorePath)>,
+}
+
 impl Derivation {
     /// Every path that the text names and a valid path must therefore refer to:
     /// inputs of both kinds.
@@ -73,6 +86,11 @@ impl Derivation {
     /// Output names and their paths, where known before building.
     pub fn output_paths(&self) -> impl Iterator<Item = (&str, &StorePath)> {
         self.outputs.iter().filter_map(|(name, output)| Some((name.as_str(), output.path()?)))
+    }
+
+    /// The same, as a list.
+    pub fn known_outputs(&self) -> Vec<(String, StorePath)> {
+        self.output_paths().map(|(name, path)| (name.to_owned(), path.clone())).collect()
     }
 
     /// Reads a `.drv` file; see [`aterm`].

@@ -13,8 +13,8 @@ use crate::model::{
     ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, HashFormat, StoreDir, StorePath,
 };
 use crate::nar::hashing::HashPipe;
-use crate::nar::writer::NarWriter;
-use crate::nar::{NarError, Sink, dump};
+use crate::nar::writer::{NarWriter, Output};
+use crate::nar::{Contents, NarError, Sink, dump};
 use crate::store::StoreError;
 use crate::sys::interrupt;
 
@@ -38,14 +38,50 @@ impl Source {
         }
     }
 
-    /// The hash of its archive.
-    pub fn archive_hash(&self) -> Result<Hash, Error> {
-        let hash = || -> Result<Hash, NarError> {
-            let mut writer = NarWriter::new(HashPipe::new(HashAlgorithm::Sha256))?;
+    /// The hash of its archive; with `hold` also the archive, unless it is large.
+    pub fn archive_hash(&self, hold: bool) -> Result<(Hash, Option<Vec<u8>>), Error> {
+        let hash = || -> Result<_, NarError> {
+            let pipe = HashPipe::new(HashAlgorithm::Sha256);
+            let mut writer = NarWriter::new(Holding { pipe, held: hold.then(Vec::new) })?;
             self.tell(&mut writer)?;
-            Ok(writer.into_output().finish().0)
+            let Holding { pipe, held } = writer.into_output();
+            Ok((pipe.finish().0, held))
         };
         hash().map_err(of_archive)
+    }
+}
+
+/// Bytes of an archive that are held in memory.
+const MOST_HELD: usize = 8 << 20;
+
+/// Hashes an archive, and holds it as long as it is small.
+struct Holding {
+    pipe: HashPipe,
+    held: Option<Vec<u8>>,
+}
+
+fn hold(held: &mut Option<Vec<u8>>, data: &[u8]) {
+    match held {
+        Some(bytes) if bytes.len() + data.len() <= MOST_HELD => bytes.extend_from_slice(data),
+        _ => *held = None,
+    }
+}
+
+impl Output for Holding {
+    fn write(&mut self, data: &[u8]) -> Result<(), NarError> {
+        hold(&mut self.held, data);
+        self.pipe.write(data)
+    }
+
+    fn contents(&mut self, contents: &mut dyn Contents) -> Result<(), NarError> {
+        while contents.remaining() > 0 {
+            interrupt::check()?;
+            let room = self.pipe.room();
+            let count = contents.read(room)?;
+            hold(&mut self.held, &room[..count]);
+            self.pipe.filled(count);
+        }
+        Ok(())
     }
 }
 

@@ -6,14 +6,19 @@
 //! search_path  where `<name>` is looked up
 //! tree         a tree of files of which a filter leaves some out
 //! add          files and texts → store paths
+//! desk         the thread that has the store: answers, and writes what is added
+//! adding       what is added, on its way to that thread
 //! world        what an evaluation asks for, answered
 //! ```
 //!
 //! An evaluation has threads of its own, and a store belongs to one thread: that
-//! which called [`run`] answers what is asked of the store while it waits.
+//! which called [`run`] answers what is asked of the store, and writes what is added
+//! while the evaluation goes on.
 
 pub mod access;
 mod add;
+mod adding;
+mod desk;
 mod files;
 pub mod search_path;
 mod tree;
@@ -22,7 +27,6 @@ mod world;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc;
 
 use crate::eval;
 use crate::eval::error::Error;
@@ -35,6 +39,7 @@ use crate::settings::Environment;
 use crate::store::api::Store;
 use crate::sys::interrupt::Bounds;
 use access::Freedom;
+use desk::Mail;
 pub use world::Asked;
 
 /// How expressions are evaluated.
@@ -52,6 +57,8 @@ pub struct Options {
     pub current_dir: PathBuf,
     /// The store directory.
     pub store_dir: StoreDir,
+    /// Where the files of the store lie, if that is elsewhere.
+    pub real_store_dir: Option<PathBuf>,
     /// `builtins.currentSystem`
     pub system: String,
     /// Where `<name>` is looked up.
@@ -85,9 +92,6 @@ pub trait Backing {
     fn progress(&self) -> Arc<dyn Progress>;
 }
 
-/// A question to the thread that has the store.
-type Job = Box<dyn FnOnce(&dyn Backing) + Send>;
-
 /// Runs `work` with a worker of a new evaluation and what answers its questions, of which `backing`
 /// answers those about the store.
 /// Everything that was added is valid once this returns.
@@ -99,9 +103,9 @@ pub fn run<R: Send>(
     backing: &dyn Backing,
     work: impl for<'e> FnOnce(&Worker<'e>, &Asked) -> R + Send,
 ) -> Result<R, Error> {
-    let (asking, asked) = mpsc::channel::<Job>();
+    let (mail, inbox) = Mail::new();
     let settings = options.settings.clone();
-    let world = Asked::new(options, asking, backing.progress());
+    let world = Asked::new(options, mail, backing.progress());
     let bounds = Bounds::current();
     let evaluation = move || -> io::Result<Result<R, Error>> {
         if let Err(error) = bounds.clone().enter(|| world.look_ahead()) {
@@ -113,9 +117,7 @@ pub fn run<R: Send>(
     std::thread::scope(|scope| {
         let evaluating = std::thread::Builder::new().spawn_scoped(scope, evaluation);
         let evaluating = evaluating.map_err(no_thread)?;
-        for job in asked {
-            job(backing);
-        }
+        inbox.serve(backing);
         match evaluating.join() {
             Ok(result) => result.map_err(no_thread)?,
             Err(panic) => std::panic::resume_unwind(panic),

@@ -25,13 +25,14 @@ enum Node {
 }
 
 impl Tree {
-    /// Asks `filter` about everything below `root`, parents first, in the order of the names' bytes.
+    /// Asks `filter` about everything below `root`, which it is told as `shown`: parents first, in the
+    /// order of the names' bytes.
     ///
     /// # Errors
     /// The filter fails, or a directory cannot be read.
-    pub fn new(root: &Path, filter: Filter<'_>) -> Result<Tree, Error> {
+    pub fn new(root: &Path, shown: &Path, filter: Filter<'_>) -> Result<Tree, Error> {
         let node = match files::kind(root)? {
-            Some(FileKind::Directory) => filtered(root, filter, 0)?,
+            Some(FileKind::Directory) => filtered(root, shown, filter, 0)?,
             _ => Node::Leaf,
         };
         Ok(Tree { root: root.to_owned(), node })
@@ -46,20 +47,20 @@ impl Tree {
     }
 }
 
-fn filtered(dir: &Path, filter: Filter<'_>, depth: usize) -> Result<Node, Error> {
+fn filtered(dir: &Path, shown: &Path, filter: Filter<'_>, depth: usize) -> Result<Node, Error> {
     if depth > DEEPEST {
-        return Err(Error::new(format!("directories in '{}' are nested too deeply", dir.display())));
+        return Err(Error::new(format!("directories in '{}' are nested too deeply", shown.display())));
     }
     let mut nodes = Vec::new();
     for entry in files::entries(dir)? {
-        let path = dir.join(entry.file_name());
+        let shown = shown.join(entry.file_name());
         let kind = entry.file_type().map(kind_of).unwrap_or(FileKind::Unknown);
-        if !filter(path.as_os_str().as_bytes(), kind)? {
+        if !filter(shown.as_os_str().as_bytes(), kind)? {
             continue;
         }
         let Ok(name) = CString::new(entry.file_name().into_vec()) else { continue };
         let node = match kind {
-            FileKind::Directory => filtered(&path, filter, depth + 1)?,
+            FileKind::Directory => filtered(&entry.path(), &shown, filter, depth + 1)?,
             _ => Node::Leaf,
         };
         nodes.push((name, node));

@@ -1,31 +1,28 @@
 //! What an evaluation asks for, answered from files and by the thread that has the store.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
-use std::sync::mpsc::{self, Sender};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::eval::error::{Error, Kind};
-use crate::eval::io::{Addition, Dependency, Fetch, FileKind, Filter, NewDerivation, World};
+use crate::eval::error::Error;
+use crate::eval::io::{Addition, Dependency, Fetch, FileKind, Filter, World};
 use crate::eval::text::path::canonical;
 use crate::fetch::FetchError;
+use crate::model::derivation::DerivationFile;
 use crate::model::derived_path::Outputs;
-use crate::model::{ContentAddressMethod, DerivedPath, Hash, HashAlgorithm, StorePath};
+use crate::model::{DerivedPath, Hash, HashAlgorithm, StorePath};
 use crate::ops::prefetch::Prefetch;
 use crate::progress::Progress;
 use crate::store::api::Store;
 use crate::sys::interrupt;
 
 use super::access::Access;
-use super::add::{self, Source, of_store};
-use super::tree::Tree;
-use super::{Backing, Job, Options, files, search_path};
-
-/// Derivations that wait to be written; they are written together.
-const MOST_PENDING: usize = 512;
+use super::add::{self, of_store};
+use super::desk::Mail;
+use super::{Options, files, search_path};
 
 /// What is said about flakes where they are not enabled.
 const NO_FLAKES: &str =
@@ -33,37 +30,37 @@ const NO_FLAKES: &str =
 
 /// Answers what an evaluation asks for.
 pub struct Asked {
-    options: Options,
-    access: Access,
-    jobs: Sender<Job>,
+    pub(super) options: Options,
+    pub(super) access: Access,
+    pub(super) mail: Mail,
     progress: Arc<dyn Progress>,
-    /// The texts of derivations that are not in the store, by path.
-    texts: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
-    /// Derivations to be written.
-    pending: Mutex<Vec<NewDerivation>>,
+    /// Paths that were added, or are known to be valid.
+    pub(super) known: Mutex<HashSet<StorePath>>,
+    /// Outputs that were made valid.
+    realised: Mutex<HashSet<Dependency>>,
     /// What entries of search paths turned out to be.
     resolved: Mutex<HashMap<Vec<u8>, Option<Vec<u8>>>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn path_of(bytes: &[u8]) -> &Path {
+pub(super) fn path_of(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
 impl Asked {
-    /// Answers with `options`; `jobs` go to the thread that has the store.
-    pub(super) fn new(options: Options, jobs: Sender<Job>, progress: Arc<dyn Progress>) -> Asked {
+    /// Answers with `options`; `mail` goes to the thread that has the store.
+    pub(super) fn new(options: Options, mail: Mail, progress: Arc<dyn Progress>) -> Asked {
         let access = Access::new(options.freedom, options.allowed_uris.clone());
         let asked = Asked {
             options,
             access,
-            jobs,
+            mail,
             progress,
-            texts: Mutex::default(),
-            pending: Mutex::default(),
+            known: Mutex::default(),
+            realised: Mutex::default(),
             resolved: Mutex::default(),
         };
         if !asked.access.is_pure() {
@@ -76,31 +73,24 @@ impl Asked {
         asked
     }
 
-    /// Has the thread with the store do something.
-    fn ask<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&dyn Backing) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let (answering, answer) = mpsc::channel();
-        let job: Job = Box::new(move |backing| {
-            // The evaluation is over if nobody waits for the answer.
-            let _ = answering.send(work(backing));
-        });
-        let gone = || Error::new("the store is not there any more");
-        self.jobs.send(job).map_err(|_| gone())?;
-        answer.recv().map_err(|_| gone())?
-    }
-
-    /// Does something with the store, which has all derivations that were made.
+    /// Has everything in the store that was added so far.
     ///
     /// # Errors
-    /// The store cannot be opened or does not take the derivations; those of `work`.
+    /// The store does not take it.
+    pub fn settle(&self) -> Result<(), Error> {
+        self.mail.settle()
+    }
+
+    /// Does something with the store, which has everything that was added.
+    ///
+    /// # Errors
+    /// The store cannot be opened or does not take what was added; those of `work`.
     pub fn with_store<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn Store) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.settle()?;
-        self.ask(move |backing| work(backing.store()?))
+        self.mail.settle()?;
+        self.mail.ask(move |desk| work(desk.backing.store()?))
     }
 
     /// Makes everything valid that is asked for, as a user asks for it.
@@ -108,8 +98,8 @@ impl Asked {
     /// # Errors
     /// Something cannot be made valid.
     pub fn make_valid(&self, requests: Vec<DerivedPath>) -> Result<(), Error> {
-        self.settle()?;
-        self.ask(move |backing| backing.realise(&requests))
+        self.mail.settle()?;
+        self.mail.ask(move |desk| desk.backing.realise(&requests))
     }
 
     /// The options of the evaluation.
@@ -117,23 +107,15 @@ impl Asked {
         &self.options
     }
 
-    /// Writes the derivations that wait for it.
-    ///
-    /// # Errors
-    /// The store does not take them.
-    pub fn settle(&self) -> Result<(), Error> {
-        let pending = std::mem::take(&mut *lock(&self.pending));
-        if pending.is_empty() {
-            return Ok(());
-        }
-        let paths: Vec<Vec<u8>> = pending.iter().map(|made| made.path.clone()).collect();
-        self.ask(move |backing| write_derivations(backing.store()?, &pending))?;
-        // The store has these now; others may have been made meanwhile.
-        let mut texts = lock(&self.texts);
-        for path in &paths {
-            texts.remove(path);
-        }
-        Ok(())
+    /// Where the file at a path lies, once it is there if it is one of the store.
+    pub(super) fn real(&self, path: &[u8]) -> Result<PathBuf, Error> {
+        let below = path.strip_prefix(self.options.store_dir.as_str().as_bytes());
+        let Some([b'/', below @ ..]) = below else { return Ok(path_of(path).to_owned()) };
+        self.mail.settle()?;
+        Ok(match &self.options.real_store_dir {
+            Some(dir) => dir.join(path_of(below)),
+            None => path_of(path).to_owned(),
+        })
     }
 
     /// Looks at all entries of the search path where only those may be read.
@@ -163,9 +145,9 @@ impl Asked {
     /// Gets the archive or file of an address, and gives the store path.
     fn prefetch(&self, wanted: Prefetch) -> Result<Vec<u8>, Error> {
         self.access.check_uri(&wanted.url)?;
-        self.settle()?;
-        let path = self.ask(move |backing| {
-            let fetched = wanted.run(backing.store()?, backing.http(), backing.progress());
+        self.mail.settle()?;
+        let path = self.mail.ask(move |desk| {
+            let fetched = wanted.run(desk.backing.store()?, desk.backing.http(), desk.backing.progress());
             fetched.map(|(_, path)| path).map_err(of_fetch)
         })?;
         Ok(self.allowed(&path))
@@ -203,7 +185,7 @@ impl Asked {
     }
 
     /// The hash that contents must have.
-    fn expected(text: Option<&[u8]>) -> Result<Option<Hash>, Error> {
+    pub(super) fn expected(text: Option<&[u8]>) -> Result<Option<Hash>, Error> {
         let parse = |text: &[u8]| {
             let text = String::from_utf8_lossy(text);
             Hash::parse(&text, Some(HashAlgorithm::Sha256)).map_err(|error| Error::new(error.to_string()))
@@ -211,13 +193,17 @@ impl Asked {
         text.map(parse).transpose()
     }
 
-    fn is_valid(&self, path: &StorePath) -> Result<bool, Error> {
-        let path = path.clone();
-        self.ask(move |backing| {
-            let store = backing.store()?;
-            store.add_temp_roots(&[&path]).map_err(of_store)?;
-            store.is_valid(&path).map_err(of_store)
-        })
+    /// Whether what a text depends on was added, or made valid before.
+    fn is_there(&self, dependency: &Dependency) -> Result<bool, Error> {
+        if lock(&self.realised).contains(dependency) {
+            return Ok(true);
+        }
+        match dependency {
+            Dependency::Plain(path) | Dependency::All(path) => {
+                Ok(lock(&self.known).contains(&add::store_path(&self.options.store_dir, path)?))
+            }
+            Dependency::Output { .. } => Ok(false),
+        }
     }
 
     /// The requests for what texts depend on.
@@ -225,8 +211,10 @@ impl Asked {
         let dir = &self.options.store_dir;
         let request = |dependency: &Dependency| {
             Ok(match dependency {
-                Dependency::Plain(path) => DerivedPath::opaque(add::store_path(dir, path)?),
-                Dependency::All(path) => DerivedPath::built(add::store_path(dir, path)?, Outputs::All),
+                // Who has the path of a derivation asks for the file, and not for what it makes.
+                Dependency::Plain(path) | Dependency::All(path) => {
+                    DerivedPath::opaque(add::store_path(dir, path)?)
+                }
                 Dependency::Output { derivation, output } => {
                     let name = String::from_utf8_lossy(output).into_owned();
                     let outputs = Outputs::Named(BTreeSet::from([name]));
@@ -257,27 +245,6 @@ fn shown(options: &Options, request: &DerivedPath) -> String {
         Some(outputs) => format!("{path}^{outputs}"),
         None => path,
     }
-}
-
-fn write_derivations(store: &dyn Store, derivations: &[NewDerivation]) -> Result<(), Error> {
-    let dir = store.dir();
-    let mut paths = Vec::with_capacity(derivations.len());
-    for derivation in derivations {
-        paths.push(add::store_path(dir, &derivation.path)?);
-    }
-    let valid = store.valid(&paths).map_err(of_store)?;
-    let mut adder = store.adder();
-    for (derivation, path) in derivations.iter().zip(&paths) {
-        if valid.contains(path) {
-            continue;
-        }
-        let references = derivation.references.iter().map(|path| add::store_path(dir, path));
-        let references = references.collect::<Result<BTreeSet<_>, Error>>()?;
-        let kind = (ContentAddressMethod::Text, HashAlgorithm::Sha256);
-        let mut tell = |sink: &mut dyn crate::nar::Sink| sink.regular(false, &mut &derivation.text[..]);
-        adder.add_content(path.name(), kind, references, &mut tell).map_err(of_store)?;
-    }
-    adder.finish().map_err(of_store)
 }
 
 /// Looks whether everything is there that was asked for, in a store to which nothing may be written.
@@ -321,13 +288,14 @@ impl World for Asked {
 
     fn read_file(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
         self.access.check_followed(path_of(path), true)?;
-        files::read(path_of(path))
+        files::read(&self.real(path)?)
     }
 
     fn read_dir(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, FileKind)>, Error> {
         let dir = path_of(path);
         self.access.check_followed(dir, true)?;
-        let entries = files::entries(dir)?.into_iter().filter(|entry| self.access.allows(&entry.path()));
+        let is_allowed = |entry: &std::fs::DirEntry| self.access.allows(&dir.join(entry.file_name()));
+        let entries = files::entries(&self.real(path)?)?.into_iter().filter(is_allowed);
         let entry = |entry: std::fs::DirEntry| {
             let kind = entry.file_type().map_or(FileKind::Unknown, files::kind_of);
             (entry.file_name().into_encoded_bytes(), kind)
@@ -337,13 +305,13 @@ impl World for Asked {
 
     fn kind(&self, path: &[u8]) -> Result<Option<FileKind>, Error> {
         self.access.check_followed(path_of(path), false)?;
-        files::kind(path_of(path))
+        files::kind(&self.real(path)?)
     }
 
     fn read_link(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
         self.access.check_followed(path_of(path), false)?;
         let failed = |error| files::failure(path_of(path), "reading symbolic link", &error);
-        Ok(add::bytes(&std::fs::read_link(path_of(path)).map_err(failed)?))
+        Ok(add::bytes(&std::fs::read_link(self.real(path)?).map_err(failed)?))
     }
 
     fn variable(&self, name: &[u8]) -> Option<Vec<u8>> {
@@ -375,108 +343,57 @@ impl World for Asked {
     }
 
     fn add(&self, addition: &Addition<'_>, filter: Option<Filter<'_>>) -> Result<Vec<u8>, Error> {
-        let path = path_of(addition.path);
-        self.access.check_followed(path, false)?;
-        let name = add::name_text(addition.name)?.to_owned();
-        let dir = &self.options.store_dir;
-        let method = match addition.recursive {
-            true => ContentAddressMethod::NixArchive,
-            false => ContentAddressMethod::Flat,
-        };
-        let expected = Self::expected(addition.expected)?;
-        if let Some(hash) = expected {
-            let wanted = add::content_path(dir, &name, method, hash, BTreeSet::new())?;
-            if self.is_valid(&wanted)? {
-                return Ok(self.allowed(&wanted));
-            }
-        }
-        let source = match filter {
-            Some(filter) if addition.recursive => Source::Filtered(Tree::new(path, filter)?),
-            _ => Source::Whole(path.to_owned()),
-        };
-        let hash = match addition.recursive {
-            true => source.archive_hash()?,
-            false => add::flat_hash(path)?,
-        };
-        if expected.is_some_and(|expected| expected != hash) {
-            let path = path.display();
-            let message = format!("store path mismatch in (possibly filtered) path added from '{path}'");
-            return Err(Error::of(Kind::Other, message));
-        }
-        let result = add::content_path(dir, &name, method, hash, BTreeSet::new())?;
-        if !self.options.read_only && !self.is_valid(&result)? {
-            self.ask(move |backing| {
-                let kind = (method, HashAlgorithm::Sha256);
-                let tell = &mut |sink: &mut dyn crate::nar::Sink| source.tell(sink);
-                backing.store()?.add_content(&name, kind, BTreeSet::new(), tell).map_err(of_store)
-            })?;
-        }
-        Ok(self.allowed(&result))
+        Ok(self.allowed(&self.add_files(addition, filter)?))
     }
 
     fn add_text(&self, name: &[u8], text: &[u8], references: &[Vec<u8>]) -> Result<Vec<u8>, Error> {
-        let dir = &self.options.store_dir;
-        let name = add::name_text(name)?.to_owned();
-        let references = references.iter().map(|path| add::store_path(dir, path));
-        let references = references.collect::<Result<BTreeSet<_>, Error>>()?;
-        let method = ContentAddressMethod::Text;
-        let path = add::content_path(dir, &name, method, Hash::sha256(text), references.clone())?;
-        if !self.options.read_only {
-            self.settle()?;
-            let text = text.to_vec();
-            self.ask(move |backing| backing.store()?.add_text(&name, &text, references).map_err(of_store))?;
-        }
-        Ok(self.allowed(&path))
+        Ok(self.allowed(&self.add_file(name, text, references)?))
     }
 
-    fn add_derivation(&self, derivation: NewDerivation) -> Result<(), Error> {
-        self.access.allow(path_of(&derivation.path));
-        lock(&self.texts).insert(derivation.path.clone(), derivation.text.clone());
-        if self.options.read_only {
-            return Ok(());
+    fn add_derivation(&self, file: DerivationFile) -> Result<(), Error> {
+        if !self.access.is_free() {
+            self.allowed(&file.path);
         }
-        let count = {
-            let mut pending = lock(&self.pending);
-            pending.push(derivation);
-            pending.len()
-        };
-        if count >= MOST_PENDING { self.settle() } else { Ok(()) }
+        self.add_new_derivation(file)
     }
 
     fn read_derivation(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
-        let known = lock(&self.texts).get(path).cloned();
-        if let Some(text) = known {
-            return Ok(text);
-        }
+        self.mail.settle()?;
         let path = add::store_path(&self.options.store_dir, path)?;
-        self.ask(move |backing| {
-            let store = backing.store()?;
+        self.mail.ask(move |desk| {
+            let store = desk.backing.store()?;
             Ok(store.queries().read_derivation(&path).map_err(of_store)?.print(store.dir()))
         })
     }
 
     fn references(&self, path: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-        self.settle()?;
+        self.mail.settle()?;
         let path = add::store_path(&self.options.store_dir, path)?;
-        let info = self.ask(move |backing| backing.store()?.path_info(&path).map_err(of_store))?;
+        let info = self.mail.ask(move |desk| desk.backing.store()?.path_info(&path).map_err(of_store))?;
         let dir = &self.options.store_dir;
         Ok(info.references.iter().map(|path| dir.print(path).into_bytes()).collect())
     }
 
     fn realise(&self, dependencies: &[Dependency]) -> Result<(), Error> {
-        if dependencies.is_empty() {
+        let mut missing = Vec::new();
+        for dependency in dependencies {
+            if !self.is_there(dependency)? {
+                missing.push(dependency.clone());
+            }
+        }
+        self.mail.settle()?;
+        if missing.is_empty() {
             return Ok(());
         }
-        let requests = self.requests(dependencies)?;
+        let requests = self.requests(&missing)?;
         self.check_builds(&requests)?;
-        self.settle()?;
         let read_only = self.options.read_only;
         let asked = requests.clone();
-        let outputs = self.ask(move |backing| {
-            let store = backing.store()?;
+        let outputs = self.mail.ask(move |desk| {
+            let store = desk.backing.store()?;
             match read_only {
                 true => check_there(store, &asked)?,
-                false => backing.realise(&asked)?,
+                false => desk.backing.realise(&asked)?,
             }
             paths_of(store, &asked)
         })?;
@@ -489,8 +406,18 @@ impl World for Asked {
                 let why = "during evaluation due to an import from derivation";
                 self.progress.warn(&format!("built '{shown}' {why}"));
             }
+        } else {
+            // Once is enough, unless each time is told.
+            lock(&self.realised).extend(missing);
         }
         Ok(())
+    }
+
+    fn ensure(&self, path: &[u8]) -> Result<(), Error> {
+        match self.options.read_only {
+            true => Ok(()),
+            false => self.realise(&[Dependency::Plain(path.to_vec())]),
+        }
     }
 
     fn fetch(&self, fetch: &Fetch) -> Result<Vec<u8>, Error> {

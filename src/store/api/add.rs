@@ -8,6 +8,7 @@ use std::path::Path;
 use super::Store;
 use super::copy::Item;
 use crate::model::content_address::ContentReferences;
+use crate::model::derivation::DerivationFile;
 use crate::model::store_path::check_name;
 use crate::model::{
     ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, Hasher, StorePath, ValidPathInfo,
@@ -51,6 +52,20 @@ pub trait Adder {
         // A bad name costs no reading.
         check_name(name).map_err(|reason| StoreError::Name { path: name.to_owned(), reason })?;
         self.add_content(name, kind, BTreeSet::new(), &mut |sink| dump::walk(source, sink))
+    }
+
+    /// Adds derivations, each after those that it refers to, whose outputs are known to follow from
+    /// them: their caller has worked them out.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn add_derivations(&mut self, files: Vec<DerivationFile>) -> Result<()> {
+        let kind = (ContentAddressMethod::Text, HashAlgorithm::Sha256);
+        for file in files {
+            let mut tell = |sink: &mut dyn Sink| sink.regular(false, &mut &file.text[..]);
+            self.add_content(file.path.name(), kind, file.references, &mut tell)?;
+        }
+        Ok(())
     }
 
     /// Makes everything valid that was added and is not yet.

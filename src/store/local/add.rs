@@ -7,6 +7,7 @@ use super::LocalStore;
 use super::batch::Batch;
 use super::ingest::Hashes;
 use crate::model::content_address::ContentReferences;
+use crate::model::derivation::DerivationFile;
 use crate::model::{ContentAddress, ContentAddressMethod, HashAlgorithm, StorePath, ValidPathInfo};
 use crate::nar::content_hash::hash_contents;
 use crate::nar::hashing::HashPipe;
@@ -157,6 +158,11 @@ impl api::add::Adder for Adder<'_> {
         tell: api::add::Tell<'_>,
     ) -> Result<StorePath> {
         Adder::add_content(self, name, kind, references, |sink| tell(sink))
+    }
+
+    fn add_derivations(&mut self, files: Vec<DerivationFile>) -> Result<()> {
+        self.store.require_writable()?;
+        self.batch.add_derivations(files)
     }
 
     fn finish(self: Box<Self>) -> Result<()> {

@@ -2,7 +2,7 @@
 //! sync and one transaction serve them all, and small trees are written by all
 //! cores at once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -35,23 +35,30 @@ pub struct Incoming {
     scratch: Arc<Scratch>,
     entry: CString,
     tree: Option<Pending<'static>>,
+    /// What there is instead of a tree where it is one plain file.
+    text: Option<Vec<u8>>,
+    moved: bool,
 }
 
 impl Incoming {
+    /// A plain file with a text.
+    pub(super) fn of_text(scratch: Arc<Scratch>, entry: CString, text: Vec<u8>) -> Self {
+        Self { scratch, entry, tree: None, text: Some(text), moved: false }
+    }
+
     /// Writes it, if need be, and moves it to its place.
     fn put(mut self, place: &Place, path: &StorePath) -> Result<()> {
-        if let Some(tree) = self.tree.take() {
-            tree.write()?;
-        }
-        place.put(&self.scratch, &self.entry, path)
+        self.settle()?;
+        place.put(&self.scratch, &self.entry, path)?;
+        // Nothing of it is left to be removed.
+        self.moved = true;
+        Ok(())
     }
 
     /// Writes it, if need be, and puts it in the place of `path` in one step,
     /// with `sync` once it is on disk; what was there is removed.
     pub(super) fn exchange(mut self, place: &Place, path: &StorePath, sync: bool) -> Result<()> {
-        if let Some(tree) = self.tree.take() {
-            tree.write()?;
-        }
+        self.settle()?;
         if sync {
             place.sync()?;
         }
@@ -64,22 +71,27 @@ impl Incoming {
     /// # Errors
     /// [`NarError`].
     pub(super) fn settle(&mut self) -> Result<()> {
-        match self.tree.take() {
-            Some(tree) => Ok(tree.write()?),
+        if let Some(tree) = self.tree.take() {
+            tree.write()?;
+        }
+        match self.text.take() {
+            Some(text) => self.scratch.write_text(&self.entry, &text),
             None => Ok(()),
         }
     }
 
     /// Bytes in memory.
     pub(super) fn held_bytes(&self) -> usize {
-        self.tree.as_ref().map_or(0, Pending::held_bytes)
+        self.tree.as_ref().map_or(0, Pending::held_bytes) + self.text.as_ref().map_or(0, Vec::len)
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        // At worst it goes with the scratch directory.
-        let _ = self.scratch.discard(&self.entry);
+        if !self.moved {
+            // At worst it goes with the scratch directory.
+            let _ = self.scratch.discard(&self.entry);
+        }
     }
 }
 
@@ -93,6 +105,17 @@ pub(super) struct Intake {
 }
 
 impl Intake {
+    /// A name in the scratch directory that nothing else has.
+    fn entry(&self) -> CString {
+        let number = self.taken_in.fetch_add(1, Ordering::Relaxed);
+        CString::new(number.to_string()).unwrap_or_default()
+    }
+
+    /// Takes a plain file with a text in.
+    pub(super) fn take_text(&self, text: Vec<u8>) -> Incoming {
+        Incoming::of_text(Arc::clone(&self.scratch), self.entry(), text)
+    }
+
     /// Takes a tree in, as `fill` tells of it.
     ///
     /// # Errors
@@ -103,9 +126,14 @@ impl Intake {
         fill: impl FnOnce(&mut dyn Sink) -> Result<T>,
     ) -> Result<(Ingested, Incoming, T)> {
         let scratch = Arc::clone(&self.scratch);
-        let number = self.taken_in.fetch_add(1, Ordering::Relaxed);
-        let entry = CString::new(number.to_string()).unwrap_or_default();
-        let mut incoming = Incoming { scratch: Arc::clone(&scratch), entry: entry.clone(), tree: None };
+        let entry = self.entry();
+        let mut incoming = Incoming {
+            scratch: Arc::clone(&scratch),
+            entry: entry.clone(),
+            tree: None,
+            text: None,
+            moved: false,
+        };
         let writeback = self.writeback;
         let make: Make<'static> = Box::new(move || {
             let mut restorer = scratch.restorer(entry).map_err(|e| NarError::Sink(Box::new(e)))?;
@@ -156,16 +184,28 @@ impl LocalStore {
 
     /// Begins a batch.
     pub(super) fn batch(&self) -> Batch<'_> {
-        Batch { store: self, items: Vec::new(), paths: HashSet::new(), bytes: 0, held: 0 }
+        Batch {
+            store: self,
+            items: Vec::new(),
+            paths: HashSet::new(),
+            outputs: HashMap::new(),
+            bytes: 0,
+            held: 0,
+        }
     }
 }
 
+/// The outputs of derivations.
+type Outputs = HashMap<StorePath, Vec<(String, StorePath)>>;
+
 /// Complete trees that wait for their place and their row.
 pub(super) struct Batch<'s> {
-    store: &'s LocalStore,
+    pub(super) store: &'s LocalStore,
     /// In the order they came, which is that of their references.
     items: Vec<(Incoming, ValidPathInfo)>,
-    paths: HashSet<StorePath>,
+    pub(super) paths: HashSet<StorePath>,
+    /// The outputs of the derivations among them, where they are known.
+    outputs: Outputs,
     bytes: u64,
     held: usize,
 }
@@ -199,6 +239,23 @@ impl Batch<'_> {
             Ok(())
         })?;
         drop(db);
+        self.push(incoming, info, None)
+    }
+
+    /// Adds a tree whose references are known to be valid or in the batch, and that is kept apart from
+    /// locks; with the outputs that it has as a derivation, where they are known.
+    ///
+    /// # Errors
+    /// Those of a flush.
+    pub(super) fn push(
+        &mut self,
+        incoming: Incoming,
+        info: ValidPathInfo,
+        outputs: Option<Vec<(String, StorePath)>>,
+    ) -> Result<()> {
+        if let Some(outputs) = outputs {
+            self.outputs.insert(info.path.clone(), outputs);
+        }
         self.bytes = self.bytes.saturating_add(info.nar_size);
         self.held += incoming.held_bytes();
         self.paths.insert(info.path.clone());
@@ -209,7 +266,7 @@ impl Batch<'_> {
 
     /// The lock file of `H-x` has the name of the path `H-x.lock`: both cannot
     /// be on their way at once, nor the first once the second is valid.
-    fn keep_apart_from_locks(&mut self, path: &StorePath) -> Result<()> {
+    pub(super) fn keep_apart_from_locks(&mut self, path: &StorePath) -> Result<()> {
         let lock_name = format!("{}.lock", path.base_name());
         let locked = path.base_name().strip_suffix(".lock");
         let other = |name: &str| StorePath::from_base_name(name).ok();
@@ -236,6 +293,7 @@ impl Batch<'_> {
     pub(super) fn flush(&mut self) -> Result<()> {
         let items = std::mem::take(&mut self.items);
         let paths = std::mem::take(&mut self.paths);
+        let outputs = std::mem::take(&mut self.outputs);
         (self.bytes, self.held) = (0, 0);
         if items.is_empty() {
             return Ok(());
@@ -246,10 +304,11 @@ impl Batch<'_> {
         match try_lock_all(store, &items)? {
             Some(locks) => {
                 let mut all = Placing::new(store);
-                for (lock, (incoming, info)) in locks.into_iter().zip(items) {
-                    all.push(lock, incoming, info)?;
-                }
-                all.finish()
+                store.db().snapshot(|| {
+                    let mut items = locks.into_iter().zip(items);
+                    items.try_for_each(|(lock, (incoming, info))| all.push(lock, incoming, info))
+                })?;
+                all.finish(&outputs)
             }
             // The holder of one of these locks may be waiting for another of
             // them: one at a time nobody waits for us.
@@ -257,7 +316,7 @@ impl Batch<'_> {
                 let mut one = Placing::new(store);
                 let lock = PathLock::acquire(&store.layout().lock_path(&info.path), || ())?;
                 one.push(lock, incoming, info)?;
-                one.finish()
+                one.finish(&outputs)
             }),
         }
     }
@@ -318,13 +377,14 @@ impl<'s> Placing<'s> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<()> {
+    fn finish(mut self, outputs: &Outputs) -> Result<()> {
         if self.waiting.is_empty() {
             return Ok(());
         }
         let store = self.store;
         put_all(&store.place()?, std::mem::take(&mut self.waiting))?;
-        for info in self.infos.iter().filter(|info| info.path.is_derivation()) {
+        let is_unknown = |path: &StorePath| path.is_derivation() && !outputs.contains_key(path);
+        for info in self.infos.iter().filter(|info| is_unknown(&info.path)) {
             store.check_derivation(&info.path)?;
         }
         let paths: Vec<&StorePath> = self.infos.iter().map(|info| &info.path).chain(&self.again).collect();
@@ -335,7 +395,10 @@ impl<'s> Placing<'s> {
         store.sync_paths(&paths)?;
         interrupt::check()?;
         store.write(|writer| {
-            writer.register(&self.infos, Existing::Update, now(), |path| store.read_derivation(path))
+            writer.register(&self.infos, Existing::Update, now(), |path| match outputs.get(path) {
+                Some(outputs) => Ok(outputs.clone()),
+                None => Ok(store.read_derivation(path)?.known_outputs()),
+            })
         })?;
         self.infos.clear();
         Ok(())

@@ -140,7 +140,7 @@ impl LocalStore {
             }
             self.write(|writer| {
                 writer.remove_outputs(row.id)?;
-                writer.add_derivation_outputs(row.id, &drv)
+                writer.add_derivation_outputs(row.id, &drv.known_outputs())
             })?;
             self.progress().notice(&format!("mended the outputs of '{shown}'"));
         }

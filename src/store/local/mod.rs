@@ -5,6 +5,7 @@ pub mod auto_gc;
 pub mod batch;
 pub mod copy;
 pub mod db;
+mod derivation_files;
 pub mod derivations;
 mod examine;
 pub mod gc;

@@ -5,6 +5,7 @@
 //! process, or with the next collection after the process was killed.
 
 use std::ffi::CString;
+use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,6 +47,21 @@ impl Scratch {
         let shown = self.shown(&entry);
         let handle = self.handle.try_clone().map_err(PathError::at("opening directory", &shown))?;
         Ok(Restorer::new(handle, entry, &shown, Metadata::Canonical))
+    }
+
+    /// Makes a plain file with a text as the given entry.
+    ///
+    /// # Errors
+    /// [`PathError`].
+    pub(super) fn write_text(&self, entry: &CString, text: &[u8]) -> Result<()> {
+        let shown = self.shown(entry);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.handle, entry, flags, Mode::from_raw_mode(0o600))
+            .map_err(PathError::at("creating file", &shown))?;
+        let file = std::fs::File::from(file);
+        (&file).write_all(text).map_err(PathError::at("writing to", &shown))?;
+        restore::make_file_canonical(&file, &shown)?;
+        Ok(())
     }
 
     /// Removes an entry, if it is there.

@@ -309,7 +309,7 @@ impl Rebuild<'_> {
             found.iter().filter_map(|found| Some((&found.info.path, found.derivation.as_ref()?))).collect();
         db.write_in_bulk(|writer| {
             writer.register(&infos, Existing::Keep, clock::now(), |path| match derivations.get(path) {
-                Some(drv) => Ok((*drv).clone()),
+                Some(drv) => Ok(drv.known_outputs()),
                 None => Err(StoreError::Missing(self.options.layout.store_dir.print(path))),
             })
         })?;

@@ -143,7 +143,9 @@ impl LocalStore {
         } else {
             let infos = self.to_infos(&entries)?;
             self.write(|writer| {
-                writer.register(&infos, options.existing, now(), |path| self.checked_derivation(path))
+                writer.register(&infos, options.existing, now(), |path| {
+                    Ok(self.checked_derivation(path)?.known_outputs())
+                })
             })
         }
     }
@@ -261,7 +263,7 @@ impl LocalStore {
                     fresh[entry.path as usize] = true;
                     let id = writer.insert(&self.to_info(entries, entry, &[])?, now)?;
                     if path.is_derivation() {
-                        writer.add_derivation_outputs(id, &self.checked_derivation(path)?)?;
+                        writer.add_derivation_outputs(id, &self.checked_derivation(path)?.known_outputs())?;
                     }
                     id
                 }

@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use nival::eval::builtins::json::JsonStyle;
 use nival::eval::error::{Error, Kind};
-use nival::eval::io::{Addition, Dependency, Fetch, FileKind, Filter, NewDerivation, World};
+use nival::eval::io::{Addition, Dependency, Fetch, FileKind, Filter, World};
 use nival::eval::print::Style;
 use nival::eval::shared::Settings;
 use nival::eval::sources::Origin;
@@ -60,7 +60,7 @@ impl World for Nothing {
     fn add_text(&self, name: &[u8], _: &[u8], _: &[Vec<u8>]) -> Result<Vec<u8>, Error> {
         Ok([b"/nix/store/0mdqa9w1p6cmli6976v4wi0sw9r4p5pr-", name].concat())
     }
-    fn add_derivation(&self, _: NewDerivation) -> Result<(), Error> {
+    fn add_derivation(&self, _: nival::model::derivation::DerivationFile) -> Result<(), Error> {
         Ok(())
     }
     fn read_derivation(&self, _: &[u8]) -> Result<Vec<u8>, Error> {

@@ -13,11 +13,10 @@ use super::super::context::{Context, Element};
 use super::super::error::{Error, Traced};
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
-use super::super::io::NewDerivation;
 use super::super::symbols::known;
 use super::super::value::{Attrs, Builtin, Position};
 use crate::model::content_address::{ContentAddress, ContentAddressMethod, ContentReferences};
-use crate::model::derivation::Derivation;
+use crate::model::derivation::{Derivation, DerivationFile};
 use crate::model::hash::Hash;
 use crate::model::store_path::{self, StoreDir, StorePath};
 
@@ -100,13 +99,14 @@ fn write(
 ) -> Result<StorePath, Error> {
     let text = derivation.print(dir);
     let others: BTreeSet<StorePath> = derivation.references();
-    let references = others.iter().map(|path| dir.print(path).into_bytes()).collect();
+    let references = others.clone();
     let ca = ContentAddress { method: ContentAddressMethod::Text, hash: Hash::sha256(&text) };
     let path = dir
         .content_path(&format!("{name}.drv"), &ca, &ContentReferences { others, itself: false })
         .map_err(|error| Error::new(error.to_string()))?;
-    let new = NewDerivation { path: dir.print(&path).into_bytes(), text, references };
-    worker.shared.world.add_derivation(new)?;
+    let outputs = derivation.known_outputs();
+    let file = DerivationFile { path: path.clone(), text, references, outputs };
+    worker.shared.world.add_derivation(file)?;
     Ok(path)
 }
 

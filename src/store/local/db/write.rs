@@ -7,7 +7,7 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::sqlite_error;
-use crate::model::{Derivation, HashFormat, StoreDir, StorePath, ValidPathInfo};
+use crate::model::{HashFormat, StoreDir, StorePath, ValidPathInfo};
 use crate::store::error::{Result, StoreError};
 use crate::store::graph::PathId;
 
@@ -187,8 +187,8 @@ impl<'t> Writer<'t> {
     ///
     /// # Errors
     /// [`StoreError::Sqlite`] and [`StoreError::Unusable`].
-    pub fn add_derivation_outputs(&self, id: PathId, drv: &Derivation) -> Result<()> {
-        for (name, path) in drv.output_paths() {
+    pub fn add_derivation_outputs(&self, id: PathId, outputs: &[(String, StorePath)]) -> Result<()> {
+        for (name, path) in outputs {
             let query = || {
                 self.transaction
                     .prepare_cached(
@@ -204,17 +204,18 @@ impl<'t> Writer<'t> {
     /// Registers paths, then all their references.
     ///
     /// `existing` says what happens to a path that is registered already.
-    /// `derivation` reads the derivation of a path that ends in `.drv`.
+    /// `outputs` gives the outputs of the derivation of a path that ends in `.drv`, as far as
+    /// their paths are known.
     ///
     /// # Errors
     /// [`StoreError::Invalid`] for a reference to a path that is neither
-    /// registered nor among these, and those of SQLite and of `derivation`.
+    /// registered nor among these, and those of SQLite and of `outputs`.
     pub fn register(
         &self,
         infos: &[ValidPathInfo],
         existing: Existing,
         now: i64,
-        mut derivation: impl FnMut(&StorePath) -> Result<Derivation>,
+        mut outputs: impl FnMut(&StorePath) -> Result<Vec<(String, StorePath)>>,
     ) -> Result<()> {
         // The number of each path, and whether its references are to be noted.
         let mut ids: HashMap<&StorePath, (PathId, bool)> = HashMap::with_capacity(infos.len());
@@ -232,7 +233,7 @@ impl<'t> Writer<'t> {
                 None => {
                     let id = self.insert(info, now)?;
                     if info.path.is_derivation() {
-                        self.add_derivation_outputs(id, &derivation(&info.path)?)?;
+                        self.add_derivation_outputs(id, &outputs(&info.path)?)?;
                     }
                     id
                 }

@@ -334,7 +334,7 @@ impl<'c> Sweep<'c> {
                 if path.is_derivation()
                     && let Ok(drv) = self.store.read_derivation(&path)
                 {
-                    writer.add_derivation_outputs(row.id(), &drv)?;
+                    writer.add_derivation_outputs(row.id(), &drv.known_outputs())?;
                 }
             }
             let mut references = writer.references()?;

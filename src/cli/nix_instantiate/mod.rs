@@ -1,25 +1,30 @@
-//! `nix-instantiate`: evaluates expressions.
+//! `nix-instantiate`: makes derivations of expressions, or evaluates them.
+
+mod listing;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use nival::eval::builtins::json::JsonStyle;
 use nival::eval::builtins::xml::XmlStyle;
 use nival::eval::coerce::STRICT;
 use nival::eval::error::Error;
 use nival::eval::heap::Value;
-use nival::eval::interpret::Worker;
+use nival::eval::interpret::{Evaluated, Worker};
 use nival::eval::load::Parsed;
 use nival::eval::print::Style;
 use nival::eval::sources::Origin;
 use nival::eval::syntax;
 use nival::eval::text::path;
 use nival::eval::value::Position;
+use nival::ops::evaluate::Asked;
 
+use self::listing::Listing;
 use super::context::Context;
 use super::evaluation::{self, Arguments, Stopped, Wanted};
 use super::flags::parse::{Item, Parser};
 use super::flags::{NIX_INSTANTIATE, page};
-use super::installables::expression;
+use super::installables::{derivations, expression};
 use crate::cli::output::messages::{self, Out};
 
 /// What is done with the expressions. Of several, the last of this list counts.
@@ -49,6 +54,9 @@ struct Call {
     /// Whether the arguments are expressions.
     expressions: bool,
     writes: bool,
+    dry_run: bool,
+    /// The value of `--add-root`.
+    root: Option<PathBuf>,
     attributes: Vec<String>,
     wanted: Wanted,
     words: Vec<OsString>,
@@ -63,18 +71,21 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     if context.is_answered_by(|| page::of_program(&NIX_INSTANTIATE).print())? {
         return Ok(());
     }
-    if call.mode == Mode::Instantiate {
-        anyhow::bail!(
-            "'nix-instantiate' without --eval, --parse or --find-file is not available in this version of Nival: \
-             making derivations from expressions comes later"
-        );
-    }
     let texts = call.texts()?;
-    let reads_only = !call.writes;
-    evaluation::run(&context, &call.wanted, reads_only, |worker, arguments, _| {
+    let writes = call.mode == Mode::Instantiate || call.writes;
+    let reads_only = !writes || call.dry_run || context.readonly_mode;
+    let mut listing = Listing::new(&context, call.root.as_deref(), reads_only);
+    evaluation::run(&context, &call.wanted, reads_only, |worker, arguments, asked| {
         let mut out = Out::new();
         match call.mode {
             Mode::FindFile => find_files(worker, &texts, &mut out)?,
+            Mode::Instantiate => {
+                let each = |text| call.instantiate(worker, asked, text, arguments, &mut listing);
+                let result = texts.iter().try_for_each(each);
+                // What was made before a failure is printed, too.
+                let printed = listing.flush(asked);
+                result.and(printed)?;
+            }
             _ => texts.iter().try_for_each(|text| call.one(worker, text, arguments, &mut out))?,
         }
         Ok(out.finish()?)
@@ -88,6 +99,16 @@ enum Text {
     File(String),
 }
 
+impl Text {
+    fn value<'e>(&self, worker: &Worker<'e>) -> Evaluated<'e> {
+        match self {
+            Text::Expression(text) => worker.run(&parsed(worker, Origin::Text, text.as_bytes())?, None),
+            Text::Stdin(text) => worker.run(&parsed(worker, Origin::Stdin, text)?, None),
+            Text::File(word) => worker.import(&expression::file(worker, word)?),
+        }
+    }
+}
+
 impl Call {
     fn read(context: &mut Context, words: Vec<OsString>) -> anyhow::Result<Self> {
         let mut call = Self {
@@ -97,6 +118,8 @@ impl Call {
             location: true,
             expressions: false,
             writes: false,
+            dry_run: false,
+            root: None,
             attributes: Vec::new(),
             wanted: Wanted::default(),
             words: Vec::new(),
@@ -128,8 +151,10 @@ impl Call {
                 "--expr" => call.expressions = true,
                 "--read-write-mode" => call.writes = true,
                 "--attr" => call.attributes.push(given.text()?),
-                // Nothing is instantiated yet.
-                "--add-root" | "--dry-run" | "--indirect" => {}
+                "--add-root" => call.root = Some(given.value().into()),
+                "--dry-run" => call.dry_run = true,
+                // Roots are always indirect.
+                "--indirect" => {}
                 _ if call.wanted.flag(&given, context)? => {}
                 other => return Err(page::not_taken(other)),
             }
@@ -163,28 +188,49 @@ impl Call {
         arguments: &Arguments<'e>,
         out: &mut Out,
     ) -> Result<(), Stopped> {
+        if self.mode != Mode::Parse {
+            return self.values(worker, text.value(worker)?, arguments, out);
+        }
         let parsed = match text {
             Text::Expression(text) => parsed(worker, Origin::Text, text.as_bytes())?,
             Text::Stdin(text) => parsed(worker, Origin::Stdin, text)?,
-            Text::File(word) if self.mode == Mode::Parse => {
+            Text::File(word) => {
                 let file = worker.source_file(&expression::file(worker, word)?)?;
                 let text = worker.shared.world.read_file(&file)?;
                 worker.parse(Origin::File(file.clone()), &text, path::dir_of(&file))?
             }
-            Text::File(word) => {
-                let value = worker.import(&expression::file(worker, word)?)?;
-                return self.values(worker, value, arguments, out);
-            }
         };
-        if self.mode == Mode::Parse {
-            // A variable that is not defined is an error already.
-            worker.suspended(&parsed)?;
-            let mut printed = Vec::new();
-            syntax::print::print(&parsed.tree, &worker.shared.symbols, parsed.tree.root, &mut printed);
-            printed.push(b'\n');
-            return Ok(out.raw(&printed)?);
+        // A variable that is not defined is an error already.
+        worker.suspended(&parsed)?;
+        let mut printed = Vec::new();
+        syntax::print::print(&parsed.tree, &worker.shared.symbols, parsed.tree.root, &mut printed);
+        printed.push(b'\n');
+        Ok(out.raw(&printed)?)
+    }
+
+    /// Makes the derivations that an expression, or each selection path in it, stands for.
+    fn instantiate<'e>(
+        &self,
+        worker: &Worker<'e>,
+        asked: &Asked,
+        text: &Text,
+        arguments: &Arguments<'e>,
+        listing: &mut Listing,
+    ) -> Result<(), Stopped> {
+        let value = text.value(worker)?;
+        for path in self.paths() {
+            let value = expression::selected(worker, value, path, arguments)?;
+            for found in derivations::derivations(worker, value, arguments)? {
+                listing.add(worker, asked, &found)?;
+            }
         }
-        self.values(worker, worker.run(&parsed, None)?, arguments, out)
+        Ok(())
+    }
+
+    /// The selection paths; without any it is that of the whole.
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        let whole = self.attributes.is_empty().then_some("");
+        whole.into_iter().chain(self.attributes.iter().map(String::as_str))
     }
 
     /// Prints a value, or what the selection paths mean in it.
@@ -195,9 +241,7 @@ impl Call {
         arguments: &Arguments<'e>,
         out: &mut Out,
     ) -> Result<(), Stopped> {
-        let whole = [String::new()];
-        let paths = if self.attributes.is_empty() { &whole[..] } else { &self.attributes[..] };
-        for path in paths {
+        for path in self.paths() {
             let mut value = expression::selected(worker, value, path, arguments)?;
             if self.wanted.has_arguments() {
                 value = expression::called(worker, value, arguments)?;
