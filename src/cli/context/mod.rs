@@ -149,7 +149,8 @@ impl Context {
         let uri = self.parse_uri(self.settings.store_uri())?;
         match uri::local_options(&uri, &self.surroundings()) {
             Ok((options, _)) => Ok(options.layout.store_dir),
-            Err(_) => Ok(self.open_store()?.dir().clone()),
+            // A cache that is not there is made, as it is when something is added.
+            Err(_) => Ok(self.open_store_to_add()?.dir().clone()),
         }
     }
 

@@ -141,7 +141,7 @@ pub trait RootStore: Store {
 /// # Errors
 /// [`RootError`], [`PathError`].
 pub fn make_link(dir: &StoreDir, link: &Path, path: &StorePath) -> Result<()> {
-    if dir.parse_below(&link.to_string_lossy()).is_ok() {
+    if link.starts_with(dir.as_str()) {
         return Err(RootError::InStore(link.to_owned()).into());
     }
     match std::fs::symlink_metadata(link) {
