@@ -5,15 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nival::eval::error::{Error, Kind};
-use nival::eval::heap::Value;
 use nival::eval::interpret::Worker;
 use nival::eval::shared::Settings as Language;
 use nival::eval::sources::Origin;
-use nival::eval::symbols::Symbol;
 use nival::eval::syntax::Lint;
 use nival::http::settings::HttpSettings;
 use nival::model::DerivedPath;
 use nival::ops::evaluate::access::Freedom;
+pub use nival::ops::evaluate::selection::Arguments;
 use nival::ops::evaluate::{self, Asked, Backing, Options, search_path};
 use nival::ops::realise::Outcome;
 use nival::progress::Progress;
@@ -215,9 +214,6 @@ impl From<anyhow::Error> for Stopped {
     }
 }
 
-/// Arguments for functions, by name.
-pub type Arguments<'e> = Vec<(Symbol, Value<'e>)>;
-
 /// Runs `work` with a worker of a new evaluation, the arguments that the user gave, and the door
 /// to the store. With `read_only` nothing is written to the store.
 ///
@@ -247,7 +243,7 @@ pub fn run(
     }
 }
 
-/// What is told of a failed evaluation, with its trace.
+/// What is told of a failed evaluation, with its trace: the `whole` of it, or what usually helps.
 pub fn told(worker: &Worker<'_>, error: &Error, whole: bool) -> anyhow::Error {
     let status = match error.kind() {
         Kind::World(status) => status,

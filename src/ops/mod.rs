@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod export;
 pub mod graph_text;
 pub mod nix_profile;
+pub mod packages;
 pub mod path_info;
 pub mod prefetch;
 pub mod profile;

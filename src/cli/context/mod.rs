@@ -238,25 +238,14 @@ impl Context {
     }
 
     /// The directory of what packages are chosen from by default.
-    fn default_expression(&self) -> anyhow::Result<PathBuf> {
+    ///
+    /// # Errors
+    /// When there is no home directory.
+    pub fn default_expression(&self) -> anyhow::Result<PathBuf> {
         Ok(match self.settings.use_xdg_base_directories() {
             true => self.state_home()?.join("defexpr"),
             false => self.home()?.join(".nix-defexpr"),
         })
-    }
-
-    /// Whether there is anything to choose packages from by default.
-    ///
-    /// # Errors
-    /// When there is no home directory.
-    pub fn has_default_expression(&self) -> anyhow::Result<bool> {
-        let dir = self.default_expression()?;
-        if dir.join("default.nix").exists() || dir.is_file() {
-            return Ok(true);
-        }
-        let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten();
-        // Links to channels that are not there lead to nothing.
-        Ok(entries.map(|entry| entry.path()).any(|path| path.exists()))
     }
 
     /// The profile that is worked on unless another one is named.

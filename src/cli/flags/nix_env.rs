@@ -1,13 +1,14 @@
 //! The operations and flags of `nix-env`.
 
 use super::Value::{File, Generation, Package, Profile, StorePath, Text};
-use super::nix::EVALUATION;
+use super::expressions::EXPRESSIONS;
 use super::{Operation, Program, Row, Value, switch, takes};
 
-const ATTR: Row =
-    switch(&["--attr", "-A"], "Would take the arguments for attributes; needs a Nix expression");
-const EXPRESSION: Row =
-    switch(&["--from-expression", "-E"], "Would take the arguments for functions; needs a Nix expression");
+const ATTR: Row = switch(&["--attr", "-A"], "Takes the arguments for attributes of the expression");
+const EXPRESSION: Row = switch(
+    &["--from-expression", "-E"],
+    "Takes the arguments for functions, and calls them with the expression",
+);
 const FORCE: Row = switch(&["--force"], "Also goes to a generation whose packages are not there any more");
 const FROM_PROFILE: Row = takes(&["--from-profile"], &[Profile], "Takes the packages from another profile");
 const JSON: Row = switch(&["--json"], "Prints JSON");
@@ -28,22 +29,27 @@ pub const PROGRAM: Program = Program {
     synopsis: &["OPERATION [FLAGS] [ARGUMENTS]"],
     arguments: &[StorePath],
     about: "Installs packages into profiles, and goes back to earlier generations of them",
-    more: &["Packages are named by store paths, or come from another profile (--from-profile); \
-         choosing them from a Nix expression is not available yet."],
+    more: &["Packages are named by store paths, or by names: NAME, NAME-VERSION, or a regular expression \
+         for all of NAME. They are chosen from a Nix expression, by default that of ~/.nix-defexpr, or from another \
+         profile (--from-profile). What has to be built is not built yet; it can be fetched."],
     operations: OPERATIONS,
     rows: &[
         switch(&["--dry-run"], "Only says what would be done"),
-        takes(&["--file", "-f"], &[File], "Would choose packages from a Nix expression"),
+        takes(
+            &["--file", "-f"],
+            &[File],
+            "Chooses packages from the Nix expression of this file, directory or URL",
+        ),
         takes(&["--force-name"], &[Text("NAME")], "Gives the package another name (--install, --set)"),
         switch(&["--prebuilt-only", "-b"], "Takes only packages that need not be built"),
         takes(&["--profile", "-p"], &[Profile], "Works on this profile"),
         takes(
             &["--system-filter"],
             &[Text("SYSTEM")],
-            "Would choose packages for that system from a Nix expression",
+            "Looks only at packages for this system; * stands for all of them",
         ),
     ],
-    groups: &[&EVALUATION],
+    groups: &[&EXPRESSIONS],
 };
 
 const OPERATIONS: &[Operation] = &[
@@ -72,15 +78,11 @@ const OPERATIONS: &[Operation] = &[
         &["--query", "-q"],
         "[NAMES...]",
         &[Package],
-        "Lists the packages of the profile",
+        "Lists the packages of the profile, or those that an expression offers",
         &[
-            takes(
-                &["--attr", "-A"],
-                &[Text("ATTRIBUTE")],
-                "Would list only an attribute of a Nix expression (with --available)",
-            ),
+            takes(&["--attr", "-A"], &[Text("ATTRIBUTE")], "Looks only at this attribute of the expression"),
             switch(&["--attr-path", "-P"], "Shows the attribute of each package (with --available)"),
-            switch(&["--available", "-a"], "Would list what a Nix expression offers"),
+            switch(&["--available", "-a"], "Lists what a Nix expression offers"),
             switch(
                 &["--compare-versions", "-c"],
                 "Compares the versions that are installed and those that are available",
@@ -94,7 +96,7 @@ const OPERATIONS: &[Operation] = &[
             switch(&["--out-path"], "Shows the store paths of each package"),
             switch(
                 &["--status", "-s"],
-                "Shows whether each package is installed, and whether its store path is there",
+                "Shows of each package whether it is installed, is there, and can be fetched (I, P, S)",
             ),
             switch(&["--system"], "Shows the system that each package is for"),
             switch(&["--xml"], "Prints XML"),

@@ -1,13 +1,12 @@
-//! `--install`, `--upgrade`, `--uninstall`, `--set`, `--set-flag`.
+//! `--install`, `--uninstall`, `--set`, `--set-flag`.
 
 use std::path::Path;
 
 use nival::model::manifest_nix::Value;
-use nival::model::package_name::compare_versions;
+use nival::model::package_name;
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::take_out;
-use nival::ops::user_env::upgrade;
 use nival::progress::Progress as _;
 use nival::store::api::Store;
 use nival::store::error::Conflicts;
@@ -21,7 +20,24 @@ pub fn install(call: Call) -> anyhow::Result<()> {
     let remove_all = call.has("--remove-all");
     let preserve = call.has("--preserve-installed");
     let store = &*call.open_store()?;
-    let mut new = packages(&call, store)?;
+    let ui = &call.context.ui;
+    let is_replaced = |old: &Element, new: &[&str]| {
+        let package = |name: &str| package_name::split(name).0 == old.package();
+        !preserve && !old.is_kept() && new.iter().any(|name| package(name))
+    };
+    let announce = |old: &[Element], new: &[&str]| {
+        if remove_all {
+            return;
+        }
+        for old in old.iter().filter(|old| is_replaced(old, new)) {
+            ui.notice(&format!("replacing old '{}'", old.name));
+        }
+        for name in new {
+            ui.notice(&format!("installing '{name}'"));
+        }
+    };
+    let told = user_env::installed(store, call.profile()?.link())?;
+    let mut new = packages(&call, store, &|names| announce(&told, names))?;
     for element in &mut new {
         element.name = call.force_name.clone().unwrap_or_else(|| element.name.clone());
     }
@@ -30,39 +46,13 @@ pub fn install(call: Call) -> anyhow::Result<()> {
         if remove_all {
             return Ok(Some(elements));
         }
-        let replaced = |old: &Element| {
-            !preserve && !old.is_kept() && new.iter().any(|new| new.package() == old.package())
-        };
-        for old in old.iter().filter(|old| replaced(old)) {
-            call.context.ui.notice(&format!("replacing old '{}'", old.name));
+        let names: Vec<&str> = new.iter().map(|element| element.name.as_str()).collect();
+        // Somebody else changed the profile meanwhile.
+        if old != told {
+            announce(&old, &names);
         }
-        for new in &new {
-            call.context.ui.notice(&format!("installing '{}'", new.name));
-        }
-        elements.extend(old.into_iter().filter(|old| !replaced(old)));
+        elements.extend(old.into_iter().filter(|old| !is_replaced(old, &names)));
         Ok(Some(elements))
-    })
-}
-
-/// Replaces installed packages by newer ones.
-pub fn upgrade(call: Call) -> anyhow::Result<()> {
-    let store = &*call.open_store()?;
-    let nothing_named = call.arguments.is_empty() && call.from_profile.is_none();
-    if nothing_named && (call.expression || call.context.has_default_expression()?) {
-        return Err(super::needs_language("upgrading to what an expression offers"));
-    }
-    let offers = packages(&call, store)?;
-    change(&call, store, |old| {
-        let replace = |installed: Element| match upgrade::choose(&installed, &offers, call.mode) {
-            Some(best) => {
-                let newer = compare_versions(installed.version(), best.version()).is_le();
-                let verb = if newer { "upgrading" } else { "downgrading" };
-                call.context.ui.notice(&format!("{verb} '{}' to '{}'", installed.name, best.name));
-                best.clone()
-            }
-            None => installed,
-        };
-        Ok(Some(old.into_iter().map(replace).collect()))
     })
 }
 
@@ -117,7 +107,7 @@ pub fn set_flag(call: Call) -> anyhow::Result<()> {
 pub fn set(call: Call) -> anyhow::Result<()> {
     let store = &*call.open_store()?;
     let profile = call.profile()?;
-    let found = packages(&call, store)?;
+    let found = packages(&call, store, &|_| {})?;
     let [element] = &found[..] else { anyhow::bail!("--set requires exactly one derivation") };
     if call.dry_run {
         return Ok(());
@@ -128,7 +118,7 @@ pub fn set(call: Call) -> anyhow::Result<()> {
 }
 
 /// Changes what is installed, unless that is only to be told.
-fn change(
+pub fn change(
     call: &Call,
     store: &dyn Store,
     mut how: impl FnMut(Vec<Element>) -> anyhow::Result<Option<Vec<Element>>>,

@@ -3,8 +3,11 @@
 
 mod generation;
 mod install;
+mod listing;
+mod offers;
 mod packages;
 mod query;
+mod upgrade;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,8 +18,9 @@ use nival::progress::Progress as _;
 use nival::store::api::Store;
 
 use super::context::Context;
+use super::evaluation;
 use super::flags::parse::{Given, Reading, text};
-use super::flags::{NIX_ENV, find, page};
+use super::flags::{NIX_ENV, page};
 
 /// What an operation is called with.
 pub struct Call {
@@ -36,8 +40,12 @@ pub struct Call {
     pub prebuilt: bool,
     /// The value of `--force-name`.
     pub force_name: Option<String>,
-    /// Flags were given that only make sense with an expression.
-    pub expression: bool,
+    /// The value of `--file`.
+    pub file: Option<String>,
+    /// The value of `--system-filter`.
+    pub system_filter: Option<String>,
+    /// How expressions are evaluated.
+    pub evaluation: evaluation::Wanted,
     /// Which offers an upgrade takes.
     pub mode: Mode,
 }
@@ -47,7 +55,7 @@ type Operation = fn(Call) -> anyhow::Result<()>;
 /// What each operation does, by its name in [`NIX_ENV`].
 const OPERATIONS: &[(&str, Operation)] = &[
     ("--install", install::install),
-    ("--upgrade", install::upgrade),
+    ("--upgrade", upgrade::upgrade),
     ("--uninstall", install::uninstall),
     ("--set-flag", install::set_flag),
     ("--set", install::set),
@@ -75,14 +83,16 @@ struct Wanted {
     dry_run: bool,
     prebuilt: bool,
     force_name: Option<String>,
-    expression: bool,
-    file: Option<PathBuf>,
+    file: Option<String>,
+    system_filter: Option<String>,
+    evaluation: evaluation::Wanted,
 }
 
 impl Wanted {
     /// Refuses a file that is not there, for operations that would read it.
-    fn check_file(&self, operation: &str, flags: &[Given]) -> anyhow::Result<()> {
+    fn check_file(&self, operation: &str, flags: &[Given], context: &Context) -> anyhow::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
+        let file = &context.absolute(std::path::Path::new(file));
         let reads = match operation {
             "--install" | "--upgrade" | "--set" => true,
             _ => flags.iter().any(|given| matches!(given.name(), "--available" | "--compare-versions")),
@@ -104,15 +114,14 @@ impl Wanted {
                 context.ui.notice("(dry run; not doing anything)");
                 self.dry_run = true;
             }
-            "--file" => {
-                self.file = Some(context.absolute(std::path::Path::new(&given.value())));
-                self.expression = true;
+            "--file" => self.file = Some(given.text()?),
+            "--system-filter" => self.system_filter = Some(given.text()?),
+            name => {
+                if self.evaluation.flag(given, context)? {
+                    return Ok(());
+                }
+                return Err(page::not_taken(name));
             }
-            "--arg" | "--argstr" | "--arg-from-file" | "--arg-from-stdin" => self.expression = true,
-            // These only guide an evaluation.
-            "--system-filter" => {}
-            name if find(NIX_ENV.groups, name).is_some() => {}
-            other => return Err(page::not_taken(other)),
         }
         Ok(())
     }
@@ -133,7 +142,7 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
         Ok(flags) => flags?,
         Err(flag) => return Err(NIX_ENV.unknown(operation, &flag, format!("unknown flag '{flag}'"))),
     };
-    wanted.check_file(operation.name(), &flags)?;
+    wanted.check_file(operation.name(), &flags, &context)?;
     let named = matches!(operation.name(), "--install" | "--set");
     if wanted.force_name.is_some() && !named {
         context.ui.warn(&format!("'--force-name' has no effect with '{}'", operation.name()));
@@ -141,12 +150,11 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     let Some((_, run)) = OPERATIONS.iter().find(|(name, _)| *name == operation.name()) else {
         return Err(page::not_taken(operation.name()));
     };
-    let Wanted { profile, dry_run, prebuilt, force_name, mut expression, .. } = wanted;
+    let Wanted { profile, dry_run, prebuilt, force_name, file, system_filter, evaluation } = wanted;
     let (mut from_profile, mut mode) = (None, Mode::Higher);
     for given in &flags {
         match given.name() {
             "--from-profile" => from_profile = Some(given.value()),
-            "--attr" | "--from-expression" => expression = true,
             "--lt" => mode = Mode::Higher,
             "--leq" => mode = Mode::HigherOrSame,
             "--eq" => mode = Mode::Same,
@@ -164,17 +172,11 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
         from_profile,
         prebuilt,
         force_name,
-        expression,
+        file,
+        system_filter,
+        evaluation,
         mode,
     })
-}
-
-/// The error for whatever would need an evaluator.
-pub fn needs_language(what: &str) -> anyhow::Error {
-    anyhow::anyhow!(
-        "{what} is not available yet in this version of Nival; \
-         packages can be given as store paths or with --from-profile"
-    )
 }
 
 impl Call {

@@ -1,50 +1,245 @@
-//! From arguments to packages: the one place where it is decided what words
-//! mean. Selecting from an expression will find its place here.
+//! From arguments to packages: the one place where it is decided what words mean.
 
 use std::path::Path;
 
+use nival::eval::error::Error;
+use nival::eval::interpret::Worker;
+use nival::eval::value::Position;
 use nival::model::{DerivedPath, Outputs, StorePath};
+use nival::ops::packages::choose::best_of_each;
+use nival::ops::packages::{Package, walk};
 use nival::ops::profile::Profile;
 use nival::ops::realise::{Outcome, no_substituter, output_paths};
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
+use nival::ops::user_env::offered;
 use nival::ops::user_env::selector::{Selector, select};
 use nival::store::api::Store;
 
-use super::{Call, needs_language};
+use super::Call;
+use super::offers::Offers;
 use crate::cli::context::not_in_store;
+use crate::cli::evaluation::{self, Arguments, Stopped};
+use crate::cli::installables::expression;
 use crate::cli::installables::words::store_path;
 use crate::cli::realiser;
 
-/// The packages that the arguments mean.
+/// Where packages come from.
+pub enum Origin {
+    /// Another profile; words select from what is installed there.
+    Profile(Profile),
+    /// An expression.
+    Expression(Words),
+    /// Words are store paths.
+    Paths,
+}
+
+/// What words mean for an expression.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Words {
+    /// Selectors of packages by their names.
+    Names,
+    /// Attribute paths.
+    Attributes,
+    /// Functions that are called with the expression's value.
+    Functions,
+}
+
+/// Hears the names of packages before they are made.
+pub type Announce<'a> = &'a (dyn Fn(&[&str]) + Sync);
+
+/// Where the packages of a call come from.
+pub fn origin(call: &Call, words: &[String]) -> Origin {
+    if let Some(from) = &call.from_profile {
+        return Origin::Profile(Profile::new(call.context.absolute(Path::new(from))));
+    }
+    let given = call.flags.iter().rev().find_map(|given| match given.name() {
+        "--attr" => Some(Words::Attributes),
+        "--from-expression" => Some(Words::Functions),
+        _ => None,
+    });
+    match (given, words.first()) {
+        (Some(words), _) => Origin::Expression(words),
+        // One path, and all of them are.
+        (None, Some(first)) if first.contains('/') => Origin::Paths,
+        (None, _) => Origin::Expression(Words::Names),
+    }
+}
+
+/// The packages that the arguments mean: made, or only told of in a dry run. Of packages with one name that a
+/// selector means, the best one is chosen.
 ///
 /// # Errors
-/// Words that mean nothing, or that need the language.
-pub fn packages(call: &Call, store: &dyn Store) -> anyhow::Result<Vec<Element>> {
+/// Words that mean nothing, or packages that cannot be made.
+pub fn packages(call: &Call, store: &dyn Store, announce: Announce<'_>) -> anyhow::Result<Vec<Element>> {
     let words = call.texts()?;
-    if let Some(from) = &call.from_profile {
-        let profile = Profile::new(call.context.absolute(Path::new(from)));
-        let installed = user_env::installed(store, profile.link())?;
-        let mut selectors = selectors(store, &words)?;
-        let found: Vec<Element> = select(&installed, &mut selectors)?.into_iter().cloned().collect();
-        for element in &found {
-            let paths: Vec<&StorePath> = element.outputs.values().chain([&element.out_path]).collect();
-            store.add_temp_roots(&paths)?;
-            for path in paths {
-                require_valid(store, path)?;
+    let elements = match origin(call, &words) {
+        Origin::Expression(_) if words.is_empty() => Vec::new(),
+        Origin::Expression(how) => return of_expression(call, store, how, words, announce),
+        origin => known(call, store, &origin, &words)?,
+    };
+    announce(&elements.iter().map(|element| element.name.as_str()).collect::<Vec<_>>());
+    Ok(elements)
+}
+
+/// The packages of a profile or at store paths.
+pub fn known(
+    call: &Call,
+    store: &dyn Store,
+    origin: &Origin,
+    words: &[String],
+) -> anyhow::Result<Vec<Element>> {
+    let Origin::Profile(profile) = origin else { return of_paths(call, store, words) };
+    let installed = user_env::installed(store, profile.link())?;
+    let mut selectors = selectors(store, words)?;
+    let found: Vec<Element> = select(&installed, &mut selectors)?.into_iter().cloned().collect();
+    for element in &found {
+        let paths: Vec<&StorePath> = element.outputs.values().chain([&element.out_path]).collect();
+        store.add_temp_roots(&paths)?;
+        for path in paths {
+            require_valid(store, path)?;
+        }
+    }
+    Ok(found)
+}
+
+fn of_expression(
+    call: &Call,
+    store: &dyn Store,
+    how: Words,
+    words: Vec<String>,
+    announce: Announce<'_>,
+) -> anyhow::Result<Vec<Element>> {
+    let offers = Offers::of(call)?;
+    let mut selectors = if how == Words::Names { selectors(store, &words)? } else { Vec::new() };
+    let system = call.context.settings.system().to_owned();
+    evaluated(call, store, announce, |worker, arguments| match how {
+        Words::Names => best(worker, &system, offers.packages(worker, arguments, "")?, &mut selectors),
+        how => Ok(named(worker, arguments, &offers, how, &words)?),
+    })
+}
+
+/// The packages that attribute paths or functions name, all of them.
+///
+/// # Errors
+/// They are not there, or cannot be evaluated.
+pub fn named<'e>(
+    worker: &Worker<'e>,
+    arguments: &Arguments<'e>,
+    offers: &Offers,
+    how: Words,
+    words: &[String],
+) -> Result<Vec<Package<'e>>, Error> {
+    let value = offers.value(worker)?;
+    let directory = worker.shared.world.current_dir();
+    let mut found = Vec::new();
+    for word in words {
+        let (value, path) = match how {
+            Words::Functions => {
+                let text = nival::eval::sources::Origin::Text;
+                let function = worker.evaluate_text(text, word.as_bytes(), &directory)?;
+                (worker.call(function, &[value], Position::NONE)?, "")
+            }
+            _ => (expression::selected(worker, value, word, arguments)?, word.as_str()),
+        };
+        found.extend(walk::packages(worker, value, path, arguments)?);
+    }
+    Ok(found)
+}
+
+/// The best packages that selectors mean, each once.
+fn best<'e>(
+    worker: &Worker<'e>,
+    system: &str,
+    packages: Vec<Package<'e>>,
+    selectors: &mut [Selector],
+) -> Result<Vec<Package<'e>>, Stopped> {
+    let mut found: Vec<&Package<'e>> = Vec::new();
+    for selector in selectors {
+        let matched = select(&packages, std::slice::from_mut(selector)).map_err(anyhow::Error::from)?;
+        for package in best_of_each(worker, system, matched.into_iter())? {
+            if !found.iter().any(|other| std::ptr::eq(*other, package)) {
+                found.push(package);
             }
         }
-        return Ok(found);
     }
-    if call.expression {
-        return Err(needs_language("choosing packages from an expression"));
+    Ok(found.into_iter().cloned().collect())
+}
+
+/// The packages of an expression that `pick` gives, as [`packages`] has them.
+///
+/// # Errors
+/// They cannot be evaluated, or cannot be made.
+pub fn evaluated(
+    call: &Call,
+    store: &dyn Store,
+    announce: Announce<'_>,
+    pick: impl for<'e> FnOnce(&Worker<'e>, &Arguments<'e>) -> Result<Vec<Package<'e>>, Stopped> + Send,
+) -> anyhow::Result<Vec<Element>> {
+    let mut elements: Vec<Element> = Vec::new();
+    // What is wrong with outputs or `meta` is told once everything is made.
+    let mut failed_later = None;
+    let (dir, whole, prebuilt) = (store.dir().clone(), call.context.settings.show_trace(), call.prebuilt);
+    let force_name = call.force_name.clone();
+    evaluation::run(&call.context, &call.evaluation, false, |worker, arguments, _| {
+        let packages = pick(worker, arguments)?;
+        if !prebuilt {
+            let names = packages.iter().map(|package| force_name.as_deref().unwrap_or(&package.name));
+            announce(&names.collect::<Vec<_>>());
+        }
+        for package in &packages {
+            elements.push(offered::paths(worker, &dir, package)?);
+        }
+        for (package, element) in packages.iter().zip(&mut elements) {
+            if let Err(error) = offered::complete(worker, &dir, package, element) {
+                failed_later = Some(evaluation::told(worker, &error, whole));
+                break;
+            }
+        }
+        Ok(())
+    })?;
+    for element in &mut elements {
+        element.name = call.force_name.clone().unwrap_or_else(|| std::mem::take(&mut element.name));
     }
-    match words.first() {
-        None => Ok(Vec::new()),
-        // One path, and all of them are.
-        Some(first) if first.contains('/') => of_paths(call, store, &words),
-        Some(first) => Err(needs_language(&format!("choosing a package by its name ('{first}')"))),
+    if prebuilt {
+        elements = only_prebuilt(call, store, elements)?;
+        announce(&elements.iter().map(|element| element.name.as_str()).collect::<Vec<_>>());
     }
+    make(call, store, &elements)?;
+    match failed_later {
+        Some(error) if !call.dry_run => Err(error),
+        _ => Ok(elements),
+    }
+}
+
+fn only_prebuilt(call: &Call, store: &dyn Store, elements: Vec<Element>) -> anyhow::Result<Vec<Element>> {
+    let paths: Vec<StorePath> = elements.iter().map(|element| element.out_path.clone()).collect();
+    let valid = store.valid(&paths)?;
+    let known = call.context.substituters().known_in_bulk(store.dir(), &paths, &*call.context.ui)?;
+    let is_there = |element: &Element| {
+        let path = &element.out_path;
+        valid.contains(path) || known.iter().any(|item| item.info.path == *path)
+    };
+    Ok(elements.into_iter().filter(is_there).collect())
+}
+
+/// Makes packages valid, or tells in a dry run what that takes.
+fn make(call: &Call, store: &dyn Store, elements: &[Element]) -> anyhow::Result<()> {
+    let request = |element: &Element| match &element.drv_path {
+        Some(drv) => DerivedPath::built(drv.clone(), Outputs::All),
+        None => DerivedPath::opaque(element.out_path.clone()),
+    };
+    let requests: Vec<DerivedPath> = elements.iter().map(request).collect();
+    store.add_temp_roots(&requests.iter().map(|request| &request.path).collect::<Vec<_>>())?;
+    if call.dry_run {
+        return realiser::tell_missing(&call.context, store, &requests);
+    }
+    for outcome in realiser::realise(&call.context, store, &requests)? {
+        if let Outcome::Failed(error) = outcome {
+            return Err(error.into());
+        }
+    }
+    Ok(())
 }
 
 /// What is installed must be there.

@@ -1,31 +1,28 @@
-//! `--query`: what is installed, in columns, as JSON or as XML.
+//! `--query`: what is installed, or what an expression offers.
 
-use nival::model::manifest_nix::Value;
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashMap};
+
+use nival::model::package_name::{self, compare_versions};
+use nival::model::{StoreDir, StorePath};
+use nival::ops::packages::describe::{Fact, Question, Row, describe};
+use nival::ops::packages::meta::Meta;
+use nival::ops::packages::{order, unless_thrown};
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
-use nival::ops::user_env::selector::select;
+use nival::ops::user_env::selector::{Selector, select};
+use nival::progress::Progress as _;
 use nival::store::api::Store;
-use serde_json::{Map, Value as Json};
 
 use super::Call;
+use super::listing::{self, Columns, Line, Status};
+use super::offers::Offers;
 use super::packages::selectors;
 use crate::cli::error::usage;
+use crate::cli::evaluation;
 use crate::cli::output::messages::Out;
 
-/// What is to be shown.
-#[derive(Default)]
-struct Columns {
-    status: bool,
-    no_name: bool,
-    compare: bool,
-    system: bool,
-    drv_path: bool,
-    out_path: bool,
-    description: bool,
-    meta: bool,
-}
-
-/// How it is shown.
+/// How packages are shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Table,
@@ -33,268 +30,284 @@ enum Form {
     Xml,
 }
 
-/// Lists packages.
-pub fn query(call: Call) -> anyhow::Result<()> {
-    let mut columns = Columns::default();
-    let (mut available, mut attr_path) = (false, false);
-    let mut form = Form::Table;
-    for given in &call.flags {
-        match given.name() {
-            "--available" => available = true,
-            "--installed" => available = false,
-            "--status" => columns.status = true,
-            "--attr-path" => attr_path = true,
-            "--no-name" => columns.no_name = true,
-            "--compare-versions" => columns.compare = true,
-            "--system" => columns.system = true,
-            "--drv-path" => columns.drv_path = true,
-            "--out-path" => columns.out_path = true,
-            "--description" => columns.description = true,
-            "--meta" => columns.meta = true,
-            "--json" => form = Form::Json,
-            "--xml" => form = Form::Xml,
-            // `--attr` says that an expression is meant.
-            _ => {}
-        }
-    }
-    if attr_path && !available {
-        return usage("--attr-path(-P) only works with --available");
-    }
-    if available {
-        return Err(super::needs_language("listing what an expression offers"));
-    }
-    if columns.compare && (call.expression || call.context.has_default_expression()?) {
-        return Err(super::needs_language("comparing with what an expression offers"));
-    }
-    let store = &*call.open_store()?;
-    let profile = call.profile()?;
-    let installed = user_env::installed(store, profile.link())?;
-    let mut selectors = selectors(store, &call.texts()?)?;
-    let mut elements: Vec<(usize, &Element)> = select(&installed, &mut selectors)?
-        .into_iter()
-        .filter_map(|element| {
-            Some((installed.iter().position(|other| std::ptr::eq(other, element))?, element))
-        })
-        .collect();
-    if call.prebuilt {
-        let mut valid = Vec::new();
-        for (index, element) in elements {
-            if store.is_valid(&element.out_path)? {
-                valid.push((index, element));
+/// What the flags ask for.
+struct Wanted {
+    columns: Columns,
+    form: Form,
+    /// What an expression offers is listed, not what is installed.
+    available: bool,
+    /// The attribute of the expression that is looked at; empty for all of it.
+    attribute: String,
+}
+
+impl Wanted {
+    fn of(call: &Call) -> anyhow::Result<Self> {
+        let mut columns = Columns::default();
+        let (mut available, mut form, mut attribute) = (false, Form::Table, String::new());
+        for given in &call.flags {
+            match given.name() {
+                "--available" => available = true,
+                "--installed" => available = false,
+                "--status" => columns.status = true,
+                "--attr-path" => columns.attr_path = true,
+                "--no-name" => columns.no_name = true,
+                "--compare-versions" => columns.compare = true,
+                "--system" => columns.system = true,
+                "--drv-path" => columns.drv_path = true,
+                "--out-path" => columns.out_path = true,
+                "--description" => columns.description = true,
+                "--meta" => columns.meta = true,
+                "--json" => form = Form::Json,
+                "--xml" => form = Form::Xml,
+                "--attr" => attribute = given.text()?,
+                _ => {}
             }
         }
-        elements = valid;
+        Ok(Self { columns, form, available, attribute })
     }
-    elements.sort_by_key(|(_, element)| element.name.to_uppercase());
+
+    /// What is asked of the packages of an expression.
+    fn question(&self) -> Question {
+        let Columns { system, drv_path, out_path, description, meta, .. } = self.columns;
+        let only = |facts: &[(bool, Fact)]| {
+            facts.iter().filter(|(wanted, _)| *wanted).map(|(_, fact)| *fact).collect::<Vec<_>>()
+        };
+        let outputs = if out_path { Fact::Outputs } else { Fact::OutputNames };
+        match self.form {
+            Form::Table => Question {
+                first: only(&[
+                    (system, Fact::System),
+                    (drv_path, Fact::DrvPath),
+                    (out_path, Fact::Outputs),
+                    (description, Fact::Description),
+                ]),
+                then: Vec::new(),
+            },
+            Form::Json => Question {
+                first: vec![Fact::System, Fact::OutputName],
+                then: only(&[(true, outputs), (drv_path, Fact::DrvPath), (meta, Fact::Meta)]),
+            },
+            Form::Xml => Question {
+                first: only(&[
+                    (true, Fact::System),
+                    (true, Fact::OutputName),
+                    (drv_path, Fact::DrvPath),
+                    (description, Fact::Description),
+                ]),
+                then: only(&[(true, outputs), (meta, Fact::Meta)]),
+            },
+        }
+    }
+}
+
+/// Lists packages.
+pub fn query(call: Call) -> anyhow::Result<()> {
+    let wanted = Wanted::of(&call)?;
+    if wanted.columns.attr_path && !wanted.available {
+        return usage("--attr-path(-P) only works with --available");
+    }
+    let store = &*call.open_store()?;
+    let selectors = selectors(store, &call.texts()?)?;
+    let columns = &wanted.columns;
+    let installed = match !wanted.available || columns.status || columns.compare {
+        true => user_env::installed(store, call.profile()?.link())?,
+        false => Vec::new(),
+    };
+    let mut found = match wanted.available {
+        true => available(&call, store, &wanted, selectors)?,
+        false => {
+            let versions =
+                if columns.compare { offered_versions(&call, &wanted)? } else { Versions::default() };
+            let mut found = of_profile(store.dir(), &wanted, &installed, selectors)?;
+            compare(&mut found.lines, &versions, columns.compare);
+            found
+        }
+    };
+    if wanted.available {
+        let versions = Versions::of(installed.iter().map(|element| element.name.as_str()));
+        compare(&mut found.lines, &versions, columns.compare);
+    }
+    if columns.status || call.prebuilt {
+        add_status(&call, store, &wanted, &installed, &mut found)?;
+    }
     let mut out = Out::new();
-    match form {
-        Form::Table => table(store, &columns, &elements, &mut out)?,
-        Form::Json => json(store, &columns, &elements, &mut out)?,
-        Form::Xml => xml(store, &columns, &elements, &mut out)?,
+    match wanted.form {
+        Form::Table => listing::table(store.dir(), columns, &found.lines, &mut out)?,
+        Form::Json => listing::json(found.texts, &mut out)?,
+        Form::Xml => listing::xml(store.dir(), columns, &found.lines, &mut out)?,
     }
     out.finish()
 }
 
-fn table(
-    store: &dyn Store,
-    columns: &Columns,
-    elements: &[(usize, &Element)],
-    out: &mut Out,
-) -> anyhow::Result<()> {
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    for (_, element) in elements {
-        let mut row = Vec::new();
-        if columns.status {
-            let present = store.is_valid(&element.out_path)?;
-            row.push(format!("I{}-", if present { 'P' } else { '-' }));
+/// Packages that are shown: for JSON their texts, which take less room, or else what is known of them.
+#[derive(Default)]
+struct Found {
+    lines: Vec<Line>,
+    texts: Vec<(String, Vec<u8>)>,
+    /// With each of the texts the path that decides whether the package needs to be built.
+    paths: Vec<Option<StorePath>>,
+}
+
+impl Found {
+    fn add(&mut self, dir: &StoreDir, wanted: &Wanted, path: String, row: Option<Row>) {
+        match (wanted.form, row) {
+            (Form::Json, row) => {
+                self.texts.push((path, listing::json_item(dir, &wanted.columns, row.as_ref())));
+                self.paths.push(row.and_then(|row| row.out_path));
+            }
+            (_, Some(row)) => self.lines.push(Line { row, ..Line::default() }),
+            (_, None) => {}
         }
-        if !columns.no_name {
-            row.push(element.name.clone());
-        }
-        if columns.compare {
-            // There is nothing to compare with.
-            row.push("- ?".to_owned());
-        }
-        if columns.system {
-            row.push(system(element).to_owned());
-        }
-        if columns.drv_path {
-            row.push(element.drv_path.as_ref().map_or("-".to_owned(), |drv| store.dir().print(drv)));
-        }
-        if columns.out_path {
-            let outputs = element.outputs.iter().map(|(name, path)| match name.as_str() {
-                "out" => store.dir().print(path),
-                _ => format!("{name}={}", store.dir().display(path)),
-            });
-            row.push(outputs.collect::<Vec<_>>().join(";"));
-        }
-        if columns.description {
-            row.push(element.meta.get("description").and_then(Value::as_str).unwrap_or_default().to_owned());
-        }
-        rows.push(row);
     }
-    let count = rows.first().map_or(0, Vec::len);
-    // In bytes, as the original counts.
-    let widths: Vec<usize> =
-        (0..count).map(|at| rows.iter().map(|row| row[at].len()).max().unwrap_or(0)).collect();
-    for row in rows {
-        let mut line = String::new();
-        for (at, cell) in row.iter().enumerate() {
-            // What would break the line is shown as a blank.
-            line.extend(cell.chars().map(|c| if c == '\n' { ' ' } else { c }));
-            if at + 1 < row.len() {
-                line.extend(std::iter::repeat_n(' ', widths[at] - cell.len() + 2));
+}
+
+/// What an expression offers.
+fn available(
+    call: &Call,
+    store: &dyn Store,
+    wanted: &Wanted,
+    mut selectors: Vec<Selector>,
+) -> anyhow::Result<Found> {
+    let (offers, question, dir) = (Offers::of(call)?, wanted.question(), store.dir().clone());
+    let with_path = wanted.columns.status || call.prebuilt;
+    let ui = std::sync::Arc::clone(&call.context.ui);
+    let mut found = Found::default();
+    evaluation::run(&call.context, &call.evaluation, true, |worker, arguments, _| {
+        let packages = offers.packages(worker, arguments, &wanted.attribute)?;
+        let chosen = select(&packages, &mut selectors).map_err(anyhow::Error::from)?;
+        for package in order::sort(chosen, |package| &package.name) {
+            let mut path = None;
+            if with_path {
+                path = unless_thrown(package.out_path(worker, &dir))?;
+                if path.is_none() {
+                    let text = "which gives an assertion failure";
+                    ui.detail(&format!("skipping derivation named '{}' {text}", package.name));
+                    continue;
+                }
+            }
+            let mut row = describe(worker, &dir, package, &question)?;
+            if let Some(row) = &mut row {
+                for (name, _) in row.meta.iter().flatten().filter(|(_, meta)| meta.is_none()) {
+                    ui.problem(&format!("derivation '{}' has invalid meta attribute '{name}'", package.name));
+                }
+                row.out_path = path;
+            }
+            found.add(&dir, wanted, package.attr_path.clone(), row);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// What is installed.
+fn of_profile(
+    dir: &StoreDir,
+    wanted: &Wanted,
+    installed: &[Element],
+    mut selectors: Vec<Selector>,
+) -> anyhow::Result<Found> {
+    let chosen = select(installed, &mut selectors)?;
+    let mut found = Found::default();
+    for element in order::sort(chosen, |element| &element.name) {
+        let index = installed.iter().position(|other| std::ptr::eq(other, element)).unwrap_or_default();
+        let row = row_of(element, index.to_string(), &wanted.columns);
+        found.add(dir, wanted, index.to_string(), Some(row));
+    }
+    Ok(found)
+}
+
+fn row_of(element: &Element, attr_path: String, columns: &Columns) -> Row {
+    let description = match element.meta.get("description").and_then(Meta::of) {
+        Some(Meta::Text(text)) => text,
+        _ => String::new(),
+    };
+    let outputs = element.outputs.iter().map(|(name, path)| {
+        let path = columns.out_path.then(|| path.clone());
+        (name.clone(), path)
+    });
+    let meta = || element.meta.iter().map(|(name, value)| (name.clone(), Meta::of(value))).collect();
+    Row {
+        attr_path,
+        name: element.name.clone(),
+        system: Some(element.system.clone().unwrap_or_else(|| user_env::element::UNKNOWN_SYSTEM.to_owned())),
+        output_name: String::new(),
+        drv_path: element.drv_path.clone(),
+        out_path: Some(element.out_path.clone()),
+        description,
+        outputs: Some(outputs.collect()),
+        meta: columns.meta.then(meta),
+    }
+}
+
+/// The highest version of each package.
+#[derive(Default)]
+struct Versions(HashMap<String, String>);
+
+impl Versions {
+    fn of<'n>(names: impl Iterator<Item = &'n str>) -> Self {
+        let mut highest: HashMap<String, String> = HashMap::new();
+        for (package, version) in names.map(package_name::split) {
+            match highest.get_mut(package) {
+                Some(known) if compare_versions(known.as_str(), version).is_lt() => version.clone_into(known),
+                Some(_) => {}
+                None => drop(highest.insert(package.to_owned(), version.to_owned())),
             }
         }
-        out.line(line)?;
+        Self(highest)
+    }
+
+    fn compared(&self, name: &str) -> Option<(Ordering, String)> {
+        let (package, version) = package_name::split(name);
+        let other = self.0.get(package)?;
+        Some((compare_versions(version, other.as_str()), other.clone()))
+    }
+}
+
+fn compare(lines: &mut [Line], versions: &Versions, wanted: bool) {
+    for line in lines.iter_mut().filter(|_| wanted) {
+        line.compared = versions.compared(&line.row.name);
+    }
+}
+
+/// The versions that an expression offers.
+fn offered_versions(call: &Call, wanted: &Wanted) -> anyhow::Result<Versions> {
+    let offers = Offers::of(call)?;
+    let mut versions = Versions::default();
+    evaluation::run(&call.context, &call.evaluation, true, |worker, arguments, _| {
+        let packages = offers.packages(worker, arguments, &wanted.attribute)?;
+        versions = Versions::of(packages.iter().map(|package| package.name.as_str()));
+        Ok(())
+    })?;
+    Ok(versions)
+}
+
+/// Finds out how it is with packages, and leaves out what would have to be built if that is asked for.
+fn add_status(
+    call: &Call,
+    store: &dyn Store,
+    wanted: &Wanted,
+    installed: &[Element],
+    found: &mut Found,
+) -> anyhow::Result<()> {
+    let of_lines = found.lines.iter().map(|line| &line.row.out_path);
+    let paths: Vec<StorePath> = of_lines.chain(&found.paths).flatten().cloned().collect();
+    let valid = store.valid(&paths)?;
+    let known = call.context.substituters().known_in_bulk(store.dir(), &paths, &*call.context.ui)?;
+    let substitutable: BTreeSet<StorePath> = known.into_iter().map(|item| item.info.path).collect();
+    let profile: BTreeSet<&StorePath> = installed.iter().map(|element| &element.out_path).collect();
+    for line in &mut found.lines {
+        let Some(path) = &line.row.out_path else { continue };
+        line.status = Status {
+            installed: !wanted.available || profile.contains(path),
+            valid: valid.contains(path),
+            substitutable: substitutable.contains(path),
+        };
+    }
+    if call.prebuilt {
+        let is_there = |path: &StorePath| valid.contains(path) || substitutable.contains(path);
+        found.lines.retain(|line| line.row.out_path.as_ref().is_some_and(is_there));
+        let mut paths = std::mem::take(&mut found.paths).into_iter();
+        found.texts.retain(|_| paths.next().flatten().is_some_and(|path| is_there(&path)));
     }
     Ok(())
-}
-
-fn system(element: &Element) -> &str {
-    element.system.as_deref().unwrap_or(user_env::element::UNKNOWN_SYSTEM)
-}
-
-fn meta_json(value: &Value) -> Json {
-    match value {
-        Value::String(text) => text.as_str().into(),
-        Value::Int(number) => (*number).into(),
-        Value::Float(number) => (*number).into(),
-        Value::Bool(truth) => (*truth).into(),
-        Value::Null => Json::Null,
-        Value::List(items) => items.iter().map(meta_json).collect(),
-        Value::Set(members) => {
-            Json::Object(members.iter().map(|(name, value)| (name.clone(), meta_json(value))).collect())
-        }
-    }
-}
-
-fn json(
-    store: &dyn Store,
-    columns: &Columns,
-    elements: &[(usize, &Element)],
-    out: &mut Out,
-) -> anyhow::Result<()> {
-    let mut all: Vec<(String, Json)> = Vec::new();
-    for (index, element) in elements {
-        let mut item = Map::new();
-        if let (true, Some(drv)) = (columns.drv_path, &element.drv_path) {
-            item.insert("drvPath".to_owned(), store.dir().print(drv).into());
-        }
-        if columns.meta {
-            let meta = element.meta.iter().map(|(name, value)| (name.clone(), meta_json(value))).collect();
-            item.insert("meta".to_owned(), Json::Object(meta));
-        }
-        item.insert("name".to_owned(), element.name.as_str().into());
-        item.insert("outputName".to_owned(), "".into());
-        let outputs = element.outputs.iter().map(|(name, path)| {
-            let shown = if columns.out_path { store.dir().print(path).into() } else { Json::Null };
-            (name.clone(), shown)
-        });
-        item.insert("outputs".to_owned(), Json::Object(outputs.collect()));
-        item.insert("pname".to_owned(), element.package().into());
-        item.insert("system".to_owned(), system(element).into());
-        item.insert("version".to_owned(), element.version().into());
-        all.push((index.to_string(), Json::Object(item)));
-    }
-    all.sort_by(|a, b| a.0.cmp(&b.0));
-    out.line(serde_json::to_string_pretty(&Json::Object(all.into_iter().collect()))?)
-}
-
-fn xml(
-    store: &dyn Store,
-    columns: &Columns,
-    elements: &[(usize, &Element)],
-    out: &mut Out,
-) -> anyhow::Result<()> {
-    out.line("<?xml version='1.0' encoding='utf-8'?>")?;
-    if elements.is_empty() {
-        return out.line("<items>\n</items>");
-    }
-    out.line("<items>")?;
-    for (index, element) in elements {
-        let mut attributes: Vec<(&str, String)> = vec![("attrPath", index.to_string())];
-        if let (true, Some(text)) =
-            (columns.description, element.meta.get("description").and_then(Value::as_str))
-        {
-            attributes.push(("description", text.to_owned()));
-        }
-        if columns.drv_path
-            && let Some(drv) = &element.drv_path
-        {
-            attributes.push(("drvPath", store.dir().print(drv)));
-        }
-        if columns.status {
-            attributes.push(("installed", "1".to_owned()));
-        }
-        attributes.push(("name", element.name.clone()));
-        attributes.push(("outputName", String::new()));
-        attributes.push(("pname", element.package().to_owned()));
-        if columns.status {
-            attributes.push(("substitutable", "0".to_owned()));
-        }
-        attributes.push(("system", system(element).to_owned()));
-        if columns.status {
-            let valid = store.is_valid(&element.out_path)?;
-            attributes.push(("valid", u8::from(valid).to_string()));
-        }
-        attributes.push(("version", element.version().to_owned()));
-        out.line(format_args!("  <item{}>", print_attributes(&attributes)))?;
-        for (name, path) in &element.outputs {
-            let mut attributes = vec![("name", name.clone())];
-            if columns.out_path {
-                attributes.push(("path", store.dir().print(path)));
-            }
-            out.line(format_args!("    <output{} />", print_attributes(&attributes)))?;
-        }
-        if columns.meta {
-            for (name, value) in &element.meta {
-                meta_xml(name, value, out)?;
-            }
-        }
-        out.line("  </item>")?;
-    }
-    out.line("</items>")
-}
-
-fn meta_xml(name: &str, value: &Value, out: &mut Out) -> anyhow::Result<()> {
-    let (kind, text) = match value {
-        Value::String(text) => ("string", Some(text.clone())),
-        Value::Int(number) => ("int", Some(number.to_string())),
-        Value::Float(_) => ("float", Some(value.print())),
-        Value::Bool(truth) => ("bool", Some(truth.to_string())),
-        Value::List(_) | Value::Set(_) | Value::Null => ("strings", None),
-    };
-    let mut attributes = vec![("name", name.to_owned()), ("type", kind.to_owned())];
-    let Some(text) = text else {
-        out.line(format_args!("    <meta{}>", print_attributes(&attributes)))?;
-        if let Value::List(items) = value {
-            for item in items.iter().filter_map(Value::as_str) {
-                let item = print_attributes(&[("value", item.to_owned())]);
-                out.line(format_args!("      <string{item} />"))?;
-            }
-        }
-        return out.line("    </meta>");
-    };
-    attributes.push(("value", text));
-    out.line(format_args!("    <meta{} />", print_attributes(&attributes)))
-}
-
-fn print_attributes(attributes: &[(&str, String)]) -> String {
-    let mut text = String::new();
-    for (name, value) in attributes {
-        text += &format!(" {name}=\"");
-        for c in value.chars() {
-            match c {
-                '"' => text += "&quot;",
-                '<' => text += "&lt;",
-                '>' => text += "&gt;",
-                '&' => text += "&amp;",
-                '\n' => text += "&#xA;",
-                c => text.push(c),
-            }
-        }
-        text.push('"');
-    }
-    text
 }

@@ -33,8 +33,13 @@ impl Style {
 /// A JSON text without blanks, with line breaks and two blanks a level. The text is not read as
 /// values, which would write its numbers anew.
 pub fn indented(text: &[u8]) -> Vec<u8> {
+    indented_at(0, text)
+}
+
+/// The same for a text that stands `depth` levels deep in another.
+pub fn indented_at(depth: usize, text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() * 2);
-    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    let (mut depth, mut quoted, mut escaped) = (depth, false, false);
     let line = |out: &mut Vec<u8>, depth: usize| {
         out.push(b'\n');
         out.resize(out.len() + depth * 2, b' ');

@@ -3,6 +3,7 @@
 //! ```text
 //! access       which files and addresses may be read
 //! files        reading files, with the wording of the language
+//! selection    which value is meant: calls and attribute paths
 //! search_path  where `<name>` is looked up
 //! tree         a tree of files of which a filter leaves some out
 //! add          files and texts → store paths
@@ -21,6 +22,7 @@ mod adding;
 mod desk;
 mod files;
 pub mod search_path;
+pub mod selection;
 mod tree;
 mod world;
 

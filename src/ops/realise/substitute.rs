@@ -68,8 +68,34 @@ impl Substituters {
     /// # Errors
     /// [`StoreError::Interrupted`].
     pub fn known(&self, dir: &StoreDir, paths: &[StorePath], progress: &dyn Progress) -> Result<Vec<Item>> {
+        self.known_to(dir, paths, progress, |_| true)
+    }
+
+    /// The same of those substituters only that want to be asked about many paths.
+    ///
+    /// # Errors
+    /// [`StoreError::Interrupted`].
+    pub fn known_in_bulk(
+        &self,
+        dir: &StoreDir,
+        paths: &[StorePath],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Item>> {
+        self.known_to(dir, paths, progress, |store| {
+            store.downcast::<BinaryCache>().is_some_and(|cache| cache.info().want_mass_query)
+        })
+    }
+
+    fn known_to(
+        &self,
+        dir: &StoreDir,
+        paths: &[StorePath],
+        progress: &dyn Progress,
+        asked: impl Fn(&dyn Store) -> bool,
+    ) -> Result<Vec<Item>> {
         let mut known = BTreeMap::new();
-        for (number, substituter) in self.stores.iter().enumerate() {
+        let asked = |(_, substituter): &(usize, &Substituter)| asked(&*substituter.store);
+        for (number, substituter) in self.stores.iter().enumerate().filter(asked) {
             if self.dead.borrow().contains(&number) || substituter.store.dir() != dir {
                 continue;
             }

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::model::manifest_nix::Value;
 use crate::model::{StoreDir, StorePath, package_name};
+pub use crate::ops::packages::describe::UNKNOWN_SYSTEM;
 
-/// What a system is called of which nothing is known.
-pub const UNKNOWN_SYSTEM: &str = "unknown";
 /// The priority of a package that says nothing of it.
 pub const DEFAULT_PRIORITY: i64 = 5;
 
@@ -90,6 +89,15 @@ impl Element {
             Some(Value::Int(number)) => *number,
             Some(Value::String(text)) => text.parse().unwrap_or(DEFAULT_PRIORITY),
             _ => DEFAULT_PRIORITY,
+        }
+    }
+
+    /// The priority where one of several packages is chosen: there one that says nothing of it has 0.
+    pub fn choice_priority(&self) -> i64 {
+        match self.meta.get("priority") {
+            Some(Value::Int(number)) => *number,
+            Some(Value::String(text)) => text.parse().unwrap_or(0),
+            _ => 0,
         }
     }
 

@@ -14,6 +14,7 @@ pub mod element;
 pub(super) mod environment;
 pub(super) mod error;
 mod inside;
+pub mod offered;
 pub mod selector;
 pub mod upgrade;
 

@@ -11,6 +11,39 @@ use regex_lite::Regex;
 
 use super::element::Element;
 use crate::model::{StoreDir, StorePath, package_name};
+use crate::ops::packages::Package;
+
+/// What the original says of parentheses without their partners.
+const MISMATCHED: &str = "Mismatched '(' and ')' in regular expression";
+
+/// Something that selectors select.
+pub trait Named {
+    /// Name and version.
+    fn name(&self) -> &str;
+
+    /// Whether a path is one of its outputs, as far as that is known without evaluating anything.
+    fn has_output(&self, path: &StorePath) -> bool;
+}
+
+impl Named for Element {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn has_output(&self, path: &StorePath) -> bool {
+        self.outputs.values().any(|output| output == path)
+    }
+}
+
+impl Named for Package<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn has_output(&self, _path: &StorePath) -> bool {
+        false
+    }
+}
 
 /// One selector.
 #[derive(Debug, Clone)]
@@ -36,8 +69,11 @@ impl Selector {
             check_expression(any)?;
         }
         let expression = if path.is_some() { "" } else { any };
-        let name = Regex::new(&format!("^(?s:(?:{expression}))$"))
-            .map_err(|error| format!("invalid regular expression '{any}': {error}"))?;
+        let name =
+            Regex::new(&format!("^(?s:(?:{expression}))$")).map_err(|error| match error.to_string() {
+                text if text.contains("group") => MISMATCHED.to_owned(),
+                text => format!("invalid regular expression '{any}': {text}"),
+            })?;
         let version = (!version.is_empty()).then(|| version.to_owned());
         Ok(Self { text: text.to_owned(), path, name, version, hits: 0 })
     }
@@ -48,12 +84,12 @@ impl Selector {
     }
 
     /// Whether it means a package; then that is noted.
-    pub fn matches(&mut self, element: &Element) -> bool {
+    pub fn matches(&mut self, package: &impl Named) -> bool {
         let hit = match &self.path {
-            Some(path) => element.outputs.values().any(|output| output == path),
+            Some(path) => package.has_output(path),
             None => {
-                self.name.is_match(element.package())
-                    && self.version.as_deref().is_none_or(|version| version == element.version())
+                let (name, version) = package_name::split(package.name());
+                self.version.as_deref().is_none_or(|wanted| wanted == version) && self.name.is_match(name)
             }
         };
         self.hits += usize::from(hit);
@@ -66,7 +102,7 @@ impl Selector {
 fn check_expression(expression: &str) -> Result<(), String> {
     for pair in expression.as_bytes().windows(2) {
         match pair {
-            b"(?" => return Err("Mismatched '(' and ')' in regular expression".to_owned()),
+            b"(?" => return Err(MISMATCHED.to_owned()),
             [b'\\', letter] if letter.is_ascii_alphanumeric() => {
                 return Err("Invalid escape in regular expression".to_owned());
             }
@@ -81,11 +117,11 @@ fn check_expression(expression: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// The first selector that means nothing.
-pub fn select<'e>(elements: &'e [Element], selectors: &mut [Selector]) -> Result<Vec<&'e Element>, NoMatch> {
+pub fn select<'e, P: Named>(elements: &'e [P], selectors: &mut [Selector]) -> Result<Vec<&'e P>, NoMatch> {
     if selectors.is_empty() {
         return Ok(elements.iter().collect());
     }
-    let mut found: Vec<&Element> = Vec::new();
+    let mut found: Vec<&P> = Vec::new();
     let mut taken = vec![false; elements.len()];
     for selector in selectors.iter_mut() {
         for (element, taken) in elements.iter().zip(&mut taken) {
@@ -153,12 +189,16 @@ fn hint(near: &[String]) -> String {
 }
 
 /// Names, without versions, that begin as the selector does.
-fn near(selector: &Selector, elements: &[Element]) -> Vec<String> {
+fn near(selector: &Selector, elements: &[impl Named]) -> Vec<String> {
     /// More than that are no help.
     const MOST: usize = 3;
     let wanted = package_name::split(&selector.text).0;
     let mut found: Vec<String> = Vec::new();
-    for name in elements.iter().map(Element::package).filter(|name| name.starts_with(wanted)) {
+    for name in elements
+        .iter()
+        .map(|element| package_name::split(element.name()).0)
+        .filter(|name| name.starts_with(wanted))
+    {
         if found.len() < MOST && !found.iter().any(|there| there == name) {
             found.push(name.to_owned());
         }

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 
 use super::element::Element;
-use crate::model::package_name::compare_versions;
+use super::selector::Named;
+use crate::model::package_name::{self, compare_versions};
 
 /// When an offer is taken, by its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,31 +31,41 @@ impl Mode {
     }
 }
 
-/// What an installed package is replaced by: of the offers with its name that
-/// the mode takes, none of a worse priority, the one of the best priority and
-/// among these of the highest version, the first of several.
-pub fn choose<'o>(installed: &Element, offers: &'o [Element], mode: Mode) -> Option<&'o Element> {
+/// Which of the offers replaces an installed package: of those with its name that the mode takes, none of a
+/// worse priority, the one of the best priority and among these of the highest version, the first of several.
+/// That may be what is installed. `priority` gives that of an offer as [`Element::choice_priority`] does.
+///
+/// # Errors
+/// Those of `priority`.
+pub fn choose<'o, P: Named, E>(
+    installed: &Element,
+    offers: &'o [P],
+    mode: Mode,
+    mut priority: impl FnMut(&P) -> Result<i64, E>,
+) -> Result<Option<&'o P>, E> {
     if installed.is_kept() {
-        return None;
+        return Ok(None);
     }
-    let mut best: Option<&Element> = None;
+    let mut best: Option<(&P, i64)> = None;
     for offer in offers {
-        if offer.package() != installed.package()
-            || !mode.takes(compare_versions(installed.version(), offer.version()))
-            || offer.priority() > installed.priority()
-        {
+        let (name, version) = package_name::split(offer.name());
+        if name != installed.package() || !mode.takes(compare_versions(installed.version(), version)) {
             continue;
         }
-        let better = best.is_none_or(|best| {
+        let priority = priority(offer)?;
+        if priority > installed.choice_priority() {
+            continue;
+        }
+        let better = best.is_none_or(|(best, known)| {
             // A lower number is a higher priority.
-            let order = best.priority().cmp(&offer.priority()).reverse();
-            order.then_with(|| compare_versions(best.version(), offer.version())).is_lt()
+            let order = known.cmp(&priority).reverse();
+            order.then_with(|| compare_versions(package_name::split(best.name()).1, version)).is_lt()
         });
         if better {
-            best = Some(offer);
+            best = Some((offer, priority));
         }
     }
-    best.filter(|best| best.out_path != installed.out_path)
+    Ok(best.map(|(offer, _)| offer))
 }
 
 #[cfg(test)]
@@ -83,17 +94,26 @@ mod tests {
             element("bar-9", 5),
             element("foo-2", 4),
         ];
-        let chosen =
-            |mode| choose(&installed, &offers, mode).map(|offer| (offer.name.as_str(), offer.priority()));
-        assert_eq!(chosen(Mode::Higher), Some(("foo-3", 5)));
+        let of = |installed: &Element, offers: &[Element], mode: Mode| {
+            let priority = |offer: &Element| Ok::<_, std::convert::Infallible>(offer.choice_priority());
+            let chosen = choose(installed, offers, mode, priority).unwrap();
+            chosen.map(|offer| (offer.name.clone(), offer.choice_priority()))
+        };
+        let is = |name: &str, priority: i64| Some((name.to_owned(), priority));
+        assert_eq!(of(&installed, &offers, Mode::Higher), is("foo-3", 5));
         // A better priority counts more than a higher version.
-        assert_eq!(chosen(Mode::Any), None, "it is the same path");
+        assert_eq!(of(&installed, &offers, Mode::Any), is("foo-2", 4));
         let others = [element("foo-1", 5), element("foo-3", 5), element("foo-1.5", 4)];
-        assert_eq!(choose(&installed, &others, Mode::Any).unwrap().name, "foo-1.5");
-        assert_eq!(choose(&installed, &others[..1], Mode::Higher), None);
-        assert_eq!(choose(&installed, &others[..1], Mode::HigherOrSame), None);
+        assert_eq!(of(&installed, &others, Mode::Any), is("foo-1.5", 4));
+        assert_eq!(of(&installed, &others[..1], Mode::Higher), None);
+        assert_eq!(of(&installed, &others[..1], Mode::HigherOrSame), None);
+        let mut unknown = element("foo-3", 5);
+        unknown.meta.clear();
+        let numbered = [element("foo-4", 1), unknown.clone()];
+        assert_eq!(of(&installed, &numbered, Mode::Higher), is("foo-3", 0), "no priority is better than 1");
+        assert_eq!(of(&unknown, &numbered[..1], Mode::Higher), None);
         let mut kept = installed.clone();
         kept.meta.insert("keep".to_owned(), Value::String("true".to_owned()));
-        assert_eq!(choose(&kept, &offers, Mode::Higher), None);
+        assert_eq!(of(&kept, &offers, Mode::Higher), None);
     }
 }

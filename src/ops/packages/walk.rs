@@ -1,0 +1,139 @@
+//! The packages in a value.
+//!
+//! ```text
+//! value = derivation
+//!       | set     its members by the bytes of their names: derivations, and sets with recurseForDerivations
+//!       | list    its items, each as such a value
+//! ```
+//!
+//! A derivation that is met twice is taken once. A member that throws, or whose assertion fails, is
+//! left out; any other failure ends the walk.
+
+use std::collections::HashSet;
+
+use super::{Package, unless_thrown};
+use crate::eval::error::{Error, Traced};
+use crate::eval::heap::Value;
+use crate::eval::interpret::Worker;
+use crate::eval::symbols::{Symbol, known};
+use crate::eval::value::{Attrs, Position, View};
+use crate::ops::evaluate::selection::{Arguments, called};
+
+/// What is said of a value without packages.
+const NO_DERIVATION: &str = "expression does not evaluate to a derivation (or a set or list of those)";
+
+/// The name of the attribute by which the set of a directory of expressions is known: all of its members
+/// are called and entered.
+pub(super) const COMBINED: &[u8] = b"_combineChannels";
+
+/// The packages in `value`, whose attribute path is `path`. Functions are called with `arguments`.
+///
+/// # Errors
+/// The value holds no packages, or a failure that is none of a package alone.
+pub fn packages<'e>(
+    worker: &Worker<'e>,
+    value: Value<'e>,
+    path: &str,
+    arguments: &Arguments<'e>,
+) -> Result<Vec<Package<'e>>, Error> {
+    let combined = worker.shared.symbols.intern(COMBINED);
+    let mut walk = Walk { worker, arguments, combined, seen: HashSet::new(), found: Vec::new() };
+    walk.value(value, path)?;
+    Ok(walk.found)
+}
+
+struct Walk<'w, 'e> {
+    worker: &'w Worker<'e>,
+    arguments: &'w Arguments<'e>,
+    combined: Symbol,
+    /// The sets that were taken as derivations.
+    seen: HashSet<u64>,
+    found: Vec<Package<'e>>,
+}
+
+impl<'e> Walk<'_, 'e> {
+    fn value(&mut self, value: Value<'e>, path: &str) -> Result<(), Error> {
+        let _deeper = self.worker.deeper()?;
+        let value = called(self.worker, value, self.arguments)?;
+        if self.is_done(value, path)? {
+            return Ok(());
+        }
+        match value.view() {
+            View::Attrs(attrs) => self.members(attrs, path),
+            View::List(items) => items.iter().enumerate().try_for_each(|(index, item)| {
+                let path = join(path, &index.to_string());
+                if self.is_done(*item, &path)? { Ok(()) } else { self.value(*item, &path) }
+            }),
+            _ => Err(Error::new(NO_DERIVATION)),
+        }
+    }
+
+    fn members(&mut self, attrs: Attrs<'e>, path: &str) -> Result<(), Error> {
+        let combined = attrs.get(self.combined).is_some();
+        for attr in self.worker.by_name(attrs) {
+            let name = self.worker.text(attr.name);
+            if !is_plain(name) {
+                continue;
+            }
+            let path = join(path, &String::from_utf8_lossy(name));
+            let entered = match combined {
+                true => self.value(attr.value, &path),
+                false => self.member(attr.value, &path),
+            };
+            entered.during_at(attr.position, || {
+                format!("while evaluating the attribute '{}'", self.worker.name(attr.name))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn member(&mut self, value: Value<'e>, path: &str) -> Result<(), Error> {
+        if self.is_done(value, path)? {
+            return Ok(());
+        }
+        // It was evaluated already.
+        let value = self.worker.force(value)?;
+        let View::Attrs(attrs) = value.view() else { return Ok(()) };
+        let Some(recurse) = attrs.get(known::RECURSE_FOR_DERIVATIONS) else { return Ok(()) };
+        let text = "while evaluating the attribute `recurseForDerivations`";
+        match self.worker.force_bool(recurse.value, recurse.position, text)? {
+            true => self.value(value, path),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether there is no more to do about a value: it is a derivation, which is taken, or it throws.
+    fn is_done(&mut self, value: Value<'e>, path: &str) -> Result<bool, Error> {
+        let taken = self.taken(value, path);
+        Ok(unless_thrown(taken)?.unwrap_or(true))
+    }
+
+    /// Takes a derivation; false if the value is something else.
+    fn taken(&mut self, value: Value<'e>, path: &str) -> Result<bool, Error> {
+        let value = self.worker.force(value)?;
+        let View::Attrs(attrs) = value.view() else { return Ok(false) };
+        if !self.worker.is_derivation(attrs)? {
+            return Ok(false);
+        }
+        if value.identity().is_some_and(|identity| !self.seen.insert(identity)) {
+            return Ok(true);
+        }
+        let Some(name) = attrs.get(known::NAME) else { return Err(Error::new("derivation name missing")) };
+        let text = "while evaluating the 'name' attribute of a derivation";
+        let name = self.worker.force_plain(name.value, Position::NONE, text)?;
+        let name = String::from_utf8_lossy(name).into_owned();
+        self.found.push(Package { attr_path: path.to_owned(), name, attrs });
+        Ok(true)
+    }
+}
+
+/// Whether an attribute is looked at: others are only reached by their full paths.
+fn is_plain(name: &[u8]) -> bool {
+    let begins = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'_';
+    name.first().is_some_and(begins)
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+'))
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
