@@ -157,7 +157,8 @@ impl Conversation {
         let nix = world.command(Side::Nival, "nix");
         let environment =
             nix.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
-        let line = format!("'{}' --extra-experimental-features nix-command repl", program.display());
+        // A shell that waits would give the status of a program that was interrupted.
+        let line = format!("exec '{}' --extra-experimental-features nix-command repl", program.display());
         let mut script = Command::new("script");
         script.env_clear().envs(environment).env("TERM", "xterm").env("SHELL", "/bin/sh");
         script.args(["-qec", &line, "/dev/null"]).current_dir(world.path("."));

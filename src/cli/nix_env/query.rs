@@ -144,8 +144,6 @@ pub fn query(call: Call) -> anyhow::Result<()> {
 struct Found {
     lines: Vec<Line>,
     texts: Vec<(String, Vec<u8>)>,
-    /// With each of the texts the path that decides whether the package needs to be built.
-    paths: Vec<Option<StorePath>>,
 }
 
 impl Found {
@@ -153,7 +151,6 @@ impl Found {
         match (wanted.form, row) {
             (Form::Json, row) => {
                 self.texts.push((path, listing::json_item(dir, &wanted.columns, row.as_ref())));
-                self.paths.push(row.and_then(|row| row.out_path));
             }
             (_, Some(row)) => self.lines.push(Line { row, ..Line::default() }),
             (_, None) => {}
@@ -289,8 +286,7 @@ fn add_status(
     installed: &[Element],
     found: &mut Found,
 ) -> anyhow::Result<()> {
-    let of_lines = found.lines.iter().map(|line| &line.row.out_path);
-    let paths: Vec<StorePath> = of_lines.chain(&found.paths).flatten().cloned().collect();
+    let paths: Vec<StorePath> = found.lines.iter().filter_map(|line| line.row.out_path.clone()).collect();
     let valid = store.valid(&paths)?;
     let known = call.context.substituters().known_in_bulk(store.dir(), &paths, &*call.context.ui)?;
     let substitutable: BTreeSet<StorePath> = known.into_iter().map(|item| item.info.path).collect();
@@ -303,11 +299,10 @@ fn add_status(
             substitutable: substitutable.contains(path),
         };
     }
+    // JSON tells of all packages, whether they would have to be built or not.
     if call.prebuilt {
         let is_there = |path: &StorePath| valid.contains(path) || substitutable.contains(path);
         found.lines.retain(|line| line.row.out_path.as_ref().is_some_and(is_there));
-        let mut paths = std::mem::take(&mut found.paths).into_iter();
-        found.texts.retain(|_| paths.next().flatten().is_some_and(|path| is_there(&path)));
     }
     Ok(())
 }

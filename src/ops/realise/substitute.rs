@@ -47,7 +47,7 @@ type Excluded = HashSet<(StorePath, usize)>;
 impl Substituters {
     /// Adds one.
     pub fn push(&mut self, store: Box<dyn Store>) {
-        let Standing { trusted, priority } = store.standing();
+        let Standing { trusted, priority, .. } = store.standing();
         self.stores.push(Substituter { store, trusted, priority });
         self.stores.sort_by_key(|substituter| substituter.priority);
     }
@@ -81,9 +81,7 @@ impl Substituters {
         paths: &[StorePath],
         progress: &dyn Progress,
     ) -> Result<Vec<Item>> {
-        self.known_to(dir, paths, progress, |store| {
-            store.downcast::<BinaryCache>().is_some_and(|cache| cache.info().want_mass_query)
-        })
+        self.known_to(dir, paths, progress, |store| store.standing().mass_query)
     }
 
     fn known_to(

@@ -78,6 +78,8 @@ pub struct Standing {
     pub trusted: bool,
     /// The store with the lower number is asked first.
     pub priority: i64,
+    /// It wants to be asked about many paths at once.
+    pub mass_query: bool,
 }
 
 /// A store: paths can be looked up in it, and copied from and to it.

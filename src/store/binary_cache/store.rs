@@ -79,7 +79,8 @@ impl Store for BinaryCache {
     }
 
     fn standing(&self) -> Standing {
-        Standing { trusted: self.options.trusted, priority: self.info().priority }
+        let info = self.info();
+        Standing { trusted: self.options.trusted, priority: info.priority, mass_query: info.want_mass_query }
     }
 
     fn parallel(&self) -> usize {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub enum RootError {
     /// A link that would lie in the store directory.
     #[error(
-        "creating a garbage collector root ({}) in the Nix store is forbidden (are you running nix-build inside the \
+        "creating a garbage collector root (\"{}\") in the Nix store is forbidden (are you running nix-build inside the \
          store?)", .0.display()
     )]
     InStore(PathBuf),
