@@ -351,11 +351,14 @@ fn run_store(world: &World, side: Side, args: &[&str]) -> Outcome {
 }
 
 #[test]
-fn collectors_take_nothing_that_is_being_made() {
+fn our_collector_takes_nothing_that_is_being_made() {
     let Some(world) = world() else { return };
     world.write("many.nix", MANY);
     world.nix_store(&["--init"]).ok();
-    for collector in SIDES {
+    // The reference's collector looks for temporary roots last: what is linked after it looked at links, by a
+    // process that ends before it looks at temporary roots, it takes.
+    let collector = Side::Nival;
+    for _ in 0..2 {
         let mut writer = world.command(Side::Nival, PROGRAM);
         let null = std::process::Stdio::null;
         writer
