@@ -62,9 +62,9 @@ type Program = fn(Context, Vec<OsString>) -> anyhow::Result<()>;
 const NOT_BUILT: &[(&str, &str)] = &[
     (
         "nix-build",
-        "it needs derivations made of Nix expressions, which comes later; 'nix-store --realise DRV' gets what a derivation makes",
+        "it needs derivations to be built, which comes later; 'nix-store --realise DRV' gets what a derivation makes",
     ),
-    ("nix-shell", "it needs derivations made of Nix expressions, which comes later"),
+    ("nix-shell", "it needs derivations to be built, which comes later"),
     ("nix-channel", "channels come later"),
 ];
 

@@ -69,9 +69,7 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
         _ => return usage("too many arguments"),
     };
     if wanted.url.starts_with("mirror://") {
-        anyhow::bail!(
-            "mirrors are listed in Nix expressions, and the language is not available in this version of Nival"
-        );
+        anyhow::bail!("'mirror://' is not available yet in this version of Nival: name the server itself");
     }
     wanted.expected = expected.map(|hash| Hash::parse(hash, Some(wanted.algorithm))).transpose()?;
     let store = &*context.open_store()?;

@@ -154,9 +154,14 @@ fn failures_end_listings() {
         b = { type = "derivation"; name = "b-1"; meta = { description = 3; }; };
         f = { type = "derivation"; name = 3; };
         g = { type = "derivation"; name = "g-1"; system = 3; };
+        g1 = { type = "derivation"; name = "g-2"; outputName = 3; };
         h = { type = "derivation"; name = "h-1"; outputs = [ 3 ]; };
         i = { type = "derivation"; name = "i-1"; outputs = 3; };
         j = { type = "derivation"; name = "j-1"; drvPath = "/x"; outPath = "/y"; };
+        j1 = { type = "derivation"; name = "j-2"; drvPath = ./three.nix; outPath = ./three.nix; };
+        j2 = let path = builtins.storeDir + "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-q";
+          in { type = "derivation"; name = "j-3"; drvPath = path; outPath = path + "/below"; };
+        j3 = let path = builtins.storeDir + "/short"; in { type = "derivation"; name = "j-4"; drvPath = path; outPath = path; };
         k = { type = "derivation"; name = "k-1"; outputs = [ "dev" ]; dev = { outPath = 3; }; outPath = 7; };
         l = { type = "derivation"; name = "l-1"; outputs = [ "out" "dev" ]; out = 3; };
         m = { recurseForDerivations = 3; };
@@ -168,7 +173,9 @@ fn failures_end_listings() {
     );
     world.write("three.nix", "3");
     world.write("list.nix", format!("let {COMMON} in [ (drv \"z-1\" {{}}) ]"));
-    for attribute in ["a", "b", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "q", "s"] {
+    for attribute in
+        ["a", "b", "f", "g", "g1", "h", "i", "j", "j1", "j2", "j3", "k", "l", "m", "n", "o", "q", "s"]
+    {
         for flags in [
             &["-P"][..],
             &["--system"],

@@ -1,7 +1,6 @@
 //! What the words of a command line stand for: store paths and outputs of
 //! derivations.
 
-pub mod derivations;
 pub mod expression;
 pub mod selection;
 pub mod store_path;

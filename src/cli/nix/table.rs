@@ -61,10 +61,10 @@ const fn later(name: &'static str, about: &'static str) -> Row {
     Row { name, synopsis: "", about, make: None }
 }
 
-const LANGUAGE: &str = "it needs derivations made of Nix expressions, which comes later";
-const REALISE: &str = "it needs derivations made of Nix expressions, which comes later; 'nix-store --realise DRV' gets what a derivation makes";
-const RUN: &str = "it needs derivations made of Nix expressions, which comes later; \
-                   'nix profile add' and 'nix-env -i' make store paths usable";
+const BUILDING: &str = "it needs derivations to be built, which comes later";
+const REALISE: &str = "it needs derivations to be built, which comes later; 'nix-store --realise DRV' gets what a derivation makes";
+const RUN: &str = "it needs derivations to be built, which comes later; \
+                   'nix profile add' and 'nix-env -i' make packages usable that can be fetched";
 const FLAKES: &str = "flakes come later";
 
 /// A subcommand that is a program of its own.
@@ -80,7 +80,7 @@ fn make<C: Command + Default + 'static>() -> Box<dyn Command> {
 /// they are listed.
 pub const TABLE: &[Row] = &[
     later("build", REALISE),
-    later("bundle", LANGUAGE),
+    later("bundle", BUILDING),
     later("config check", "'nix config show' lists the settings, 'nix store info' tries the store"),
     built("config show", "[--json] [NAME]", "Print the settings, or the value of one", make::<config::Show>),
     built(
@@ -107,7 +107,7 @@ pub const TABLE: &[Row] = &[
         make::<Show>,
     ),
     later("develop", RUN),
-    later("edit", LANGUAGE),
+    later("edit", "it comes later"),
     later("env shell", RUN),
     built(
         "eval",
@@ -127,9 +127,9 @@ pub const TABLE: &[Row] = &[
     later("flake prefetch", FLAKES),
     later("flake show", FLAKES),
     later("flake update", FLAKES),
-    later("fmt", LANGUAGE),
-    later("formatter build", LANGUAGE),
-    later("formatter run", LANGUAGE),
+    later("fmt", BUILDING),
+    later("formatter build", BUILDING),
+    later("formatter run", BUILDING),
     built(
         "hash convert",
         "[--from FORMAT] [--to FORMAT] [--hash-algo ALGO] HASHES...",
@@ -174,7 +174,7 @@ pub const TABLE: &[Row] = &[
     ),
     later(
         "print-dev-env",
-        "it needs derivations made of Nix expressions, which comes later; 'nix-store --print-env DRV' prints the environment of a derivation",
+        "it needs derivations to be built, which comes later; 'nix-store --print-env DRV' prints the environment of a derivation",
     ),
     built(
         "profile add",
@@ -237,7 +237,7 @@ pub const TABLE: &[Row] = &[
         make::<Repl>,
     ),
     later("run", RUN),
-    later("search", LANGUAGE),
+    later("search", "it comes later; 'nix-env -qa' lists packages"),
     built(
         "store add-file",
         "[-n NAME] [--hash-algo ALGO] [--dry-run] FILE",

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use nival::eval::error::Error;
 use nival::eval::interpret::{Evaluated, Worker};
-use nival::ops::packages::{Package, source, walk};
+use nival::ops::packages::walk::{self, Thrown};
+use nival::ops::packages::{Package, source};
 use nival::progress::Progress as _;
 
 use super::Call;
@@ -65,7 +66,7 @@ impl Offers {
         attribute: &str,
     ) -> Result<Vec<Package<'e>>, Error> {
         let value = expression::selected(worker, self.value(worker)?, attribute, arguments)?;
-        let packages = walk::packages(worker, value, attribute, arguments)?;
+        let packages = walk::packages(worker, value, attribute, arguments, Thrown::LeftOut)?;
         self.of_system(worker, packages)
     }
 

@@ -6,8 +6,9 @@ use nival::eval::error::Error;
 use nival::eval::interpret::Worker;
 use nival::eval::value::Position;
 use nival::model::{DerivedPath, Outputs, StorePath};
+use nival::ops::packages::Package;
 use nival::ops::packages::choose::best_of_each;
-use nival::ops::packages::{Package, walk};
+use nival::ops::packages::walk::{self, Thrown};
 use nival::ops::profile::Profile;
 use nival::ops::realise::{Outcome, no_substituter, output_paths};
 use nival::ops::user_env;
@@ -142,7 +143,7 @@ pub fn named<'e>(
             }
             _ => (expression::selected(worker, value, word, arguments)?, word.as_str()),
         };
-        found.extend(walk::packages(worker, value, path, arguments)?);
+        found.extend(walk::packages(worker, value, path, arguments, Thrown::LeftOut)?);
     }
     Ok(found)
 }

@@ -8,12 +8,12 @@ use nival::eval::error::Error;
 use nival::eval::interpret::Worker;
 use nival::model::StorePath;
 use nival::ops::evaluate::Asked;
+use nival::ops::packages::Package;
 use nival::progress::Progress as _;
 
 use crate::cli::context::Context;
 use crate::cli::error;
 use crate::cli::evaluation::Stopped;
-use crate::cli::installables::derivations::Found;
 use crate::cli::output::messages::{Out, Ui};
 
 /// Derivations are in the store before they are printed. Writing many at once takes hardly longer than
@@ -53,11 +53,19 @@ impl Listing {
     ///
     /// # Errors
     /// It cannot be evaluated; those of [`Listing::flush`].
-    pub fn add<'e>(&mut self, worker: &Worker<'e>, asked: &Asked, found: &Found<'e>) -> Result<(), Stopped> {
-        let file = found.file(worker)?;
-        let output = found.output(worker)?;
+    pub fn add<'e>(
+        &mut self,
+        worker: &Worker<'e>,
+        asked: &Asked,
+        package: &Package<'e>,
+    ) -> Result<(), Stopped> {
+        let dir = &asked.options().store_dir;
+        let Some(file) = package.drv_path(worker, dir)? else {
+            return Err(Error::new("derivation does not contain a 'drvPath' attribute").into());
+        };
+        let output = package.output_name(worker)?;
         if output.is_empty() {
-            let file = worker.store_dir()?.print(&file);
+            let file = dir.print(&file);
             return Err(Error::new(format!("derivation '{file}' lacks an 'outputName' attribute")).into());
         }
         if !std::mem::replace(&mut self.warned, true) {

@@ -18,13 +18,14 @@ use nival::eval::syntax;
 use nival::eval::text::path;
 use nival::eval::value::Position;
 use nival::ops::evaluate::Asked;
+use nival::ops::packages::walk::{self, Thrown};
 
 use self::listing::Listing;
 use super::context::Context;
 use super::evaluation::{self, Arguments, Stopped, Wanted};
 use super::flags::parse::{Item, Parser};
 use super::flags::{NIX_INSTANTIATE, page};
-use super::installables::{derivations, expression};
+use super::installables::expression;
 use crate::cli::output::messages::{self, Out};
 
 /// What is done with the expressions. Of several, the last of this list counts.
@@ -220,8 +221,8 @@ impl Call {
         let value = text.value(worker)?;
         for path in self.paths() {
             let value = expression::selected(worker, value, path, arguments)?;
-            for found in derivations::derivations(worker, value, arguments)? {
-                listing.add(worker, asked, &found)?;
+            for package in walk::packages(worker, value, path, arguments, Thrown::Ends)? {
+                listing.add(worker, asked, &package)?;
             }
         }
         Ok(())

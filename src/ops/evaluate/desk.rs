@@ -245,10 +245,13 @@ impl<'b> Desk<'b> {
         for addition in missing {
             match addition {
                 Addition::Derivation(file) => derivations.push(file),
-                // No contents refer to a derivation, so these may go first.
                 Addition::Content { path, method, references, from } => {
                     let kind = (method, HashAlgorithm::Sha256);
                     let adder = self.adder.get_or_insert_with(|| store.adder());
+                    // A text can refer to a derivation, which has to be there first.
+                    if !references.is_empty() && !derivations.is_empty() {
+                        adder.add_derivations(std::mem::take(&mut derivations)).map_err(of_store)?;
+                    }
                     let tell = &mut |sink: &mut dyn Sink| from.tell(sink);
                     let added = adder.add_content(path.name(), kind, references, tell).map_err(of_store)?;
                     if added != path {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::meta::Meta;
 use super::{Package, unless_thrown};
-use crate::eval::coerce::STRICT;
+use crate::eval::coerce::NO_COPY;
 use crate::eval::error::Error;
 use crate::eval::heap::Value;
 use crate::eval::interpret::Worker;
@@ -131,17 +131,22 @@ impl<'e> Package<'e> {
     pub fn output_name(&self, worker: &Worker<'e>) -> Result<String, Error> {
         let Some(attr) = self.get(known::OUTPUT_NAME) else { return Ok(String::new()) };
         let text = "while evaluating the output name of a derivation";
-        text_of(worker, attr.value, attr.position, text)
+        text_of(worker, attr.value, Position::NONE, text)
     }
 
     /// The path of its derivation, if it has one.
     ///
     /// # Errors
-    /// It cannot be evaluated, or is no store path.
+    /// It cannot be evaluated, or is no store path of a derivation.
     pub fn drv_path(&self, worker: &Worker<'e>, dir: &StoreDir) -> Result<Option<StorePath>, Error> {
         let Some(attr) = self.get(known::DRV_PATH) else { return Ok(None) };
         let text = "while evaluating the 'drvPath' attribute of a derivation";
-        path_of(worker, dir, attr.value, attr.position, text).map(Some)
+        let path = path_of(worker, dir, attr.value, attr.position, text)?;
+        if path.is_derivation() {
+            return Ok(Some(path));
+        }
+        let message = format!("store path '{}' is not a valid derivation path", path.base_name());
+        Err(Error::new(message).frame(attr.position, text))
     }
 
     /// The path of the output that it stands for.
@@ -202,7 +207,7 @@ fn text_of<'e>(
     Ok(String::from_utf8_lossy(text).into_owned())
 }
 
-/// A store path; of a path within one, that of which it is a part.
+/// A store path.
 fn path_of<'e>(
     worker: &Worker<'e>,
     dir: &StoreDir,
@@ -210,16 +215,8 @@ fn path_of<'e>(
     position: Position,
     text: &str,
 ) -> Result<StorePath, Error> {
-    let found = || {
-        let (path, _) = worker.coerce(value, STRICT, position, "")?;
-        let path = String::from_utf8_lossy(path);
-        match dir.parse(&path) {
-            Ok(path) => Ok(path),
-            Err(error) if path.strip_prefix(dir.as_str()).is_some_and(|rest| rest.starts_with('/')) => {
-                Err(Error::new(error.to_string()))
-            }
-            Err(_) => Err(Error::new(format!("path '{path}' is not in the Nix store"))),
-        }
-    };
-    found().map_err(|error| error.frame(position, text))
+    let (path, _) = worker.coerce(value, NO_COPY, position, text)?;
+    let path = String::from_utf8_lossy(path);
+    dir.parse(&path)
+        .map_err(|_| Error::new(format!("path '{path}' is not in the Nix store")).frame(position, text))
 }

@@ -6,8 +6,8 @@
 //!       | list    its items, each as such a value
 //! ```
 //!
-//! A derivation that is met twice is taken once. A member that throws, or whose assertion fails, is
-//! left out; any other failure ends the walk.
+//! A derivation that is met twice is taken once. Where that is asked for, a member that throws, or whose
+//! assertion fails, is left out; any other failure ends the walk.
 
 use std::collections::HashSet;
 
@@ -26,6 +26,15 @@ const NO_DERIVATION: &str = "expression does not evaluate to a derivation (or a 
 /// are called and entered.
 pub(super) const COMBINED: &[u8] = b"_combineChannels";
 
+/// What becomes of a value that throws, or whose assertion fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Thrown {
+    /// It is no package.
+    LeftOut,
+    /// The walk ends with its failure.
+    Ends,
+}
+
 /// The packages in `value`, whose attribute path is `path`. Functions are called with `arguments`.
 ///
 /// # Errors
@@ -35,9 +44,10 @@ pub fn packages<'e>(
     value: Value<'e>,
     path: &str,
     arguments: &Arguments<'e>,
+    thrown: Thrown,
 ) -> Result<Vec<Package<'e>>, Error> {
     let combined = worker.shared.symbols.intern(COMBINED);
-    let mut walk = Walk { worker, arguments, combined, seen: HashSet::new(), found: Vec::new() };
+    let mut walk = Walk { worker, arguments, combined, thrown, seen: HashSet::new(), found: Vec::new() };
     walk.value(value, path)?;
     Ok(walk.found)
 }
@@ -46,6 +56,7 @@ struct Walk<'w, 'e> {
     worker: &'w Worker<'e>,
     arguments: &'w Arguments<'e>,
     combined: Symbol,
+    thrown: Thrown,
     /// The sets that were taken as derivations.
     seen: HashSet<u64>,
     found: Vec<Package<'e>>,
@@ -102,10 +113,13 @@ impl<'e> Walk<'_, 'e> {
         }
     }
 
-    /// Whether there is no more to do about a value: it is a derivation, which is taken, or it throws.
+    /// Whether there is no more to do about a value: it is a derivation, which is taken, or is left out.
     fn is_done(&mut self, value: Value<'e>, path: &str) -> Result<bool, Error> {
         let taken = self.taken(value, path);
-        Ok(unless_thrown(taken)?.unwrap_or(true))
+        match self.thrown {
+            Thrown::LeftOut => Ok(unless_thrown(taken)?.unwrap_or(true)),
+            Thrown::Ends => taken,
+        }
     }
 
     /// Takes a derivation; false if the value is something else.
