@@ -157,13 +157,33 @@ pub fn forget(world: &World) {
     }
 }
 
+/// How long something may take that takes no time on a machine with nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Waits until something is the case.
 #[track_caller]
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "waited in vain for: {what}");
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for: {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until an amount is reached that a program brings about, for as long as it still grows:
+/// a disk that other tests keep busy may make it slow.
+#[track_caller]
+pub fn wait_for_amount(what: &str, child: &mut Child, enough: u64, amount: impl Fn() -> u64) {
+    let (mut last, mut since) = (amount(), Instant::now());
+    while last < enough {
+        assert!(since.elapsed() < PATIENCE, "waited in vain for: {what} ({last} of {enough})");
+        std::thread::sleep(Duration::from_millis(5));
+        let ended = child.try_wait().unwrap();
+        let now = amount();
+        assert!(ended.is_none() || now >= enough, "{what} ({now} of {enough}): it ended with {ended:?}");
+        if now > last {
+            (last, since) = (now, Instant::now());
+        }
     }
 }
 

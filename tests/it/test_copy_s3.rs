@@ -115,7 +115,7 @@ fn a_killed_upload_goes_on_where_it_was() {
         bytes
     };
     let mut child = world.command(Side::Nival, "nix").args(args).stderr(Stdio::null()).spawn().unwrap();
-    data::wait_until("half of it is stored", || stored() > (megabytes * 2 / 5) << 20);
+    data::wait_for_amount("two fifths of it are stored", &mut child, (megabytes * 2 / 5) << 20, stored);
     child.kill().unwrap();
     child.wait().unwrap();
     // Nothing is listed that is not complete.
