@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::error::{Exit, Usage};
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 
 /// Reads how many bytes are to come free; none for less than nothing, which a
 /// script may have worked out.

@@ -21,7 +21,7 @@ use ::nival::settings::{Environment, Machine, flags as setting_flags};
 
 use super::{PROGRAMS, nival, nix};
 use crate::cli::flags::{self, Group, Operation, Program, Row, Value, common, shells};
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 
 /// The variable with the number of the word.
 pub const VARIABLE: &str = "NIX_GET_COMPLETIONS";

@@ -11,7 +11,8 @@ use nival::store::StoreError;
 use nival::store::error::{Conflicts, OpenError, RealiseError};
 
 use crate::cli::output::advice::words;
-use crate::cli::output::messages::{BrokenPipe, Ui};
+use crate::cli::output::messages::Ui;
+use crate::cli::output::streams::BrokenPipe;
 
 /// The words on the command line make no sense; a hint at `--help` follows.
 #[derive(Debug, thiserror::Error)]

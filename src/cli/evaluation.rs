@@ -23,7 +23,7 @@ use nival::sys::{PathError, interrupt, read_whole};
 use crate::cli::context::Context;
 use crate::cli::error::{self, Unevaluated};
 use crate::cli::flags::parse::{Given, text};
-use crate::cli::output::messages;
+use crate::cli::output::streams;
 use crate::cli::realiser;
 
 /// An argument for the functions that are called on the way to a value.
@@ -108,7 +108,7 @@ impl Wanted {
             Ok(match argument {
                 Argument::Expression(text) => Ready::Expression(text.clone()),
                 Argument::Text(text) => Ready::Text(text.clone()),
-                Argument::Stdin => Ready::Text(messages::read_stdin_bytes()?),
+                Argument::Stdin => Ready::Text(streams::read_stdin_bytes()?),
                 Argument::File(file) => {
                     let path = context.absolute(file);
                     let text = read_whole(&path);

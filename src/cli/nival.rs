@@ -91,7 +91,7 @@ pub fn run(called: &str, words: Vec<OsString>, environment: &Environment) -> any
         Some(("completions", matches)) => {
             let shell =
                 matches.get_one::<String>("shell").and_then(|shell| shells::script(shell, program_names()));
-            let mut out = crate::cli::output::messages::Out::new();
+            let mut out = crate::cli::output::streams::Out::new();
             out.raw(shell.unwrap_or_default().as_bytes())?;
             out.finish()
         }
@@ -103,7 +103,7 @@ pub fn run(called: &str, words: Vec<OsString>, environment: &Environment) -> any
             super::tour::run(matches.get_flag("keep"), &this_program(called, environment)?)
         }
         _ if matches.get_flag("version") => {
-            let mut out = crate::cli::output::messages::Out::new();
+            let mut out = crate::cli::output::streams::Out::new();
             out.line(format_args!("nival (Nival) {VERSION}"))?;
             out.finish()
         }
@@ -156,7 +156,7 @@ fn install_links(matches: &ArgMatches, called: &str, environment: &Environment) 
         files.iter().try_for_each(|(path, _)| check_file(path, force))?;
     }
     std::fs::create_dir_all(dir).map_err(::nival::sys::PathError::at("creating directory", dir))?;
-    let mut out = crate::cli::output::messages::Out::new();
+    let mut out = crate::cli::output::streams::Out::new();
     for (name, _) in PROGRAMS {
         let link = dir.join(name);
         make_link(&program, &link, force)?;

@@ -33,7 +33,8 @@ use super::flags::parse::{Item, Parser};
 use super::flags::{self, NIX_DAEMON, page};
 use super::served::Served;
 use super::signals;
-use crate::cli::output::messages::{level, stdin, stdout_file};
+use crate::cli::output::messages::level;
+use crate::cli::output::streams::{stdin, stdout_file};
 
 /// Clients that are served at the same time: of one user who is not trusted, and
 /// in all. Who is trusted always gets in.

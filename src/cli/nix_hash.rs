@@ -10,7 +10,7 @@ use super::contents::hash_contents;
 use super::context::Context;
 use super::flags::parse::{Item, Parser, refuse_empty, text};
 use super::flags::{NIX_HASH, page};
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 
 /// What the flags ask for.
 struct Request {

@@ -12,7 +12,7 @@ use super::context::Context;
 use super::error::usage;
 use super::flags::parse::{Item, Parser, text};
 use super::flags::{NIX_PREFETCH_URL, find, page};
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 
 /// Runs it.
 ///

@@ -9,7 +9,7 @@ use std::process::Command;
 use ::nival::sys::PathError;
 
 use super::PROGRAMS;
-use crate::cli::output::messages::{Out, stdout_file};
+use crate::cli::output::streams::{Out, stdout_file};
 
 /// What is told before each step, and the step.
 const STEPS: &[(&str, &str)] = &[

@@ -6,6 +6,7 @@ use super::value::Position;
 
 /// The kinds of failures; `tryEval` catches the first three.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Kind {
     /// `throw`
     Throw,
@@ -45,6 +46,7 @@ pub fn unless_interrupted<T>(result: Result<T, Error>) -> Result<Option<T>, Erro
 
 /// What a line of a trace is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum FrameKind {
     /// Shown within the limits of a short trace.
     Usual,

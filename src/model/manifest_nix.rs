@@ -39,6 +39,7 @@ pub enum Value {
 /// Why a text is no such value, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {at}")]
+#[non_exhaustive]
 pub struct ManifestError {
     /// What was expected or found.
     pub what: &'static str,

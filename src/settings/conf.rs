@@ -40,6 +40,7 @@ pub enum Entry {
 /// A line that is no entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("syntax error in configuration line '{text}' in \"{origin}\"\n       at line {line}")]
+#[non_exhaustive]
 pub struct SyntaxError {
     /// The line as written, without its comment.
     pub text: String,

@@ -34,6 +34,7 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
 /// A directory variable that holds a relative path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an absolute path: \"{value}\"")]
+#[non_exhaustive]
 pub struct RelativeDirectory {
     /// The variable.
     pub variable: &'static str,

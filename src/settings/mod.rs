@@ -87,6 +87,7 @@ pub enum Warning {
 /// A feature that something needs and that is not enabled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("experimental Nix feature '{feature}' is disabled{what}")]
+#[non_exhaustive]
 pub struct FeatureDisabled {
     /// Its name in `experimental-features`.
     pub feature: String,

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 /// A failed operation on a file, with what was tried and where.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} \"{}\": {}", path.display(), errno_text(reason))]
+#[non_exhaustive]
 pub struct PathError {
     /// In the form "opening file", "creating directory", …
     pub operation: &'static str,

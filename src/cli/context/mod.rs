@@ -23,7 +23,8 @@ use nival::store::open::uri::{StoreKind, StoreUri, Surroundings};
 use nival::store::{LocalStore, Store, StoreError, open};
 
 use crate::cli::error::Usage;
-use crate::cli::output::messages::{Out, Ui, level};
+use crate::cli::output::messages::{Ui, level};
+use crate::cli::output::streams::Out;
 use crate::cli::output::version::{NIX_VERSION, VERSION};
 
 /// One run of a program.

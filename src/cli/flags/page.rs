@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{Group, OWN, Operation, Program, Row, common};
-use crate::cli::output::messages::{Out, terminal_columns};
+use crate::cli::output::streams::{Out, terminal_columns};
 use crate::cli::output::version::VERSION;
 
 /// The widest that text gets, and the width where there is no terminal.

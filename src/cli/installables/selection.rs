@@ -16,7 +16,7 @@ use crate::cli::flags;
 use crate::cli::flags::parse;
 use crate::cli::flags::parse::Given;
 use crate::cli::installables::store_path::{self, no_output};
-use crate::cli::output::messages::read_stdin_words;
+use crate::cli::output::streams::read_stdin_words;
 use crate::cli::realiser;
 
 /// What the flags say about the paths to work on.

@@ -9,7 +9,7 @@ use nival::sys::{PathError, interrupt};
 use crate::cli::context::Context;
 use crate::cli::error::Exit;
 use crate::cli::flags::parse::Given;
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 
 /// A subcommand.
 pub trait Command {

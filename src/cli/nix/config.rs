@@ -8,7 +8,7 @@ use crate::cli::error::usage;
 use crate::cli::flags::parse;
 use crate::cli::flags::parse::Given;
 use crate::cli::output::json::Style;
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 
 /// `nix config show`.
 #[derive(Default)]

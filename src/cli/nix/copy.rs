@@ -141,62 +141,16 @@ impl Copy {
             return Ok((source.all()?.into_iter().map(out).collect(), Vec::new()));
         }
         let wanted = self.selection.wanted(context, source.dir(), arguments)?;
-        if source.files().is_none() {
-            return self.results_elsewhere(context, source, wanted);
+        let is_here = source.files().is_some();
+        if is_here {
+            self.make_valid(context, source, &wanted)?;
         }
-        let store = source;
-        let selected = self.selection.resolve_or_fetch(context, store, &wanted)?;
-        if let Some(path) = selected.invalid.first() {
-            return Err(no_substituter(source.dir(), path).into());
-        }
-        // Nothing of it is to be collected on the way. What was before this
-        // is found when the closure is looked up.
-        if !store.is_read_only() {
-            store.add_temp_roots(&selected.valid.iter().collect::<Vec<_>>())?;
-        }
-        let results = wanted.iter().map(|wanted| match wanted {
-            _ if self.selection.derivation => Ok(out(selection::deriver(store, &wanted.path)?)),
-            DerivedPath { path, outputs: None } => Ok(out(path.clone())),
-            DerivedPath { path, outputs: Some(outputs) } => known_outputs(store, path, outputs),
-        });
-        let results = results.collect::<anyhow::Result<Vec<Results>>>()?;
-        let realisations = self.realisations(context, store, &wanted, &results)?;
-        Ok((results, realisations))
-    }
-
-    /// The realisations of the outputs that are copied, if their feature is enabled.
-    fn realisations(
-        &self,
-        context: &Context,
-        store: &dyn Store,
-        wanted: &[DerivedPath],
-        results: &[Results],
-    ) -> anyhow::Result<Vec<Realisation>> {
-        let mut realisations = Vec::new();
-        if self.selection.derivation || !context.settings.feature_enabled(FEATURE) {
-            return Ok(realisations);
-        }
-        for (wanted, results) in wanted.iter().zip(results) {
-            if wanted.outputs.is_some() {
-                realisations.extend(realisations_of(store, store, &wanted.path, results)?);
-            }
-        }
-        Ok(realisations)
-    }
-
-    /// What the arguments stand for, where the source's files are not on this machine.
-    fn results_elsewhere(
-        &self,
-        context: &Context,
-        source: &dyn Store,
-        wanted: Vec<DerivedPath>,
-    ) -> anyhow::Result<(Vec<Results>, Vec<Realisation>)> {
         let with_realisations = context.settings.feature_enabled(FEATURE);
         let (mut results, mut realisations) = (Vec::new(), Vec::new());
         for wanted in wanted {
             let (drv, outputs) = match wanted {
                 DerivedPath { path, .. } if self.selection.derivation => {
-                    results.push(out(deriver(source, &path)?));
+                    results.push(out(selection::deriver(source, &path)?));
                     continue;
                 }
                 DerivedPath { path, outputs: None } => {
@@ -206,7 +160,7 @@ impl Copy {
                 DerivedPath { path, outputs: Some(outputs) } => (path, outputs),
             };
             let here;
-            let store = match source.is_valid(&drv)? {
+            let store = match is_here || source.is_valid(&drv)? {
                 true => source,
                 // What is built from it may be known where it lies itself.
                 false => {
@@ -220,20 +174,23 @@ impl Copy {
             }
             results.push(known);
         }
-        let mut roots: Vec<StorePath> = results.iter().flatten().map(|(_, path)| path.clone()).collect();
-        roots.sort_unstable();
-        roots.dedup();
-        let known = source.items(&roots)?;
-        let missing: Vec<&StorePath> =
-            roots.iter().zip(&known).filter(|(_, item)| item.is_none()).map(|(path, _)| path).collect();
-        if let Some(first) = missing.first() {
-            context.ui.problem("don't know how to build these paths:");
-            for path in &missing {
-                context.ui.problem(&format!("  {}", source.dir().display(path)));
-            }
-            return Err(no_substituter(source.dir(), first).into());
+        if !is_here {
+            expect_all(context, source, &results)?;
         }
         Ok((results, realisations))
+    }
+
+    /// Fetches what is missing in a source on this machine, and keeps collectors away from all of it.
+    fn make_valid(&self, context: &Context, store: &dyn Store, wanted: &[DerivedPath]) -> anyhow::Result<()> {
+        let selected = self.selection.resolve_or_fetch(context, store, wanted)?;
+        if let Some(path) = selected.invalid.first() {
+            return Err(no_substituter(store.dir(), path).into());
+        }
+        // What was before this is found when the closure is looked up.
+        if !store.is_read_only() {
+            store.add_temp_roots(&selected.valid.iter().collect::<Vec<_>>())?;
+        }
+        Ok(())
     }
 
     /// Makes what was copied a root, if asked to.
@@ -293,13 +250,20 @@ fn numbered(link: &Path, number: usize, output: &str) -> PathBuf {
     name.into()
 }
 
-fn deriver(source: &dyn Store, path: &StorePath) -> anyhow::Result<StorePath> {
-    if path.is_derivation() {
-        return Ok(path.clone());
+/// Refuses results that the source does not have, from which nothing can be fetched or built.
+fn expect_all(context: &Context, source: &dyn Store, results: &[Results]) -> anyhow::Result<()> {
+    let mut roots: Vec<StorePath> = results.iter().flatten().map(|(_, path)| path.clone()).collect();
+    roots.sort_unstable();
+    roots.dedup();
+    let known = source.items(&roots)?;
+    let missing: Vec<&StorePath> =
+        roots.iter().zip(&known).filter(|(_, item)| item.is_none()).map(|(path, _)| path).collect();
+    let Some(first) = missing.first() else { return Ok(()) };
+    context.ui.problem("don't know how to build these paths:");
+    for path in &missing {
+        context.ui.problem(&format!("  {}", source.dir().display(path)));
     }
-    let item = source.items(std::slice::from_ref(path))?.pop().flatten();
-    let deriver = item.and_then(|item| item.info.deriver);
-    deriver.ok_or_else(|| anyhow::anyhow!("'{}' does not have a known deriver", source.dir().display(path)))
+    Err(no_substituter(source.dir(), first).into())
 }
 
 /// The outputs of a derivation, all of which have to be known.

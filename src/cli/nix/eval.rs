@@ -25,7 +25,7 @@ use crate::cli::flags;
 use crate::cli::flags::parse::{Given, text};
 use crate::cli::installables::expression;
 use crate::cli::output::json::{Style, indented};
-use crate::cli::output::messages::{self, Out};
+use crate::cli::output::streams::{self, Out};
 
 /// Where the expression comes from.
 enum Source {
@@ -98,7 +98,7 @@ impl Command for Eval {
             return usage("'--file' is not compatible with '--pure-eval'");
         }
         let stdin = match &source {
-            Source::File(file) if file == "-" => Some(messages::read_stdin_bytes()?),
+            Source::File(file) if file == "-" => Some(streams::read_stdin_bytes()?),
             _ => None,
         };
         // Outputs may be named, but values have none.

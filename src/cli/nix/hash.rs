@@ -18,7 +18,7 @@ use crate::cli::context::Context;
 use crate::cli::error::Usage;
 use crate::cli::flags::parse;
 use crate::cli::flags::parse::Given;
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 
 /// Reads the name of an algorithm.
 ///

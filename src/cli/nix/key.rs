@@ -9,8 +9,8 @@ use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::flags::parse::Given;
 use crate::cli::keys::{check_key_name, generate_key};
-use crate::cli::output::messages::Out;
-use crate::cli::output::messages::read_stdin;
+use crate::cli::output::streams::Out;
+use crate::cli::output::streams::read_stdin;
 
 /// `nix key generate-secret`.
 #[derive(Default)]

@@ -32,7 +32,7 @@ use super::error::usage;
 use super::flags::parse::{Given, Item, Parser, refuse_empty};
 use super::flags::{self, Group, page};
 use super::nix_daemon;
-use crate::cli::output::messages::BrokenPipe;
+use crate::cli::output::streams::BrokenPipe;
 
 pub use command::{Arity, Command, copy_out, framed};
 pub use help::pages;

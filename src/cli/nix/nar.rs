@@ -20,7 +20,7 @@ use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
 use crate::cli::output::listing::Options;
-use crate::cli::output::messages::stdout_file;
+use crate::cli::output::streams::stdout_file;
 
 /// `nix nar pack`.
 #[derive(Default)]

@@ -17,8 +17,8 @@ use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
 use crate::cli::installables::selection::Selection;
 use crate::cli::output::json::{Style, handed_through};
-use crate::cli::output::messages::Out;
 use crate::cli::output::path_info_json::{Format, InfoWriter};
+use crate::cli::output::streams::Out;
 
 /// `nix path-info`.
 #[derive(Default)]

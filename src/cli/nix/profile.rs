@@ -22,7 +22,7 @@ use crate::cli::flags::parse::text;
 use crate::cli::installables::selection::{Selection, deriver};
 use crate::cli::installables::store_path::outputs_of;
 use crate::cli::output::json::Style;
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 use crate::cli::realiser;
 
 /// The profile that `--profile` names, or the default one.

@@ -14,7 +14,7 @@ use super::{Arity, Command};
 use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
 use crate::cli::installables::selection::Selection;
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 
 const NORMAL: &str = "\x1b[0m";
 const FAINT: &str = "\x1b[38;5;244m";

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Call;
 use crate::cli::context::Context;
 use crate::cli::error::{Usage, usage};
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 
 /// Makes another profile the user's.
 pub fn switch_profile(call: Call) -> anyhow::Result<()> {

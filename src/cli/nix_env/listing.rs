@@ -9,7 +9,7 @@ use nival::ops::packages::describe::Row;
 use nival::ops::packages::meta::Meta;
 
 use crate::cli::output::json::indented_at;
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 
 /// What is to be shown.
 #[derive(Clone, Copy, Default)]

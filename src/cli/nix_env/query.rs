@@ -20,7 +20,7 @@ use super::offers::Offers;
 use super::packages::selectors;
 use crate::cli::error::usage;
 use crate::cli::evaluation;
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 
 /// How packages are shown.
 #[derive(Clone, Copy, PartialEq, Eq)]

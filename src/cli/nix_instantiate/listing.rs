@@ -14,7 +14,8 @@ use nival::progress::Progress as _;
 use crate::cli::context::Context;
 use crate::cli::error;
 use crate::cli::evaluation::Stopped;
-use crate::cli::output::messages::{Out, Ui};
+use crate::cli::output::messages::Ui;
+use crate::cli::output::streams::Out;
 
 /// Derivations are in the store before they are printed. Writing many at once takes hardly longer than
 /// writing one, so that what is known is printed no more often than this.

@@ -26,7 +26,7 @@ use super::evaluation::{self, Arguments, Stopped, Wanted};
 use super::flags::parse::{Item, Parser};
 use super::flags::{NIX_INSTANTIATE, page};
 use super::installables::expression;
-use crate::cli::output::messages::{self, Out};
+use crate::cli::output::streams::{self, Out};
 
 /// What is done with the expressions. Of several, the last of this list counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,7 +168,7 @@ impl Call {
         let mut texts = Vec::new();
         let words = evaluation::texts(&self.words)?;
         if self.mode != Mode::FindFile && words.iter().any(|word| word == "-") {
-            texts.push(Text::Stdin(messages::read_stdin_bytes()?));
+            texts.push(Text::Stdin(streams::read_stdin_bytes()?));
         }
         let is_stdin = |word: &String| self.mode != Mode::FindFile && word == "-";
         let others = words.into_iter().filter(|word| !is_stdin(word));

@@ -13,7 +13,7 @@ use super::Call;
 use crate::cli::context::Context;
 use crate::cli::error::usage;
 use crate::cli::flags::parse::text;
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 use nival::progress::{Progress as _, Unit, size_text};
 
 /// Adds files and trees and prints their paths.

@@ -11,7 +11,7 @@ use nival::progress::{Progress as _, Unit};
 
 use crate::cli::error::usage;
 use crate::cli::nix_store::Call;
-use crate::cli::output::messages::{Out, stdin, stdout_file, terminal_columns};
+use crate::cli::output::streams::{Out, stdin, stdout_file, terminal_columns};
 
 /// Writes the archive of a file or tree.
 pub fn dump(call: Call) -> anyhow::Result<()> {

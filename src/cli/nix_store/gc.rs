@@ -11,7 +11,7 @@ use super::Call;
 use crate::cli::collect;
 use crate::cli::error::usage;
 use crate::cli::flags::parse::Given;
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 
 /// What `--gc` is to do; of several, those that come first here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

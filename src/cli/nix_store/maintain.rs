@@ -10,7 +10,7 @@ use nival::store::local::verify::Damage;
 
 use super::Call;
 use crate::cli::error::{Exit, usage};
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 use crate::cli::repair::repair;
 
 /// Creates the store where it is missing.

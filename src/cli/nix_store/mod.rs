@@ -94,7 +94,7 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
         Err(flag) => return Err(NIX_STORE.unknown(operation, &flag, format!("unknown flag '{flag}'"))),
     };
     if from_stdin && !std::io::stdin().is_terminal() {
-        let words = crate::cli::output::messages::read_stdin_words()?;
+        let words = crate::cli::output::streams::read_stdin_words()?;
         reading.arguments.extend(words.into_iter().map(OsString::from));
     }
     // The name of a binding may be anything, and stands before the paths.

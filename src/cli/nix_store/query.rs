@@ -13,7 +13,7 @@ use nival::store::graph::{Graph, Node};
 use super::Call;
 use crate::cli::error::usage;
 use crate::cli::flags::parse::text;
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,7 +214,7 @@ impl Query {
         };
         written.and_then(|()| self.out.flush()).map_err(|error| {
             if error.kind() == std::io::ErrorKind::BrokenPipe {
-                crate::cli::output::messages::BrokenPipe { status: 0 }.into()
+                crate::cli::output::streams::BrokenPipe { status: 0 }.into()
             } else {
                 error.into()
             }

@@ -12,7 +12,7 @@ use nival::store::api::realise::RealiseMode;
 use super::Call;
 use crate::cli::flags::parse::text;
 use crate::cli::installables::words::store_path;
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 use crate::cli::realiser;
 
 /// Reads `PATH`, or `DRV!NAME,NAME`; a derivation alone stands for all of its

@@ -8,7 +8,7 @@ use nival::sys::interrupt::Interruptible;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Call;
-use crate::cli::output::messages::{stdin, stdout_file};
+use crate::cli::output::streams::{stdin, stdout_file};
 use crate::cli::served::Served;
 use crate::cli::signals;
 

@@ -9,8 +9,8 @@ use nival::store::local::db::write::Existing;
 use nival::store::local::register::{RegisterOptions, dump_entry};
 
 use super::Call;
-use crate::cli::output::messages::BrokenPipe;
-use crate::cli::output::messages::{Out, stdin, terminal_columns};
+use crate::cli::output::streams::BrokenPipe;
+use crate::cli::output::streams::{Out, stdin, terminal_columns};
 
 /// Paths that a daemon is asked about together.
 const CHUNK: usize = 512;

@@ -7,7 +7,7 @@ use nival::nar::NarError;
 use nival::store::StoreError;
 use serde_json::{Number, Value};
 
-use crate::cli::output::messages::{BrokenPipe, Out, stdout_file};
+use crate::cli::output::streams::{BrokenPipe, Out, stdout_file};
 
 /// What the flags say about JSON.
 #[derive(Default)]

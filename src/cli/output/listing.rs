@@ -7,7 +7,7 @@ use nival::nar::NarError;
 use nival::nar::listing::{Node, Visitor};
 
 use crate::cli::output::json::{Json, Style, handed_through};
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 
 /// What the flags say about a listing.
 #[derive(Default)]

@@ -7,5 +7,6 @@ pub mod messages;
 pub mod missing;
 pub mod path_info_json;
 mod row;
+pub mod streams;
 mod task;
 pub mod version;

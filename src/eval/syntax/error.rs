@@ -3,6 +3,7 @@
 /// A text that is no expression.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{message}")]
+#[non_exhaustive]
 pub struct SyntaxError {
     /// The place of the error in the text, in bytes.
     pub offset: u32,

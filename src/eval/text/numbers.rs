@@ -4,6 +4,7 @@ use thiserror::Error;
 
 /// A literal that is no number of the language.
 #[derive(Error, Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NumberError {
     /// The digits stand for more than the greatest integer.
     #[error("invalid integer '{0}'")]

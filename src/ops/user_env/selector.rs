@@ -173,6 +173,7 @@ pub fn take_out(elements: &mut Vec<Element>, selector: &mut Selector) -> Vec<Ele
 /// A selector that means nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("selector '{selector}' matches no derivations{}", hint(near))]
+#[non_exhaustive]
 pub struct NoMatch {
     /// The selector.
     pub selector: String,

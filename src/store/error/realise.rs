@@ -59,6 +59,7 @@ pub struct Conflict {
 
 /// All conflicts of an environment.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub struct Conflicts {
     /// In the order in which they were found.
     pub all: Vec<Conflict>,
@@ -82,6 +83,7 @@ impl fmt::Display for Conflicts {
 /// A build that failed, and what it was to make.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
+#[non_exhaustive]
 pub struct FailedBuild {
     /// What is wrong.
     pub message: String,

@@ -18,8 +18,8 @@ use crate::cli::nix::derivation::show::{FORMAT, STRUCTURED};
 use crate::cli::nix::hash::parse_algorithm;
 use crate::cli::nix::{Command, framed};
 use crate::cli::output::json::compact;
-use crate::cli::output::messages::Out;
-use crate::cli::output::messages::read_stdin;
+use crate::cli::output::streams::Out;
+use crate::cli::output::streams::read_stdin;
 
 /// `nix derivation add`.
 #[derive(Default)]

@@ -14,7 +14,7 @@ use crate::cli::installables::selection::{Resolved, Selection, deriver, not_know
 use crate::cli::installables::store_path::outputs_of;
 use crate::cli::nix::{Arity, Command};
 use crate::cli::output::json::Style;
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 use crate::cli::realiser;
 
 /// `nix realisation info`.

@@ -11,7 +11,7 @@ use rustyline::{CompletionType, Config, Editor};
 use super::Session;
 use super::complete::Helper;
 use crate::cli::context::Context;
-use crate::cli::output::messages::{self, Out, stdout_file};
+use crate::cli::output::streams::{self, Out, stdout_file};
 
 /// How many lines of old conversations are offered.
 const MOST_REMEMBERED: usize = 10_000;
@@ -73,7 +73,7 @@ impl<'w, 's, 'e> Input<'w, 's, 'e> {
         let plain = session.environment.get("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
         let colours = stdout_file().is_terminal() && !plain && session.environment.get("NO_COLOR").is_none();
         if !is_terminal {
-            return Ok(Self { from: From::Pipe(BufReader::new(messages::stdin())), history: None, colours });
+            return Ok(Self { from: From::Pipe(BufReader::new(streams::stdin())), history: None, colours });
         }
         let config = Config::builder()
             .completion_type(CompletionType::List)

@@ -13,7 +13,7 @@ use crate::cli::flags::parse::Given;
 use crate::cli::nix::hash::{bad_mode, git, parse_algorithm, source};
 use crate::cli::nix::nar::doubled_slash;
 use crate::cli::nix::{Arity, Command};
-use crate::cli::output::messages::Out;
+use crate::cli::output::streams::Out;
 
 /// `nix store add`.
 struct Add {

@@ -19,7 +19,7 @@ use crate::cli::installables::selection::Selection;
 use crate::cli::nix::nar;
 use crate::cli::nix::{Arity, Command};
 use crate::cli::output::json::Style;
-use crate::cli::output::messages::{Out, stdout_file};
+use crate::cli::output::streams::{Out, stdout_file};
 
 /// The URL of the store in use, for the user.
 pub fn url(context: &Context) -> String {

@@ -11,7 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
 use crate::cli::nix::{Arity, Command};
 use crate::cli::output::listing::Options;
-use crate::cli::output::messages::stdout_file;
+use crate::cli::output::streams::stdout_file;
 
 /// `nix store ls`.
 #[derive(Default)]

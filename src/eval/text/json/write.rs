@@ -4,6 +4,7 @@ use thiserror::Error;
 
 /// A string that JSON cannot hold, since it is not UTF-8.
 #[derive(Error, Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NotUtf8 {
     /// A byte that cannot stand where it does.
     #[error(

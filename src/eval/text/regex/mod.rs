@@ -14,6 +14,7 @@ use thiserror::Error;
 
 /// Why a pattern is refused.
 #[derive(Error, Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RegexError {
     /// The pattern does not follow the grammar.
     #[error("invalid regular expression '{0}'")]
