@@ -12,6 +12,7 @@ use nival::eval::syntax::Lint;
 use nival::http::settings::HttpSettings;
 use nival::model::DerivedPath;
 use nival::ops::evaluate::access::Freedom;
+use nival::ops::evaluate::seen::Said;
 pub use nival::ops::evaluate::selection::Arguments;
 use nival::ops::evaluate::{self, Asked, Backing, Options, search_path};
 use nival::ops::realise::Outcome;
@@ -128,7 +129,7 @@ impl Wanted {
         Ok(is_elsewhere.then_some(layout.real_store_dir))
     }
 
-    fn options(&self, context: &Context, backed: &Backed<'_>, read_only: bool) -> anyhow::Result<Options> {
+    fn options(&self, context: &Context, backed: &Backed<'_>) -> anyhow::Result<Options> {
         let settings = &context.settings;
         let (home, _) = context.machine.home(&context.environment);
         let freedom = match (settings.pure_eval() && !self.impure, settings.restrict_eval()) {
@@ -158,9 +159,11 @@ impl Wanted {
                 &context.environment,
                 home.as_deref(),
             ),
-            read_only,
+            read_only: true,
             import_from_derivation: settings.allow_import_from_derivation(),
             trace_import_from_derivation: settings.trace_import_from_derivation(),
+            noted: false,
+            told_before: Vec::new(),
         })
     }
 }
@@ -214,6 +217,89 @@ impl From<anyhow::Error> for Stopped {
     }
 }
 
+/// An evaluation that is prepared: its options are known, and its arguments are read.
+pub struct Evaluation<'c> {
+    context: &'c Context,
+    arguments: Vec<(String, Ready)>,
+    backed: Backed<'c>,
+    options: Options,
+}
+
+impl<'c> Evaluation<'c> {
+    /// Prepares an evaluation.
+    ///
+    /// # Errors
+    /// Settings or arguments that cannot be read.
+    pub fn new(context: &'c Context, wanted: &'c Wanted) -> anyhow::Result<Self> {
+        let arguments = wanted.read(context)?;
+        let backed = Backed { context, uri: wanted.store.as_deref(), store: OnceCell::new() };
+        let options = wanted.options(context, &backed)?;
+        Ok(Self { context, arguments, backed, options })
+    }
+
+    /// What other evaluations have in common with this one that would find the same in the same world, unless it
+    /// works on a store of its own.
+    pub fn identity(&self) -> Option<Vec<u8>> {
+        if self.backed.uri.is_some() {
+            return None;
+        }
+        let mut identity = self.options.identity().to_vec();
+        identity.push(u8::from(self.context.settings.use_case_hack()));
+        for (name, ready) in &self.arguments {
+            let (kind, text) = match ready {
+                Ready::Expression(text) => (0, text.as_bytes()),
+                Ready::Text(text) => (1, &text[..]),
+            };
+            identity.push(kind);
+            for part in [name.as_bytes(), text] {
+                identity.extend_from_slice(&(part.len() as u64).to_le_bytes());
+                identity.extend_from_slice(part);
+            }
+        }
+        Some(identity)
+    }
+
+    /// Whether nothing is written to the store.
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.options.read_only = read_only;
+        self
+    }
+
+    /// Has it noted what the evaluation sees. What it tells that was told before is not told again.
+    #[must_use]
+    pub fn noted(mut self, told_before: Vec<Said>) -> Self {
+        self.options.noted = true;
+        self.options.told_before = told_before;
+        self
+    }
+
+    /// Runs `work` with a worker of the evaluation, the arguments that the user gave, and the door to the store.
+    ///
+    /// # Errors
+    /// Whatever `work` meets.
+    pub fn run(
+        self,
+        work: impl for<'e> FnOnce(&Worker<'e>, &Arguments<'e>, &Asked) -> Result<(), Stopped> + Send,
+    ) -> anyhow::Result<()> {
+        let Self { context, arguments, backed, options } = self;
+        let whole = context.settings.show_trace();
+        let done = evaluate::run(options, &backed, |worker: &Worker<'_>, asked: &Asked| {
+            let result = values(worker, &arguments)
+                .map_err(Stopped::from)
+                .and_then(|values| work(worker, &values, asked));
+            result.map_err(|stopped| match stopped {
+                Stopped::Other(error) => error,
+                Stopped::Evaluation(error) => told(worker, &error, whole),
+            })
+        });
+        match done {
+            Ok(result) => result,
+            Err(error) => Err(anyhow::anyhow!("{error}")),
+        }
+    }
+}
+
 /// Runs `work` with a worker of a new evaluation, the arguments that the user gave, and the door
 /// to the store. With `read_only` nothing is written to the store.
 ///
@@ -225,22 +311,7 @@ pub fn run(
     read_only: bool,
     work: impl for<'e> FnOnce(&Worker<'e>, &Arguments<'e>, &Asked) -> Result<(), Stopped> + Send,
 ) -> anyhow::Result<()> {
-    let arguments = wanted.read(context)?;
-    let backed = Backed { context, uri: wanted.store.as_deref(), store: OnceCell::new() };
-    let options = wanted.options(context, &backed, read_only)?;
-    let whole = context.settings.show_trace();
-    let done = evaluate::run(options, &backed, |worker: &Worker<'_>, asked: &Asked| {
-        let result =
-            values(worker, &arguments).map_err(Stopped::from).and_then(|values| work(worker, &values, asked));
-        result.map_err(|stopped| match stopped {
-            Stopped::Other(error) => error,
-            Stopped::Evaluation(error) => told(worker, &error, whole),
-        })
-    });
-    match done {
-        Ok(result) => result,
-        Err(error) => Err(anyhow::anyhow!("{error}")),
-    }
+    Evaluation::new(context, wanted)?.read_only(read_only).run(work)
 }
 
 /// What is told of a failed evaluation, with its trace: the `whole` of it, or what usually helps.
@@ -257,10 +328,10 @@ pub fn told(worker: &Worker<'_>, error: &Error, whole: bool) -> anyhow::Error {
 }
 
 fn values<'e>(worker: &Worker<'e>, arguments: &[(String, Ready)]) -> Result<Arguments<'e>, Error> {
-    let directory = worker.shared.world.current_dir();
     let value = |ready: &Ready| match ready {
         Ready::Text(text) => Ok(worker.new_string(text)),
         Ready::Expression(text) => {
+            let directory = worker.shared.world.current_dir();
             let parsed = worker.parse(Origin::Text, text.as_bytes(), &directory)?;
             worker.suspended(&parsed)
         }

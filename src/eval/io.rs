@@ -101,6 +101,12 @@ pub trait World: Sync {
     /// The current time in seconds since 1970, `None` where the evaluation must be pure.
     fn now(&self) -> Option<i64>;
 
+    /// Whether the world has to know of an evaluation that it used the time, and not only that it could have:
+    /// then it is asked for it when that is needed first.
+    fn watches_time(&self) -> bool {
+        false
+    }
+
     /// `builtins.currentSystem`, `None` where the evaluation must be pure.
     fn system(&self) -> Option<Vec<u8>>;
 

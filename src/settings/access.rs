@@ -34,6 +34,7 @@ accessors!(FLAGS, flag -> bool {
     auto_optimise_store: "auto-optimise-store",
     builders_use_substitutes: "builders-use-substitutes",
     compress_build_log: "compress-build-log",
+    eval_cache: "eval-cache",
     fallback: "fallback",
     filter_syscalls: "filter-syscalls",
     fsync_metadata: "fsync-metadata",

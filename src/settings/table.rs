@@ -196,7 +196,7 @@ pub static TABLE: &[Row] = &[
     row("download-buffer-size", Unsigned64, "1048576", "Bytes of a download held in memory before the sender is slowed down.").vain("downloads are written to their place as they come"),
     row("download-speed", Unsigned32, "0", "Upper limit of the download rate in KiB/s; 0 is unlimited.").acts(),
     row("eval-attrset-update-layer-rhs-threshold", Unsigned32, "16", "Tuning of `//`: right-hand sides up to this size become a layer.").of_language(),
-    row("eval-cache", Bool, "true", "Remember results of flake evaluation on disk.").of_language(),
+    row("eval-cache", Bool, "true", "Remember on disk what packages expressions offer (results of flakes, too, once there are any).").acts(),
     row("eval-profile-file", RelativePath, "nix.profile", "Where the evaluation profiler writes.").of_language(),
     row("eval-profiler", PROFILER, "disabled", "Which evaluation profiler runs.").of_language(),
     row("eval-profiler-frequency", Unsigned32, "99", "Samples a second taken by the evaluation profiler.").of_language(),

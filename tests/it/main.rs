@@ -54,6 +54,7 @@ mod test_nix_eval;
 mod test_nix_profile;
 mod test_optimise;
 mod test_packages;
+mod test_packages_cache;
 mod test_parse;
 mod test_prefetch;
 mod test_programs;

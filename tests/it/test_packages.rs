@@ -8,7 +8,7 @@ use crate::test_nix_env::both;
 const SIDES: [Side; 2] = [Side::Nival, Side::Reference];
 
 /// What the expressions of the tests have in common.
-const COMMON: &str = r#"
+pub const COMMON: &str = r#"
   drv = name: more: derivation ({
     inherit name; builder = "/bin/sh"; system = "x86_64-linux";
     args = [ "-c" "PATH=/bin:/usr/bin; for o in $outputs; do eval p=\\$$o; mkdir -p $p/share; echo $p > $p/share/$(basename $p); done" ];
@@ -38,7 +38,7 @@ fn same(world: &World, args: &[&str]) -> String {
     ours.1
 }
 
-const EVERYTHING: &str = r#"
+pub const EVERYTHING: &str = r#"
   foo1 = with_meta (drv "foo-1.0" {}) {
     description = "Foo one\nsecond line"; priority = 3; list = [ "a" 1 "b" ];
     set = { zz = "y"; n = 1; aa = "x"; deep = { a = [ 1 2 ]; }; };

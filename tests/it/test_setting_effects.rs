@@ -495,6 +495,11 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("show-trace", EVAL, "const SETTINGS"),
     ("trace-import-from-derivation", EVAL, "const SETTINGS"),
     ("trace-verbose", EVAL, "const SETTINGS"),
+    (
+        "eval-cache",
+        include_str!("test_packages_cache.rs"),
+        "fn nothing_is_remembered_against_the_wish_of_the_user(",
+    ),
 ];
 const EVAL: &str = include_str!("test_eval.rs");
 

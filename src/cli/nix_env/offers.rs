@@ -1,18 +1,20 @@
 //! What an expression offers: where it lies, and which of its packages are looked at.
 
 use std::os::unix::ffi::OsStringExt as _;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
-use nival::eval::error::Error;
+use nival::eval::error::{Error, unless_interrupted};
+use nival::eval::heap::Value;
 use nival::eval::interpret::{Evaluated, Worker};
+use nival::ops::evaluate::Asked;
+use nival::ops::evaluate::seen::{Said, Seen};
+use nival::ops::packages::memory::names::Offer;
 use nival::ops::packages::walk::{self, Thrown};
 use nival::ops::packages::{Package, source};
-use nival::progress::Progress as _;
 
 use super::Call;
 use crate::cli::evaluation::Arguments;
 use crate::cli::installables::expression;
-use crate::cli::output::messages::Ui;
 
 /// The system that stands for all of them.
 const ALL_SYSTEMS: &str = "*";
@@ -25,7 +27,16 @@ pub struct Offers {
     default: Vec<u8>,
     /// The system that packages are for, if only one is looked at.
     system: Option<String>,
-    ui: Arc<Ui>,
+    /// What came of looking for all packages.
+    walked: Mutex<Option<Walked>>,
+}
+
+/// All packages that were looked for.
+pub struct Walked {
+    /// What was seen on the way, or why it cannot be remembered.
+    pub seen: Result<Seen, String>,
+    /// Those that were found.
+    pub offers: Vec<Offer>,
 }
 
 impl Offers {
@@ -39,23 +50,34 @@ impl Offers {
             file: call.file.clone(),
             default: call.context.default_expression()?.into_os_string().into_vec(),
             system: system.filter(|system| *system != ALL_SYSTEMS).map(str::to_owned),
-            ui: Arc::clone(&call.context.ui),
+            walked: Mutex::default(),
         })
+    }
+
+    /// The expression and the system, as what is remembered of it is named after them.
+    pub fn identity(&self) -> [Vec<u8>; 2] {
+        let place = match &self.file {
+            Some(word) => [b"word ", word.as_bytes()].concat(),
+            None => [b"path ", &self.default[..]].concat(),
+        };
+        let system = self.system.as_ref().map_or(Vec::new(), |system| [b"only ", system.as_bytes()].concat());
+        [place, system]
     }
 
     /// The expression's value; if it is a function, it is not called.
     ///
     /// # Errors
     /// It is not there, or cannot be evaluated.
-    pub fn value<'e>(&self, worker: &Worker<'e>) -> Evaluated<'e> {
+    pub fn value<'e>(&self, worker: &Worker<'e>, asked: &Asked) -> Evaluated<'e> {
         let path = match &self.file {
             Some(word) => expression::file(worker, word)?,
             None => self.default.clone(),
         };
-        source::source(worker, &path, &|text| self.ui.warn(text))
+        source::source(worker, &path, &|text| asked.say(Said::Warning(text.to_owned())))
     }
 
-    /// The packages that an attribute of the expression holds.
+    /// The packages that an attribute of the expression holds: all of them, or those of `known` if these were
+    /// found before.
     ///
     /// # Errors
     /// It is not there, or cannot be evaluated.
@@ -63,18 +85,35 @@ impl Offers {
         &self,
         worker: &Worker<'e>,
         arguments: &Arguments<'e>,
+        asked: &Asked,
         attribute: &str,
+        known: Option<&[Offer]>,
     ) -> Result<Vec<Package<'e>>, Error> {
-        let value = expression::selected(worker, self.value(worker)?, attribute, arguments)?;
+        let value = expression::selected(worker, self.value(worker, asked)?, attribute, arguments)?;
+        if let Some(known) = known
+            && let Some(packages) = found_again(worker, value, arguments, attribute, known)?
+        {
+            return Ok(packages);
+        }
         let packages = walk::packages(worker, value, attribute, arguments, Thrown::LeftOut)?;
-        self.of_system(worker, packages)
+        let packages = self.of_system(worker, packages)?;
+        if asked.options().noted {
+            let walked = Walked { seen: asked.seen(), offers: packages.iter().map(Offer::from).collect() };
+            *self.walked.lock().unwrap_or_else(PoisonError::into_inner) = Some(walked);
+        }
+        Ok(packages)
+    }
+
+    /// What came of looking for all packages, once.
+    pub fn take_walked(&self) -> Option<Walked> {
+        self.walked.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Those of some packages that are looked at.
     ///
     /// # Errors
     /// The system of one of them cannot be evaluated.
-    pub fn of_system<'e>(
+    fn of_system<'e>(
         &self,
         worker: &Worker<'e>,
         packages: Vec<Package<'e>>,
@@ -88,4 +127,24 @@ impl Offers {
         }
         Ok(found)
     }
+}
+
+/// The packages that were found before; nothing if one of them is not what it was, since something changed
+/// just now.
+fn found_again<'e>(
+    worker: &Worker<'e>,
+    value: Value<'e>,
+    arguments: &Arguments<'e>,
+    attribute: &str,
+    known: &[Offer],
+) -> Result<Option<Vec<Package<'e>>>, Error> {
+    let mut found = Vec::with_capacity(known.len());
+    for offer in known {
+        let package = walk::package_at(worker, value, attribute, &offer.attr_path, arguments);
+        match unless_interrupted(package)?.flatten() {
+            Some(package) if package.name == offer.name => found.push(package),
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(found))
 }

@@ -6,8 +6,10 @@ use nival::eval::error::Error;
 use nival::eval::interpret::Worker;
 use nival::eval::value::Position;
 use nival::model::{DerivedPath, Outputs, StorePath};
+use nival::ops::evaluate::Asked;
 use nival::ops::packages::Package;
 use nival::ops::packages::choose::best_of_each;
+use nival::ops::packages::memory::names::Offer;
 use nival::ops::packages::walk::{self, Thrown};
 use nival::ops::profile::Profile;
 use nival::ops::realise::{Outcome, no_substituter, output_paths};
@@ -19,6 +21,7 @@ use nival::store::api::Store;
 
 use super::Call;
 use super::offers::Offers;
+use super::past::Past;
 use crate::cli::context::not_in_store;
 use crate::cli::evaluation::{self, Arguments, Stopped};
 use crate::cli::installables::expression;
@@ -112,12 +115,30 @@ fn of_expression(
     announce: Announce<'_>,
 ) -> anyhow::Result<Vec<Element>> {
     let offers = Offers::of(call)?;
+    let past = Past::of(call, store, &offers, "")?;
     let mut selectors = if how == Words::Names { selectors(store, &words)? } else { Vec::new() };
+    let known = if how == Words::Names { meant(&past, &mut selectors)? } else { None };
     let system = call.context.settings.system().to_owned();
-    evaluated(call, store, announce, |worker, arguments| match how {
-        Words::Names => best(worker, &system, offers.packages(worker, arguments, "")?, &mut selectors),
-        how => Ok(named(worker, arguments, &offers, how, &words)?),
+    evaluated(call, store, &past, announce, |worker, arguments, asked| match how {
+        Words::Names => {
+            let packages = offers.packages(worker, arguments, asked, "", known.as_deref())?;
+            best(worker, &system, packages, &mut selectors)
+        }
+        how => Ok(named(worker, arguments, asked, &offers, how, &words)?),
     })
+}
+
+/// The packages that selectors mean, as far as it is remembered which there are.
+///
+/// # Errors
+/// A selector that means none of them.
+pub fn meant(past: &Past<'_>, selectors: &mut [Selector]) -> anyhow::Result<Option<Vec<Offer>>> {
+    let Some(mut names) = past.names() else { return Ok(None) };
+    for selector in &mut *selectors {
+        select(&names, std::slice::from_mut(selector))?;
+    }
+    names.retain(|offer| selectors.iter_mut().any(|selector| selector.matches(offer)));
+    Ok(Some(names))
 }
 
 /// The packages that attribute paths or functions name, all of them.
@@ -127,11 +148,12 @@ fn of_expression(
 pub fn named<'e>(
     worker: &Worker<'e>,
     arguments: &Arguments<'e>,
+    asked: &Asked,
     offers: &Offers,
     how: Words,
     words: &[String],
 ) -> Result<Vec<Package<'e>>, Error> {
-    let value = offers.value(worker)?;
+    let value = offers.value(worker, asked)?;
     let directory = worker.shared.world.current_dir();
     let mut found = Vec::new();
     for word in words {
@@ -174,16 +196,17 @@ fn best<'e>(
 pub fn evaluated(
     call: &Call,
     store: &dyn Store,
+    past: &Past<'_>,
     announce: Announce<'_>,
-    pick: impl for<'e> FnOnce(&Worker<'e>, &Arguments<'e>) -> Result<Vec<Package<'e>>, Stopped> + Send,
+    pick: impl for<'e> FnOnce(&Worker<'e>, &Arguments<'e>, &Asked) -> Result<Vec<Package<'e>>, Stopped> + Send,
 ) -> anyhow::Result<Vec<Element>> {
     let mut elements: Vec<Element> = Vec::new();
     // What is wrong with outputs or `meta` is told once everything is made.
     let mut failed_later = None;
     let (dir, whole, prebuilt) = (store.dir().clone(), call.context.settings.show_trace(), call.prebuilt);
     let force_name = call.force_name.clone();
-    evaluation::run(&call.context, &call.evaluation, false, |worker, arguments, _| {
-        let packages = pick(worker, arguments)?;
+    past.run(false, |worker, arguments, asked| {
+        let packages = pick(worker, arguments, asked)?;
         if !prebuilt {
             let names = packages.iter().map(|package| force_name.as_deref().unwrap_or(&package.name));
             announce(&names.collect::<Vec<_>>());

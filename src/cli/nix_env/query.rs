@@ -3,11 +3,15 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 
+use nival::eval::error::Error;
+use nival::eval::interpret::Worker;
 use nival::model::package_name::{self, compare_versions};
 use nival::model::{StoreDir, StorePath};
 use nival::ops::packages::describe::{Fact, Question, Row, describe};
+use nival::ops::packages::memory::Remembered;
+use nival::ops::packages::memory::answers::{self, Outcome};
 use nival::ops::packages::meta::Meta;
-use nival::ops::packages::{order, unless_thrown};
+use nival::ops::packages::{Package, order, unless_thrown};
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::{Selector, select};
@@ -18,8 +22,9 @@ use super::Call;
 use super::listing::{self, Columns, Line, Status};
 use super::offers::Offers;
 use super::packages::selectors;
+use super::past::Past;
 use crate::cli::error::usage;
-use crate::cli::evaluation;
+use crate::cli::output::messages::Ui;
 use crate::cli::output::streams::Out;
 
 /// How packages are shown.
@@ -117,7 +122,7 @@ pub fn query(call: Call) -> anyhow::Result<()> {
         true => available(&call, store, &wanted, selectors)?,
         false => {
             let versions =
-                if columns.compare { offered_versions(&call, &wanted)? } else { Versions::default() };
+                if columns.compare { offered_versions(&call, store, &wanted)? } else { Versions::default() };
             let mut found = of_profile(store.dir(), &wanted, &installed, selectors)?;
             compare(&mut found.lines, &versions, columns.compare);
             found
@@ -167,33 +172,132 @@ fn available(
 ) -> anyhow::Result<Found> {
     let (offers, question, dir) = (Offers::of(call)?, wanted.question(), store.dir().clone());
     let with_path = wanted.columns.status || call.prebuilt;
-    let ui = std::sync::Arc::clone(&call.context.ui);
+    let listing = Listing { dir: &dir, wanted, ui: &call.context.ui };
+    let past = Past::of(call, store, &offers, &wanted.attribute)?;
+    let asks_for_facts = with_path || !question.first.is_empty() || !question.then.is_empty();
+    if asks_for_facts
+        && let Some(remembered) = past.answers(&question, with_path)
+        && let Some(found) = listing.of_answers(&past, &remembered, &mut selectors)?
+    {
+        return Ok(found);
+    }
+    let mut known = past.names();
     let mut found = Found::default();
-    evaluation::run(&call.context, &call.evaluation, true, |worker, arguments, _| {
-        let packages = offers.packages(worker, arguments, &wanted.attribute)?;
-        let chosen = select(&packages, &mut selectors).map_err(anyhow::Error::from)?;
-        for package in order::sort(chosen, |package| &package.name) {
-            let mut path = None;
-            if with_path {
-                path = unless_thrown(package.out_path(worker, &dir))?;
-                if path.is_none() {
-                    let text = "which gives an assertion failure";
-                    ui.detail(&format!("skipping derivation named '{}' {text}", package.name));
-                    continue;
-                }
+    if let Some(names) = &mut known {
+        let chosen = select(names, &mut selectors)?;
+        if !asks_for_facts {
+            for offer in order::sort(chosen, |offer| &offer.name) {
+                listing.add(
+                    &mut found,
+                    &offer.attr_path,
+                    &offer.name,
+                    Outcome::Row(Box::new(Row::of(offer))),
+                );
             }
-            let mut row = describe(worker, &dir, package, &question)?;
-            if let Some(row) = &mut row {
-                for (name, _) in row.meta.iter().flatten().filter(|(_, meta)| meta.is_none()) {
-                    ui.problem(&format!("derivation '{}' has invalid meta attribute '{name}'", package.name));
-                }
-                row.out_path = path;
-            }
-            found.add(&dir, wanted, package.attr_path.clone(), row);
+            return Ok(found);
         }
+        names.retain(|offer| selectors.iter_mut().any(|selector| selector.matches(offer)));
+    }
+    // To look for everything takes less than to look for each.
+    let is_all = selectors.is_empty();
+    let known = known.filter(|_| !is_all);
+    let mut kept = None;
+    past.run(true, |worker, arguments, asked| {
+        let packages = offers.packages(worker, arguments, asked, &wanted.attribute, known.as_deref())?;
+        let walked = asked.count_said();
+        let chosen = select(&packages, &mut selectors).map_err(anyhow::Error::from)?;
+        let mut outcomes: HashMap<&str, Option<Vec<u8>>> = HashMap::new();
+        for package in order::sort(chosen, |package| &package.name) {
+            let outcome = outcome(worker, &dir, package, &question, with_path)?;
+            if is_all && asked.options().noted {
+                outcomes.insert(&package.attr_path, outcome.encode());
+            }
+            listing.add(&mut found, &package.attr_path, &package.name, outcome);
+        }
+        // In the order of the walk, from which that of a listing follows.
+        let answer = |package: &Package<'_>| {
+            let outcome = outcomes.remove(&package.attr_path[..]).flatten()?;
+            Some((package.attr_path.clone(), package.name.clone(), outcome))
+        };
+        let answers: Option<Vec<_>> = packages.iter().map(answer).collect();
+        kept = answers.filter(|_| is_all && asked.options().noted).map(|answers| {
+            let parts = answers.iter().map(|(path, name, outcome)| (&path[..], &name[..], &outcome[..]));
+            (asked.seen(), answers::encode(walked, answers.len(), parts))
+        });
         Ok(())
     })?;
+    if let Some((seen, answers)) = kept {
+        past.keep_answers(&question, with_path, seen, &answers);
+    }
     Ok(found)
+}
+
+/// What comes of a package in a listing; `with_path` if it is listed only if it has one.
+fn outcome<'e>(
+    worker: &Worker<'e>,
+    dir: &StoreDir,
+    package: &Package<'e>,
+    question: &Question,
+    with_path: bool,
+) -> Result<Outcome, Error> {
+    let mut path = None;
+    if with_path {
+        path = unless_thrown(package.out_path(worker, dir))?;
+        if path.is_none() {
+            return Ok(Outcome::Skipped);
+        }
+    }
+    Ok(match describe(worker, dir, package, question)? {
+        Some(row) => Outcome::Row(Box::new(Row { out_path: path, ..row })),
+        None => Outcome::Nothing,
+    })
+}
+
+/// Makes a listing of what comes of packages.
+struct Listing<'l> {
+    dir: &'l StoreDir,
+    wanted: &'l Wanted,
+    ui: &'l Ui,
+}
+
+impl Listing<'_> {
+    fn add(&self, found: &mut Found, attr_path: &str, name: &str, outcome: Outcome) {
+        let row = match outcome {
+            Outcome::Skipped => {
+                let text = "which gives an assertion failure";
+                self.ui.detail(&format!("skipping derivation named '{name}' {text}"));
+                return;
+            }
+            Outcome::Nothing => None,
+            Outcome::Row(row) => Some(*row),
+        };
+        let metas = row.iter().flat_map(|row| row.meta.iter().flatten());
+        for (meta, _) in metas.filter(|(_, value)| value.is_none()) {
+            self.ui.problem(&format!("derivation '{name}' has invalid meta attribute '{meta}'"));
+        }
+        found.add(self.dir, self.wanted, attr_path.to_owned(), row);
+    }
+
+    /// The listing of remembered answers, unless what was told of them is told of others than those that are
+    /// listed, or they are damaged.
+    fn of_answers(
+        &self,
+        past: &Past<'_>,
+        remembered: &Remembered,
+        selectors: &mut [Selector],
+    ) -> anyhow::Result<Option<Found>> {
+        let Ok((answers, is_quiet)) = answers::decode(remembered) else { return Ok(None) };
+        if !is_quiet && !selectors.is_empty() {
+            return Ok(None);
+        }
+        past.tell(remembered);
+        let mut found = Found::default();
+        for answer in order::sort(select(&answers, selectors)?, |answer| answer.name) {
+            let Ok(outcome) = answer.outcome() else { return Ok(None) };
+            self.add(&mut found, answer.attr_path, answer.name, outcome);
+        }
+        Ok(Some(found))
+    }
 }
 
 /// What is installed.
@@ -267,11 +371,15 @@ fn compare(lines: &mut [Line], versions: &Versions, wanted: bool) {
 }
 
 /// The versions that an expression offers.
-fn offered_versions(call: &Call, wanted: &Wanted) -> anyhow::Result<Versions> {
+fn offered_versions(call: &Call, store: &dyn Store, wanted: &Wanted) -> anyhow::Result<Versions> {
     let offers = Offers::of(call)?;
+    let past = Past::of(call, store, &offers, &wanted.attribute)?;
+    if let Some(names) = past.names() {
+        return Ok(Versions::of(names.iter().map(|offer| offer.name.as_str())));
+    }
     let mut versions = Versions::default();
-    evaluation::run(&call.context, &call.evaluation, true, |worker, arguments, _| {
-        let packages = offers.packages(worker, arguments, &wanted.attribute)?;
+    past.run(true, |worker, arguments, asked| {
+        let packages = offers.packages(worker, arguments, asked, &wanted.attribute, None)?;
         versions = Versions::of(packages.iter().map(|package| package.name.as_str()));
         Ok(())
     })?;

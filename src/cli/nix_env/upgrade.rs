@@ -1,5 +1,6 @@
 //! `--upgrade`.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use nival::eval::error::Error;
@@ -7,6 +8,7 @@ use nival::eval::interpret::Worker;
 use nival::model::package_name::{compare_versions, split};
 use nival::model::{StoreDir, StorePath};
 use nival::ops::packages::Package;
+use nival::ops::packages::memory::names::Offer;
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::ops::user_env::selector::select;
@@ -17,7 +19,8 @@ use nival::store::api::Store;
 use super::Call;
 use super::install::change;
 use super::offers::Offers;
-use super::packages::{Origin, Words, evaluated, known, named, origin, selectors};
+use super::packages::{Origin, Words, evaluated, known, meant, named, origin, selectors};
+use super::past::Past;
 
 /// Replaces installed packages by newer ones.
 pub fn upgrade(call: Call) -> anyhow::Result<()> {
@@ -63,17 +66,23 @@ fn of_expression(
     installed: &[Element],
 ) -> anyhow::Result<Vec<(Element, Element)>> {
     let offers = Offers::of(call)?;
+    let past = Past::of(call, store, &offers, "")?;
     let mut selectors = if how == Words::Names { selectors(store, words)? } else { Vec::new() };
+    let known = match how {
+        Words::Names if selectors.is_empty() => past.names().map(|names| in_place_of(installed, names)),
+        Words::Names => meant(&past, &mut selectors)?,
+        _ => None,
+    };
     let (dir, mode, ui) = (store.dir().clone(), call.mode, &call.context.ui);
     let mut places = Vec::new();
-    let new = evaluated(call, store, &|_| {}, |worker, arguments| {
+    let new = evaluated(call, store, &past, &|_| {}, |worker, arguments, asked| {
         let offered: Vec<Package<'_>> = match how {
             Words::Names => {
-                let packages = offers.packages(worker, arguments, "")?;
+                let packages = offers.packages(worker, arguments, asked, "", known.as_deref())?;
                 let meant = select(&packages, &mut selectors).map_err(anyhow::Error::from)?;
                 meant.into_iter().cloned().collect()
             }
-            _ => named(worker, arguments, &offers, how, words)?,
+            _ => named(worker, arguments, asked, &offers, how, words)?,
         };
         let mut chosen = Vec::new();
         for old in installed {
@@ -89,6 +98,13 @@ fn of_expression(
         Some((old.clone(), new.clone()))
     });
     Ok(replaced.collect())
+}
+
+/// The packages that have the names of installed ones.
+fn in_place_of(installed: &[Element], mut names: Vec<Offer>) -> Vec<Offer> {
+    let installed: BTreeSet<&str> = installed.iter().map(Element::package).collect();
+    names.retain(|offer| installed.contains(split(&offer.name).0));
+    names
 }
 
 /// What replaces an installed package, and its path.

@@ -134,7 +134,10 @@ impl<'e> Worker<'e> {
             (b"storeDir", Value::string(self.heap.slice(world.store_dir())), false),
             (b"nixPath", self.search_path_value(), false),
         ];
-        if let Some(now) = world.now() {
+        if world.watches_time() {
+            let asked = self.heap.suspend_call(Value::builtin(&control::CURRENT_TIME), &[Value::null()]);
+            constants.push((b"currentTime", asked, false));
+        } else if let Some(now) = world.now() {
             constants.push((b"currentTime", Value::int(now), false));
         }
         if let Some(system) = world.system() {

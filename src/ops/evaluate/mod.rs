@@ -10,6 +10,9 @@
 //! desk         the thread that has the store: answers, and writes what is added
 //! adding       what is added, on its way to that thread
 //! world        what an evaluation asks for, answered
+//! noting       the same, with questions and answers noted
+//! seen         what was noted, compared with the present
+//! identity     what two evaluations with the same options have in common
 //! ```
 //!
 //! An evaluation has threads of its own, and a store belongs to one thread: that
@@ -21,7 +24,10 @@ mod add;
 mod adding;
 mod desk;
 mod files;
+mod identity;
+mod noting;
 pub mod search_path;
+pub mod seen;
 pub mod selection;
 mod tree;
 mod world;
@@ -33,6 +39,7 @@ use std::sync::Arc;
 use crate::eval;
 use crate::eval::error::Error;
 use crate::eval::interpret::Worker;
+use crate::eval::io::World;
 use crate::eval::shared::Settings;
 use crate::http::settings::HttpSettings;
 use crate::model::{DerivedPath, StoreDir};
@@ -42,6 +49,8 @@ use crate::store::api::Store;
 use crate::sys::interrupt::Bounds;
 use access::Freedom;
 use desk::Mail;
+use noting::Noting;
+use seen::Said;
 pub use world::Asked;
 
 /// How expressions are evaluated.
@@ -71,6 +80,10 @@ pub struct Options {
     pub import_from_derivation: bool,
     /// Whether each such build is told.
     pub trace_import_from_derivation: bool,
+    /// Whether it is noted what the evaluation sees; only of one that may read everything.
+    pub noted: bool,
+    /// What the user was told already of what this evaluation tells: each once less is told again.
+    pub told_before: Vec<Said>,
 }
 
 /// What answers questions about a store, on the thread that called [`run`].
@@ -113,7 +126,12 @@ pub fn run<R: Send>(
         if let Err(error) = bounds.clone().enter(|| world.look_ahead()) {
             return Ok(Err(error));
         }
-        let result = eval::evaluate(settings, &world, |worker| bounds.enter(|| work(worker, &world)))?;
+        let noting = world.notes.as_ref().map(|notes| Noting::new(&world, notes));
+        let door: &dyn World = match &noting {
+            Some(noting) => noting,
+            None => &world,
+        };
+        let result = eval::evaluate(settings, door, |worker| bounds.enter(|| work(worker, &world)))?;
         Ok(world.settle().map(|()| result))
     };
     std::thread::scope(|scope| {

@@ -1,7 +1,10 @@
 //! Where `<name>` is looked up.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use crate::eval::text::path::canonical;
 use crate::settings::{Environment, Settings};
 
 /// An entry of the search path: a prefix, which may be empty, and a path as it was given.
@@ -45,6 +48,18 @@ fn usual(environment: &Environment, home: Option<&Path>) -> Vec<Entry> {
         .filter(|(_, path)| path.exists())
         .map(|(prefix, path)| (prefix.into(), path.into_os_string().into_encoded_bytes()))
         .collect()
+}
+
+/// The absolute path of an entry that is one of a file.
+pub fn absolute(current_dir: &Path, path: &[u8]) -> Vec<u8> {
+    let path = current_dir.join(OsStr::from_bytes(path));
+    canonical(path.as_os_str().as_bytes())
+}
+
+/// The same, where it leads to something.
+pub fn exists(current_dir: &Path, path: &[u8]) -> Option<Vec<u8>> {
+    let path = absolute(current_dir, path);
+    Path::new(OsStr::from_bytes(&path)).exists().then_some(path)
 }
 
 /// The address of the archive that an entry, or the name of a file on the command line, stands for.

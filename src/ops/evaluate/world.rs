@@ -9,7 +9,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::eval::error::Error;
 use crate::eval::io::{Addition, Dependency, Fetch, FileKind, Filter, World};
-use crate::eval::text::path::canonical;
 use crate::fetch::FetchError;
 use crate::model::derivation::DerivationFile;
 use crate::model::derived_path::Outputs;
@@ -22,6 +21,8 @@ use crate::sys::interrupt;
 use super::access::Access;
 use super::add::{self, of_store};
 use super::desk::Mail;
+use super::seen::notes::Notes;
+use super::seen::{Said, Seen};
 use super::{Options, files, search_path};
 
 /// What is said about flakes where they are not enabled.
@@ -34,6 +35,10 @@ pub struct Asked {
     pub(super) access: Access,
     pub(super) mail: Mail,
     progress: Arc<dyn Progress>,
+    /// What the evaluation saw, if that is noted.
+    pub(super) notes: Option<Notes>,
+    /// What is not told again.
+    told_before: Mutex<Vec<Said>>,
     /// Paths that were added, or are known to be valid.
     pub(super) known: Mutex<HashSet<StorePath>>,
     /// Outputs that were made valid.
@@ -52,13 +57,17 @@ pub(super) fn path_of(bytes: &[u8]) -> &Path {
 
 impl Asked {
     /// Answers with `options`; `mail` goes to the thread that has the store.
-    pub(super) fn new(options: Options, mail: Mail, progress: Arc<dyn Progress>) -> Asked {
+    pub(super) fn new(mut options: Options, mail: Mail, progress: Arc<dyn Progress>) -> Asked {
         let access = Access::new(options.freedom, options.allowed_uris.clone());
+        let notes = (options.noted && access.is_free()).then(Notes::default);
+        let told_before = Mutex::new(std::mem::take(&mut options.told_before));
         let asked = Asked {
             options,
             access,
             mail,
             progress,
+            notes,
+            told_before,
             known: Mutex::default(),
             realised: Mutex::default(),
             resolved: Mutex::default(),
@@ -71,6 +80,34 @@ impl Asked {
             }
         }
         asked
+    }
+
+    /// Tells the user something that belongs to the evaluation.
+    pub fn say(&self, said: Said) {
+        if let Some(notes) = &self.notes {
+            notes.said(said.clone());
+        }
+        let mut before = lock(&self.told_before);
+        match before.iter().position(|other| *other == said) {
+            Some(at) => drop(before.remove(at)),
+            None => said.tell(&*self.progress),
+        }
+    }
+
+    /// How many things the evaluation told the user up to now, if that is noted.
+    pub fn count_said(&self) -> usize {
+        self.notes.as_ref().map_or(0, Notes::count_said)
+    }
+
+    /// What the evaluation saw up to now.
+    ///
+    /// # Errors
+    /// Why what it found cannot be remembered.
+    pub fn seen(&self) -> Result<Seen, String> {
+        match &self.notes {
+            Some(notes) => notes.seen(),
+            None => Err("not everything may be read".to_owned()),
+        }
     }
 
     /// Has everything in the store that was added so far.
@@ -132,7 +169,13 @@ impl Asked {
     }
 
     fn absolute(&self, path: &[u8]) -> Vec<u8> {
-        canonical(&add::bytes(&self.options.current_dir.join(path_of(path))))
+        search_path::absolute(&self.options.current_dir, path)
+    }
+
+    /// Whether an entry of the search path is the path of a file.
+    pub(super) fn is_path(&self, entry: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(entry);
+        !text.starts_with("flake:") && search_path::archive_url(&text).is_none()
     }
 
     /// The text of a store path, which may be read from now on.
@@ -179,7 +222,7 @@ impl Asked {
         let path = self.absolute(entry);
         let exists = self.access.check_followed(path_of(&path), true).is_ok() && path_of(&path).exists();
         if !exists {
-            self.progress.warn(&format!("Nix search path entry '{text}' does not exist, ignoring"));
+            self.say(Said::Warning(format!("Nix search path entry '{text}' does not exist, ignoring")));
         }
         Ok(exists.then_some(path))
     }
@@ -404,7 +447,7 @@ impl World for Asked {
             for request in requests.iter().filter(|request| request.outputs.is_some()) {
                 let shown = shown(&self.options, request);
                 let why = "during evaluation due to an import from derivation";
-                self.progress.warn(&format!("built '{shown}' {why}"));
+                self.say(Said::Warning(format!("built '{shown}' {why}")));
             }
         } else {
             // Once is enough, unless each time is told.
@@ -432,7 +475,7 @@ impl World for Asked {
     }
 
     fn tell(&self, text: &str) {
-        self.progress.problem(text);
+        self.say(Said::Line(text.to_owned()));
     }
 
     fn go_on(&self) -> Result<(), Error> {

@@ -8,6 +8,7 @@
 //! describe  a package → a row: the facts that somebody asked for, and no others
 //! order     the order of listings
 //! meta      what the attribute `meta` says
+//! memory    what was found, remembered between evaluations
 //! ```
 //!
 //! Nothing of a package is evaluated before it is needed: a listing of names reads no paths, and so
@@ -15,6 +16,7 @@
 
 pub mod choose;
 pub mod describe;
+pub mod memory;
 pub mod meta;
 pub mod order;
 pub mod source;

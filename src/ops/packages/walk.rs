@@ -52,6 +52,67 @@ pub fn packages<'e>(
     Ok(walk.found)
 }
 
+/// The package that [`packages`] finds at an attribute path, without looking at any other: `value` is that of
+/// the path `base`. None if there is no such package.
+///
+/// # Errors
+/// Those of the values on the way.
+pub fn package_at<'e>(
+    worker: &Worker<'e>,
+    value: Value<'e>,
+    base: &str,
+    path: &str,
+    arguments: &Arguments<'e>,
+) -> Result<Option<Package<'e>>, Error> {
+    let Some(rest) = path.strip_prefix(base) else { return Ok(None) };
+    let combined = worker.shared.symbols.intern(COMBINED);
+    let mut value = called(worker, value, arguments)?;
+    let mut steps = rest.split('.').filter(|step| !step.is_empty()).peekable();
+    while let Some(step) = steps.next() {
+        let (below, is_member) = match value.view() {
+            View::Attrs(attrs) => {
+                let symbol = worker.shared.symbols.find(step.as_bytes());
+                let Some(attr) = symbol.and_then(|symbol| attrs.get(symbol)) else { return Ok(None) };
+                (attr.value, attrs.get(combined).is_none())
+            }
+            View::List(items) => match step.parse().ok().and_then(|index: usize| items.get(index)) {
+                Some(item) => (worker.force(*item)?, false),
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        // A derivation in a list is not called; members are called to be entered only.
+        let is_last = steps.peek().is_none();
+        let is_item = matches!(value.view(), View::List(_));
+        value = match is_last && (is_member || is_item && is_derivation(worker, below)?) {
+            true => worker.force(below)?,
+            false => called(worker, below, arguments)?,
+        };
+    }
+    package(worker, value, path)
+}
+
+fn is_derivation<'e>(worker: &Worker<'e>, value: Value<'e>) -> Result<bool, Error> {
+    match worker.force(value)?.view() {
+        View::Attrs(attrs) => worker.is_derivation(attrs),
+        _ => Ok(false),
+    }
+}
+
+/// The package that a value is, if it is a derivation.
+fn package<'e>(worker: &Worker<'e>, value: Value<'e>, path: &str) -> Result<Option<Package<'e>>, Error> {
+    let value = worker.force(value)?;
+    let View::Attrs(attrs) = value.view() else { return Ok(None) };
+    if !worker.is_derivation(attrs)? {
+        return Ok(None);
+    }
+    let Some(name) = attrs.get(known::NAME) else { return Err(Error::new("derivation name missing")) };
+    let text = "while evaluating the 'name' attribute of a derivation";
+    let name = worker.force_plain(name.value, Position::NONE, text)?;
+    let name = String::from_utf8_lossy(name).into_owned();
+    Ok(Some(Package { attr_path: path.to_owned(), name, attrs }))
+}
+
 struct Walk<'w, 'e> {
     worker: &'w Worker<'e>,
     arguments: &'w Arguments<'e>,
@@ -124,19 +185,14 @@ impl<'e> Walk<'_, 'e> {
 
     /// Takes a derivation; false if the value is something else.
     fn taken(&mut self, value: Value<'e>, path: &str) -> Result<bool, Error> {
-        let value = self.worker.force(value)?;
-        let View::Attrs(attrs) = value.view() else { return Ok(false) };
-        if !self.worker.is_derivation(attrs)? {
+        if !is_derivation(self.worker, value)? {
             return Ok(false);
         }
-        if value.identity().is_some_and(|identity| !self.seen.insert(identity)) {
+        let identity = self.worker.force(value)?.identity();
+        if identity.is_some_and(|identity| !self.seen.insert(identity)) {
             return Ok(true);
         }
-        let Some(name) = attrs.get(known::NAME) else { return Err(Error::new("derivation name missing")) };
-        let text = "while evaluating the 'name' attribute of a derivation";
-        let name = self.worker.force_plain(name.value, Position::NONE, text)?;
-        let name = String::from_utf8_lossy(name).into_owned();
-        self.found.push(Package { attr_path: path.to_owned(), name, attrs });
+        self.found.extend(package(self.worker, value, path)?);
         Ok(true)
     }
 }

@@ -12,6 +12,8 @@ use regex_lite::Regex;
 use super::element::Element;
 use crate::model::{StoreDir, StorePath, package_name};
 use crate::ops::packages::Package;
+use crate::ops::packages::memory::answers::Answer;
+use crate::ops::packages::memory::names::Offer;
 
 /// What the original says of parentheses without their partners.
 const MISMATCHED: &str = "Mismatched '(' and ')' in regular expression";
@@ -38,6 +40,26 @@ impl Named for Element {
 impl Named for Package<'_> {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn has_output(&self, _path: &StorePath) -> bool {
+        false
+    }
+}
+
+impl Named for Offer {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn has_output(&self, _path: &StorePath) -> bool {
+        false
+    }
+}
+
+impl Named for Answer<'_> {
+    fn name(&self) -> &str {
+        self.name
     }
 
     fn has_output(&self, _path: &StorePath) -> bool {

@@ -1,0 +1,40 @@
+//! What two evaluations have in common that have the same options.
+
+use std::os::unix::ffi::OsStrExt as _;
+
+use super::Options;
+use super::seen::stamp::{Digest, digest};
+
+impl Options {
+    /// The hash of everything that the result of an evaluation depends on by these options. Variables and the
+    /// working directory are left out: an evaluation asks for those that matter to it.
+    pub fn identity(&self) -> Digest {
+        // A new option is to be thought about here.
+        let Options {
+            settings,
+            freedom,
+            allowed_uris,
+            environment: _,
+            current_dir: _,
+            store_dir,
+            real_store_dir,
+            system,
+            search_path,
+            read_only: _,
+            import_from_derivation,
+            trace_import_from_derivation,
+            noted: _,
+            told_before: _,
+        } = self;
+        let real = real_store_dir.as_ref().map(|dir| dir.as_os_str().as_bytes());
+        digest([
+            // All of its fields, by their names.
+            format!("{settings:?}").as_bytes(),
+            format!("{freedom:?} {allowed_uris:?} {search_path:?}").as_bytes(),
+            store_dir.as_str().as_bytes(),
+            real.unwrap_or_default(),
+            system.as_bytes(),
+            format!("{import_from_derivation} {trace_import_from_derivation}").as_bytes(),
+        ])
+    }
+}
