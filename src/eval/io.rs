@@ -63,7 +63,8 @@ pub struct Addition<'a> {
 
 /// What an evaluation needs of the world. Paths are absolute and bytes.
 ///
-/// Each method may fail; failures carry the wording that users see.
+/// Each method may fail; failures carry the wording that users see. A world that asks another one has to pass on
+/// methods with a body, too; one that remembers results (`ops/evaluate/noting`) has to note every answer.
 pub trait World: Sync {
     /// The store directory.
     fn store_dir(&self) -> &[u8];

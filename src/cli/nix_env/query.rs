@@ -201,6 +201,7 @@ fn available(
     // To look for everything takes less than to look for each.
     let is_all = selectors.is_empty();
     let known = known.filter(|_| !is_all);
+    let keeps_answers = is_all && asks_for_facts;
     let mut kept = None;
     past.run(true, |worker, arguments, asked| {
         let packages = offers.packages(worker, arguments, asked, &wanted.attribute, known.as_deref())?;
@@ -209,7 +210,7 @@ fn available(
         let mut outcomes: HashMap<&str, Option<Vec<u8>>> = HashMap::new();
         for package in order::sort(chosen, |package| &package.name) {
             let outcome = outcome(worker, &dir, package, &question, with_path)?;
-            if is_all && asked.options().noted {
+            if keeps_answers && asked.options().noted {
                 outcomes.insert(&package.attr_path, outcome.encode());
             }
             listing.add(&mut found, &package.attr_path, &package.name, outcome);
@@ -220,7 +221,7 @@ fn available(
             Some((package.attr_path.clone(), package.name.clone(), outcome))
         };
         let answers: Option<Vec<_>> = packages.iter().map(answer).collect();
-        kept = answers.filter(|_| is_all && asked.options().noted).map(|answers| {
+        kept = answers.filter(|_| keeps_answers && asked.options().noted).map(|answers| {
             let parts = answers.iter().map(|(path, name, outcome)| (&path[..], &name[..], &outcome[..]));
             (asked.seen(), answers::encode(walked, answers.len(), parts))
         });

@@ -30,9 +30,11 @@ impl<'w> Noting<'w> {
     }
 
     /// Passes a result on. What failed for a reason of the machine's is not to be remembered, should the
-    /// evaluation go on.
+    /// evaluation go on; what an expression threw is its result.
     fn passed<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
-        if let Err(error) = &result {
+        if let Err(error) = &result
+            && !error.is_catchable()
+        {
             self.notes.unfit(&format!("something could not be read: {error}"));
         }
         result
