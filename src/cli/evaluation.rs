@@ -141,30 +141,21 @@ impl Wanted {
             "" => settings.system(),
             system => system,
         };
-        Ok(Options {
-            settings: language(context, freedom),
-            freedom,
-            allowed_uris: settings.allowed_uris().to_vec(),
-            environment: context.environment.clone(),
-            current_dir: context.current_dir.clone(),
-            store_dir: match &self.store {
-                None => context.store_dir()?,
-                Some(_) => backed.opened()?.dir().clone(),
-            },
-            real_store_dir: self.real_store_dir(context)?,
-            system: system.to_owned(),
-            search_path: search_path::entries(
-                &self.included,
-                settings,
-                &context.environment,
-                home.as_deref(),
-            ),
-            read_only: true,
-            import_from_derivation: settings.allow_import_from_derivation(),
-            trace_import_from_derivation: settings.trace_import_from_derivation(),
-            noted: false,
-            told_before: Vec::new(),
-        })
+        let store_dir = match &self.store {
+            None => context.store_dir()?,
+            Some(_) => backed.opened()?.dir().clone(),
+        };
+        let (environment, current_dir) = (context.environment.clone(), context.current_dir.clone());
+        let mut options = Options::new(language(context, freedom), store_dir, environment, current_dir);
+        options.freedom = freedom;
+        options.allowed_uris = settings.allowed_uris().to_vec();
+        options.real_store_dir = self.real_store_dir(context)?;
+        options.system = system.to_owned();
+        options.search_path =
+            search_path::entries(&self.included, settings, &context.environment, home.as_deref());
+        options.import_from_derivation = settings.allow_import_from_derivation();
+        options.trace_import_from_derivation = settings.trace_import_from_derivation();
+        Ok(options)
     }
 }
 

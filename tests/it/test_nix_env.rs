@@ -379,6 +379,11 @@ fn conflicts_are_told_all_of_them() {
     assert!(ours.stderr.contains("To choose between them, install '"), "{}", ours.stderr);
     assert!(ours.stderr.contains("error: Cannot build '"));
     assert!(!Path::new(&profile(&world, Side::Nival)).is_symlink());
+    // The derivation of the environment stays, and cannot be realised either.
+    let text = ours.stderr.split_once("error: Cannot build '").unwrap().1;
+    let environment = text.split_once('\'').unwrap().0;
+    let realised = SIDES.map(|side| world.run(side, "nix-store", &["--realise", environment]).status);
+    assert_eq!(realised, [100, 100]);
     for pair in [[0, 2], [2, 0]] {
         let outcomes = SIDES
             .map(|side| env(&world, side, &profile(&world, side), &["-i", paths[pair[0]], paths[pair[1]]]));

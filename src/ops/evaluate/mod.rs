@@ -55,6 +55,7 @@ pub use world::Asked;
 
 /// How expressions are evaluated.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Options {
     /// How the language behaves.
     pub settings: Settings,
@@ -84,6 +85,33 @@ pub struct Options {
     pub noted: bool,
     /// What the user was told already of what this evaluation tells: each once less is told again.
     pub told_before: Vec<Said>,
+}
+
+impl Options {
+    /// Everything may be read, nothing is written, and there is no search path and no current system.
+    pub fn new(
+        settings: Settings,
+        store_dir: StoreDir,
+        environment: Environment,
+        current_dir: PathBuf,
+    ) -> Self {
+        Self {
+            settings,
+            freedom: Freedom::Free,
+            allowed_uris: Vec::new(),
+            environment,
+            current_dir,
+            store_dir,
+            real_store_dir: None,
+            system: String::new(),
+            search_path: Vec::new(),
+            read_only: true,
+            import_from_derivation: true,
+            trace_import_from_derivation: false,
+            noted: false,
+            told_before: Vec::new(),
+        }
+    }
 }
 
 /// What answers questions about a store, on the thread that called [`run`].
