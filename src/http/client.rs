@@ -145,10 +145,10 @@ impl Client {
             Some(answer) => answer,
             None => wait(&self.runtime, head).map_err(Failure::Interrupted)?,
         };
-        let (status, headers) =
+        let (status, headers, url) =
             answer.map_err(|_| Failure::Connection("the transfer was given up".to_owned()))??;
         let body = ResponseBody::new(self.runtime.clone(), pieces);
-        Ok(Response { status, headers, body })
+        Ok(Response { status, headers, url, body })
     }
 
     /// Hands over what is uploaded, as fast as it is taken; ends early with an

@@ -63,6 +63,8 @@ pub struct Response {
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
+    /// Where it came from, after all redirections.
+    pub url: Url,
     /// The body.
     pub body: ResponseBody,
 }

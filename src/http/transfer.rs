@@ -70,8 +70,8 @@ impl futures_core::Stream for Counted {
     }
 }
 
-/// The head of an answer: the status and the headers.
-pub(super) type Head = Result<(u16, HeaderMap), Failure>;
+/// The head of an answer: the status, the headers, and where it came from.
+pub(super) type Head = Result<(u16, HeaderMap, Url), Failure>;
 
 /// What a transfer works with.
 pub(super) struct Task {
@@ -185,7 +185,7 @@ pub(super) async fn transfer(
             }
         }
     };
-    if head.send(Ok((response.status().as_u16(), response.headers().clone()))).is_err() {
+    if head.send(Ok((response.status().as_u16(), response.headers().clone(), task.at.clone()))).is_err() {
         return;
     }
     let mut gathered = bytes::BytesMut::new();

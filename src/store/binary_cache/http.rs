@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, IF_RANGE, RANGE,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH, IF_RANGE, RANGE,
 };
 use reqwest::{Method, Url};
 
@@ -250,29 +250,40 @@ pub fn is_absolute(name: &str) -> bool {
     matches!(scheme.as_deref(), Some("http" | "https"))
 }
 
-impl Transport for HttpTransport {
-    fn uri(&self) -> &str {
-        &self.uri
-    }
+/// What a server has, for who may have it already.
+pub enum Fetched {
+    /// What is there is still the same.
+    Unchanged,
+    /// This.
+    New {
+        /// Its bytes.
+        body: Body,
+        /// What the server calls this version of it.
+        etag: Option<String>,
+        /// Where it came from, after all redirections.
+        url: Url,
+    },
+}
 
-    fn key(&self) -> &str {
-        &self.key
-    }
-
-    fn find(&self, name: &str) -> Result<Presence, CacheError> {
-        let response = self.shared.request(DOWNLOAD, &Method::HEAD, name, &HeaderMap::new(), None)?;
-        match response.status {
-            200..300 => Ok(Presence::Present(response.announced())),
-            status if is_absent(status) => Ok(Presence::Absent),
-            _ => Err(self.shared.refused(DOWNLOAD, name, response)),
+impl HttpTransport {
+    /// Opens a file that has to be there, unless it is still the version `known`.
+    ///
+    /// # Errors
+    /// [`CacheError`]; also if there is no such file.
+    pub fn fetch(&self, name: &str, known: Option<&str>) -> Result<Fetched, CacheError> {
+        let mut headers = HeaderMap::new();
+        let known = known.and_then(|etag| HeaderValue::from_str(etag).ok());
+        headers.extend(known.map(|etag| (IF_NONE_MATCH, etag)));
+        let response = self.shared.request(DOWNLOAD, &Method::GET, name, &headers, None)?;
+        if response.status == 304 && !headers.is_empty() {
+            return Ok(Fetched::Unchanged);
         }
+        let (etag, url) = (response.header("etag").map(str::to_owned), response.url.clone());
+        Ok(Fetched::New { body: self.body(name, 0, response)?, etag, url })
     }
 
-    fn get(&self, name: &str, from: u64) -> Result<Option<Body>, CacheError> {
-        let response = self.shared.get(name, from, None)?;
-        if is_absent(response.status) {
-            return Ok(None);
-        }
+    /// The body of an answer, `from` so many bytes on.
+    fn body(&self, name: &str, from: u64, response: Response) -> Result<Body, CacheError> {
         if !matches!(response.status, 200 | 206) {
             return Err(self.shared.refused(DOWNLOAD, name, response));
         }
@@ -294,7 +305,34 @@ impl Transport for HttpTransport {
             progress: Arc::clone(&self.shared.progress),
         };
         let (body, len) = download.begin(response, again).map_err(unusable)?;
-        super::transport::decoded(body, len, coding, from).map(Some)
+        super::transport::decoded(body, len, coding, from)
+    }
+}
+
+impl Transport for HttpTransport {
+    fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn find(&self, name: &str) -> Result<Presence, CacheError> {
+        let response = self.shared.request(DOWNLOAD, &Method::HEAD, name, &HeaderMap::new(), None)?;
+        match response.status {
+            200..300 => Ok(Presence::Present(response.announced())),
+            status if is_absent(status) => Ok(Presence::Absent),
+            _ => Err(self.shared.refused(DOWNLOAD, name, response)),
+        }
+    }
+
+    fn get(&self, name: &str, from: u64) -> Result<Option<Body>, CacheError> {
+        let response = self.shared.get(name, from, None)?;
+        match response.status {
+            status if is_absent(status) => Ok(None),
+            _ => self.body(name, from, response).map(Some),
+        }
     }
 
     fn put_encoded(
