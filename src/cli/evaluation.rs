@@ -9,8 +9,9 @@ use nival::eval::interpret::Worker;
 use nival::eval::shared::Settings as Language;
 use nival::eval::sources::Origin;
 use nival::eval::syntax::Lint;
+use nival::fetch::memory::Memory;
 use nival::http::settings::HttpSettings;
-use nival::model::DerivedPath;
+use nival::model::{DerivedPath, StoreDir};
 use nival::ops::evaluate::access::Freedom;
 use nival::ops::evaluate::seen::Said;
 pub use nival::ops::evaluate::selection::Arguments;
@@ -223,7 +224,8 @@ impl<'c> Evaluation<'c> {
     /// Settings or arguments that cannot be read.
     pub fn new(context: &'c Context, wanted: &'c Wanted) -> anyhow::Result<Self> {
         let arguments = wanted.read(context)?;
-        let backed = Backed { context, uri: wanted.store.as_deref(), store: OnceCell::new() };
+        let backed =
+            Backed { context, uri: wanted.store.as_deref(), store: OnceCell::new(), memory: OnceCell::new() };
         let options = wanted.options(context, &backed)?;
         Ok(Self { context, arguments, backed, options })
     }
@@ -344,6 +346,7 @@ struct Backed<'c> {
     context: &'c Context,
     uri: Option<&'c str>,
     store: OnceCell<Box<dyn Store>>,
+    memory: OnceCell<Option<Memory>>,
 }
 
 impl Backed<'_> {
@@ -378,6 +381,10 @@ impl Backing for Backed<'_> {
 
     fn http(&self) -> HttpSettings {
         http_settings(&self.context.surroundings())
+    }
+
+    fn memory(&self, dir: &StoreDir) -> Option<&Memory> {
+        self.memory.get_or_init(|| self.context.memory_of_downloads(dir)).as_ref()
     }
 
     fn progress(&self) -> Arc<dyn Progress> {

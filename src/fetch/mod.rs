@@ -3,15 +3,36 @@
 //!
 //! ```text
 //! url       a URL → the bytes behind it
-//! unpack    an archive (tar in any compression, zip) → a tree in a directory
+//! unpack    an archive (tar in any compression, zip) → the entries of a tree
+//! tree      entries → files below one directory, and nothing anywhere else
+//! memory    what was behind a URL when it was looked at last
 //! ```
 
+pub mod memory;
+mod tree;
 pub mod unpack;
 pub mod url;
 
+use crate::model::{Hash, HashFormat};
 use crate::store::binary_cache::CacheError;
 use crate::sys::PathError;
 use crate::sys::interrupt::Interrupted;
+
+/// A hash that is not the one that was expected.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "hash mismatch for '{url}':\n  specified: {}\n  got:       {}",
+    expected.digits(HashFormat::Sri),
+    found.digits(HashFormat::Sri)
+)]
+pub struct Mismatch {
+    /// The URL, without what lets people in.
+    pub url: String,
+    /// What was expected.
+    pub expected: Hash,
+    /// What was found.
+    pub found: Hash,
+}
 
 /// Why a source cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +49,19 @@ pub enum FetchError {
         /// Its scheme.
         scheme: String,
     },
-    /// The server has no such file.
-    #[error("unable to download '{0}': HTTP error 404")]
-    Absent(String),
+    /// A file that is not of this machine.
+    #[error("'{0}' names no file of this machine: that is written 'file:///…'")]
+    Place(String),
+    /// A file of this machine that cannot be read.
+    #[error("unable to download '{url}': could not read '{}': {}", path.display(), crate::sys::errno_text(reason))]
+    Local {
+        /// The URL.
+        url: String,
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why not.
+        reason: std::io::Error,
+    },
     /// The name for the store cannot be taken from the URL.
     #[error("cannot figure out file name for '{0}'")]
     NoName(String),
@@ -45,22 +76,24 @@ pub enum FetchError {
         /// Why.
         reason: std::io::Error,
     },
+    /// An answer that says that nothing changed, to who has nothing yet.
+    #[error("unable to download '{0}': HTTP error 304")]
+    Unasked(String),
     /// Something that is neither tar nor zip.
     #[error("failed to open archive: Unrecognized archive format")]
     Format,
+    /// An archive without entries, where one is wanted.
+    #[error("failed to unpack the archive: it is empty")]
+    Empty,
+    /// A channel that is none.
+    #[error("{0}")]
+    Channel(String),
     /// An archive that breaks off, or leads out of its directory.
     #[error("failed to unpack the archive: {0}")]
     Archive(String),
     /// Another hash was expected.
-    #[error("hash mismatch for '{url}':\n  specified: {expected}\n  got:       {found}")]
-    Mismatch {
-        /// The URL, without what lets people in.
-        url: String,
-        /// What was expected, as SRI.
-        expected: String,
-        /// What was found, likewise.
-        found: String,
-    },
+    #[error(transparent)]
+    Mismatch(Box<Mismatch>),
     /// A file of this machine.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -70,6 +103,17 @@ pub enum FetchError {
     /// The work was told to end.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+impl FetchError {
+    /// Whether it is that the work was told to end.
+    pub fn is_interruption(&self) -> bool {
+        match self {
+            Self::Interrupted(_) | Self::Transfer(CacheError::Interrupted(_)) => true,
+            Self::Store(error) => error.is_interruption(),
+            _ => false,
+        }
+    }
 }
 
 /// The result of fetching.

@@ -1,13 +1,16 @@
 //! Archives: tar in any compression that is known by its first bytes, and zip.
 //!
-//! Trees are made below one directory; nothing is followed or made outside it,
-//! and only files, directories and links are made.
+//! What comes out is made by a tree of its own, which lets nothing out of its directory; only
+//! files, directories and links are made.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{Read, Seek as _, SeekFrom};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{BufReader, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+pub use super::tree::Limits;
+use super::tree::Tree;
 use super::{FetchError, Result};
 use crate::store::compression::Compression;
 use crate::sys::{PathError, interrupt};
@@ -30,28 +33,49 @@ const USTAR: (usize, &[u8]) = (257, b"ustar");
 const HEADER: usize = 512;
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 
-/// Unpacks an archive into `dir`, which is empty, and gives what it holds: the
-/// only entry at its top, or the directory with all of them.
+/// Bytes of headers before one entry: long names and the like, which are held in memory.
+const MAX_HEADERS: u64 = 4 << 20;
+/// Longest target of a link in a zip archive, in bytes.
+const MAX_TARGET: u64 = 4096;
+
+/// What an archive stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Top {
+    /// The only entry at its top, whatever it is; of several, the directory with them.
+    Entry,
+    /// What is in the only directory at its top; else the directory with all there is.
+    Directory,
+}
+
+/// Unpacks an archive into `dir`, which is empty, and gives what it stands for.
 ///
 /// # Errors
 /// [`FetchError::Format`] and [`FetchError::Archive`] for bad archives, and
 /// failures to write.
-pub fn unpack(archive: &mut File, dir: &Path) -> Result<PathBuf> {
+pub fn unpack(archive: &mut File, dir: &Path, top: Top) -> Result<PathBuf> {
+    unpack_within(archive, dir, top, Limits::default())
+}
+
+/// As [`unpack`], and no more than there may be.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_within(archive: &mut File, dir: &Path, top: Top, limits: Limits) -> Result<PathBuf> {
+    let mut tree = Tree::new(dir, limits)?;
     let mut head = Vec::new();
     read(archive.take(512), &mut head)?;
     archive.seek(SeekFrom::Start(0)).map_err(bad)?;
     if ZIP.iter().any(|magic| head.starts_with(magic)) {
-        unzip(archive, dir)?;
+        unzip(archive, &mut tree)?;
     } else if let Some((_, compression)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
-        let tar = compression.decoder(1, archive).map_err(bad)?;
-        untar(tar, dir)?;
+        untar(compression.decoder(1, archive).map_err(bad)?, &mut tree)?;
     } else {
-        untar(archive, dir)?;
+        untar(archive, &mut tree)?;
     }
-    top(dir)
+    find_top(dir, top)
 }
 
-fn bad(error: impl std::fmt::Display) -> FetchError {
+pub(super) fn bad(error: impl std::fmt::Display) -> FetchError {
     match interrupt::check() {
         Err(signal) => signal.into(),
         Ok(()) => FetchError::Archive(error.to_string()),
@@ -78,116 +102,131 @@ fn is_header(head: &[u8]) -> bool {
     u64::from_str_radix(digits.trim_matches(['\0', ' ']), 8).is_ok_and(|told| told == sum)
 }
 
-/// Reading that a signal ends.
-struct UntilSignal<R>(R);
+/// Reading that a signal ends, and of which no more may be read at once than is allowed.
+struct Guarded<R> {
+    input: R,
+    /// Bytes that may still be read, where there is a limit.
+    allowed: Rc<Cell<Option<u64>>>,
+}
 
-impl<R: Read> Read for UntilSignal<R> {
+impl<R: Read> Read for Guarded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         interrupt::check().map_err(|_| interrupt::io_error())?;
-        self.0.read(buffer)
+        let count = self.input.read(buffer)?;
+        if let Some(allowed) = self.allowed.get() {
+            let left = allowed.checked_sub(count as u64);
+            let left = left.ok_or_else(|| std::io::Error::other("the name of an entry is far too long"))?;
+            self.allowed.set(Some(left));
+        }
+        Ok(count)
     }
 }
 
 /// Unpacks tar, which is told by its first header.
-fn untar(mut input: impl Read, dir: &Path) -> Result<()> {
+fn untar(input: impl Read, tree: &mut Tree) -> Result<()> {
+    let mut input = BufReader::with_capacity(128 * 1024, input);
     let mut head = Vec::new();
     read(input.by_ref().take(HEADER as u64), &mut head)?;
     if !is_header(&head) {
         return Err(FetchError::Format);
     }
-    let mut archive = tar::Archive::new(UntilSignal(std::io::Cursor::new(head).chain(input)));
-    archive.set_preserve_mtime(false);
-    archive.set_overwrite(true);
-    // Directories get their modes last: one may be closed to its owner.
-    let mut directories = Vec::new();
-    for entry in archive.entries().map_err(bad)? {
-        interrupt::check()?;
+    let allowed = Rc::new(Cell::new(None));
+    let input = Guarded { input: std::io::Cursor::new(head).chain(input), allowed: Rc::clone(&allowed) };
+    let mut archive = tar::Archive::new(input);
+    let mut entries = archive.entries().map_err(bad)?;
+    loop {
+        // What the library reads here it keeps in memory, whatever length is told.
+        allowed.set(Some(MAX_HEADERS));
+        let Some(entry) = entries.next() else { return Ok(()) };
         let mut entry = entry.map_err(bad)?;
-        let path = entry.path().map_err(bad)?.into_owned();
-        let kind = entry.header().entry_type();
-        match kind {
-            tar::EntryType::Directory => directories.push(path),
-            tar::EntryType::Regular
-            | tar::EntryType::Continuous
-            | tar::EntryType::GNUSparse
-            | tar::EntryType::Symlink
-            | tar::EntryType::Link => {
-                if !entry.unpack_in(dir).map_err(bad)? {
-                    return Err(bad(format!("'{}' leads out of it", path.display())));
-                }
+        allowed.set(None);
+        put(&mut entry, tree)?;
+        // Nothing of it is left for the next turn.
+        std::io::copy(&mut entry, &mut std::io::sink()).map_err(bad)?;
+    }
+}
+
+/// Makes an entry of tar.
+fn put(entry: &mut tar::Entry<'_, impl Read>, tree: &mut Tree) -> Result<()> {
+    use tar::EntryType as Kind;
+    let name = entry.path_bytes().into_owned();
+    let refused = |why: &str| Err(bad(format!("'{}' {why}", String::from_utf8_lossy(&name))));
+    let kind = entry.header().entry_type();
+    match kind {
+        Kind::Directory => tree.directory(&name),
+        // In the oldest form, a directory is a file with a slash at its end.
+        Kind::Regular if name.ends_with(b"/") => tree.directory(&name),
+        Kind::Regular | Kind::Continuous | Kind::GNUSparse => {
+            if is_sparse(entry)? {
+                return refused("is stored with holes, in a form that is not known here");
             }
-            tar::EntryType::XGlobalHeader | tar::EntryType::XHeader => {}
-            _ => return Err(bad(format!("'{}' is no file, directory or link", path.display()))),
+            let executable = entry.header().mode().map_err(bad)? & 0o100 != 0;
+            tree.file(&name, executable, entry)
         }
+        Kind::Symlink | Kind::Link => {
+            let Some(target) = entry.link_name_bytes().map(std::borrow::Cow::into_owned) else {
+                return refused("is a link that leads nowhere");
+            };
+            if kind == Kind::Link { tree.hard_link(&name, &target) } else { tree.symlink(&name, &target) }
+        }
+        // Notes about the archive.
+        Kind::XGlobalHeader | Kind::XHeader => Ok(()),
+        _ => refused("is no file, directory or link"),
     }
-    directories.into_iter().try_for_each(|path| make_directory(dir, &path))
 }
 
-/// Makes a directory, which may be there, and those above it.
-fn make_directory(dir: &Path, path: &Path) -> Result<()> {
-    let mut here = dir.to_owned();
-    for part in path.components() {
-        match part {
-            std::path::Component::Normal(name) => here.push(name),
-            std::path::Component::CurDir | std::path::Component::RootDir => continue,
-            _ => return Err(bad(format!("'{}' leads out of it", path.display()))),
-        }
-        match std::fs::symlink_metadata(&here) {
-            Ok(meta) if meta.is_dir() => {}
-            Ok(_) => return Err(bad(format!("'{}' is a directory and something else", path.display()))),
-            Err(_) => std::fs::create_dir(&here).map_err(PathError::at("creating directory", &here))?,
+/// Whether the contents of an entry are a list of their parts, and then these.
+fn is_sparse(entry: &mut tar::Entry<'_, impl Read>) -> Result<bool> {
+    let Some(extensions) = entry.pax_extensions().map_err(bad)? else { return Ok(false) };
+    for extension in extensions {
+        if extension.map_err(bad)?.key_bytes().starts_with(b"GNU.sparse.") {
+            return Ok(true);
         }
     }
-    Ok(())
+    Ok(false)
 }
 
-fn unzip(archive: &mut File, dir: &Path) -> Result<()> {
+fn unzip(archive: &mut File, tree: &mut Tree) -> Result<()> {
     const LINK: u32 = 0o120_000;
+    const REGULAR: u32 = 0o100_000;
     const KIND: u32 = 0o170_000;
     let mut zip = zip::ZipArchive::new(archive).map_err(bad)?;
-    // Links last, so that no file is written through one.
-    let mut links = Vec::new();
     for index in 0..zip.len() {
-        interrupt::check()?;
         let mut entry = zip.by_index(index).map_err(bad)?;
-        let path =
-            entry.enclosed_name().ok_or_else(|| bad(format!("entry {index} leads out of its directory")))?;
+        let name = entry.name().map_err(bad)?.as_bytes().to_vec();
         if entry.is_dir() {
-            make_directory(dir, &path)?;
+            tree.directory(&name)?;
             continue;
         }
-        make_directory(dir, path.parent().unwrap_or(Path::new("")))?;
-        let real = dir.join(&path);
-        let mode = entry.unix_mode().unwrap_or(0o644);
-        if mode & KIND == LINK {
-            let mut target = Vec::new();
-            read(entry.by_ref().take(4096), &mut target)?;
-            links.push((real, target));
-            continue;
+        let mode = entry.unix_mode().unwrap_or(REGULAR | 0o644);
+        match mode & KIND {
+            LINK => {
+                let mut target = Vec::new();
+                read(entry.by_ref().take(MAX_TARGET), &mut target)?;
+                tree.symlink(&name, &target)?;
+            }
+            0 | REGULAR => tree.file(&name, mode & 0o100 != 0, &mut entry)?,
+            _ => {
+                let name = String::from_utf8_lossy(&name);
+                return Err(bad(format!("'{name}' is no file, directory or link")));
+            }
         }
-        let mut file = File::create_new(&real).map_err(PathError::at("creating file", &real))?;
-        std::io::copy(&mut UntilSignal(&mut entry), &mut file).map_err(bad)?;
-        let mode = if mode & 0o100 == 0 { 0o644 } else { 0o755 };
-        std::fs::set_permissions(&real, std::fs::Permissions::from_mode(mode))
-            .map_err(PathError::at("changing mode of", &real))?;
-    }
-    for (real, target) in links {
-        let target = std::ffi::OsStr::from_bytes(&target);
-        std::os::unix::fs::symlink(target, &real).map_err(PathError::at("creating symlink", &real))?;
     }
     Ok(())
 }
 
-use std::os::unix::ffi::OsStrExt as _;
-
-/// The only entry of a directory, or the directory.
-fn top(dir: &Path) -> Result<PathBuf> {
-    let mut entries = std::fs::read_dir(dir).map_err(PathError::at("reading directory", dir))?;
-    match (entries.next(), entries.next()) {
-        (Some(Ok(only)), None) => Ok(only.path()),
-        (None, _) => Err(bad("it is empty")),
-        (Some(Err(error)), _) => Err(PathError::new("reading directory", dir, error).into()),
-        _ => Ok(dir.to_owned()),
+/// What an archive stands for that was unpacked into `dir`.
+fn find_top(dir: &Path, top: Top) -> Result<PathBuf> {
+    let failed = |error| FetchError::from(PathError::new("reading directory", dir, error));
+    let mut entries = std::fs::read_dir(dir).map_err(failed)?;
+    let only = match (entries.next(), entries.next()) {
+        (None, _) if top == Top::Entry => return Err(FetchError::Empty),
+        (Some(only), None) => only.map_err(failed)?,
+        _ => return Ok(dir.to_owned()),
+    };
+    match top == Top::Entry || only.file_type().map_err(failed)?.is_dir() {
+        true => Ok(only.path()),
+        false => Ok(dir.to_owned()),
     }
 }
 
@@ -247,10 +286,60 @@ mod tests {
             let mut file = archive(|builder| {
                 case.iter().for_each(|(kind, path, target)| entry(builder, *kind, path, target));
             });
-            assert!(unpack(&mut file, &dir).is_err(), "{number}");
+            assert!(unpack(&mut file, &dir, Top::Entry).is_err(), "{number}");
             assert_eq!(std::fs::read_dir(&victim).unwrap().count(), 1, "{number}");
             assert_eq!(std::fs::read(victim.join("secret")).unwrap(), b"x");
         }
+    }
+
+    /// As of tar, where a link comes before what would be written through it.
+    #[test]
+    fn links_of_zip_are_not_followed() {
+        let place = tempfile::tempdir().unwrap();
+        for (number, name) in ["l/new", "../new", "/new"].into_iter().enumerate() {
+            let mut writer = zip::ZipWriter::new(tempfile::tempfile().unwrap());
+            let options = zip::write::SimpleFileOptions::default();
+            writer.add_symlink("l", "..", options).unwrap();
+            writer.start_file(name, options).unwrap();
+            writer.write_all(b"hi").unwrap();
+            let mut file = writer.finish().unwrap();
+            file.seek(SeekFrom::Start(0)).unwrap();
+            let dir = place.path().join(number.to_string());
+            std::fs::create_dir(&dir).unwrap();
+            assert!(unpack(&mut file, &dir, Top::Entry).is_err(), "{name}");
+            assert!(!place.path().join("new").exists());
+        }
+    }
+
+    #[test]
+    fn no_more_comes_out_than_may() {
+        use tar::EntryType::Regular;
+        let files = |builder: &mut tar::Builder<Vec<u8>>| {
+            ["a", "b", "c"].iter().for_each(|name| entry(builder, Regular, name, ""));
+        };
+        let unpacked = |entries, bytes| {
+            let dir = tempfile::tempdir().unwrap();
+            let limits = Limits { entries, bytes };
+            unpack_within(&mut archive(files), dir.path(), Top::Entry, limits).is_ok()
+        };
+        assert!(unpacked(3, 6));
+        assert!(!unpacked(2, 6));
+        assert!(!unpacked(3, 5));
+    }
+
+    /// The length of a name is what the archive says it is.
+    #[test]
+    fn names_are_not_held_whatever_their_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = vec![b'a'; 6 << 20];
+        let mut file = archive(|builder| {
+            let mut header = header(tar::EntryType::GNULongName, "././@LongLink", long.len() as u64);
+            header.set_cksum();
+            builder.append(&header, &long[..]).unwrap();
+            entry(builder, tar::EntryType::Regular, "a", "");
+        });
+        let error = unpack(&mut file, dir.path(), Top::Entry).unwrap_err();
+        assert!(error.to_string().contains("far too long"), "{error}");
     }
 
     #[test]
@@ -260,7 +349,10 @@ mod tests {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(contents.as_bytes()).unwrap();
             file.seek(SeekFrom::Start(0)).unwrap();
-            assert!(matches!(unpack(&mut file, dir.path()), Err(FetchError::Format)), "{contents}");
+            assert!(
+                matches!(unpack(&mut file, dir.path(), Top::Entry), Err(FetchError::Format)),
+                "{contents}"
+            );
         }
     }
 }

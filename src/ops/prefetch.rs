@@ -1,15 +1,19 @@
 //! Adding what is behind a URL to a store.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::fetch::{FetchError, Result, unpack, url};
+use tempfile::TempDir;
+
+use crate::fetch::memory::{Memory, Question};
+use crate::fetch::unpack::{self, Top};
+use crate::fetch::url::{self, Version};
+use crate::fetch::{FetchError, Mismatch, Result};
 use crate::http::settings::HttpSettings;
 use crate::model::content_address::ContentReferences;
-use crate::model::{
-    ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, HashFormat, Hasher, StorePath,
-};
+use crate::model::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, Hasher, StorePath};
 use crate::nar::dump;
 use crate::progress::Progress;
 use crate::store::StoreError;
@@ -27,15 +31,50 @@ pub struct Prefetch {
     pub algorithm: HashAlgorithm,
     /// The hash that it must have.
     pub expected: Option<Hash>,
-    /// It is an archive, of which the contents are added.
-    pub unpack: bool,
+    /// It is an archive, of which this is added.
+    pub unpack: Option<Top>,
     /// It is a program.
     pub executable: bool,
 }
 
+/// What fetching works with.
+pub struct Means<'m> {
+    /// How requests are made.
+    pub http: HttpSettings,
+    /// Hears of the work.
+    pub progress: Arc<dyn Progress>,
+    /// What was fetched before, if that is to be looked at. It knows SHA-256 only.
+    pub memory: Option<&'m Memory>,
+}
+
+/// What was fetched.
+#[derive(Debug, Clone)]
+pub struct Prefetched {
+    /// The hash of the contents: of the archive of a tree or program, or of the file.
+    pub hash: Hash,
+    /// The path, which is valid and kept until the store is closed.
+    pub path: StorePath,
+    /// Where it came from, after all redirections; not known of what was there already.
+    pub origin: Option<String>,
+}
+
+/// What was fetched before.
+struct Known {
+    found: Prefetched,
+    version: Version,
+    /// Whether the server need not be asked.
+    is_fresh: bool,
+}
+
 impl Prefetch {
+    /// A file whose hash nobody knows yet.
+    pub fn file(url: String) -> Self {
+        let algorithm = HashAlgorithm::Sha256;
+        Self { url, name: None, algorithm, expected: None, unpack: None, executable: false }
+    }
+
     fn method(&self) -> ContentAddressMethod {
-        match self.unpack || self.executable {
+        match self.unpack.is_some() || self.executable {
             true => ContentAddressMethod::NixArchive,
             false => ContentAddressMethod::Flat,
         }
@@ -46,79 +85,153 @@ impl Prefetch {
         crate::http::url::shown(&self.url)
     }
 
-    /// Gets it, unless something with the expected hash is valid already, and
-    /// gives its hash and path.
+    /// Gets it, unless something with the expected hash is valid already or what was
+    /// fetched before is still the same.
     ///
     /// # Errors
     /// [`FetchError`]; nothing is added then.
-    pub fn run(
-        &self,
-        store: &dyn Store,
-        settings: HttpSettings,
-        progress: Arc<dyn Progress>,
-    ) -> Result<(Hash, StorePath)> {
+    pub fn run(&self, store: &dyn Store, means: &Means<'_>) -> Result<Prefetched> {
         let name = match &self.name {
             Some(name) => name.clone(),
             None => url::file_name(&self.url)?,
         };
         crate::model::store_path::check_name(&name)
             .map_err(|reason| StoreError::Name { path: name.clone(), reason })?;
-        if let Some(hash) = self.expected {
-            let ca = ContentAddress { method: self.method(), hash };
-            let path = store.dir().content_path(&name, &ca, &ContentReferences::default());
-            let path = path.map_err(StoreError::from)?;
-            store.add_temp_roots(&[&path])?;
-            if store.is_valid(&path)? {
-                return Ok((hash, path));
-            }
+        if let Some(hash) = self.expected
+            && let Some(path) = self.valid(store, &name, hash)?
+        {
+            return Ok(Prefetched { hash, path, origin: None });
         }
-        // Nobody else may look into it, or change it.
-        let dir = tempfile::Builder::new()
-            .prefix("nival-fetch-")
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir()
-            .map_err(|error| PathError::new("creating directory in", std::env::temp_dir(), error))?;
-        let path = dir.path().join("file");
-        let mut file = std::fs::File::options()
+        let question = Question { url: &self.url, unpacked: self.unpack.is_some(), name: &name };
+        let memory = means.memory.filter(|_| self.algorithm == HashAlgorithm::Sha256 && !self.executable);
+        let known = self.remembered(store, memory, question)?;
+        if let Some(known) = known.as_ref().filter(|known| known.is_fresh) {
+            return Ok(known.found.clone());
+        }
+        let etag = known.as_ref().and_then(|known| known.version.etag.as_deref());
+        let dir = private_dir()?;
+        let (mut file, version) = match (self.download(&dir, etag, means), known) {
+            (Ok((file, Some(version))), _) => (file, version),
+            (Ok(_), Some(Known { found, version, .. })) => {
+                memory.inspect(|memory| memory.remember(question, found.hash, &version));
+                return Ok(found);
+            }
+            // A server says so only to who has it.
+            (Ok(_), None) => return Err(FetchError::Unasked(self.shown())),
+            (Err(error), Some(Known { found, .. })) if self.unpack.is_none() && !error.is_interruption() => {
+                means.progress.warn(&format!("{error}; using cached version"));
+                return Ok(found);
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let (hash, path) = self.add(store, &name, &dir, &mut file)?;
+        memory.inspect(|memory| memory.remember(question, hash, &version));
+        Ok(Prefetched { hash, path, origin: Some(version.url) })
+    }
+
+    /// The path that contents with a hash have, if it is valid.
+    fn valid(&self, store: &dyn Store, name: &str, hash: Hash) -> Result<Option<StorePath>> {
+        let ca = ContentAddress { method: self.method(), hash };
+        let path = store.dir().content_path(name, &ca, &ContentReferences::default());
+        let path = path.map_err(StoreError::from)?;
+        store.add_temp_roots(&[&path])?;
+        Ok(store.is_there(&path)?.then_some(path))
+    }
+
+    /// What was fetched before and is still in the store; nothing where a certain hash is
+    /// expected, since that is not it.
+    fn remembered(
+        &self,
+        store: &dyn Store,
+        memory: Option<&Memory>,
+        question: Question<'_>,
+    ) -> Result<Option<Known>> {
+        if self.expected.is_some() {
+            return Ok(None);
+        }
+        let Some(known) = memory.and_then(|memory| memory.lookup(question)) else { return Ok(None) };
+        // Looking at a file of this machine costs nothing.
+        let is_fresh = known.is_fresh && !self.url.starts_with("file:");
+        let Some(path) = self.valid(store, question.name, known.hash)? else { return Ok(None) };
+        let found = Prefetched { hash: known.hash, path, origin: Some(known.version.url.clone()) };
+        Ok(Some(Known { found, version: known.version, is_fresh }))
+    }
+
+    /// Downloads to a file in `dir`, unless it is still the version `known`.
+    fn download(
+        &self,
+        dir: &TempDir,
+        known: Option<&str>,
+        means: &Means<'_>,
+    ) -> Result<(File, Option<Version>)> {
+        let path = file_in(dir);
+        let mut file = File::options()
             .read(true)
             .write(true)
             .create_new(true)
             .open(&path)
             .map_err(PathError::at("creating file", &path))?;
-        url::download(&self.url, settings, progress, &mut file, &path)?;
-        let source = if self.unpack {
-            let tree = dir.path().join("tree");
-            std::fs::create_dir(&tree).map_err(PathError::at("creating directory", &tree))?;
-            std::io::Seek::rewind(&mut file).map_err(PathError::at("reading file", &path))?;
-            unpack::unpack(&mut file, &tree)?
-        } else {
-            let mode = if self.executable { 0o755 } else { 0o644 };
-            file.set_permissions(Permissions::from_mode(mode))
-                .map_err(PathError::at("changing mode of", &path))?;
-            path
-        };
-        let hash = match self.method() {
-            ContentAddressMethod::NixArchive => {
-                dump::hash(&source, self.algorithm).map_err(StoreError::from)?.0
+        let (http, progress) = (means.http.clone(), Arc::clone(&means.progress));
+        let version = url::download(&self.url, known, http, progress, &mut file, &path)?;
+        if self.unpack == Some(Top::Directory) && version.is_some() {
+            means.progress.notice(&format!("unpacking '{}'...", self.shown()));
+        }
+        Ok((file, version))
+    }
+
+    /// Adds what was downloaded, if it is what was expected.
+    fn add(
+        &self,
+        store: &dyn Store,
+        name: &str,
+        dir: &TempDir,
+        file: &mut File,
+    ) -> Result<(Hash, StorePath)> {
+        let path = file_in(dir);
+        std::io::Seek::rewind(file).map_err(PathError::at("reading file", &path))?;
+        let source = match self.unpack {
+            Some(top) => {
+                let tree = dir.path().join("tree");
+                std::fs::create_dir(&tree).map_err(PathError::at("creating directory", &tree))?;
+                unpack::unpack(file, &tree, top)?
             }
-            _ => {
-                let mut hasher = Hasher::new(self.algorithm);
-                std::io::Seek::rewind(&mut file)
-                    .and_then(|()| std::io::copy(&mut file, &mut hasher))
-                    .map_err(PathError::at("reading file", &source))?;
-                hasher.finish()
+            None => {
+                let mode = if self.executable { 0o755 } else { 0o644 };
+                file.set_permissions(Permissions::from_mode(mode))
+                    .map_err(PathError::at("changing mode of", &path))?;
+                path
             }
         };
+        let hash = self.hash(&source, file)?;
         if let Some(expected) = self.expected
             && expected != hash
         {
-            return Err(FetchError::Mismatch {
-                url: self.shown(),
-                expected: expected.digits(HashFormat::Sri),
-                found: hash.digits(HashFormat::Sri),
-            });
+            let mismatch = Mismatch { url: self.shown(), expected, found: hash };
+            return Err(FetchError::Mismatch(Box::new(mismatch)));
         }
-        let path = store.add_source(&source, &name, (self.method(), self.algorithm))?;
-        Ok((hash, path))
+        Ok((hash, store.add_source(&source, name, (self.method(), self.algorithm))?))
     }
+
+    fn hash(&self, source: &Path, file: &mut File) -> Result<Hash> {
+        if self.method() == ContentAddressMethod::NixArchive {
+            return Ok(dump::hash(source, self.algorithm).map_err(StoreError::from)?.0);
+        }
+        let mut hasher = Hasher::new(self.algorithm);
+        std::io::copy(file, &mut hasher).map_err(PathError::at("reading file", source))?;
+        Ok(hasher.finish())
+    }
+}
+
+/// A directory that nobody else may look into, or change; it goes with the value.
+///
+/// # Errors
+/// It cannot be made.
+pub fn private_dir() -> Result<TempDir> {
+    let made =
+        tempfile::Builder::new().prefix("nival-fetch-").permissions(Permissions::from_mode(0o700)).tempdir();
+    Ok(made.map_err(|error| PathError::new("creating directory in", std::env::temp_dir(), error))?)
+}
+
+fn file_in(dir: &TempDir) -> PathBuf {
+    dir.path().join("file")
 }

@@ -84,6 +84,7 @@ accessors!(NUMBERS, number -> u64 {
     narinfo_cache_negative_ttl: "narinfo-cache-negative-ttl",
     narinfo_cache_positive_ttl: "narinfo-cache-positive-ttl",
     stalled_download_timeout: "stalled-download-timeout",
+    tarball_ttl: "tarball-ttl",
     warn_large_path_threshold: "warn-large-path-threshold",
 });
 

@@ -279,7 +279,7 @@ pub static TABLE: &[Row] = &[
     row("sync-store-paths", Bool, "true", "Sync a path's data and directory entries to disk before its row is committed (Nival only).").acts(),
     row("system", Text, "", "System type of this machine.").acts(),
     row("system-features", Set, "", "What this machine can offer to derivations that require it.").varying_default().of_building(),
-    row("tarball-ttl", Unsigned32, "3600", "Seconds for which a downloaded tarball counts as fresh.").of_language(),
+    row("tarball-ttl", Unsigned32, "3600", "Seconds for which a downloaded tarball counts as fresh.").acts(),
     row("timeout", Signed64, "0", "Seconds a build may take; 0 is unlimited.").aliases(&["build-timeout"]).of_building(),
     row("trace-function-calls", Bool, "false", "Log entry to and return from each function.").of_language(),
     row("trace-import-from-derivation", Bool, "false", "Warn whenever evaluation waits for a build.").acts(),

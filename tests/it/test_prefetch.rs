@@ -117,3 +117,68 @@ fn files_and_archives() {
     let left: Vec<_> = std::fs::read_dir(&tmp).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("nival-")), "{left:?}");
 }
+
+/// `--attr` and `mirror://`.
+#[test]
+fn sources_of_expressions() {
+    let Some(mut world) = World::with_reference() else { return };
+    let Some(nginx) = Nginx::start(&world, "web") else { return };
+    fill(&world);
+    let (url, list) = (&nginx.url, "pkgs/build-support/fetchurl/mirrors.nix");
+    world.write(
+        format!("nixpkgs/{list}"),
+        format!("{{ here = [ \"{url}\" \"x\" ]; slash = [ \"{url}/\" ]; none = [ ]; }}"),
+    );
+    world.write(
+        "default.nix",
+        format!(
+            "{{ n ? \"one.tar\" }}: {{
+               flat = {{ urls = [ \"{url}/p.tar.gz\" \"x\" ]; outputHashMode = \"flat\"; name = \"other\"; }};
+               tree = {{ urls = [ \"{url}/p.tar.gz\" ]; outputHashMode = \"recursive\"; name = \"x\"; }};
+               deep.called = {{ k ? n }}: {{ urls = [ \"{url}/${{k}}\" ]; outputHashMode = \"flat\"; name = \"x\"; }};
+               mirrored = {{ urls = [ \"mirror://here/p.zip\" ]; outputHashMode = \"recursive\"; name = \"x\"; }};
+               none = {{ urls = [ ]; outputHashMode = \"flat\"; }}; lone = {{ url = \"{url}/two.tar\"; }}; number = 1;
+             }}"
+        ),
+    );
+    world.write(
+        "src/other.nix",
+        format!("{{ a = {{ urls = [ \"{url}/two.tar\" ]; outputHashMode = \"flat\"; name = \"x\"; }}; }}"),
+    );
+    world.variables.push(("NIX_PATH".to_owned(), format!("nixpkgs={}", world.text("nixpkgs"))));
+    let hash = world.nival("nix-prefetch-url", &["-A", "flat"]).line();
+    let cases: &[&[&str]] = &[
+        &["-A", "flat"],
+        &["-A", "tree"],
+        &["-A", "tree", "default.nix"],
+        &["-A", "flat", "default.nix", &hash],
+        &["-A", "flat", "default.nix", &"0".repeat(52)],
+        &["-A", "a", "src/other.nix"],
+        &["-A", "flat", "--type", "sha512", "--name", "t"],
+        &["-A", "deep.called"],
+        &["-A", "deep.called", "--argstr", "n", "two.tar"],
+        &["-A", "mirrored"],
+        &["-A", "none"],
+        &["-A", "lone"],
+        &["-A", "number"],
+        &["-A", "missing"],
+        &["-A", "flat", "default.nix", &hash, "x"],
+        &["-A", "flat", "nowhere.nix"],
+        &["mirror://here/p.tar.gz"],
+        &["mirror://slash/p.tar.gz", &hash],
+        &["mirror://none/x"],
+        &["mirror://nobody/x"],
+        &["mirror://here"],
+    ];
+    for case in cases {
+        let words = [case, &["--print-path"][..]].concat();
+        let [ours, reference] =
+            [Side::Nival, Side::Reference].map(|side| world.run(side, "nix-prefetch-url", &words));
+        let seen = |outcome: &crate::common::Outcome| (outcome.status, outcome.text().to_owned());
+        assert_eq!(seen(&ours), seen(&reference), "{case:?} {} {}", ours.stderr, reference.stderr);
+    }
+    // Of one that does not say how it is hashed or what it is called, where the reference ends by a signal.
+    world.write("src/odd.nix", format!("{{ a.urls = [ \"{url}/two.tar\" ]; }}"));
+    let odd = world.nival("nix-prefetch-url", &["-A", "a", "src/odd.nix"]);
+    assert!(odd.ok().stderr.contains("does not look like a fetchurl call"), "{}", odd.stderr);
+}

@@ -348,6 +348,17 @@ const OF_CACHES: &[Case] = &[
     case("narinfo-cache-positive-ttl", ["0", "1000"], |run| asked_again(run, true, ".narinfo")),
     case("narinfo-cache-negative-ttl", ["0", "1000"], |run| asked_again(run, false, ".narinfo")),
     case("narinfo-cache-meta-ttl", ["0", "1000"], |run| asked_again(run, true, "nix-cache-info")),
+    case("tarball-ttl", ["0", "1000"], |run| {
+        let logged = at_nginx(run, |nginx, _| {
+            let fetch = format!("builtins.fetchurl {}/nix-cache-info", nginx.url);
+            for _ in 0..2 {
+                let words = [&["--eval", "--expr", &fetch][..], &run.option()].concat();
+                run.world.run(run.side, "nix-instantiate", &words).ok();
+            }
+        });
+        let requests = |log: String| log.matches("GET /nix-cache-info").count().to_string();
+        logged.map_or_else(|| run.value.clone(), requests)
+    }),
     case("user-agent-suffix", ["", "and-more"], |run| {
         let logged = at_nginx(run, |nginx, path| drop(run.fetch(&nginx.url, path)));
         logged.map_or_else(|| run.value.clone(), |log| log.contains(" and-more\"").to_string())

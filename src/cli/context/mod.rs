@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nival::fetch::memory::Memory;
 use nival::model::StoreDir;
 use nival::model::signature::PublicKey;
 use nival::ops::copy::Trust;
+use nival::ops::prefetch::Means;
 use nival::ops::realise::substitute::Substituters;
 use nival::progress::Progress;
 use nival::settings::table::Effect;
@@ -249,6 +251,17 @@ impl Context {
         })
     }
 
+    /// The list of the user's channels.
+    ///
+    /// # Errors
+    /// When there is no home directory.
+    pub fn channels_file(&self) -> anyhow::Result<PathBuf> {
+        Ok(match self.settings.use_xdg_base_directories() {
+            true => self.state_home()?.join("channels"),
+            false => self.home()?.join(".nix-channels"),
+        })
+    }
+
     /// The profile that is worked on unless another one is named.
     ///
     /// # Errors
@@ -371,6 +384,25 @@ impl Context {
             current_dir: &self.current_dir,
             patient: true,
         }
+    }
+
+    /// What was downloaded before for a store, as long as it counts; nothing where that cannot be
+    /// remembered, of which the user is told.
+    pub fn memory_of_downloads(&self, dir: &StoreDir) -> Option<Memory> {
+        let (home, _) = self.machine.home(&self.environment);
+        let cache_dir = self.environment.cache_home(home.as_deref())?;
+        match Memory::open(&cache_dir, dir.as_str(), self.settings.tarball_ttl()) {
+            Ok(memory) => Some(memory),
+            Err(why) => {
+                self.ui.detail(&why);
+                None
+            }
+        }
+    }
+
+    /// How what is downloaded comes here: what was downloaded before is looked at only in `memory`.
+    pub fn means<'m>(&self, memory: Option<&'m Memory>) -> Means<'m> {
+        Means { http: open::http_settings(&self.surroundings()), progress: self.progress(), memory }
     }
 
     /// The stores that missing paths may come from. Those that cannot be used

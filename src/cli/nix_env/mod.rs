@@ -13,6 +13,7 @@ mod upgrade;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use nival::ops::evaluate::search_path::archive_url;
 use nival::ops::profile::Profile;
 use nival::ops::user_env::upgrade::Mode;
 use nival::progress::Progress as _;
@@ -69,12 +70,9 @@ const OPERATIONS: &[(&str, Operation)] = &[
 ];
 
 /// Whether the value of `--file` names no file of this machine: a URL, `<nixpkgs>`,
-/// `channel:NAME` or `flake:REF`. It was made absolute already.
-fn is_of_language(file: &std::path::Path) -> bool {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let text = file.to_string_lossy();
-    let begins = |prefix: &str| text.split('/').any(|part| part.starts_with(prefix));
-    text.contains("://") || name.ends_with('>') || ["<", "channel:", "flake:"].iter().any(|word| begins(word))
+/// `channel:NAME` or `flake:REF`.
+fn is_of_language(file: &str) -> bool {
+    file.starts_with('<') && file.ends_with('>') || archive_url(file).is_some() || file.starts_with("flake:")
 }
 
 /// What the flags of all operations ask for.
@@ -93,15 +91,15 @@ impl Wanted {
     /// Refuses a file that is not there, for operations that would read it.
     fn check_file(&self, operation: &str, flags: &[Given], context: &Context) -> anyhow::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
-        let file = &context.absolute(std::path::Path::new(file));
+        let path = &context.absolute(std::path::Path::new(file));
         let reads = match operation {
             "--install" | "--upgrade" | "--set" => true,
             _ => flags.iter().any(|given| matches!(given.name(), "--available" | "--compare-versions")),
         };
         anyhow::ensure!(
-            !reads || is_of_language(file) || std::fs::symlink_metadata(file).is_ok(),
+            !reads || is_of_language(file) || std::fs::symlink_metadata(path).is_ok(),
             "path '{}' does not exist",
-            file.display()
+            path.display()
         );
         Ok(())
     }

@@ -41,6 +41,7 @@ use crate::eval::error::Error;
 use crate::eval::interpret::Worker;
 use crate::eval::io::World;
 use crate::eval::shared::Settings;
+use crate::fetch::memory::Memory;
 use crate::http::settings::HttpSettings;
 use crate::model::{DerivedPath, StoreDir};
 use crate::progress::Progress;
@@ -130,6 +131,9 @@ pub trait Backing {
 
     /// How downloads are made.
     fn http(&self) -> HttpSettings;
+
+    /// What was fetched before for a store, unless that is not remembered.
+    fn memory(&self, dir: &StoreDir) -> Option<&Memory>;
 
     /// Hears of the work.
     fn progress(&self) -> Arc<dyn Progress>;

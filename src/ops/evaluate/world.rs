@@ -10,10 +10,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::eval::error::Error;
 use crate::eval::io::{Addition, Dependency, Fetch, FileKind, Filter, World};
 use crate::fetch::FetchError;
+use crate::fetch::unpack::Top;
 use crate::model::derivation::DerivationFile;
 use crate::model::derived_path::Outputs;
-use crate::model::{DerivedPath, Hash, HashAlgorithm, StorePath};
-use crate::ops::prefetch::Prefetch;
+use crate::model::{DerivedPath, Hash, HashAlgorithm, HashFormat, StorePath};
+use crate::ops::prefetch::{Means, Prefetch};
 use crate::progress::Progress;
 use crate::store::api::Store;
 use crate::sys::interrupt;
@@ -190,8 +191,14 @@ impl Asked {
         self.access.check_uri(&wanted.url)?;
         self.mail.settle()?;
         let path = self.mail.ask(move |desk| {
-            let fetched = wanted.run(desk.backing.store()?, desk.backing.http(), desk.backing.progress());
-            fetched.map(|(_, path)| path).map_err(of_fetch)
+            let backing = desk.backing;
+            let store = backing.store()?;
+            let means = Means {
+                http: backing.http(),
+                progress: backing.progress(),
+                memory: backing.memory(store.dir()),
+            };
+            wanted.run(store, &means).map(|fetched| fetched.path).map_err(of_fetch)
         })?;
         Ok(self.allowed(&path))
     }
@@ -199,12 +206,9 @@ impl Asked {
     /// The archive behind an address that stands where a directory is wanted.
     fn unpacked(&self, url: String) -> Result<Vec<u8>, Error> {
         self.prefetch(Prefetch {
-            url,
             name: Some("source".to_owned()),
-            algorithm: HashAlgorithm::Sha256,
-            expected: None,
-            unpack: true,
-            executable: false,
+            unpack: Some(Top::Directory),
+            ..Prefetch::file(url)
         })
     }
 
@@ -312,10 +316,20 @@ fn check_there(store: &dyn Store, requests: &[DerivedPath]) -> Result<(), Error>
     Ok(())
 }
 
+/// A hash as in `sha256:…`.
+fn prefixed(hash: &Hash) -> String {
+    format!("{}:{}", hash.algorithm(), hash.digits(HashFormat::Nix32))
+}
+
 fn of_fetch(error: FetchError) -> Error {
     match error {
         _ if interrupt::requested() => files::interrupted(),
-        FetchError::Mismatch { .. } => add::other_hash(error.to_string()),
+        FetchError::Mismatch(mismatch) => add::other_hash(format!(
+            "hash mismatch in file downloaded from '{}':\n  specified: {}\n  got:       {}",
+            mismatch.url,
+            prefixed(&mismatch.expected),
+            prefixed(&mismatch.found)
+        )),
         other => Error::new(other.to_string()),
     }
 }
@@ -465,12 +479,10 @@ impl World for Asked {
 
     fn fetch(&self, fetch: &Fetch) -> Result<Vec<u8>, Error> {
         self.prefetch(Prefetch {
-            url: String::from_utf8_lossy(&fetch.url).into_owned(),
             name: Some(add::name_text(&fetch.name)?.to_owned()),
-            algorithm: HashAlgorithm::Sha256,
             expected: Self::expected(fetch.hash.as_deref())?,
-            unpack: fetch.unpack,
-            executable: false,
+            unpack: fetch.unpack.then_some(Top::Directory),
+            ..Prefetch::file(String::from_utf8_lossy(&fetch.url).into_owned())
         })
     }
 

@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 
+use nival::fetch::unpack::Top;
 use nival::model::{Hash, HashAlgorithm, HashFormat};
-use nival::ops::prefetch::Prefetch;
+use nival::ops::prefetch::{Prefetch, Prefetched};
 use nival::progress::Progress as _;
-use nival::store::open::http_settings;
 
 use crate::cli::context::Context;
 use crate::cli::flags::parse;
@@ -53,11 +53,11 @@ impl Command for PrefetchFile {
             name: self.name.clone(),
             algorithm,
             expected,
-            unpack: self.unpack,
+            unpack: self.unpack.then_some(Top::Entry),
             executable: self.executable,
         };
         let store = &*context.open_store()?;
-        let (hash, path) = wanted.run(store, http_settings(&context.surroundings()), context.progress())?;
+        let Prefetched { hash, path, .. } = wanted.run(store, &context.means(None))?;
         let (hash, path) = (hash.digits(HashFormat::Sri), store.dir().print(&path));
         if !self.style.json {
             context.ui.notice(&format!("Downloaded '{}' to '{path}' (hash '{hash}').", wanted.shown()));

@@ -1,17 +1,21 @@
 //! `nix-prefetch-url`: adds what is behind a URL to the store and prints its
 //! hash.
 
+mod source;
+
 use std::ffi::OsString;
 
+use nival::fetch::unpack::Top;
+use nival::fetch::url::file_name;
 use nival::model::{Hash, HashAlgorithm, HashFormat};
-use nival::ops::prefetch::Prefetch;
+use nival::ops::prefetch::{Prefetch, Prefetched};
 use nival::progress::Progress as _;
-use nival::store::open::http_settings;
 
 use super::context::Context;
 use super::error::usage;
+use super::evaluation::Wanted;
 use super::flags::parse::{Item, Parser, text};
-use super::flags::{NIX_PREFETCH_URL, find, page};
+use super::flags::{NIX_PREFETCH_URL, page};
 use crate::cli::output::streams::Out;
 
 /// Runs it.
@@ -19,17 +23,12 @@ use crate::cli::output::streams::Out;
 /// # Errors
 /// Usage errors, and those of fetching.
 pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
-    let mut wanted = Prefetch {
-        url: String::new(),
-        name: None,
-        algorithm: HashAlgorithm::Sha256,
-        expected: None,
-        unpack: false,
-        executable: false,
-    };
+    let mut wanted = Prefetch::file(String::new());
     // Empty and `0` are no.
     let mut print_path = context.environment.get("PRINT_PATH").is_some_and(|v| v != "0" && !v.is_empty());
     let mut arguments = Vec::new();
+    let mut attribute = None;
+    let mut evaluation = Wanted::default();
     let mut parser = Parser::classic(&NIX_PREFETCH_URL, words);
     while let Some(item) = parser.next(&mut context, NIX_PREFETCH_URL.groups)? {
         let given = match item {
@@ -45,10 +44,10 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
             "--type" => wanted.algorithm = given.text()?.parse()?,
             "--name" => wanted.name = Some(given.text()?),
             "--print-path" => print_path = true,
-            "--unpack" => wanted.unpack = true,
+            "--unpack" => wanted.unpack = Some(Top::Entry),
             "--executable" => wanted.executable = true,
-            "--attr" => anyhow::bail!("'{}' is not available yet in this version of Nival", given.spelled()),
-            name if find(NIX_PREFETCH_URL.groups, name).is_some() => {}
+            "--attr" => attribute = Some(given.text()?),
+            _ if evaluation.flag(&given, &context)? => {}
             other => return Err(page::not_taken(other)),
         }
     }
@@ -56,24 +55,43 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
         return Ok(());
     }
     context.allow_algorithm(wanted.algorithm)?;
-    let expected = match &arguments[..] {
-        [] => return usage("you must specify a URL"),
-        [url] => {
-            wanted.url.clone_from(url);
-            None
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let expected = match (&attribute, &arguments[..]) {
+        (None, []) => return usage("you must specify a URL"),
+        (None, [url, rest @ ..]) => {
+            wanted.url = (*url).to_owned();
+            rest
         }
-        [url, hash] => {
-            wanted.url.clone_from(url);
-            Some(hash)
+        (Some(attribute), words) => {
+            let file = words.first().copied();
+            let found = source::of_attribute(&context, &evaluation, attribute, file)?;
+            if found.unpack.is_none() {
+                context.ui.warn("this does not look like a fetchurl call");
+            }
+            wanted.url = found.url;
+            if found.unpack == Some(true) {
+                wanted.unpack = Some(Top::Entry);
+            }
+            words.get(1..).unwrap_or_default()
         }
+    };
+    let expected = match expected {
+        [] => None,
+        [hash] => Some(hash),
         _ => return usage("too many arguments"),
     };
-    if wanted.url.starts_with("mirror://") {
-        anyhow::bail!("'mirror://' is not available yet in this version of Nival: name the server itself");
+    // The name is that of the file that was asked for, whatever the mirror calls it.
+    if wanted.url.starts_with(source::MIRROR) {
+        let url = source::of_mirror(&context, &evaluation, &wanted.url)?;
+        let asked = std::mem::replace(&mut wanted.url, url);
+        wanted.name = Some(match wanted.name {
+            Some(name) => name,
+            None => file_name(&asked)?,
+        });
     }
     wanted.expected = expected.map(|hash| Hash::parse(hash, Some(wanted.algorithm))).transpose()?;
     let store = &*context.open_store()?;
-    let (hash, path) = wanted.run(store, http_settings(&context.surroundings()), context.progress())?;
+    let Prefetched { hash, path, .. } = wanted.run(store, &context.means(None))?;
     let format = match wanted.algorithm {
         HashAlgorithm::Md5 => HashFormat::Base16,
         _ => HashFormat::Nix32,
