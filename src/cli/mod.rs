@@ -12,6 +12,7 @@ mod keys;
 mod man;
 mod nival;
 mod nix;
+mod nix_channel;
 mod nix_collect_garbage;
 mod nix_copy_closure;
 mod nix_daemon;
@@ -51,7 +52,7 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("nix-instantiate", nix_instantiate::run),
     ("nix-build", not_built),
     ("nix-shell", not_built),
-    ("nix-channel", not_built),
+    ("nix-channel", nix_channel::run),
     ("nix-prefetch-url", nix_prefetch_url::run),
 ];
 
@@ -65,7 +66,6 @@ const NOT_BUILT: &[(&str, &str)] = &[
         "it needs derivations to be built, which comes later; 'nix-store --realise DRV' gets what a derivation makes",
     ),
     ("nix-shell", "it needs derivations to be built, which comes later"),
-    ("nix-channel", "channels come later"),
 ];
 
 /// Runs the program that the first word names: by its own name, or, for

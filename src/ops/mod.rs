@@ -1,5 +1,6 @@
 //! Verbs over stores: what takes more than one step.
 
+pub mod channel;
 pub mod closure_diff;
 pub mod closure_sizes;
 pub mod content_addressed;

@@ -43,7 +43,7 @@ fn value(placeholder: &str) -> String {
 /// The words of all operations and subcommands that have a help, below those of a program.
 fn places(world: &World) -> Vec<Vec<String>> {
     let mut places = Vec::new();
-    for program in ["nix-store", "nix-env"] {
+    for program in ["nix-store", "nix-env", "nix-channel"] {
         for names in listed(&world.nival(program, &["--help"]), "Operations:") {
             let name = names.rsplit(", ").next().unwrap().to_owned();
             places.push(vec![program.to_owned(), name]);
@@ -89,7 +89,7 @@ fn flags_are_accepted(world: &World, place: &[String]) {
             words.push("--no-such-flag".to_owned());
             let outcome = world.nival(&place[0], &words);
             let told = outcome.stderr.lines().any(|line| {
-                ["unknown flag", "unrecognised flag", "bad sub-operation"]
+                ["unknown flag", "unrecognised flag", "unsupported argument", "bad sub-operation"]
                     .iter()
                     .any(|begin| line.contains(begin))
             });
@@ -165,6 +165,12 @@ fn words_are_read_as_the_reference_reads_them() {
         "nix-collect-garbage -k --bogus",
         "nix-collect-garbage --delete-older-than",
         "nix-daemon -4",
+        "nix-channel --add",
+        "nix-channel --add a b c",
+        "nix-channel --add x --list",
+        "nix-channel --list --remove",
+        "nix-channel --bogus",
+        "nix-channel x",
         "nix-env -p",
         "nix-env -q -I",
         "nix-env -q --include x",

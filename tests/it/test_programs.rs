@@ -42,7 +42,7 @@ fn every_name_has_a_version() {
 #[test]
 fn what_is_not_built_says_so_in_one_line() {
     let world = World::new();
-    for program in ["nix-build", "nix-shell", "nix-channel"] {
+    for program in ["nix-build", "nix-shell"] {
         let outcome = world.nival("nival", &[program, "x"]);
         assert_eq!(outcome.status, 1);
         assert_eq!(outcome.stdout, b"");

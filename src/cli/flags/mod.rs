@@ -242,7 +242,9 @@ impl Program {
 pub use expressions::NIX_INSTANTIATE;
 pub use nix_env::PROGRAM as NIX_ENV;
 pub use nix_store::PROGRAM as NIX_STORE;
-pub use single::{NIX_COLLECT_GARBAGE, NIX_COPY_CLOSURE, NIX_DAEMON, NIX_HASH, NIX_PREFETCH_URL};
+pub use single::{
+    NIX_CHANNEL, NIX_COLLECT_GARBAGE, NIX_COPY_CLOSURE, NIX_DAEMON, NIX_HASH, NIX_PREFETCH_URL,
+};
 
 /// The classic programs.
 pub const PROGRAMS: &[&Program] = &[
@@ -251,6 +253,7 @@ pub const PROGRAMS: &[&Program] = &[
     &expressions::NIX_INSTANTIATE,
     &single::NIX_HASH,
     &single::NIX_PREFETCH_URL,
+    &single::NIX_CHANNEL,
     &single::NIX_COPY_CLOSURE,
     &single::NIX_COLLECT_GARBAGE,
     &single::NIX_DAEMON,

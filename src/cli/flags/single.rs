@@ -1,8 +1,8 @@
 //! The flags of the classic programs that do one thing.
 
 use super::Value::{Bytes, File, StorePath, Text};
-use super::nix::EVALUATION;
-use super::{ALGORITHMS, Group, Program, own, switch, takes};
+use super::expressions::EXPRESSIONS;
+use super::{ALGORITHMS, Group, Operation, Program, own, switch, takes};
 
 /// `nix-hash`.
 pub const NIX_HASH: Program = Program {
@@ -37,16 +37,20 @@ pub const NIX_HASH: Program = Program {
 /// `nix-prefetch-url`.
 pub const NIX_PREFETCH_URL: Program = Program {
     name: "nix-prefetch-url",
-    synopsis: &["[FLAGS] URL [HASH]"],
+    synopsis: &["[FLAGS] URL [HASH]", "[FLAGS] --attr ATTRIBUTE [FILE] [HASH]"],
     arguments: &[],
     about: "Adds what is behind a URL to the store and prints its hash",
-    more: &["With PRINT_PATH=1 in the environment, --print-path is the default."],
+    more: &[
+        "FILE is ./default.nix unless another one is named. mirror://NAME/FILE is FILE on the first of the \
+         mirrors that Nixpkgs has under NAME.",
+        "With PRINT_PATH=1 in the environment, --print-path is the default.",
+    ],
     operations: &[],
     rows: &[
         takes(
             &["--attr", "-A"],
             &[Text("ATTRIBUTE")],
-            "Takes the URL from a Nix expression (not available yet)",
+            "Takes the URL and the kind of hash from this attribute of an expression",
         ),
         switch(&["--executable"], "Makes the file executable: its archive is hashed"),
         takes(&["--name"], &[Text("NAME")], "Gives the store path this name"),
@@ -54,8 +58,39 @@ pub const NIX_PREFETCH_URL: Program = Program {
         takes(&["--type"], ALGORITHMS, "Chooses the hash algorithm"),
         switch(&["--unpack"], "Unpacks an archive: what it holds is added and hashed"),
     ],
-    groups: &[&EVALUATION],
+    groups: &[&EXPRESSIONS],
 };
+
+/// `nix-channel`.
+pub const NIX_CHANNEL: Program = Program {
+    name: "nix-channel",
+    synopsis: &["OPERATION [ARGUMENTS]"],
+    arguments: &[],
+    about: "Follows channels: trees of Nix expressions that are published at URLs",
+    more: &[
+        "Expressions and nix-env find the channels by ~/.nix-defexpr/channels. A URL is that of a tarball \
+         (.tar.gz, .tar.xz, .tar.bz2), or of the directory in which nixexprs.tar.xz or nixexprs.tar.bz2 lies. \
+         What was fetched less than an hour ago is not fetched again (setting tarball-ttl).",
+    ],
+    operations: &[
+        channels(&["--add"], "URL [NAME]", "Adds a channel to the list, or gives it another URL"),
+        channels(&["--list"], "", "Prints the names and URLs of the channels"),
+        channels(&["--list-generations"], "", "Lists the generations of the channels"),
+        channels(&["--remove"], "NAME", "Removes a channel from the list and from the profile"),
+        channels(
+            &["--rollback"],
+            "[GENERATION]",
+            "Goes back to the generation before the current one, or to this one",
+        ),
+        channels(&["--update"], "[NAMES...]", "Fetches the newest version of all channels, or of some"),
+    ],
+    rows: &[],
+    groups: &[],
+};
+
+const fn channels(names: &'static [&'static str], synopsis: &'static str, about: &'static str) -> Operation {
+    Operation { names, synopsis, arguments: &[], about, rows: &[] }
+}
 
 /// `nix-copy-closure`.
 pub const NIX_COPY_CLOSURE: Program = Program {

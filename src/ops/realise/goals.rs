@@ -1,12 +1,13 @@
 //! What becomes of a request once everything is here that could be fetched. A
 //! derivation that would have to be built is built here one day; today only
-//! environments, which need no builder, are made.
+//! environments and the trees of channels, which need no builder, are made.
 
 use std::collections::BTreeSet;
 
 use super::{Outcome, RealiseContext, no_output, output_paths};
 use crate::model::derived_path::DerivedPath;
 use crate::model::{Derivation, StoreDir, StorePath};
+use crate::ops::channel::tree::ChannelTree;
 use crate::ops::user_env::environment::Environment;
 use crate::ops::user_env::error::UserEnvError;
 use crate::store::api::Store;
@@ -104,6 +105,11 @@ fn goal(context: &RealiseContext<'_>, request: &DerivedPath, was_valid: bool) ->
 /// Builds a derivation, or says that it cannot be built.
 fn build(context: &RealiseContext<'_>, path: &StorePath, drv: &Derivation) -> Result<Outcome> {
     let store = context.store;
+    if let Some(tree) = ChannelTree::of(store.dir(), path, drv)? {
+        store.check_features(drv)?;
+        tree.make(store, drv, context.trusted)?;
+        return Ok(Outcome::Made);
+    }
     let Some(environment) = Environment::of(store.dir(), path, drv).map_err(environment_error)? else {
         return Err(no_builder(store.dir(), path));
     };
