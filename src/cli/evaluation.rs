@@ -9,6 +9,7 @@ use nival::eval::interpret::Worker;
 use nival::eval::shared::Settings as Language;
 use nival::eval::sources::Origin;
 use nival::eval::syntax::Lint;
+use nival::fetch::git;
 use nival::fetch::memory::Memory;
 use nival::http::settings::HttpSettings;
 use nival::model::{DerivedPath, StoreDir};
@@ -156,6 +157,10 @@ impl Wanted {
             search_path::entries(&self.included, settings, &context.environment, home.as_deref());
         options.import_from_derivation = settings.allow_import_from_derivation();
         options.trace_import_from_derivation = settings.trace_import_from_derivation();
+        options.git.cache_dir = context.environment.cache_home(home.as_deref());
+        options.git.time_to_live = settings.tarball_ttl();
+        options.git.allow_dirty = settings.allow_dirty();
+        options.git.warn_dirty = settings.warn_dirty();
         Ok(options)
     }
 }

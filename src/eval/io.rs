@@ -3,6 +3,7 @@
 
 use super::error::Error;
 use crate::model::derivation::DerivationFile;
+use crate::model::input::{Attributes, Input};
 
 /// What a path names, without following a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,6 +174,12 @@ pub trait World: Sync {
     /// The fetch failed or is not allowed.
     fn fetch(&self, fetch: &Fetch) -> Result<Vec<u8>, Error>;
 
+    /// Fetches a tree into the store.
+    ///
+    /// # Errors
+    /// The fetch failed or is not allowed, or the tree is another than was expected.
+    fn fetch_tree(&self, input: &Input) -> Result<FetchedTree, Error>;
+
     /// Whether the evaluation shall go on; asked every some thousand calls.
     ///
     /// # Errors
@@ -196,4 +203,13 @@ pub struct Fetch {
     pub hash: Option<Vec<u8>>,
     /// Whether the archive is unpacked.
     pub unpack: bool,
+}
+
+/// A tree that was fetched.
+#[derive(Clone, Debug)]
+pub struct FetchedTree {
+    /// Its store path.
+    pub path: Vec<u8>,
+    /// What is known of it, as expressions see it.
+    pub attributes: Attributes,
 }

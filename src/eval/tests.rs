@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::error::{Error, Kind};
-use super::io::{Addition, Dependency, Fetch, FileKind, Filter, World};
+use super::io::{Addition, Dependency, Fetch, FetchedTree, FileKind, Filter, World};
 use super::print::Style;
 use super::shared::Settings;
 use super::sources::Origin;
 use crate::model::content_address::{ContentAddress, ContentAddressMethod, ContentReferences};
 use crate::model::derivation::DerivationFile;
 use crate::model::hash::Hash;
+use crate::model::input::Input;
 use crate::model::store_path::StoreDir;
 
 /// A result is as small as a value, so that it is handed back in registers.
@@ -99,6 +100,9 @@ impl World for Memory {
         Ok(())
     }
     fn fetch(&self, _: &Fetch) -> Result<Vec<u8>, Error> {
+        absent()
+    }
+    fn fetch_tree(&self, _: &Input) -> Result<FetchedTree, Error> {
         absent()
     }
     fn go_on(&self) -> Result<(), Error> {

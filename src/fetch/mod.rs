@@ -2,13 +2,17 @@
 //! store.
 //!
 //! ```text
+//! git       a tree of a Git repository
+//! path      a tree of this machine
 //! url       a URL → the bytes behind it
 //! unpack    an archive (tar in any compression, zip) → the entries of a tree
 //! tree      entries → files below one directory, and nothing anywhere else
 //! memory    what was behind a URL when it was looked at last
 //! ```
 
+pub mod git;
 pub mod memory;
+pub mod path;
 mod tree;
 pub mod unpack;
 pub mod url;

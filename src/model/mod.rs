@@ -8,6 +8,7 @@ pub mod content_address;
 pub mod derivation;
 pub mod derived_path;
 pub mod hash;
+pub mod input;
 pub mod manifest_nix;
 pub mod nar_info;
 pub mod nearest;

@@ -28,6 +28,7 @@ macro_rules! accessors {
 
 accessors!(FLAGS, flag -> bool {
     abort_on_warn: "abort-on-warn",
+    allow_dirty: "allow-dirty",
     allow_import_from_derivation: "allow-import-from-derivation",
     allow_symlinked_store: "allow-symlinked-store",
     always_allow_substitutes: "always-allow-substitutes",
@@ -62,6 +63,7 @@ accessors!(FLAGS, flag -> bool {
     use_case_hack: "use-case-hack",
     use_sqlite_wal: "use-sqlite-wal",
     use_xdg_base_directories: "use-xdg-base-directories",
+    warn_dirty: "warn-dirty",
 });
 
 accessors!(NUMBERS, number -> u64 {

@@ -160,7 +160,7 @@ pub static TABLE: &[Row] = &[
     row("accept-flake-config", Bool, "false", "Take over settings proposed by a flake without asking.")
         .feature("flakes").of_language(),
     row("access-tokens", Map, "", "Credentials for source hosts, as HOST=TOKEN words.").of_language(),
-    row("allow-dirty", Bool, "true", "Permit work trees with uncommitted changes as inputs.").of_language(),
+    row("allow-dirty", Bool, "true", "Permit work trees with uncommitted changes as inputs.").acts(),
     row("allow-dirty-locks", Bool, "false", "Permit lock files that refer to uncommitted inputs.")
         .feature("flakes").of_language(),
     row("allow-import-from-derivation", Bool, "true", "Let evaluation read files that must be built first.").acts(),
@@ -297,7 +297,7 @@ pub static TABLE: &[Row] = &[
     row("use-sqlite-wal", Bool, "true", "Keep the store database in write-ahead-log mode.").acts(),
     row("use-xdg-base-directories", Bool, "false", "Keep per-user files in the XDG directories, not directly in the home directory.").acts(),
     row("user-agent-suffix", Text, "", "Text added to the HTTP user agent.").acts(),
-    row("warn-dirty", Bool, "true", "Warn about work trees with uncommitted changes.").of_language(),
+    row("warn-dirty", Bool, "true", "Warn about work trees with uncommitted changes.").acts(),
     row("warn-large-path-threshold", Unsigned64, "0", "Warn when a larger path (in bytes) is copied to the store; 0 never does.").acts(),
     row("warn-short-path-literals", Bool, "false", "Old form of `lint-short-path-literals`.").of_language(),
 ];

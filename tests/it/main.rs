@@ -36,6 +36,8 @@ mod test_elsewhere;
 mod test_embedding;
 mod test_eval;
 mod test_far;
+mod test_fetch_git;
+mod test_fetch_tree;
 mod test_fetching;
 mod test_flags;
 mod test_full_disk;

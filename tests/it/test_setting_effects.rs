@@ -496,6 +496,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("allow-import-from-derivation", EVAL, "const SETTINGS"),
     ("allowed-uris", EVAL, "const SETTINGS"),
     ("eval-system", EVAL, "const SETTINGS"),
+    ("allow-dirty", FETCH_GIT, "fn changed_files_are_taken_and_told_of"),
     ("lint-absolute-path-literals", EVAL, "const SETTINGS"),
     ("lint-short-path-literals", EVAL, "const SETTINGS"),
     ("lint-url-literals", EVAL, "const SETTINGS"),
@@ -511,8 +512,10 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         include_str!("test_packages_cache.rs"),
         "fn nothing_is_remembered_against_the_wish_of_the_user(",
     ),
+    ("warn-dirty", FETCH_GIT, "fn changed_files_are_taken_and_told_of"),
 ];
 const EVAL: &str = include_str!("test_eval.rs");
+const FETCH_GIT: &str = include_str!("test_fetch_git.rs");
 
 /// Tries every case with both values, beside the reference where it can be.
 fn act(cases: &[Case]) {

@@ -12,9 +12,6 @@ use super::Builtin;
 use crate::model::hash::{Hash, HashFormat};
 use crate::model::store_path;
 
-/// The experimental feature of `fetchTree`.
-pub const TREES: &str = "fetch-tree";
-
 /// The rows of this family.
 pub const TABLE: &[Builtin] = &[
     Builtin::new(
@@ -30,24 +27,11 @@ pub const TABLE: &[Builtin] = &[
         "`url` or `{ url; name?; sha256?; }`: the store path of an archive's contents.",
     ),
     Builtin::new(
-        "fetchGit",
-        1,
-        fetch_git,
-        "`url` or a set: a tree of a Git repository. It cannot be fetched yet.",
-    ),
-    Builtin::new(
         "fetchMercurial",
         1,
         fetch_mercurial,
         "`url` or a set: a tree of a Mercurial repository. It cannot be fetched yet.",
     ),
-    Builtin::new(
-        "fetchTree",
-        1,
-        fetch_tree,
-        "`url` or a set: a tree from anywhere. It cannot be fetched yet.",
-    )
-    .of(TREES),
     Builtin::new(
         "fetchClosure",
         1,
@@ -168,57 +152,6 @@ fn has_scheme(url: &[u8]) -> bool {
     let Some(colon) = url.iter().position(|byte| *byte == b':') else { return false };
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     url.first().is_some_and(u8::is_ascii_alphabetic) && url[..colon].iter().all(allowed)
-}
-
-fn fetch_git<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let value = worker.force_at(arguments[0], position)?;
-    if let View::Attrs(attrs) = value.view() {
-        check_input(worker, attrs, "fetchGit")?;
-        if attrs.get(worker.shared.symbols.intern(b"url")).is_none() {
-            return Err(Error::new("input attribute 'url' is missing"));
-        }
-    } else {
-        worker.coerce(
-            value,
-            STRICT,
-            Position::NONE,
-            "while evaluating the first argument passed to 'fetchGit'",
-        )?;
-    }
-    Err(not_yet("fetchGit"))
-}
-
-fn fetch_tree<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let value = worker.force_at(arguments[0], position)?;
-    if let View::Attrs(attrs) = value.view() {
-        check_input(worker, attrs, "fetchTree")?;
-        if attrs.get(known::TYPE).is_none() {
-            return Err(Error::new("argument 'type' is missing in call to 'fetchTree'"));
-        }
-    } else {
-        worker.coerce(
-            value,
-            STRICT,
-            Position::NONE,
-            "while evaluating the first argument passed to 'fetchTree'",
-        )?;
-    }
-    Err(not_yet("fetchTree"))
-}
-
-/// Refuses attributes that are no strings, Booleans or numbers.
-fn check_input<'e>(worker: &Worker<'e>, attrs: Attrs<'e>, who: &str) -> Result<(), Error> {
-    for attr in attrs.entries().iter() {
-        let value = worker.force_at(attr.value, attr.position)?;
-        if matches!(value.view(), View::String(..) | View::Path(_) | View::Bool(_) | View::Int(_)) {
-            continue;
-        }
-        let (name, what) = (worker.name(attr.name), worker.type_of(value));
-        return Err(Error::new(format!(
-            "argument '{name}' to '{who}' is {what} while a string, Boolean or integer is expected"
-        )));
-    }
-    Ok(())
 }
 
 fn fetch_mercurial<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {

@@ -35,6 +35,7 @@ pub mod paths;
 pub mod regex;
 pub mod strings;
 pub mod toml;
+pub mod trees;
 pub mod xml;
 
 use super::compile::Globals;
@@ -61,6 +62,7 @@ pub const FAMILIES: &[&[Builtin]] = &[
     adding::TABLE,
     derivation::TABLE,
     fetch::TABLE,
+    trees::TABLE,
 ];
 
 /// The builtins that are global names without `__` in front.
@@ -100,7 +102,7 @@ impl<'e> Worker<'e> {
             // Flakes are made of fetched trees.
             let has = |feature| {
                 let settings = &self.shared.settings;
-                settings.has(feature) || (feature == fetch::TREES && settings.has("flakes"))
+                settings.has(feature) || (feature == trees::FEATURE && settings.has("flakes"))
             };
             if builtin.feature.is_none_or(has) {
                 members.push((

@@ -174,7 +174,7 @@ fn files_and_search_paths() {
 #[test]
 fn what_cannot_be_fetched_yet_says_so() {
     for (text, message) in [
-        ("fetchGit \"/x\"", "this program cannot do what 'builtins.fetchGit' asks for yet"),
+        ("fetchMercurial \"/x\"", "this program cannot do what 'builtins.fetchMercurial' asks for yet"),
         ("fetchGit { }", "input attribute 'url' is missing"),
         ("fetchTarball { }", "'url' argument required"),
         ("builtins.fetchurl \"x\"", "URL 'x' doesn't have a scheme"),

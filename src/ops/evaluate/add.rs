@@ -27,7 +27,12 @@ pub enum Source {
     Whole(std::path::PathBuf),
     /// What a filter left.
     Filtered(Tree),
+    /// What something else tells of.
+    Told(Teller),
 }
+
+/// Tells a sink of a tree, as often as it is asked to.
+pub type Teller = Box<dyn Fn(&mut dyn Sink) -> Result<(), NarError> + Send>;
 
 impl Source {
     /// Tells a sink of it.
@@ -35,6 +40,7 @@ impl Source {
         match self {
             Source::Whole(path) => dump::walk(path, sink),
             Source::Filtered(tree) => tree.tell(sink),
+            Source::Told(tell) => tell(sink),
         }
     }
 

@@ -59,6 +59,26 @@ impl Asked {
         Ok(result)
     }
 
+    /// Adds a fetched tree, also where evaluation only reads: what reads files of it looks into the store.
+    /// Gives its store path and the hash of its archive, which is the expected one if there is any.
+    pub(super) fn add_fetched(
+        &self,
+        name: &str,
+        source: Source,
+        expected: impl FnOnce(Hash) -> Result<(), Error>,
+    ) -> Result<(StorePath, Hash), Error> {
+        let (hash, archive) = source.archive_hash(true)?;
+        expected(hash)?;
+        let method = ContentAddressMethod::NixArchive;
+        let path = add::content_path(&self.options.store_dir, name, method, hash, BTreeSet::new())?;
+        if lock(&self.known).insert(path.clone()) {
+            let from = archive.map_or(Contents::Files(source), Contents::Archive);
+            let references = BTreeSet::new();
+            self.mail.add(Addition::Content { path: path.clone(), method, references, from })?;
+        }
+        Ok((path, hash))
+    }
+
     /// Adds a text and gives its store path.
     pub(super) fn add_file(
         &self,
@@ -94,7 +114,7 @@ impl Asked {
     }
 
     /// Whether a path was added before, or is valid in the store.
-    fn is_known(&self, path: &StorePath) -> Result<bool, Error> {
+    pub(super) fn is_known(&self, path: &StorePath) -> Result<bool, Error> {
         if lock(&self.known).contains(path) {
             return Ok(true);
         }

@@ -5,6 +5,7 @@
 //! files        reading files, with the wording of the language
 //! selection    which value is meant: calls and attribute paths
 //! search_path  where `<name>` is looked up
+//! trees        trees that are fetched from elsewhere
 //! tree         a tree of files of which a filter leaves some out
 //! add          files and texts → store paths
 //! desk         the thread that has the store: answers, and writes what is added
@@ -30,6 +31,7 @@ pub mod search_path;
 pub mod seen;
 pub mod selection;
 mod tree;
+mod trees;
 mod world;
 
 use std::io;
@@ -41,6 +43,7 @@ use crate::eval::error::Error;
 use crate::eval::interpret::Worker;
 use crate::eval::io::World;
 use crate::eval::shared::Settings;
+use crate::fetch::git;
 use crate::fetch::memory::Memory;
 use crate::http::settings::HttpSettings;
 use crate::model::{DerivedPath, StoreDir};
@@ -76,6 +79,8 @@ pub struct Options {
     pub system: String,
     /// Where `<name>` is looked up.
     pub search_path: Vec<search_path::Entry>,
+    /// How trees of repositories are fetched.
+    pub git: git::Settings,
     /// Whether store paths are only computed, and nothing is written.
     pub read_only: bool,
     /// Whether an evaluation may wait for builds.
@@ -100,6 +105,7 @@ impl Options {
             settings,
             freedom: Freedom::Free,
             allowed_uris: Vec::new(),
+            git: git::Settings::new(environment.clone()),
             environment,
             current_dir,
             store_dir,

@@ -9,8 +9,9 @@ use super::seen::notes::Notes;
 use super::seen::stamp::{Stamp, digest, file_digest, listing_digest};
 use super::world::Asked;
 use crate::eval::error::Error;
-use crate::eval::io::{Addition, Dependency, Fetch, FileKind, Filter, World};
+use crate::eval::io::{Addition, Dependency, Fetch, FetchedTree, FileKind, Filter, World};
 use crate::model::derivation::DerivationFile;
+use crate::model::input::Input;
 use crate::sys::read_whole;
 
 /// A file that a copy in the store is made of is read once more to be noted; one that is larger than this
@@ -261,6 +262,14 @@ impl World for Noting<'_> {
             self.notes.unfit("something was fetched whose hash is not given");
         }
         self.passed(self.world.fetch(fetch))
+    }
+
+    fn fetch_tree(&self, input: &Input) -> Result<FetchedTree, Error> {
+        // What a commit fixes is the same later.
+        if !matches!(input, Input::Git(input) if input.rev.is_some()) {
+            self.notes.unfit("a tree was fetched that no commit fixes");
+        }
+        self.passed(self.world.fetch_tree(input))
     }
 
     fn go_on(&self) -> Result<(), Error> {

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::eval::error::Error;
-use crate::eval::io::{Addition, Dependency, Fetch, FileKind, Filter, World};
+use crate::eval::io::{Addition, Dependency, Fetch, FetchedTree, FileKind, Filter, World};
 use crate::fetch::FetchError;
 use crate::fetch::unpack::Top;
 use crate::model::derivation::DerivationFile;
 use crate::model::derived_path::Outputs;
+use crate::model::input::Input;
 use crate::model::{DerivedPath, Hash, HashAlgorithm, HashFormat, StorePath};
 use crate::ops::prefetch::{Means, Prefetch};
 use crate::progress::Progress;
@@ -35,7 +36,7 @@ pub struct Asked {
     pub(super) options: Options,
     pub(super) access: Access,
     pub(super) mail: Mail,
-    progress: Arc<dyn Progress>,
+    pub(super) progress: Arc<dyn Progress>,
     /// What the evaluation saw, if that is noted.
     pub(super) notes: Option<Notes>,
     /// What is not told again.
@@ -46,6 +47,8 @@ pub struct Asked {
     realised: Mutex<HashSet<Dependency>>,
     /// What entries of search paths turned out to be.
     resolved: Mutex<HashMap<Vec<u8>, Option<Vec<u8>>>>,
+    /// Trees that were fetched, by their inputs: all of an evaluation sees one state of them.
+    pub(super) fetched: Mutex<HashMap<String, FetchedTree>>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -72,6 +75,7 @@ impl Asked {
             known: Mutex::default(),
             realised: Mutex::default(),
             resolved: Mutex::default(),
+            fetched: Mutex::default(),
         };
         if !asked.access.is_pure() {
             for (_, path) in &asked.options.search_path {
@@ -180,7 +184,7 @@ impl Asked {
     }
 
     /// The text of a store path, which may be read from now on.
-    fn allowed(&self, path: &StorePath) -> Vec<u8> {
+    pub(super) fn allowed(&self, path: &StorePath) -> Vec<u8> {
         let text = self.options.store_dir.print(path);
         self.access.allow(Path::new(&text));
         text.into_bytes()
@@ -484,6 +488,10 @@ impl World for Asked {
             unpack: fetch.unpack.then_some(Top::Directory),
             ..Prefetch::file(String::from_utf8_lossy(&fetch.url).into_owned())
         })
+    }
+
+    fn fetch_tree(&self, input: &Input) -> Result<FetchedTree, Error> {
+        self.fetch_input(input)
     }
 
     fn tell(&self, text: &str) {
