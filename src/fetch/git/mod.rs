@@ -16,7 +16,7 @@
 //! A repository may be anybody's. No command works with the configuration, hooks
 //! or filters that come with it: a local repository is looked at through a
 //! directory of our own that leads to its objects and names and has its own
-//! configuration (see [`places`]), and one elsewhere is copied into a bare
+//! configuration (see `places.rs`), and one elsewhere is copied into a bare
 //! repository that we made. No files are checked out; objects are read one by
 //! one and become an archive at once.
 

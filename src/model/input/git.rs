@@ -11,7 +11,7 @@
 //! In a URL the other attributes are parameters: `ref`, `rev`, and the Booleans
 //! as `1`. Parameters of other names belong to the repository's URL.
 
-use super::url::{Url, split_scheme};
+use super::url::Url;
 use super::{Attribute, Attributes, Expected, InputError, Result, boolean, text};
 use crate::model::hash::{Hash, HashAlgorithm, HashFormat};
 
@@ -252,11 +252,6 @@ fn checked_reference(text: &str) -> Result<&str> {
         true => Ok(text),
         false => Err(InputError::Reference(text.to_owned())),
     }
-}
-
-/// Whether a URL is of this type.
-pub fn is_of_type(url: &str) -> bool {
-    split_scheme(url).is_some_and(|(scheme, _)| scheme == TYPE || scheme.starts_with("git+"))
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ impl fmt::Display for Url {
 }
 
 /// The scheme of a text, and what follows the colon.
-pub fn split_scheme(text: &str) -> Option<(&str, &str)> {
+fn split_scheme(text: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = text.split_once(':')?;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     let is_scheme =
