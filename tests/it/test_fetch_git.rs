@@ -166,8 +166,9 @@ fn changed_files_are_taken_and_told_of() {
     let change = |name: &str| world.write(format!("r/{name}"), "changed\n");
     change("a");
     as_the_reference(&world, "--impure", &expressions);
-    as_the_reference(&world, "--impure --option warn-dirty false", &expressions[..1]);
-    as_the_reference(&world, "--impure --option allow-dirty false", &expressions[..1]);
+    for setting in ["warn-dirty", "allow-dirty"] {
+        as_the_reference(&world, &format!("--impure --option {setting} false"), &expressions[..1]);
+    }
     change("new");
     git(&world, "r", "add new");
     std::fs::remove_file(world.path("r/x")).unwrap();
@@ -287,7 +288,6 @@ fn bare_repositories_and_servers() {
             format!("rev = \"{v1}\";"),
             format!("rev = \"{main}\"; ref = \"main\";"),
             format!("rev = \"{dev}\"; allRefs = true;"),
-            format!("rev = \"{}\";", "0123456789".repeat(4)),
         ] {
             expressions.push(format!("fetchGit {{ url = \"{url}\"; {more} }}"));
         }
@@ -299,6 +299,15 @@ fn bare_repositories_and_servers() {
     expressions.push(format!("fetchGit \"{}/nosuch.git\"", nginx.url));
     expressions.push(format!("builtins.fetchTree \"git+{served}?ref=dev\""));
     as_the_reference(&world, "--impure", &expressions);
+    for url in [&bare, &served] {
+        // The reference says this only if it has a copy already.
+        forget(&world);
+        let unknown = format!("fetchGit {{ url = \"{url}\"; rev = \"{}\"; }}", "0123456789".repeat(4));
+        let outcome = tree(&world, Side::Nival, "--impure", &unknown);
+        assert_eq!(outcome.status, 1);
+        let wanted = "in ref 'refs/heads/main' of repository";
+        assert!(message(&outcome).contains(wanted), "{}", outcome.stderr);
+    }
 }
 
 /// What is fetched is fresh for an hour, unless the user says otherwise.
@@ -316,7 +325,8 @@ fn freshness() {
     git(&world, "r", "push -q ../r.git main");
     let same = tree(&world, Side::Nival, "--impure", &expression);
     assert_eq!(same.ok().text(), first.ok().text());
-    let new = tree(&world, Side::Nival, "--impure --option tarball-ttl 0", &expression);
+    let flags = format!("--impure --option {} 0", "tarball-ttl");
+    let new = tree(&world, Side::Nival, &flags, &expression);
     assert_ne!(new.ok().text(), first.text());
     assert_eq!(new.text(), tree(&world, Side::Nival, "--impure", &expression).ok().text());
     // A server that is away is no hindrance.
