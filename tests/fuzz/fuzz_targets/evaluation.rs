@@ -6,12 +6,13 @@
 use libfuzzer_sys::fuzz_target;
 use nival::eval::builtins::json::JsonStyle;
 use nival::eval::error::{Error, Kind};
-use nival::eval::io::{Addition, Dependency, Fetch, FileKind, Filter, World};
+use nival::eval::io::{Addition, Dependency, Fetch, FetchedTree, FileKind, Filter, World};
 use nival::eval::print::Style;
 use nival::eval::shared::Settings;
 use nival::eval::sources::Origin;
 use nival::eval::text::quote;
 use nival::eval::value::Position;
+use nival::model::input::Input;
 
 /// A world in which there is nothing, and which ends an evaluation soon.
 struct Nothing;
@@ -73,6 +74,9 @@ impl World for Nothing {
         absent()
     }
     fn fetch(&self, _: &Fetch) -> Result<Vec<u8>, Error> {
+        absent()
+    }
+    fn fetch_tree(&self, _: &Input) -> Result<FetchedTree, Error> {
         absent()
     }
     fn go_on(&self) -> Result<(), Error> {
