@@ -37,6 +37,7 @@ mod test_embedding;
 mod test_eval;
 mod test_far;
 mod test_fetch_git;
+mod test_fetch_strangers;
 mod test_fetch_tree;
 mod test_fetching;
 mod test_flags;
