@@ -9,7 +9,6 @@ use nival::eval::interpret::Worker;
 use nival::eval::shared::Settings as Language;
 use nival::eval::sources::Origin;
 use nival::eval::syntax::Lint;
-use nival::fetch::git;
 use nival::fetch::memory::Memory;
 use nival::http::settings::HttpSettings;
 use nival::model::{DerivedPath, StoreDir};
