@@ -24,6 +24,8 @@ impl Options {
             import_from_derivation,
             trace_import_from_derivation,
             noted: _,
+            // What they change is never remembered.
+            git: _,
             told_before: _,
         } = self;
         let real = real_store_dir.as_ref().map(|dir| dir.as_os_str().as_bytes());
