@@ -164,6 +164,14 @@ impl Wanted {
     }
 }
 
+/// The threads that a setting asks for; 0 stands for all cores of the machine.
+fn cores(wanted: u64) -> usize {
+    match usize::try_from(wanted) {
+        Ok(0) | Err(_) => std::thread::available_parallelism().map_or(1, usize::from),
+        Ok(wanted) => wanted,
+    }
+}
+
 /// The settings of the language.
 fn language(context: &Context, freedom: Freedom) -> Language {
     let settings = &context.settings;
@@ -174,6 +182,8 @@ fn language(context: &Context, freedom: Freedom) -> Language {
     };
     let (home, _) = context.machine.home(&context.environment);
     Language {
+        // What may be read can change with what was added before, so that the order would matter.
+        cores: if freedom == Freedom::Free { cores(settings.eval_cores()) } else { 1 },
         max_call_depth: u32::try_from(settings.max_call_depth()).unwrap_or(u32::MAX),
         pure: freedom == Freedom::Pure,
         restricted: freedom == Freedom::Restricted,

@@ -3,7 +3,7 @@
 //! A function of several arguments (`a: b: …`) has one scope for all of them. Given less, it
 //! becomes a function whose scope has those only; each call of that one copies them.
 
-use super::code::{Code, FormalsCode, LambdaCode};
+use super::code::{Code, FormalCode, FormalsCode, LambdaCode};
 use super::error::{Error, FrameKind};
 use super::heap::{Closure, Env, Value};
 use super::interpret::{Evaluated, Worker};
@@ -251,7 +251,7 @@ impl<'e> Worker<'e> {
             } else if let Some(default) = formal.default {
                 env.fill(start + index, self.delay(default, env));
             } else {
-                return Err(self.missing_argument(code, formal.name, position));
+                return Err(self.missing_argument(code, formals, attrs, position));
             }
         }
         if code.argument.is_some() {
@@ -264,7 +264,18 @@ impl<'e> Worker<'e> {
     }
 
     #[cold]
-    fn missing_argument(&self, code: &LambdaCode<'e>, name: Symbol, position: Position) -> Error {
+    fn missing_argument(
+        &self,
+        code: &LambdaCode<'e>,
+        formals: &FormalsCode<'e>,
+        attrs: Attrs<'e>,
+        position: Position,
+    ) -> Error {
+        let is_missing =
+            |formal: &&FormalCode<'e>| formal.default.is_none() && attrs.get(formal.name).is_none();
+        // Of several the one whose name is the oldest.
+        let missing = formals.formals.iter().filter(is_missing).map(|formal| formal.name);
+        let name = missing.min_by_key(|name| self.shared.symbols.age(*name)).unwrap_or(known::OUT_PATH);
         let message = format!(
             "function '{}' called without required argument '{}'",
             self.function_name(code).trim_matches('\''),
@@ -277,7 +288,11 @@ impl<'e> Worker<'e> {
     fn unexpected_argument(&self, code: &LambdaCode<'e>, attrs: Attrs<'e>, position: Position) -> Error {
         let formals = code.formals.map_or(&[][..], |formals| formals.formals);
         let known: Vec<Symbol> = formals.iter().map(|formal| formal.name).collect();
-        let unexpected = attrs.entries().iter().map(|attr| attr.name).find(|name| !known.contains(name));
+        let entries = match self.in_order(attrs) {
+            Ok(entries) => entries,
+            Err(error) => return error,
+        };
+        let unexpected = entries.iter().map(|attr| attr.name).find(|name| !known.contains(name));
         let Some(name) = unexpected else {
             return Error::new("a function was called with too many arguments");
         };

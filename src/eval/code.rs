@@ -89,6 +89,8 @@ pub enum Code<'e> {
     },
     /// `!`
     Not(&'e Code<'e>),
+    /// The value of the file at a path, which is read, parsed and compiled first.
+    File(&'e [u8]),
     /// An operator that cannot be redefined.
     Binary {
         /// Which.

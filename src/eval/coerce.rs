@@ -178,7 +178,7 @@ impl<'e> Worker<'e> {
     /// # Errors
     /// As [`Worker::force_plain`].
     pub fn force_name(&self, value: Value<'e>, position: Position, text: &str) -> Result<Symbol, Error> {
-        Ok(self.shared.symbols.intern(self.force_plain(value, position, text)?))
+        Ok(self.intern(self.force_plain(value, position, text)?))
     }
 
     /// The failure of a string that may not depend on the store.
@@ -301,7 +301,7 @@ impl<'e> Worker<'e> {
         }
         let addition =
             super::io::Addition { path: file, name: path::store_name(file), recursive: true, expected: None };
-        let path = self.shared.world.add(&addition, None)?;
+        let path = self.world.add(&addition, None)?;
         self.shared.keep_copied(file, &path);
         Ok(self.heap.slice(&path))
     }

@@ -449,7 +449,7 @@ impl Code<'_> {
             Code::Select(select) | Code::Has(select) => select.position,
             Code::Lambda(lambda) => lambda.position,
             Code::Not(operand) => operand.position(),
-            Code::List(_) | Code::Let(..) => Position::NONE,
+            Code::List(_) | Code::Let(..) | Code::File(_) => Position::NONE,
         }
     }
 }

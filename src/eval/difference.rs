@@ -99,7 +99,7 @@ impl<'e> Worker<'e> {
             );
             return Ok(Some(Error::of(Kind::Assertion, text)));
         }
-        for attr in a.entries().iter() {
+        for attr in self.in_order(a)?.iter() {
             let Some(other) = b.get(attr.name) else {
                 let name = self.name(attr.name);
                 let text = format!(

@@ -2,9 +2,12 @@
 
 use std::cell::Cell;
 
+use super::ahead::Helper;
 use super::code::{Code, SetCode};
+use super::crew::Purpose;
 use super::error::{Error, Kind};
-use super::heap::{Claim, Env, Heap, Thunk, Value};
+use super::heap::{Claim, Claimant, Env, Heap, Thunk, Value, Work};
+use super::io::World;
 use super::shared::Shared;
 use super::stack::Stack;
 use super::symbols::{Symbol, known};
@@ -19,18 +22,35 @@ pub struct Worker<'e> {
     pub heap: Heap<'e>,
     /// What all threads of the evaluation share.
     pub shared: &'e Shared<'e>,
+    /// Files, stores, environment; for a helper what may be asked of them ahead.
+    pub world: &'e dyn World,
     depth: Cell<u32>,
     calls: Cell<u32>,
     stack: Stack,
+    pub(super) claimant: Cell<Claimant>,
+    /// What the crew is for, where there is one.
+    pub(super) purpose: Cell<Option<Purpose>>,
+    /// What a thread needs that evaluates ahead of the first one.
+    pub(super) helper: Option<Helper<'e>>,
 }
 
-/// After so many calls the world is asked whether to go on.
+/// After so many calls, a power of two, the world is asked whether to go on.
 const CALLS_BETWEEN_QUESTIONS: u32 = 8192;
 
 impl<'e> Worker<'e> {
     /// A worker on a stack with the limit `stack`.
     pub fn new(shared: &'e Shared<'e>, stack: Stack) -> Worker<'e> {
-        Worker { heap: Heap::new(shared.arena), shared, depth: Cell::new(0), calls: Cell::new(0), stack }
+        Worker {
+            heap: Heap::new(shared.arena),
+            shared,
+            world: shared.world,
+            depth: Cell::new(0),
+            calls: Cell::new(0),
+            stack,
+            claimant: Cell::new(Claimant { number: 0, alone: true }),
+            purpose: Cell::new(None),
+            helper: None,
+        }
     }
 
     /// The limit of this thread's stack.
@@ -76,31 +96,49 @@ impl<'e> Worker<'e> {
 
     #[inline(never)]
     fn force_thunk(&self, thunk: &'e Thunk<'e>, position: Position) -> Evaluated<'e> {
-        let before = thunk.word();
-        let result = match thunk.claim() {
-            Claim::Done(value) => return Ok(value),
-            Claim::Evaluate(code, env) => self.eval(code, env),
-            Claim::Call(pending) => self.call_pending(&pending),
-            Claim::Running => {
-                return Err(Error::of(Kind::Recursion, "infinite recursion encountered").at(position));
+        let word = loop {
+            match thunk.claim(self.claimant.get()) {
+                Claim::Done(value) => return Ok(value),
+                Claim::Mine(word) => break word,
+                Claim::Failed(number) => return Err(self.shared.failure(number)),
+                Claim::Noted(note) => return Ok(self.take_note(thunk, note)),
+                Claim::Running(other) if other == self.claimant.get().number => {
+                    return Err(Error::of(Kind::Recursion, "infinite recursion encountered").at(position));
+                }
+                Claim::Running(other) => self.await_other(thunk, other)?,
             }
-            Claim::Failed(number) => return Err(self.shared.failure(number)),
         };
-        match result {
+        if let Some(helper) = &self.helper {
+            return self.force_ahead(helper, thunk, word);
+        }
+        match self.work(thunk, word) {
             Ok(value) => {
-                thunk.finish(value);
+                thunk.finish(value, self.claimant.get(), &self.shared.crew.bell);
                 Ok(value)
             }
-            // Who interrupts one evaluation may begin another one with the same values.
-            Err(error) if error.kind() == Kind::Interrupted => {
-                thunk.give_back(before);
-                Err(error)
-            }
-            Err(error) => {
-                thunk.fail(self.shared.keep_failure(&error));
-                Err(error)
-            }
+            Err(error) => Err(self.force_failed(thunk, word, error)),
         }
+    }
+
+    /// Evaluates what a thunk asks for that this thread has claimed.
+    #[inline]
+    pub(super) fn work(&self, thunk: &'e Thunk<'e>, word: u64) -> Evaluated<'e> {
+        match thunk.work(word) {
+            Work::Evaluate(code, env) => self.eval(code, env),
+            Work::Call(pending) => self.call_pending(&pending),
+        }
+    }
+
+    #[cold]
+    fn force_failed(&self, thunk: &'e Thunk<'e>, word: u64, error: Error) -> Error {
+        let (claimant, bell) = (self.claimant.get(), &self.shared.crew.bell);
+        // Who interrupts one evaluation may begin another one with the same values.
+        if error.kind() == Kind::Interrupted {
+            thunk.give_back(word, claimant, bell);
+        } else {
+            thunk.fail(self.shared.keep_failure(&error), claimant, bell);
+        }
+        error
     }
 
     /// A value for `code` that is evaluated when it is needed: a thunk, or what is known already.
@@ -186,6 +224,7 @@ impl<'e> Worker<'e> {
                 Code::Has(select) => return self.has(select, env),
                 Code::With { name, scopes, position } => return self.scoped(*name, scopes, *position, env),
                 Code::Here(position) => return Ok(self.position_value(*position)),
+                Code::File(path) => return self.evaluate_file(path, None),
             }
         }
     }
@@ -344,8 +383,8 @@ impl<'e> Worker<'e> {
         self.check_stack()?;
         let calls = self.calls.get().wrapping_add(1);
         self.calls.set(calls);
-        if calls.is_multiple_of(CALLS_BETWEEN_QUESTIONS) {
-            self.shared.world.go_on()?;
+        if calls & (CALLS_BETWEEN_QUESTIONS - 1) == 0 {
+            self.world.go_on()?;
         }
         self.depth.set(depth + 1);
         Ok(Deeper(&self.depth))

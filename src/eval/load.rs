@@ -70,23 +70,26 @@ impl<'e> Worker<'e> {
             short_path_literals: settings.short_path_literals,
             absolute_path_literals: settings.absolute_path_literals,
         };
-        let warn = |warnings: &[(u32, String)], lints: &[(u32, String)]| {
+        let warn = |warnings: &[(u32, String)], lints: &[(u32, String)]| -> Result<(), Error> {
             for (offset, text) in warnings {
                 let at = self.shared.place_text(place(*offset));
-                self.shared.world.tell(&format!("warning: at {at}: {text}"));
+                self.tell(&format!("warning: at {at}: {text}"))?;
             }
             for (offset, text) in lints {
                 let mut lines = String::new();
                 self.shared.place_lines(place(*offset), 7, &mut lines);
-                self.shared.world.tell(&format!("warning: {text}{}", lines.replace('\n', "\n  ")));
+                self.tell(&format!("warning: {text}{}", lines.replace('\n', "\n  ")))?;
             }
+            Ok(())
         };
-        let tree = syntax::parse(text, &self.shared.symbols, &options).map_err(|error| {
-            warn(&error.warnings, &error.lints);
+        let tree = self.interning(|names| syntax::parse(text, names, &options)).map_err(|error| {
+            if let Err(left) = warn(&error.warnings, &error.lints) {
+                return left;
+            }
             let other = error.other.map(|offset| self.shared.place_text(place(offset))).unwrap_or_default();
             Error::of(Kind::Syntax, error.message + &other).at(place(error.offset))
         })?;
-        warn(&tree.warnings, &tree.lints);
+        warn(&tree.warnings, &tree.lints)?;
         Ok(Parsed { tree, base })
     }
 
@@ -142,7 +145,7 @@ impl<'e> Worker<'e> {
     /// Nothing is there, or links lead to each other.
     pub fn source_file(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
         let mut file = self.followed(path)?;
-        if self.shared.world.kind(&file)? == Some(FileKind::Directory) {
+        if self.world.kind(&file)? == Some(FileKind::Directory) {
             file = self.followed(&path::canonical(&[&file[..], b"/default.nix"].concat()))?;
         }
         Ok(file)
@@ -155,10 +158,10 @@ impl<'e> Worker<'e> {
     pub fn followed(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
         let mut path = path.to_vec();
         for _ in 0..MOST_LINKS {
-            if self.shared.world.kind(&path)? != Some(FileKind::Symlink) {
+            if self.world.kind(&path)? != Some(FileKind::Symlink) {
                 return Ok(path);
             }
-            let target = self.shared.world.read_link(&path)?;
+            let target = self.world.read_link(&path)?;
             path = if target.starts_with(b"/") {
                 path::canonical(&target)
             } else {
@@ -175,13 +178,19 @@ impl<'e> Worker<'e> {
     /// It cannot be read, or as [`Worker::evaluate_text`].
     pub fn import(&self, path: &[u8]) -> Evaluated<'e> {
         let file = self.source_file(path)?;
-        let known = self.shared.imports.lock().unwrap_or_else(PoisonError::into_inner).get(&file).copied();
-        if let Some(value) = known {
-            return self.force(value);
+        let imports = || self.shared.imports.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = imports().get(&file).copied();
+        let value = known.unwrap_or_else(|| {
+            let code = self.heap.alloc(Code::File(self.heap.slice(&file)));
+            let new = self.heap.suspend(code, self.heap.env(None, &[], 0));
+            *imports().entry(file.clone()).or_insert(new)
+        });
+        let result = self.force(value);
+        if result.is_err() && !self.is_ahead() {
+            // Who asks again has it read again.
+            imports().remove(&file);
         }
-        let value = self.evaluate_file(&file, None)?;
-        self.shared.imports.lock().unwrap_or_else(PoisonError::into_inner).insert(file, value);
-        Ok(value)
+        result
     }
 
     /// The names that every expression may use, in no order.
@@ -201,7 +210,7 @@ impl<'e> Worker<'e> {
     pub fn evaluate_file(&self, file: &[u8], scoped: Option<Attrs<'e>>) -> Evaluated<'e> {
         // Text and tree are gone before other files are read.
         let code = {
-            let text = self.shared.world.read_file(file)?;
+            let text = self.world.read_file(file)?;
             let parsed = self.parse(Origin::File(file.to_vec()), &text, path::dir_of(file))?;
             drop(text);
             self.compile(&parsed, scoped)?
@@ -229,7 +238,7 @@ impl<'e> Worker<'e> {
         let text = self.shared.text_of(&source)?;
         let directory = match &source.origin {
             Origin::File(file) => path::dir_of(file).to_vec(),
-            _ => self.shared.world.current_dir(),
+            _ => self.world.current_dir(),
         };
         let options = ParseOptions {
             base: directory,
@@ -237,7 +246,7 @@ impl<'e> Worker<'e> {
             pipe_operators: self.shared.settings.has("pipe-operators"),
             ..ParseOptions::default()
         };
-        let tree = syntax::parse(&text, &self.shared.symbols, &options).ok()?;
+        let tree = self.interning(|names| syntax::parse(&text, names, &options)).ok()?;
         let found = tree.nodes.iter().zip(&tree.offsets).find_map(|(node, at)| match node {
             Node::Assert { condition, .. } if *at == offset => Some(*condition),
             _ => None,

@@ -3,12 +3,15 @@
 //! This room sees `model` only. What an evaluation asks of the world (files, the
 //! store, the environment) it asks through [`io::World`].
 
+mod ahead;
 pub mod builtins;
 mod call;
 pub mod code;
 pub mod coerce;
 pub mod compile;
 pub mod context;
+pub mod crew;
+mod deep;
 mod difference;
 pub mod error;
 pub mod heap;
@@ -17,6 +20,8 @@ pub mod io;
 pub mod load;
 pub mod operators;
 pub mod print;
+mod queue;
+mod reading;
 pub mod report;
 mod select;
 pub mod shared;
@@ -72,6 +77,9 @@ pub fn evaluate<R: Send>(
     })
 }
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod crew_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

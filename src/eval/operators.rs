@@ -275,7 +275,7 @@ impl<'e> Worker<'e> {
         if a.len() != b.len() {
             return Ok(false);
         }
-        for (a, b) in a.entries().iter().zip(b.entries().iter()) {
+        for (a, b) in self.in_order(a)?.iter().zip(self.in_order(b)?.iter()) {
             if a.name != b.name || !self.equal_elements(a.value, b.value, position)? {
                 return Ok(false);
             }

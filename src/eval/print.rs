@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::crew::{Offered, Purpose};
 use super::error::Error;
 use super::heap::{Closure, Value};
 use super::interpret::Worker;
@@ -55,47 +56,6 @@ impl<'e> Worker<'e> {
         Ok(printer.out)
     }
 
-    /// Forces a value and everything in it.
-    ///
-    /// # Errors
-    /// Something in it cannot be evaluated.
-    pub fn force_deep(&self, value: Value<'e>) -> Result<Value<'e>, Error> {
-        let mut seen = HashSet::new();
-        self.force_within(value, &mut seen)
-    }
-
-    fn force_within(&self, value: Value<'e>, seen: &mut HashSet<u64>) -> Result<Value<'e>, Error> {
-        let _deeper = self.deeper()?;
-        let value = self.force(value)?;
-        if let Some(identity) = value.identity()
-            && !seen.insert(identity)
-        {
-            return Ok(value);
-        }
-        match value.view() {
-            View::List(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    self.force_within(*item, seen).map_err(|error| {
-                        error.frame(
-                            super::value::Position::NONE,
-                            format!("while evaluating list element at index {index}"),
-                        )
-                    })?;
-                }
-            }
-            View::Attrs(attrs) => {
-                for attr in attrs.entries().iter() {
-                    self.force_within(attr.value, seen).map_err(|error| {
-                        let name = self.quoted_name(attr.name);
-                        error.frame(attr.position, format!("while evaluating the attribute '{name}'"))
-                    })?;
-                }
-            }
-            _ => {}
-        }
-        Ok(value)
-    }
-
     /// The attributes of a set in the order of their names' bytes.
     pub fn by_name(&self, attrs: Attrs<'e>) -> Vec<Attr<'e>> {
         let mut entries = attrs.entries().into_owned();
@@ -136,7 +96,7 @@ impl<'e> Printer<'_, 'e> {
             View::String(text, _) if self.style == Style::Message => quote::push_shown(&mut self.out, text),
             View::String(text, _) => quote::push_string(&mut self.out, text),
             View::Path(text) => self.out.extend_from_slice(text),
-            View::List(items) => return self.list(slot.slot_identity(), items),
+            View::List(items) => return self.list(slot.slot_identity(), value, items),
             View::Attrs(attrs) => return self.set(value, attrs),
             View::Thunk(_) => {
                 self.text(if self.style == Style::Instantiate { "<CODE>" } else { "«thunk»" })
@@ -156,6 +116,14 @@ impl<'e> Printer<'_, 'e> {
         Ok(())
     }
 
+    /// Tells helpers what will be needed, if anything is.
+    fn offered(&self, whole: Value<'e>, values: impl Iterator<Item = Value<'e>> + Clone) -> Offered<'e> {
+        match self.style {
+            Style::Eval => self.worker.offer(Purpose::Printed, whole, values),
+            _ => Offered::default(),
+        }
+    }
+
     /// Whether the object was printed before; then that is all that is printed.
     fn repeated(&mut self, identity: u64) -> bool {
         let repeated = !self.seen.insert(identity);
@@ -165,13 +133,15 @@ impl<'e> Printer<'_, 'e> {
         repeated
     }
 
-    fn list(&mut self, slot: Option<u64>, items: &'e [Value<'e>]) -> Result<(), Error> {
+    fn list(&mut self, slot: Option<u64>, list: Value<'e>, items: &'e [Value<'e>]) -> Result<(), Error> {
         // A list is the same where it is the same variable, a set where it is the same object.
         if !items.is_empty() && slot.is_some_and(|slot| self.repeated(slot)) {
             return Ok(());
         }
         self.text("[ ");
+        let offered = self.offered(list, items.iter().copied());
         for (index, item) in items.iter().enumerate() {
+            offered.reach(index);
             if self.style == Style::Message {
                 if self.items >= MOST_SHOWN {
                     quote::push_elided(&mut self.out, items.len() - index, "item", "items");
@@ -203,7 +173,9 @@ impl<'e> Printer<'_, 'e> {
             entries.sort_by_key(|attr| !first(attr.name));
         }
         let count = entries.len();
-        for (index, attr) in entries.into_iter().enumerate() {
+        let offered = self.offered(value, entries.iter().map(|attr| attr.value));
+        for (index, attr) in entries.iter().enumerate() {
+            offered.reach(index);
             if self.style == Style::Message {
                 if self.attributes >= MOST_SHOWN {
                     quote::push_elided(&mut self.out, count - index, "attribute", "attributes");

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::compile::Globals;
+use super::crew::Crew;
 use super::error::Error;
 use super::heap::{Arena, Value};
 use super::io::World;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub features: Vec<String>,
     /// The value of `$HOME`, for `~/…`.
     pub home: Option<Vec<u8>>,
+    /// How many threads evaluate at most.
+    pub cores: usize,
     /// What is done about URLs without quotes.
     pub url_literals: Lint,
     /// What is done about relative paths without `./` in front.
@@ -50,6 +53,7 @@ impl Default for Settings {
             abort_on_warn: false,
             features: Vec::new(),
             home: None,
+            cores: 1,
             url_literals: Lint::Ignore,
             short_path_literals: Lint::Ignore,
             absolute_path_literals: Lint::Ignore,
@@ -84,9 +88,11 @@ pub struct Shared<'e> {
     pub settings: Settings,
     /// Files, stores, environment.
     pub world: &'e dyn World,
+    /// What threads know that evaluate ahead.
+    pub(super) crew: Crew<'e>,
     /// The builtin names.
     pub(super) globals: OnceLock<Globals<'e>>,
-    /// The files that were imported, by path, with their values.
+    /// The files that were imported, by path: thunks that read and evaluate them.
     pub(super) imports: Mutex<HashMap<Vec<u8>, Value<'e>>>,
     /// What is known of derivations, by their paths.
     pub(super) made: Mutex<HashMap<StorePath, Arc<Made>>>,
@@ -119,6 +125,7 @@ impl<'e> Shared<'e> {
             sources: Sources::new(),
             settings,
             world,
+            crew: Crew::new(world),
             globals: OnceLock::new(),
             imports: Mutex::new(HashMap::new()),
             made: Mutex::new(HashMap::new()),

@@ -72,6 +72,7 @@ accessors!(NUMBERS, number -> u64 {
     download_attempts: "download-attempts",
     download_buffer_size: "download-buffer-size",
     download_speed: "download-speed",
+    eval_cores: "eval-cores",
     http_connections: "http-connections",
     log_lines: "log-lines",
     max_build_log_size: "max-build-log-size",

@@ -51,9 +51,10 @@ const AT_ONCE: usize = 40;
 /// Compares expressions from the front up to and with the first that fails, in one process on each side.
 /// Returns how many those are, and what differs.
 fn compare_up_to_a_failure(world: &World, expressions: &[String]) -> (usize, Option<String>) {
-    let evaluate = |side, expressions: &[String]| {
+    let evaluate = |side, cores: &[&str], expressions: &[String]| {
         let outcome = world
             .command(side, PROGRAM)
+            .args(cores)
             .args(["--eval", "--strict", "-E"])
             .args(expressions)
             .output()
@@ -63,18 +64,27 @@ fn compare_up_to_a_failure(world: &World, expressions: &[String]) -> (usize, Opt
         (outcome.status.code(), String::from_utf8_lossy(&outcome.stdout).into_owned(), told)
     };
     let at_once = &expressions[..expressions.len().min(AT_ONCE)];
-    let [ours, theirs] = [Side::Nival, Side::Reference].map(|side| evaluate(side, at_once));
+    let theirs = evaluate(Side::Reference, &[], at_once);
+    let ours = |cores| evaluate(Side::Nival, &["--option", "eval-cores", cores], at_once);
+    let alone = ours("1");
     // Each value is a line.
     let values = theirs.1.lines().count();
     let count = if theirs.0 == Some(0) { at_once.len() } else { values + 1 };
     assert!(theirs.0 == Some(0) || values < at_once.len(), "{theirs:?} of {at_once:?}");
-    let same = ours == theirs
-        || (ours.0 == theirs.0
-            && ours.1 == theirs.1
+    let same = alone == theirs
+        || (alone.0 == theirs.0
+            && alone.1 == theirs.1
             && theirs.2.contains(OTHER_WORDS)
-            && ours.2.contains(OTHER_WORDS));
+            && alone.2.contains(OTHER_WORDS));
     let last = &at_once[count - 1];
-    (count, (!same).then(|| format!("up to {last}\n  ours {ours:?}\n  theirs {theirs:?}")))
+    let mut difference = (!same).then(|| format!("up to {last}\n  ours {alone:?}\n  theirs {theirs:?}"));
+    for cores in ["2", "8"] {
+        let several = ours(cores);
+        if several != alone {
+            difference = Some(format!("up to {last}\n  on {cores} cores {several:?}\n  on one {alone:?}"));
+        }
+    }
+    (count, difference)
 }
 
 /// The expressions that `tests/tools/eval-compare` compares in more ways.

@@ -245,7 +245,9 @@ fn hashes_derivations_settings_and_logs() {
     let ours: Vec<String> = show(Side::Nival).lines().map(str::to_owned).collect();
     let ours: Vec<&String> = ours
         .iter()
-        .filter(|line| !["sync-store-paths ", "gc-without-proc "].iter().any(|own| line.starts_with(own)))
+        .filter(|line| {
+            !["sync-store-paths ", "gc-without-proc ", "eval-cores "].iter().any(|own| line.starts_with(own))
+        })
         .collect();
     let reference = show(Side::Reference);
     // The reference has a shell compiled in, and names its own place.

@@ -492,6 +492,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "fn nothing_is_deleted_without_proc_unless_that_is_wanted(",
     ),
     ("keep-env-derivations", include_str!("test_nix_env.rs"), "fn derivations_and_other_profiles("),
+    ("eval-cores", EVAL, "fn compare_up_to_a_failure("),
     ("abort-on-warn", EVAL, "const SETTINGS"),
     ("allow-import-from-derivation", EVAL, "const SETTINGS"),
     ("allowed-uris", EVAL, "const SETTINGS"),

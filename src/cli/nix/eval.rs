@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nival::eval::builtins::json::JsonStyle;
 use nival::eval::coerce::STRICT;
+use nival::eval::crew::Purpose;
 use nival::eval::error::{Error, Traced as _};
 use nival::eval::heap::Value;
 use nival::eval::interpret::Worker;
@@ -149,12 +150,15 @@ impl Eval {
         let mut text = Vec::new();
         if self.style.json {
             let how = JsonStyle { strict: true, copies: false };
-            worker.write_json(value, how, Position::NONE, &mut text)?;
+            worker.with_deep_crew(value, Purpose::Json, || {
+                worker.write_json(value, how, Position::NONE, &mut text)
+            })?;
             if self.style.is_pretty() {
                 text = indented(&text);
             }
         } else {
-            text = worker.print(value, print::Style::Eval)?;
+            text =
+                worker.with_deep_crew(value, Purpose::Printed, || worker.print(value, print::Style::Eval))?;
         }
         text.push(b'\n');
         out.raw(&text)?;

@@ -7,7 +7,7 @@ use nival::eval::error::Error;
 use nival::eval::interpret::Worker;
 use nival::model::package_name::{self, compare_versions};
 use nival::model::{StoreDir, StorePath};
-use nival::ops::packages::describe::{Fact, Question, Row, describe};
+use nival::ops::packages::describe::{self, Fact, Question, Row, describe};
 use nival::ops::packages::memory::Remembered;
 use nival::ops::packages::memory::answers::{self, Outcome};
 use nival::ops::packages::meta::Meta;
@@ -208,13 +208,18 @@ fn available(
         let walked = asked.count_said();
         let chosen = select(&packages, &mut selectors).map_err(anyhow::Error::from)?;
         let mut outcomes: HashMap<&str, Option<Vec<u8>>> = HashMap::new();
-        for package in order::sort(chosen, |package| &package.name) {
-            let outcome = outcome(worker, &dir, package, &question, with_path)?;
-            if keeps_answers && asked.options().noted {
-                outcomes.insert(&package.attr_path, outcome.encode());
+        let sorted = order::sort(chosen, |package| &package.name);
+        describe::with_crew(worker, &dir, &question, sorted.iter().copied(), |offered| {
+            for (index, package) in sorted.iter().enumerate() {
+                offered.reach(index);
+                let outcome = outcome(worker, &dir, package, &question, with_path)?;
+                if keeps_answers && asked.options().noted {
+                    outcomes.insert(&package.attr_path, outcome.encode());
+                }
+                listing.add(&mut found, &package.attr_path, &package.name, outcome);
             }
-            listing.add(&mut found, &package.attr_path, &package.name, outcome);
-        }
+            Ok::<(), Error>(())
+        })?;
         // In the order of the walk, from which that of a listing follows.
         let answer = |package: &Package<'_>| {
             let outcome = outcomes.remove(&package.attr_path[..]).flatten()?;

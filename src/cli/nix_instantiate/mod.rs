@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use nival::eval::builtins::json::JsonStyle;
 use nival::eval::builtins::xml::XmlStyle;
 use nival::eval::coerce::STRICT;
+use nival::eval::crew::Purpose;
 use nival::eval::error::Error;
 use nival::eval::heap::Value;
 use nival::eval::interpret::{Evaluated, Worker};
@@ -248,7 +249,7 @@ impl Call {
                 value = expression::called(worker, value, arguments)?;
             }
             if self.strict {
-                value = worker.force_deep(value)?;
+                value = worker.with_deep_crew(value, Purpose::Everything, || worker.force_deep(value))?;
             }
             out.raw(&self.printed(worker, value)?)?;
         }

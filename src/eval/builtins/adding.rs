@@ -51,7 +51,7 @@ fn to_file<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Eva
         let what = "files created by builtins.toFile may not reference derivations, but";
         return Err(Error::new(format!("{what} {name} references {mark}{base}")));
     }
-    let path = worker.shared.world.add_text(name, text, &references)?;
+    let path = worker.world.add_text(name, text, &references)?;
     Ok(worker.store_path_string(&path))
 }
 
@@ -74,20 +74,20 @@ impl<'e> Request<'e> {
         let given = &self.located.0;
         let text = format!("while adding path '{}'", String::from_utf8_lossy(given));
         let add = || {
-            worker.shared.world.realise(&super::context::dependencies(self.located.1))?;
+            worker.world.realise(&super::context::dependencies(self.located.1))?;
             let file = worker.followed(given)?;
             let name = if self.name.is_empty() { path::store_name(given) } else { &self.name };
             let expected = self.hash.map(|hash| hash.digits(HashFormat::Sri).into_bytes());
             let addition =
                 Addition { path: &file, name, recursive: self.recursive, expected: expected.as_deref() };
-            let Some(filter) = self.filter else { return worker.shared.world.add(&addition, None) };
+            let Some(filter) = self.filter else { return worker.world.add(&addition, None) };
             let mut accepts = |path: &[u8], kind: FileKind| {
                 let arguments = [worker.new_string(path), Value::string(kind.name().as_bytes())];
                 let text = "while evaluating the return value of the path filter function";
                 let accepted = worker.call(filter, &arguments, Position::NONE)?;
                 worker.force_bool(accepted, Position::NONE, text)
             };
-            worker.shared.world.add(&addition, Some(&mut accepts))
+            worker.world.add(&addition, Some(&mut accepts))
         };
         let path = add().during(&text)?;
         Ok(worker.store_path_string(&path))
@@ -106,7 +106,7 @@ fn add_path<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Ev
     let text = "while evaluating the argument passed to 'builtins.path'";
     let attrs = worker.force_attrs(arguments[0], Position::NONE, text)?;
     let mut request = Request::of((Vec::new(), None));
-    for attr in attrs.entries().iter() {
+    for attr in worker.in_order(attrs)?.iter() {
         take(worker, attr, &mut request)?;
     }
     if attrs.get(known::PATH).is_none() {
@@ -172,7 +172,7 @@ impl<'e> Worker<'e> {
             && let Some(hash) = Hash::from_bytes(algorithm, &vec![0; algorithm.digest_len()])
         {
             let hash_text = hash.digits(HashFormat::Sri);
-            self.shared.world.tell(&format!("warning: found empty hash, assuming '{hash_text}'"));
+            self.tell(&format!("warning: found empty hash, assuming '{hash_text}'"))?;
             return Ok(hash);
         }
         Hash::parse(&String::from_utf8_lossy(text), Some(algorithm))

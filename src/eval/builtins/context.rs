@@ -47,7 +47,7 @@ impl<'e> Worker<'e> {
     /// # Errors
     /// The world's store directory is no absolute path.
     pub fn store_dir(&self) -> Result<StoreDir, Error> {
-        let text = String::from_utf8_lossy(self.shared.world.store_dir());
+        let text = String::from_utf8_lossy(self.world.store_dir());
         StoreDir::new(&text)
             .map_err(|text| Error::new(format!("store directory '{text}' is not an absolute path")))
     }
@@ -147,7 +147,6 @@ fn get_context<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) ->
             }
         }
     }
-    let symbols = &worker.shared.symbols;
     let mut attrs = Vec::with_capacity(paths.len());
     for (path, uses) in paths {
         let mut entry = Vec::new();
@@ -155,14 +154,14 @@ fn get_context<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) ->
             entry.push((known::PATH, Value::bool(true)));
         }
         if uses.all {
-            entry.push((symbols.intern(b"allOutputs"), Value::bool(true)));
+            entry.push((worker.intern(b"allOutputs"), Value::bool(true)));
         }
         if !uses.outputs.is_empty() {
             let outputs =
                 worker.heap.slice_with(uses.outputs.len(), |index| Value::string(uses.outputs[index]));
             entry.push((known::OUTPUTS, Value::list(outputs)));
         }
-        attrs.push((symbols.intern(path), worker.new_set(entry)));
+        attrs.push((worker.intern(path), worker.new_set(entry)));
     }
     Ok(worker.new_set(attrs))
 }
@@ -174,7 +173,7 @@ fn append_context<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position)
     let added = worker.force_attrs(arguments[1], Position::NONE, second)?;
     let mut gathered = Gathered::new();
     gathered.add(context);
-    for attr in added.entries().iter() {
+    for attr in worker.in_order(added)?.iter() {
         append_entry(worker, attr, &mut gathered)?;
     }
     Ok(Value::string_with(&worker.heap, text, gathered.finish(&worker.heap)))
@@ -194,7 +193,7 @@ fn append_entry<'e>(worker: &Worker<'e>, attr: &Attr<'e>, gathered: &mut Gathere
         gathered.add_element(Element::Plain(path));
     }
     let is_derivation = path.ends_with(b".drv");
-    if flag(worker, entry, worker.shared.symbols.intern(b"allOutputs"), "allOutputs")? {
+    if flag(worker, entry, worker.intern(b"allOutputs"), "allOutputs")? {
         if !is_derivation {
             return Err(not_a_derivation("all-outputs", path).at(at));
         }

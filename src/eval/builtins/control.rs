@@ -14,7 +14,7 @@ pub static CURRENT_TIME: Builtin = Builtin::new(
     "currentTime",
     1,
     |w, _, _| {
-        let now = w.shared.world.now();
+        let now = w.world.now();
         now.map(Value::int).ok_or_else(|| Error::new("there is no time in a pure evaluation"))
     },
     "`anything`: the current time in seconds since 1970.",
@@ -171,7 +171,7 @@ fn try_eval<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position
         Err(error) if error.is_catchable() => (false, Value::bool(false)),
         Err(error) => return Err(error),
     };
-    let name = worker.shared.symbols.intern(b"success");
+    let name = worker.intern(b"success");
     Ok(worker.new_set(vec![(name, Value::bool(success)), (known::VALUE, value)]))
 }
 
@@ -197,7 +197,7 @@ fn trace<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -
         View::String(text, _) => text.to_vec(),
         _ => worker.print(told, Style::Trace)?,
     };
-    worker.shared.world.tell(&format!("trace: {}", String::from_utf8_lossy(&text)));
+    worker.tell(&format!("trace: {}", String::from_utf8_lossy(&text)))?;
     worker.force_at(arguments[1], position)
 }
 
@@ -213,7 +213,7 @@ fn warn<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) ->
     let (message, _) = worker.force_text(arguments[0], Position::NONE, text)?;
     let message = String::from_utf8_lossy(message).replace('\n', &format!("\n{}", " ".repeat(20)));
     let told = if message.is_empty() { message } else { format!("evaluation warning: {message}") };
-    worker.shared.world.tell(&told);
+    worker.tell(&told)?;
     if worker.shared.settings.abort_on_warn {
         let text = "aborting to reveal stack trace of warning, as abort-on-warn is set";
         return Err(Error::of(Kind::Abort, text));

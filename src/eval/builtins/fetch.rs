@@ -90,7 +90,7 @@ impl Asked {
             return Ok(Asked { url: Some(url.to_vec()), ..Asked::default() });
         };
         let mut asked = Asked::default();
-        for attr in attrs.entries().iter() {
+        for attr in worker.in_order(attrs)?.iter() {
             let text = |text: &str| worker.plain_attribute(attr, text);
             match worker.text(attr.name) {
                 b"url" => asked.url = Some(text(URL)?.to_vec()),
@@ -130,7 +130,7 @@ fn fetch_one<'e>(worker: &Worker<'e>, value: Value<'e>, position: Position, who:
         return Err(Error::new(format!("{what}'{url}' doesn't have a scheme")));
     }
     let hash = asked.hash.map(|hash| hash.digits(HashFormat::Sri).into_bytes());
-    let path = worker.shared.world.fetch(&Fetch { url, name, hash, unpack })?;
+    let path = worker.world.fetch(&Fetch { url, name, hash, unpack })?;
     Ok(worker.store_path_string(&path))
 }
 
@@ -164,7 +164,7 @@ fn fetch_mercurial<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: P
     check_names(worker, attrs, &[b"url", b"rev", b"name"], |name, attr| {
         Error::new(format!("unsupported argument '{name}' to 'fetchMercurial'")).at(attr.position)
     })?;
-    if attrs.get(worker.shared.symbols.intern(b"url")).is_none() {
+    if attrs.get(worker.intern(b"url")).is_none() {
         return Err(Error::new("'url' argument required"));
     }
     Err(not_yet("fetchMercurial"))
@@ -178,7 +178,7 @@ fn fetch_closure<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) 
         Error::new(format!("attribute '{name}' isn't supported in call to 'fetchClosure'")).at(attr.position)
     })?;
     for name in ["fromPath", "fromStore"] {
-        if attrs.get(worker.shared.symbols.intern(name.as_bytes())).is_none() {
+        if attrs.get(worker.intern(name.as_bytes())).is_none() {
             return Err(Error::new(format!("attribute '{name}' is missing in call to 'fetchClosure'")));
         }
     }
@@ -192,7 +192,7 @@ fn check_names<'e>(
     names: &[&[u8]],
     refused: impl Fn(&str, &Attr<'e>) -> Error,
 ) -> Result<(), Error> {
-    match attrs.entries().iter().find(|attr| !names.contains(&worker.text(attr.name))) {
+    match worker.in_order(attrs)?.iter().find(|attr| !names.contains(&worker.text(attr.name))) {
         Some(attr) => Err(refused(&worker.name(attr.name), attr)),
         None => Ok(()),
     }
@@ -215,7 +215,7 @@ fn parse_flake_ref<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position
 fn flake_ref_to_string<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
     let text = "while evaluating the argument passed to builtins.flakeRefToString";
     let attrs = worker.force_attrs(arguments[0], Position::NONE, text)?;
-    for attr in attrs.entries().iter() {
+    for attr in worker.in_order(attrs)?.iter() {
         let value = worker.force_at(attr.value, attr.position)?;
         if !matches!(value.view(), View::Int(_) | View::Bool(_) | View::String(..)) {
             let (name, kind) = (worker.name(attr.name), worker.type_of(value));

@@ -62,19 +62,18 @@ impl<'e> Worker<'e> {
 
     /// Gives the global `derivation` its value.
     pub(crate) fn finish_derivation(&self) {
-        let Some(global) = self
-            .shared
-            .globals
-            .get()
-            .and_then(|globals| globals.get(&self.shared.symbols.intern(b"derivation")))
+        let Some(global) =
+            self.shared.globals.get().and_then(|globals| globals.get(&self.intern(b"derivation")))
         else {
             return;
         };
         let Some(thunk) = global.as_thunk().filter(|thunk| thunk.value().is_none()) else { return };
+        let (claimant, bell) = (self.claimant.get(), &self.shared.crew.bell);
+        let fail = |error: &Error| thunk.fail(self.shared.keep_failure(error), claimant, bell);
         match self.derivation_function() {
-            Ok(value) if matches!(value.view(), View::Lambda(_)) => thunk.finish(value),
-            Ok(value) => thunk.fail(self.shared.keep_failure(&self.wrong_type("a function", value))),
-            Err(error) => thunk.fail(self.shared.keep_failure(&error)),
+            Ok(value) if matches!(value.view(), View::Lambda(_)) => thunk.finish(value, claimant, bell),
+            Ok(value) => fail(&self.wrong_type("a function", value)),
+            Err(error) => fail(&error),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::coerce::STRICT;
 use super::super::context::{Context, Element, Gathered};
+use super::super::crew::Purpose;
 use super::super::error::{Error, Traced};
 use super::super::heap::{Thunk, Value};
 use super::super::interpret::{Evaluated, Worker};
@@ -96,7 +97,7 @@ impl<'e> Printer<'_, 'e> {
                 self.context.add_element(Element::Plain(path));
                 self.text(path, out);
             }
-            View::List(items) => return self.list(items, position, out),
+            View::List(items) => return self.list(value, items, position, out),
             View::Attrs(attrs) => return self.set(value, attrs, position, out),
             View::Lambda(closure) => return Err(self.refused(value).at(closure.code.position)),
             View::Builtin(_) | View::Applied(_) | View::Thunk(_) => {
@@ -111,9 +112,17 @@ impl<'e> Printer<'_, 'e> {
         Error::new(format!("cannot convert {} to JSON", self.worker.type_of(value)))
     }
 
-    fn list(&mut self, items: &'e [Value<'e>], position: Position, out: &mut Vec<u8>) -> Result<(), Error> {
+    fn list(
+        &mut self,
+        list: Value<'e>,
+        items: &'e [Value<'e>],
+        position: Position,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
         out.push(b'[');
+        let offered = self.worker.offer(Purpose::Json, list, items.iter().copied());
         for (index, item) in items.iter().enumerate() {
+            offered.reach(index);
             if index > 0 {
                 out.push(b',');
             }
@@ -141,7 +150,10 @@ impl<'e> Printer<'_, 'e> {
             return self.value(attr.value, attr.position, out);
         }
         out.push(b'{');
-        for (index, attr) in self.worker.by_name(attrs).into_iter().enumerate() {
+        let entries = self.worker.by_name(attrs);
+        let offered = self.worker.offer(Purpose::Json, value, entries.iter().map(|attr| attr.value));
+        for (index, attr) in entries.iter().enumerate() {
+            offered.reach(index);
             if index > 0 {
                 out.push(b',');
             }
@@ -210,9 +222,8 @@ impl<'e> JsonBuilder for Builder<'_, 'e> {
     }
 
     fn object(&mut self, members: Vec<(Vec<u8>, Value<'e>)>) -> Value<'e> {
-        let symbols = &self.worker.shared.symbols;
         let mut members: Vec<(Symbol, Value<'e>)> =
-            members.into_iter().map(|(name, value)| (symbols.intern(&name), value)).collect();
+            members.into_iter().map(|(name, value)| (self.worker.intern(&name), value)).collect();
         // The order among equal names stays that of the text, and the last of them is kept.
         members.sort_by_key(|member| member.0);
         let mut attrs: Vec<Attr<'e>> = Vec::with_capacity(members.len());

@@ -95,7 +95,6 @@ const LANGUAGE: i64 = 6;
 impl<'e> Worker<'e> {
     /// Makes `builtins` and the global names; once for an evaluation.
     pub(super) fn make_globals(&self) -> Globals<'e> {
-        let symbols = &self.shared.symbols;
         let mut globals = Globals::default();
         let mut members: Vec<(&[u8], Value<'e>, bool)> = Vec::new();
         for builtin in FAMILIES.iter().copied().flatten() {
@@ -116,8 +115,8 @@ impl<'e> Worker<'e> {
         let mut attrs = Vec::with_capacity(members.len() + 1);
         for (name, value, bare) in members {
             let global = if bare { name.to_vec() } else { [b"__", name].concat() };
-            globals.insert(symbols.intern(&global), value);
-            attrs.push(Attr { name: symbols.intern(name), position: Position::NONE, value });
+            globals.insert(self.intern(&global), value);
+            attrs.push(Attr { name: self.intern(name), position: Position::NONE, value });
         }
         let whole = self.self_containing(attrs);
         globals.insert(known::BUILTINS, whole);
@@ -125,7 +124,7 @@ impl<'e> Worker<'e> {
     }
 
     fn constants(&self) -> Vec<(&'static [u8], Value<'e>, bool)> {
-        let world = self.shared.world;
+        let world = self.world;
         let mut constants: Vec<(&'static [u8], Value<'e>, bool)> = vec![
             (b"true", Value::bool(true), true),
             (b"false", Value::bool(false), true),
@@ -167,7 +166,7 @@ impl<'e> Worker<'e> {
         let (knot, tie) = self.heap.knot();
         attrs.push(Attr { name: known::BUILTINS, position: Position::NONE, value: knot });
         let whole = Value::attrs(Attrs::unsorted(&self.heap, attrs));
-        tie.finish(whole);
+        tie.finish(whole, self.claimant.get(), &self.shared.crew.bell);
         whole
     }
 

@@ -78,7 +78,7 @@ impl<'e> Worker<'e> {
             return Ok(());
         }
         let text = format!("while realising the context of path '{}'", String::from_utf8_lossy(&located.0));
-        self.shared.world.realise(&dependencies(located.1)).during(&text)
+        self.world.realise(&dependencies(located.1)).during(&text)
     }
 
     /// The path that a value tells, after everything that it depends on was made valid.
@@ -94,14 +94,14 @@ impl<'e> Worker<'e> {
     /// The contents of a file, be it one of the program.
     fn contents(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
         if !internal::is_internal(path) {
-            return self.shared.world.read_file(path);
+            return self.world.read_file(path);
         }
         internal::file(path).map(|(_, text)| text.as_bytes().to_vec()).ok_or_else(|| missing_internal(path))
     }
 
     /// The store path that `path` is or lies below, and the part below it.
     fn in_store<'p>(&self, path: &'p [u8]) -> Option<(&'p [u8], &'p [u8])> {
-        let dir = self.shared.world.store_dir();
+        let dir = self.world.store_dir();
         let inner = path.strip_prefix(dir)?.strip_prefix(b"/").filter(|inner| !inner.is_empty())?;
         let name = inner.iter().position(|byte| *byte == b'/').unwrap_or(inner.len());
         Some(path.split_at(dir.len() + 1 + name))
@@ -148,8 +148,8 @@ fn valid_derivation(worker: &Worker<'_>, path: &[u8]) -> Result<Option<Derivatio
     if !path.ends_with(b".drv") || worker.store_path_of(path).is_none() {
         return Ok(None);
     }
-    let world = worker.shared.world;
-    if world.references(path).is_err() {
+    let world = worker.world;
+    if unless_interrupted(world.references(path))?.is_none() {
         return Ok(None);
     }
     let text = world.read_derivation(path)?;
@@ -166,13 +166,13 @@ fn imported_derivation<'e>(
     derivation: &Derivation,
     position: Position,
 ) -> Evaluated<'e> {
-    let (heap, symbols) = (&worker.heap, &worker.shared.symbols);
+    let heap = &worker.heap;
     let dir = worker.store_dir()?;
     let path: &'e [u8] = heap.slice(path);
     let all = Context::new(heap, vec![Element::All(path)]);
     let (mut names, mut paths) = (Vec::new(), Vec::new());
     for (name, output) in &derivation.outputs {
-        let symbol = symbols.intern(name.as_bytes());
+        let symbol = worker.intern(name.as_bytes());
         let output = match output {
             DerivationOutput::InputAddressed(output) | DerivationOutput::Fixed { path: output, .. } => {
                 dir.print(output).into_bytes()
@@ -192,8 +192,8 @@ fn imported_derivation<'e>(
     let told = worker.new_set(vec![
         (known::DRV_PATH, Value::string_with(heap, path, all)),
         (known::NAME, worker.new_string(name)),
-        (symbols.intern(b"outputNames"), Value::list(heap.slice(&names))),
-        (symbols.intern(b"outputPaths"), worker.new_set(paths)),
+        (worker.intern(b"outputNames"), Value::list(heap.slice(&names))),
+        (worker.intern(b"outputPaths"), worker.new_set(paths)),
     ]);
     let function = worker.imported_derivation_function()?;
     worker.call(function, &[told], position)
@@ -208,15 +208,18 @@ fn read_file<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> E
             String::from_utf8_lossy(&path)
         )));
     }
-    let context = found_references(worker, &path, &text);
+    let context = found_references(worker, &path, &text)?;
     Ok(Value::string_with(&worker.heap, worker.heap.slice(&text), context))
 }
 
 /// The references of the store path that `path` lies in, as far as a text has them.
-fn found_references<'e>(worker: &Worker<'e>, path: &[u8], text: &[u8]) -> Option<&'e Context<'e>> {
-    let (top, _) = worker.in_store(path)?;
-    let dir = worker.store_dir().ok()?;
-    let references = worker.shared.world.references(top).ok()?;
+fn found_references<'e>(
+    worker: &Worker<'e>,
+    path: &[u8],
+    text: &[u8],
+) -> Result<Option<&'e Context<'e>>, Error> {
+    let (Some((top, _)), Ok(dir)) = (worker.in_store(path), worker.store_dir()) else { return Ok(None) };
+    let Some(references) = unless_interrupted(worker.world.references(top))? else { return Ok(None) };
     let parsed = references.iter().filter_map(|path| dir.parse(std::str::from_utf8(path).ok()?).ok());
     let candidates = Candidates::new(parsed);
     let mut scanner = Scanner::new(&candidates);
@@ -225,7 +228,7 @@ fn found_references<'e>(worker: &Worker<'e>, path: &[u8], text: &[u8]) -> Option
     for found in scanner.finish() {
         gathered.add_element(Element::Plain(worker.heap.slice(dir.print(&found).as_bytes())));
     }
-    gathered.finish(&worker.heap)
+    Ok(gathered.finish(&worker.heap))
 }
 
 fn read_dir<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
@@ -233,10 +236,9 @@ fn read_dir<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Ev
     if internal::is_internal(&path) {
         return Err(missing_internal(&path));
     }
-    let entries = worker.shared.world.read_dir(&path)?;
-    let attrs = entries
-        .into_iter()
-        .map(|(name, kind)| (worker.shared.symbols.intern(&name), Value::string(kind.name().as_bytes())));
+    let entries = worker.world.read_dir(&path)?;
+    let attrs =
+        entries.into_iter().map(|(name, kind)| (worker.intern(&name), Value::string(kind.name().as_bytes())));
     Ok(worker.new_set(attrs.collect()))
 }
 
@@ -245,7 +247,7 @@ fn read_file_type<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position)
     let kind = if internal::is_internal(&path) {
         internal::file(&path).map(|_| FileKind::Regular)
     } else {
-        worker.shared.world.kind(&path)?
+        worker.world.kind(&path)?
     };
     let kind = kind.ok_or_else(|| missing(&path))?;
     Ok(Value::string(kind.name().as_bytes()))
@@ -262,9 +264,9 @@ fn path_exists<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Posit
         return Ok(Value::bool(internal::file(&path).is_some() && !directory));
     }
     let kind = if directory {
-        worker.followed(&path).and_then(|path| worker.shared.world.kind(&path))
+        worker.followed(&path).and_then(|path| worker.world.kind(&path))
     } else {
-        worker.shared.world.kind(&path)
+        worker.world.kind(&path)
     };
     let kind = unless_interrupted(kind)?.flatten();
     Ok(Value::bool(if directory { kind == Some(FileKind::Directory) } else { kind.is_some() }))
@@ -289,9 +291,9 @@ fn find_file<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> E
     let name = worker.force_plain(arguments[1], Position::NONE, text)?;
     for (prefix, place) in &entries {
         let Some(rest) = below_prefix(prefix, name) else { continue };
-        let Some(place) = worker.shared.world.resolve_entry(place)? else { continue };
+        let Some(place) = worker.world.resolve_entry(place)? else { continue };
         let found = path::canonical(&[&place[..], b"/", rest].concat());
-        if unless_interrupted(worker.shared.world.kind(&found))?.flatten().is_some() {
+        if unless_interrupted(worker.world.kind(&found))?.flatten().is_some() {
             return Ok(Value::path(worker.heap.slice(&found)));
         }
     }
@@ -355,7 +357,7 @@ fn store_path<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> 
     };
     let dir = worker.store_dir()?;
     dir.parse(&String::from_utf8_lossy(top)).map_err(|error| Error::new(error.to_string()))?;
-    worker.shared.world.ensure(top)?;
+    worker.world.ensure(top)?;
     let mut gathered = Gathered::new();
     gathered.add(context);
     gathered.add_element(Element::Plain(worker.heap.slice(top)));
@@ -369,7 +371,7 @@ fn resolved(worker: &Worker<'_>, path: &[u8]) -> Result<Vec<u8>, Error> {
     let mut done: Vec<u8> = Vec::new();
     while let Some(component) = rest.pop() {
         let next = path::canonical(&[&done[..], b"/", &component].concat());
-        if worker.shared.world.kind(&next)? != Some(FileKind::Symlink) {
+        if worker.world.kind(&next)? != Some(FileKind::Symlink) {
             done = next;
             continue;
         }
@@ -378,7 +380,7 @@ fn resolved(worker: &Worker<'_>, path: &[u8]) -> Result<Vec<u8>, Error> {
             let path = String::from_utf8_lossy(path);
             return Err(Error::new(format!("infinite symlink recursion in path '{path}'")));
         }
-        let target = worker.shared.world.read_link(&next)?;
+        let target = worker.world.read_link(&next)?;
         if target.starts_with(b"/") {
             done.clear();
         }

@@ -55,7 +55,7 @@ fn groups<'e>(worker: &Worker<'e>, text: &'e [u8], groups: &Groups) -> Value<'e>
 /// The failure of a search: an interruption, where that was it.
 fn ended(worker: &Worker<'_>, error: SearchError) -> Error {
     let why = match error {
-        SearchError::Ended => worker.shared.world.go_on().err(),
+        SearchError::Ended => worker.world.go_on().err(),
         SearchError::TooLong => None,
     };
     why.unwrap_or_else(|| Error::new(error.to_string()))
@@ -64,7 +64,7 @@ fn ended(worker: &Worker<'_>, error: SearchError) -> Error {
 fn full_match<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let regex = pattern(worker, arguments[0], position, first!("match"))?;
     let text = subject(worker, arguments[1], position, second!("match"))?;
-    let watch = || worker.shared.world.go_on().is_ok();
+    let watch = || worker.world.go_on().is_ok();
     let found = regex.match_whole(text, &watch).map_err(|error| ended(worker, error))?;
     Ok(found.map_or(Value::null(), |found| groups(worker, text, &found)))
 }
@@ -74,7 +74,7 @@ fn split<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -
     let text = subject(worker, arguments[1], position, second!("split"))?;
     let mut parts = Vec::new();
     let mut end = 0;
-    let watch = || worker.shared.world.go_on().is_ok();
+    let watch = || worker.world.go_on().is_ok();
     for found in regex.matches(text, &watch) {
         let found = found.map_err(|error| ended(worker, error))?;
         parts.push(Value::string(&text[end..found.range.start]));

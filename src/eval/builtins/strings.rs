@@ -170,7 +170,7 @@ fn replace_strings<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: P
 fn parse_drv_name<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let full = worker.force_plain(arguments[0], position, first!("parseDrvName"))?;
     let (name, version) = versions::parse_drv_name(full);
-    let key = worker.shared.symbols.intern(b"version");
+    let key = worker.intern(b"version");
     Ok(worker.new_set(vec![(known::NAME, Value::string(name)), (key, Value::string(version))]))
 }
 
@@ -274,7 +274,7 @@ fn hash_part<'e>(
     name: &[u8],
     position: Position,
 ) -> Result<Option<&'e [u8]>, Error> {
-    let symbol = worker.shared.symbols.intern(name);
+    let symbol = worker.intern(name);
     let Some(attr) = attrs.get(symbol) else { return Ok(None) };
     let text = format!("while evaluating the attribute '{}'", worker.name(symbol));
     worker.force_plain(attr.value, position, &text).map(Some)
@@ -293,7 +293,7 @@ fn convert_hash<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Posi
         hash_part(worker, attrs, b"toHashFormat", position)?.ok_or_else(|| missing("toHashFormat"))?;
     if format == b"base32" {
         let warning = "warning: \"base32\" is a deprecated alias for hash format \"nix32\".";
-        worker.shared.world.tell(warning);
+        worker.tell(warning)?;
     }
     let format: HashFormat = String::from_utf8_lossy(format).parse().map_err(hash_error)?;
     let hash = Hash::parse(&String::from_utf8_lossy(hash), algorithm).map_err(hash_error)?;
@@ -311,5 +311,5 @@ fn placeholder<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Posit
 
 fn get_env<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let name = worker.force_plain(arguments[0], position, first!("getEnv"))?;
-    Ok(worker.new_string(&worker.shared.world.variable(name).unwrap_or_default()))
+    Ok(worker.new_string(&worker.world.variable(name).unwrap_or_default()))
 }

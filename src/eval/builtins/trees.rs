@@ -105,7 +105,7 @@ fn text<'e>(worker: &Worker<'e>, value: Value<'e>, who: &str) -> Result<String, 
 /// Attributes that are strings, paths, Booleans or numbers.
 fn read<'e>(worker: &Worker<'e>, attrs: Attrs<'e>, who: &str) -> Result<Attributes, Error> {
     let mut attributes = Attributes::new();
-    for attr in attrs.entries().iter() {
+    for attr in worker.in_order(attrs)?.iter() {
         let name = String::from_utf8_lossy(worker.text(attr.name)).into_owned();
         let attribute = read_one(worker, attr, &name, who)?;
         attributes.insert(name, attribute);
@@ -167,17 +167,17 @@ fn fetch(worker: &Worker<'_>, input: &Input, who: &str) -> Result<FetchedTree, E
                 "in pure evaluation mode, '{who}' doesn't fetch unlocked input '{url}'"
             )));
         }
-        worker.shared.world.tell(&format!(
+        worker.tell(&format!(
             "warning: Input '{url}' is unlocked (e.g. lacks a Git revision) but is checked by NAR hash. This is not \
              reproducible and will break after garbage collection or when shared."
-        ));
+        ))?;
     }
-    worker.shared.world.fetch_tree(input)
+    worker.world.fetch_tree(input)
 }
 
 /// A fetched tree as a set.
 fn told<'e>(worker: &Worker<'e>, tree: &FetchedTree) -> Value<'e> {
-    let symbol = |name: &str| worker.shared.symbols.intern(name.as_bytes());
+    let symbol = |name: &str| worker.intern(name.as_bytes());
     let value = |attribute: &Attribute| match attribute {
         Attribute::Text(text) => worker.new_string(text.as_bytes()),
         Attribute::Number(number) => Value::int(i64::try_from(*number).unwrap_or(i64::MAX)),

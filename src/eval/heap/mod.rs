@@ -13,10 +13,11 @@
 //!   address. Values are made by the constructors in `value.rs` only, from references
 //!   that are valid for `'e`.
 //! - A thunk's first word is either a value's first word (then the second word is
-//!   the value's, written before it), or a state. The state changes by
-//!   compare-and-swap from suspended to running, by which one thread owns it, and
-//!   from running by that thread. A suspended thunk's second word is written
-//!   before the thunk is shared and not changed until it has a value.
+//!   the value's, written before it), or a state (`state.rs`). From suspended to
+//!   running it changes by compare-and-swap, by which one thread owns it (by a store
+//!   while one thread evaluates), and from running by that thread. A suspended thunk's
+//!   second word is written before the thunk is shared and not changed until it has a value.
+//!   The address of a note is that of one which is valid for `'e`.
 //! - A slot of an environment is filled by the thread that made the environment,
 //!   before it gives the environment (or a thunk that holds it and is evaluated by
 //!   others) away through a thunk's release store or a queue's lock.
@@ -28,11 +29,14 @@ use std::ptr::NonNull;
 use std::sync::Mutex;
 
 mod env;
+mod state;
+mod sync;
 mod thunk;
 mod value;
 
 pub use self::env::Env;
-pub use self::thunk::{Claim, Thunk};
+pub use self::state::{Bell, Claimant};
+pub use self::thunk::{Claim, Note, Seen, Thunk, Work};
 pub use self::value::{Closure, Value};
 
 /// The smallest chunk; later ones double up to [`LARGEST_CHUNK`].

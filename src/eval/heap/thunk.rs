@@ -2,16 +2,16 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::value::{TAG, THUNK};
-use super::{Env, Heap, Value, address};
+use super::state::{Found, SUSPENDED, State, TAG};
+use super::value::THUNK;
+use super::{Bell, Claimant, Env, Heap, Value, address};
 use crate::eval::code::Code;
+use crate::eval::symbols::Symbol;
 use crate::eval::value::{Arguments, Attr, Pending};
 
-/// The states; a smaller tag is that of a value.
-const SUSPENDED: u64 = 16;
-/// A call of the function at the address in the word: with the values in front of which it lies, …
+/// Words of suspended thunks beside [`SUSPENDED`], which is an expression and its scope. A call of the function at the address in the word: with the values in front of which it lies, …
 const PENDING: u64 = 17;
 /// … with the value at an address, …
 const PENDING_ITEM: u64 = 18;
@@ -21,32 +21,72 @@ const PENDING_NUMBER: u64 = 19;
 const PENDING_ATTRIBUTE: u64 = 20;
 /// … with a name and the values that go by it.
 const PENDING_ZIPPED: u64 = 21;
-const RUNNING: u64 = 22;
-const FAILED: u64 = 23;
 
 /// A value that is computed when it is needed first.
 #[repr(C)]
 pub struct Thunk<'e> {
-    word: AtomicU64,
-    payload: AtomicU64,
+    state: State,
     life: PhantomData<Cell<&'e ()>>,
 }
 
-// SAFETY: by the protocol of the state word (see the invariants).
+// SAFETY: by the protocol of the state (see the invariants).
 unsafe impl Sync for Thunk<'_> {}
 
 /// What a thread finds at a thunk.
 pub enum Claim<'e> {
     /// It has a value.
     Done(Value<'e>),
-    /// The caller shall evaluate this expression now, and must call `Thunk::finish` or `Thunk::fail`.
-    Evaluate(&'e Code<'e>, &'e Env<'e>),
-    /// The caller shall make this call now, and must end as above.
-    Call(Pending<'e>),
-    /// It is being evaluated.
-    Running,
+    /// It has a value, and the first thread has something to catch up on.
+    Noted(&'e Note<'e>),
+    /// The caller shall do the [`Thunk::work`] of this word now, and must end it by `Thunk::finish`, `finish_ahead`,
+    /// `note`, `fail` or `give_back`.
+    Mine(u64),
+    /// This thread is at work on it.
+    Running(u32),
     /// It failed; the number is that of the failure.
     Failed(u32),
+}
+
+/// What a thunk asks for.
+pub enum Work<'e> {
+    /// Evaluating an expression.
+    Evaluate(&'e Code<'e>, &'e Env<'e>),
+    /// A call.
+    Call(Pending<'e>),
+}
+
+/// A value that a helper computed, and what it came to know meanwhile.
+pub struct Note<'e> {
+    /// The value.
+    pub value: Value<'e>,
+    /// What the first thread does not know yet, in order.
+    pub seen: &'e [Seen<'e>],
+    /// Whether the first thread knows all of it by now.
+    told: AtomicBool,
+}
+
+/// Something that a helper came to know.
+#[derive(Clone, Copy)]
+pub enum Seen<'e> {
+    /// A name.
+    Name(Symbol),
+    /// Everything in the note of another thunk.
+    Note(&'e Note<'e>),
+}
+
+impl Note<'_> {
+    /// Whether the first thread knows all of it.
+    #[inline]
+    pub fn is_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    /// The first thread begins to learn it; false if it did before.
+    pub(in crate::eval) fn tell(&self) -> bool {
+        let new = !self.told.load(Ordering::Relaxed);
+        self.told.store(true, Ordering::Relaxed);
+        new
+    }
 }
 
 impl<'e> Heap<'e> {
@@ -91,14 +131,25 @@ impl<'e> Heap<'e> {
 
     /// Makes a thunk that gets its value from its maker, by `Thunk::finish`, before anybody forces it.
     pub fn knot(&self) -> (Value<'e>, &'e Thunk<'e>) {
-        let value = self.thunk(RUNNING, 0);
+        let value = self.thunk(State::running(), 0);
         // SAFETY: `thunk` has just made it.
         (value, unsafe { &*(value.payload() as *const Thunk<'e>) })
     }
 
+    /// Stores a value and what was seen meanwhile.
+    pub(in crate::eval) fn note(&self, value: Value<'e>, seen: &[Seen<'e>]) -> &'e Note<'e> {
+        let note = Note { value, seen: self.slice(seen), told: AtomicBool::new(false) };
+        let place = self.raw(size_of::<Note<'e>>()).cast::<Note<'e>>();
+        // SAFETY: fresh memory of the right size; a note has nothing to drop.
+        unsafe {
+            place.write(note);
+            &*place
+        }
+    }
+
     #[inline]
     fn thunk(&self, word: u64, payload: u64) -> Value<'e> {
-        let thunk = Thunk { word: AtomicU64::new(word), payload: AtomicU64::new(payload), life: PhantomData };
+        let thunk = Thunk { state: State::new(word, payload), life: PhantomData };
         let place = self.raw(size_of::<Thunk<'e>>()).cast::<Thunk<'e>>();
         // SAFETY: fresh memory of the right size.
         unsafe { place.write(thunk) };
@@ -107,44 +158,35 @@ impl<'e> Heap<'e> {
 }
 
 impl<'e> Thunk<'e> {
-    /// The value, if it was computed.
+    /// The value, if it was computed (see [`State::value`]).
     #[inline]
     pub fn value(&self) -> Option<Value<'e>> {
-        let word = self.word.load(Ordering::Acquire);
-        (word & TAG < SUSPENDED).then(|| Value::new(word, self.payload.load(Ordering::Relaxed)))
+        self.state.value().map(|(word, payload)| Value::new(word, payload))
     }
 
     /// Gives the value, or makes the caller the one that computes it.
     #[inline]
-    pub(in crate::eval) fn claim(&self) -> Claim<'e> {
-        loop {
-            let word = self.word.load(Ordering::Acquire);
-            let tag = word & TAG;
-            if tag < SUSPENDED {
-                return Claim::Done(Value::new(word, self.payload.load(Ordering::Relaxed)));
-            }
-            if tag == RUNNING {
-                return Claim::Running;
-            }
-            if tag == FAILED {
-                return Claim::Failed((word >> 8) as u32);
-            }
-            if self.word.compare_exchange(word, RUNNING, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-                return self.work(word);
-            }
+    pub(in crate::eval) fn claim(&self, by: Claimant) -> Claim<'e> {
+        match self.state.claim(by) {
+            Found::Value(word, payload) => Claim::Done(Value::new(word, payload)),
+            Found::Claimed(word) => Claim::Mine(word),
+            Found::Running(other) => Claim::Running(other),
+            Found::Failed(number) => Claim::Failed(number),
+            // SAFETY: `Thunk::note` has stored the address of a note that is valid for 'e.
+            Found::Noted(note) => Claim::Noted(unsafe { &*(note as *const Note<'e>) }),
         }
     }
 
     /// What a thunk that was suspended with `word` asks for; for the thread that has claimed it.
     #[inline]
-    fn work(&self, word: u64) -> Claim<'e> {
-        let (upper, payload) = (word >> 8, self.payload.load(Ordering::Relaxed));
+    pub(in crate::eval) fn work(&self, word: u64) -> Work<'e> {
+        let (upper, payload) = (word >> 8, self.state.payload());
         // SAFETY: a suspended thunk holds the addresses that the functions above took from
         // references that are valid for 'e, as its tag says.
         unsafe {
             let (function, arguments) = match word & TAG {
                 SUSPENDED => {
-                    return Claim::Evaluate(&*(upper as *const Code<'e>), &*(payload as *const Env<'e>));
+                    return Work::Evaluate(&*(upper as *const Code<'e>), &*(payload as *const Env<'e>));
                 }
                 PENDING_ITEM => {
                     let item = std::slice::from_ref(&*(payload as *const Value<'e>));
@@ -162,34 +204,65 @@ impl<'e> Thunk<'e> {
                     (place, Arguments::Values(std::slice::from_raw_parts(place.add(1), upper as usize)))
                 }
             };
-            Claim::Call(Pending { function: *function, arguments })
+            Work::Call(Pending { function: *function, arguments })
         }
     }
 
     /// Stores the value that the claimer computed.
     #[inline]
-    pub(in crate::eval) fn finish(&self, value: Value<'e>) {
+    pub(in crate::eval) fn finish(&self, value: Value<'e>, by: Claimant, bell: &Bell) {
         debug_assert!(!value.is_thunk() && !value.is_empty());
-        self.payload.store(value.payload(), Ordering::Relaxed);
-        self.word.store(value.word(), Ordering::Release);
+        if self.state.finish(value.word(), value.payload(), by) {
+            bell.ring();
+        }
     }
 
-    /// The word of the thunk, for [`Thunk::give_back`].
-    #[inline]
-    pub(in crate::eval) fn word(&self) -> u64 {
-        self.word.load(Ordering::Relaxed)
+    /// The same for a helper, where the first thread did not ask for the value.
+    pub(in crate::eval) fn finish_ahead(&self, value: Value<'e>, by: Claimant, bell: &Bell) {
+        debug_assert!(!value.is_thunk() && !value.is_empty());
+        if self.state.finish_ahead(value.word(), value.payload(), by) {
+            bell.ring();
+        }
     }
 
-    /// Suspends the thunk again that the caller has claimed; `word` is its word from right before the
-    /// claim. A suspended thunk that is suspended again has the same word, so the one is the other.
+    /// The same with something that the first thread does not know yet.
+    pub(in crate::eval) fn note(&self, note: &'e Note<'e>, by: Claimant, bell: &Bell) {
+        if self.state.note(address(note), by) {
+            bell.ring();
+        }
+    }
+
+    /// Stores the value of the note that was found here; for the first thread, which knows all of it.
+    pub(in crate::eval) fn finish_noted(&self, value: Value<'e>) {
+        self.state.finish_noted(value.word(), value.payload());
+    }
+
+    /// Suspends the thunk again that the caller has claimed; `word` is what the claim gave.
     #[cold]
-    pub(in crate::eval) fn give_back(&self, word: u64) {
-        debug_assert!(word & TAG >= SUSPENDED && word & TAG != RUNNING && word & TAG != FAILED);
-        self.word.store(word, Ordering::Release);
+    pub(in crate::eval) fn give_back(&self, word: u64, by: Claimant, bell: &Bell) {
+        if self.state.give_back(word, by) {
+            bell.ring();
+        }
     }
 
     /// Stores the number of the failure that the claimer met.
-    pub(in crate::eval) fn fail(&self, failure: u32) {
-        self.word.store(FAILED | (u64::from(failure) << 8), Ordering::Release);
+    pub(in crate::eval) fn fail(&self, failure: u32, by: Claimant, bell: &Bell) {
+        if self.state.fail(failure, by) {
+            bell.ring();
+        }
+    }
+
+    /// Waits until the thread `other` is no longer at work on the thunk. Only for the first thread, and for
+    /// helpers that have claimed nothing.
+    ///
+    /// # Errors
+    /// That of `go_on`, which is asked now and then.
+    pub(in crate::eval) fn wait<E>(
+        &self,
+        other: u32,
+        bell: &Bell,
+        go_on: impl FnMut() -> Result<(), E>,
+    ) -> Result<(), E> {
+        bell.wait(&self.state, other, go_on)
     }
 }

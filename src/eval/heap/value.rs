@@ -24,7 +24,8 @@ unsafe impl Send for Value<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Value<'_> {}
 
-pub(super) const TAG: u64 = 0xff;
+use super::state::TAG;
+
 const NULL: u64 = 1;
 const BOOL: u64 = 2;
 const INT: u64 = 3;
@@ -168,6 +169,12 @@ impl<'e> Value<'e> {
     #[inline]
     pub fn is_thunk(self) -> bool {
         self.word() == THUNK
+    }
+
+    /// Whether this is no thunk, or one that was evaluated.
+    #[inline]
+    pub fn is_known(self) -> bool {
+        self.as_thunk().is_none_or(|thunk| thunk.value().is_some())
     }
 
     /// The thunk, if this is one.

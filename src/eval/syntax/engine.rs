@@ -1,6 +1,6 @@
 //! The parser proper: tables and a stack, so that the depth of a text costs memory and never the machine stack.
 
-use super::super::symbols::{Symbol, Symbols};
+use super::super::symbols::{Interner, Symbol};
 use super::error::{Failed, ParseOptions, SyntaxError};
 use super::lexer::Lexer;
 use super::tables::{ACTIONS, Action, DEFAULTS, GOTOS, RULES, SYMBOLS, TOKEN_NAMES, Token};
@@ -137,7 +137,7 @@ fn place_of(name: &[u8]) -> usize {
 /// A parser at work.
 pub(super) struct Parser<'a> {
     pub lexer: Lexer<'a>,
-    pub symbols: &'a Symbols,
+    pub symbols: Interner<'a>,
     pub options: &'a ParseOptions,
     pub tree: Tree,
     /// Lists, arguments and parts that are not complete, with their places in messages.
@@ -161,7 +161,11 @@ pub(super) struct Parser<'a> {
 ///
 /// # Errors
 /// The first error in the text; also texts above 1 GiB are refused.
-pub fn parse(text: &[u8], symbols: &Symbols, options: &ParseOptions) -> Result<Tree, SyntaxError> {
+pub fn parse<'a>(
+    text: &[u8],
+    symbols: impl Into<Interner<'a>>,
+    options: &ParseOptions,
+) -> Result<Tree, SyntaxError> {
     if text.len() > 1 << 30 {
         return Err(SyntaxError::new(0, "the text is larger than 1 GiB"));
     }
@@ -181,7 +185,7 @@ pub fn parse(text: &[u8], symbols: &Symbols, options: &ParseOptions) -> Result<T
     };
     let mut parser = Parser {
         lexer: Lexer::new(text),
-        symbols,
+        symbols: symbols.into(),
         options,
         tree,
         pending: Vec::new(),

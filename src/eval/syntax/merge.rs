@@ -222,8 +222,10 @@ impl Parser<'_> {
                 path.push(b'.');
             }
             match step {
-                Step::Name(name) => super::print::name(self.symbols.text(name), &mut path),
-                Step::Dynamic(node) => super::print::dynamic(&self.tree, self.symbols, node, &mut path),
+                Step::Name(name) => super::print::name(self.symbols.symbols.text(name), &mut path),
+                Step::Dynamic(node) => {
+                    super::print::dynamic(&self.tree, self.symbols.symbols, node, &mut path)
+                }
             }
         }
         let path = String::from_utf8_lossy(&path).into_owned();
@@ -242,8 +244,11 @@ impl Parser<'_> {
         for number in start..self.steps.len() {
             let (Step::Name(name), offset) = self.steps[number] else { continue };
             self.refuse_second(SetId(set), name, number)?;
-            let node =
-                if self.symbols.text(name) == b"__curPos" { Node::Position } else { Node::Variable(name) };
+            let node = if self.symbols.symbols.text(name) == b"__curPos" {
+                Node::Position
+            } else {
+                Node::Variable(name)
+            };
             let node = self.add(node, offset);
             self.push(SetId(set), Binding { name, offset, value: Bound::Inherit(node) });
         }

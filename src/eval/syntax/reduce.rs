@@ -258,7 +258,7 @@ impl Parser<'_> {
         let twice = places.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1]);
         let argument_too = argument.filter(|name| places.iter().any(|place| place.0 == *name));
         if let Some((name, at)) = twice.or(argument_too.map(|name| (name, at))) {
-            let name = String::from_utf8_lossy(self.symbols.text(name));
+            let name = String::from_utf8_lossy(self.symbols.symbols.text(name));
             return Err(self.lexer.fail(at as usize, format!("duplicate formal function argument '{name}'")));
         }
         Ok(self.add(Node::Lambda { argument, formals: Some(id), body: body.node() }, at))

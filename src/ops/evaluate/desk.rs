@@ -2,9 +2,9 @@
 //! adds, in the order in which that was added and many things at once.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
 
 use crate::eval::error::Error;
 use crate::model::derivation::DerivationFile;
@@ -17,6 +17,7 @@ use crate::store::api::add::Adder;
 
 use super::Backing;
 use super::add::{Source, of_store};
+use super::world::lock;
 
 /// Additions that are looked up and written together.
 const TOGETHER: usize = 512;
@@ -100,7 +101,7 @@ pub struct Mail {
     orders: Sender<Order>,
     shared: Arc<Shared>,
     /// Whether there is an addition that may not be in the store yet.
-    unsettled: AtomicBool,
+    unsettled: Mutex<bool>,
 }
 
 impl Mail {
@@ -108,7 +109,7 @@ impl Mail {
     pub fn new() -> (Mail, Inbox) {
         let (orders, incoming) = mpsc::channel();
         let shared = Arc::<Shared>::default();
-        let mail = Mail { orders, shared: Arc::clone(&shared), unsettled: AtomicBool::new(false) };
+        let mail = Mail { orders, shared: Arc::clone(&shared), unsettled: Mutex::new(false) };
         (mail, Inbox { incoming, shared })
     }
 
@@ -136,7 +137,7 @@ impl Mail {
     pub fn add(&self, addition: Addition) -> Result<(), Error> {
         let bytes = addition.len();
         let waiting = self.shared.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.unsettled.store(true, Ordering::Release);
+        *lock(&self.unsettled) = true;
         self.orders.send(Order::Add(addition)).map_err(|_| gone())?;
         if self.shared.failed.load(Ordering::Relaxed) {
             return self.settle();
@@ -150,14 +151,13 @@ impl Mail {
     /// # Errors
     /// The store does not take it.
     pub fn settle(&self) -> Result<(), Error> {
-        if !self.unsettled.swap(false, Ordering::AcqRel) {
-            return Ok(());
+        // Another thread of the evaluation that asks for the same waits until it is done.
+        let mut unsettled = lock(&self.unsettled);
+        if *unsettled {
+            self.ask(|desk| desk.settle())?;
+            *unsettled = false;
         }
-        let settled = self.ask(|desk| desk.settle());
-        if settled.is_err() {
-            self.unsettled.store(true, Ordering::Release);
-        }
-        settled
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use super::Options;
 use super::seen::stamp::{Digest, digest};
+use crate::eval::shared::Settings;
 
 impl Options {
     /// The hash of everything that the result of an evaluation depends on by these options. Variables and the
@@ -28,6 +29,8 @@ impl Options {
             git: _,
             told_before: _,
         } = self;
+        // On how many cores it is evaluated makes no difference.
+        let settings = Settings { cores: 1, ..settings.clone() };
         let real = real_store_dir.as_ref().map(|dir| dir.as_os_str().as_bytes());
         digest([
             // All of its fields, by their names.

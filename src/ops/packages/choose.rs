@@ -18,7 +18,7 @@ impl<'e> Package<'e> {
     /// # Errors
     /// It cannot be evaluated.
     pub fn priority(&self, worker: &Worker<'e>) -> Result<i64, Error> {
-        let meta = self.meta(worker, worker.shared.symbols.intern(PRIORITY))?;
+        let meta = self.meta(worker, worker.intern(PRIORITY))?;
         Ok(match meta {
             Some(Meta::Int(number)) => number,
             Some(Meta::Text(text)) => text.parse().unwrap_or(0),

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::meta::Meta;
 use super::{Package, unless_thrown};
 use crate::eval::coerce::NO_COPY;
+use crate::eval::crew::{Offered, Purpose};
 use crate::eval::error::Error;
 use crate::eval::heap::Value;
 use crate::eval::interpret::Worker;
 use crate::eval::symbols::known;
-use crate::eval::value::Position;
+use crate::eval::value::{Position, View};
 use crate::model::{StoreDir, StorePath};
 
 /// What the system of a package is called that does not say which.
@@ -88,6 +89,27 @@ pub fn describe<'e>(
     }
     answer(&question.then)?;
     Ok(Some(row))
+}
+
+/// Does `work`, which describes some packages one after the other and tells `Offered::reach` of each, with the
+/// help of a crew.
+pub fn with_crew<'p, 'e: 'p, R>(
+    worker: &Worker<'e>,
+    dir: &StoreDir,
+    question: &Question,
+    packages: impl Iterator<Item = &'p Package<'e>>,
+    work: impl FnOnce(&Offered<'e>) -> R,
+) -> R {
+    let errand = |worker: &Worker<'e>, value: Value<'e>| match value.view() {
+        View::Attrs(attrs) => {
+            let package = Package { attr_path: String::new(), name: String::new(), attrs };
+            describe(worker, dir, &package, question).map(drop)
+        }
+        _ => Ok(()),
+    };
+    worker.with_crew(Purpose::Rows, &errand, || {
+        work(&worker.offer_all(Purpose::Rows, packages.map(|package| Value::attrs(package.attrs))))
+    })
 }
 
 impl<'e> Package<'e> {

@@ -133,7 +133,7 @@ fn told<'e>(worker: &Worker<'e>, value: Value<'e>) -> Result<Option<Meta>, Error
                 return Ok(None);
             }
             let mut set = Vec::with_capacity(attrs.len());
-            for attr in attrs.entries().iter() {
+            for attr in worker.in_order(attrs)?.iter() {
                 match told(worker, attr.value)? {
                     Some(member) => set.push((worker.name(attr.name), member)),
                     None => return Ok(None),

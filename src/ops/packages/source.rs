@@ -31,7 +31,7 @@ const MAX_MEMBERS: usize = 1 << 16;
 /// # Errors
 /// Nothing is there, or it cannot be read or evaluated.
 pub fn source<'e>(worker: &Worker<'e>, path: &[u8], warn: &dyn Fn(&str)) -> Evaluated<'e> {
-    let world = worker.shared.world;
+    let world = worker.world;
     let followed = worker.followed(path)?;
     match world.kind(&followed)? {
         Some(FileKind::Directory) => {}
@@ -44,7 +44,7 @@ pub fn source<'e>(worker: &Worker<'e>, path: &[u8], warn: &dyn Fn(&str)) -> Eval
     if kind(worker, &below(path, b"default.nix"))?.is_some() {
         return worker.import(path);
     }
-    let combined = worker.shared.symbols.intern(COMBINED);
+    let combined = worker.intern(COMBINED);
     let import = worker.evaluate_text(Origin::Internal("import"), b"import", b"/")?;
     let mut members = Members { worker, import, warn, found: vec![(combined, Value::list(&[]))] };
     members.add(path, 0)?;
@@ -65,7 +65,7 @@ impl Members<'_, '_> {
             return Err(Error::new(format!("directories are nested too deeply in '{shown}'")));
         }
         let worker = self.worker;
-        for (name, _) in worker.shared.world.read_dir(&worker.followed(directory)?)? {
+        for (name, _) in worker.world.read_dir(&worker.followed(directory)?)? {
             if name.starts_with(b".") || name == b"manifest.nix" {
                 continue;
             }
@@ -84,7 +84,7 @@ impl Members<'_, '_> {
                 },
                 _ => continue,
             };
-            let symbol = worker.shared.symbols.intern(member);
+            let symbol = worker.intern(member);
             if self.found.iter().any(|(taken, _)| *taken == symbol) {
                 let shown = String::from_utf8_lossy(&path);
                 (self.warn)(&format!("name collision in input Nix expressions, skipping '{shown}'"));
@@ -106,6 +106,6 @@ fn below(directory: &[u8], name: &[u8]) -> Vec<u8> {
 
 /// What a path leads to; nothing where that is not there or not to be seen.
 fn kind(worker: &Worker<'_>, path: &[u8]) -> Result<Option<FileKind>, Error> {
-    let kind = worker.followed(path).and_then(|path| worker.shared.world.kind(&path));
+    let kind = worker.followed(path).and_then(|path| worker.world.kind(&path));
     Ok(unless_interrupted(kind)?.flatten())
 }

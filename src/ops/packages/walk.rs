@@ -12,11 +12,12 @@
 use std::collections::HashSet;
 
 use super::{Package, unless_thrown};
+use crate::eval::crew::{Offered, Purpose};
 use crate::eval::error::{Error, Traced};
 use crate::eval::heap::Value;
 use crate::eval::interpret::Worker;
 use crate::eval::symbols::{Symbol, known};
-use crate::eval::value::{Attrs, Position, View};
+use crate::eval::value::{Attr, Attrs, Position, View};
 use crate::ops::evaluate::selection::{Arguments, called};
 
 /// What is said of a value without packages.
@@ -46,10 +47,46 @@ pub fn packages<'e>(
     arguments: &Arguments<'e>,
     thrown: Thrown,
 ) -> Result<Vec<Package<'e>>, Error> {
-    let combined = worker.shared.symbols.intern(COMBINED);
-    let mut walk = Walk { worker, arguments, combined, thrown, seen: HashSet::new(), found: Vec::new() };
-    walk.value(value, path)?;
-    Ok(walk.found)
+    let combined = worker.intern(COMBINED);
+    let walk = || {
+        let mut walk = Walk { worker, arguments, combined, thrown, seen: HashSet::new(), found: Vec::new() };
+        walk.value(value, path)?;
+        Ok(walk.found)
+    };
+    match worker.force(value)?.view() {
+        // One package.
+        View::Attrs(attrs) if attrs.get(known::TYPE).is_some() => walk(),
+        _ => worker.with_crew(Purpose::Packages, &ahead, walk),
+    }
+}
+
+/// Evaluates of a value what the walk will need when it comes to it.
+fn ahead<'e>(worker: &Worker<'e>, value: Value<'e>) -> Result<(), Error> {
+    let value = worker.force(value)?;
+    let View::Attrs(attrs) = value.view() else { return Ok(()) };
+    let force = |name| attrs.get(name).map(|attr| worker.force(attr.value)).transpose();
+    if worker.is_derivation(attrs)? {
+        force(known::NAME)?;
+        // Listings leave out packages of other systems.
+        force(known::SYSTEM)?;
+    } else if let Some(recurse) = force(known::RECURSE_FOR_DERIVATIONS)?
+        && matches!(recurse.view(), View::Bool(true))
+        && attrs.get(known::FUNCTOR).is_none()
+    {
+        offered(worker, value, &members(worker, attrs));
+    }
+    Ok(())
+}
+
+/// The members that are looked at, by the bytes of their names.
+fn members<'e>(worker: &Worker<'e>, attrs: Attrs<'e>) -> Vec<Attr<'e>> {
+    let mut members = worker.by_name(attrs);
+    members.retain(|attr| is_plain(worker.text(attr.name)));
+    members
+}
+
+fn offered<'e>(worker: &Worker<'e>, set: Value<'e>, members: &[Attr<'e>]) -> Offered<'e> {
+    worker.offer(Purpose::Packages, set, members.iter().map(|attr| attr.value))
 }
 
 /// The package that [`packages`] finds at an attribute path, without looking at any other: `value` is that of
@@ -65,7 +102,7 @@ pub fn package_at<'e>(
     arguments: &Arguments<'e>,
 ) -> Result<Option<Package<'e>>, Error> {
     let Some(rest) = path.strip_prefix(base) else { return Ok(None) };
-    let combined = worker.shared.symbols.intern(COMBINED);
+    let combined = worker.intern(COMBINED);
     let mut value = called(worker, value, arguments)?;
     let mut steps = rest.split('.').filter(|step| !step.is_empty()).peekable();
     while let Some(step) = steps.next() {
@@ -131,7 +168,7 @@ impl<'e> Walk<'_, 'e> {
             return Ok(());
         }
         match value.view() {
-            View::Attrs(attrs) => self.members(attrs, path),
+            View::Attrs(attrs) => self.members(value, attrs, path),
             View::List(items) => items.iter().enumerate().try_for_each(|(index, item)| {
                 let path = join(path, &index.to_string());
                 if self.is_done(*item, &path)? { Ok(()) } else { self.value(*item, &path) }
@@ -140,14 +177,13 @@ impl<'e> Walk<'_, 'e> {
         }
     }
 
-    fn members(&mut self, attrs: Attrs<'e>, path: &str) -> Result<(), Error> {
+    fn members(&mut self, set: Value<'e>, attrs: Attrs<'e>, path: &str) -> Result<(), Error> {
         let combined = attrs.get(self.combined).is_some();
-        for attr in self.worker.by_name(attrs) {
-            let name = self.worker.text(attr.name);
-            if !is_plain(name) {
-                continue;
-            }
-            let path = join(path, &String::from_utf8_lossy(name));
+        let members = members(self.worker, attrs);
+        let offered = offered(self.worker, set, &members);
+        for (index, attr) in members.iter().enumerate() {
+            offered.reach(index);
+            let path = join(path, &String::from_utf8_lossy(self.worker.text(attr.name)));
             let entered = match combined {
                 true => self.value(attr.value, &path),
                 false => self.member(attr.value, &path),

@@ -123,10 +123,10 @@ impl<'e> Asked<'e> {
         self.context.add(context);
         let key = worker.text(attr.name);
         if key == b"__json" {
-            worker.shared.world.tell(&format!(
+            worker.tell(&format!(
                 "warning: In derivation '{name}': setting structured attributes via '__json' is deprecated, and may be \
                  disallowed in future versions of Nix. Set '__structuredAttrs = true' instead."
-            ));
+            ))?;
         }
         self.derivation.env.insert(key.to_vec(), text.to_vec());
         if attr.name == known::OUTPUTS {
@@ -153,10 +153,10 @@ impl<'e> Asked<'e> {
         }
         if REPLACED.contains(&key) {
             let key = String::from_utf8_lossy(key);
-            worker.shared.world.tell(&format!(
+            worker.tell(&format!(
                 "warning: In a derivation named '{name}', 'structuredAttrs' disables the effect of the derivation \
                  attribute '{key}'; use 'outputChecks.<output>.{key}' instead"
-            ));
+            ))?;
         }
         match attr.name {
             known::OUTPUTS => {

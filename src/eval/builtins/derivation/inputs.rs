@@ -50,7 +50,7 @@ fn add_closure(
         if !seen.insert(path.clone()) {
             continue;
         }
-        for reference in worker.shared.world.references(dir.print(&path).as_bytes())? {
+        for reference in worker.world.references(dir.print(&path).as_bytes())? {
             open.push(parsed(dir, &reference)?);
         }
         if path.is_derivation() {
@@ -104,7 +104,7 @@ fn known(worker: &Worker<'_>, dir: &StoreDir, path: &StorePath) -> Result<Arc<Ma
         return Err(Error::new("derivations depend on each other through too many others"));
     }
     let full = dir.print(path);
-    let text = worker.shared.world.read_derivation(full.as_bytes())?;
+    let text = worker.world.read_derivation(full.as_bytes())?;
     let derivation = Derivation::parse(dir, &text)
         .map_err(|error| Error::new(format!("error parsing derivation '{full}': {error}")))?;
     keep(worker, dir, path, &derivation)?;

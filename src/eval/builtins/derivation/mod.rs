@@ -106,7 +106,7 @@ fn write(
         .map_err(|error| Error::new(error.to_string()))?;
     let outputs = derivation.known_outputs();
     let file = DerivationFile { path: path.clone(), text, references, outputs };
-    worker.shared.world.add_derivation(file)?;
+    worker.world.add_derivation(file)?;
     Ok(path)
 }
 
@@ -122,7 +122,7 @@ fn result<'e>(
     let all = Context::new(heap, vec![Element::All(file)]);
     let mut attrs = vec![(known::DRV_PATH, Value::string_with(heap, file, all))];
     for (name, output) in &derivation.outputs {
-        let symbol = worker.shared.symbols.intern(name.as_bytes());
+        let symbol = worker.intern(name.as_bytes());
         let text = match output.path() {
             Some(output) => dir.print(output).into_bytes(),
             None => unknown_output(path, name)?,
