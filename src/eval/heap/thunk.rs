@@ -11,7 +11,8 @@ use crate::eval::code::Code;
 use crate::eval::symbols::Symbol;
 use crate::eval::value::{Arguments, Attr, Pending};
 
-/// Words of suspended thunks beside [`SUSPENDED`], which is an expression and its scope. A call of the function at the address in the word: with the values in front of which it lies, …
+/// A suspended thunk has the word [`SUSPENDED`] (an expression and its scope), or that of a call of the function
+/// at the address in it: with the values in front of which the function lies, …
 const PENDING: u64 = 17;
 /// … with the value at an address, …
 const PENDING_ITEM: u64 = 18;
@@ -38,7 +39,7 @@ pub enum Claim<'e> {
     Done(Value<'e>),
     /// It has a value, and the first thread has something to catch up on.
     Noted(&'e Note<'e>),
-    /// The caller shall do the [`Thunk::work`] of this word now, and must end it by `Thunk::finish`, `finish_ahead`,
+    /// The caller shall do the work of this word (`Thunk::work`) now, and must end it by `Thunk::finish`, `finish_ahead`,
     /// `note`, `fail` or `give_back`.
     Mine(u64),
     /// This thread is at work on it.
@@ -158,7 +159,7 @@ impl<'e> Heap<'e> {
 }
 
 impl<'e> Thunk<'e> {
-    /// The value, if it was computed (see [`State::value`]).
+    /// The value, if it was computed, and not only ahead of the first thread.
     #[inline]
     pub fn value(&self) -> Option<Value<'e>> {
         self.state.value().map(|(word, payload)| Value::new(word, payload))
