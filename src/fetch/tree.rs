@@ -52,6 +52,7 @@ pub struct Tree {
     bytes: u64,
     /// The directory that the last entry lies in, which the next one mostly lies in, too.
     last: Option<(Vec<u8>, OwnedFd)>,
+    buffer: Vec<u8>,
 }
 
 /// A name, taken apart: those of directories, and the last one.
@@ -91,7 +92,7 @@ impl Tree {
     /// It cannot be opened.
     pub fn new(dir: &Path, limits: Limits) -> Result<Self> {
         let (root, shown) = (open_dir(dir)?, dir.to_owned());
-        Ok(Self { root, shown, limits, entries: 0, bytes: 0, last: None })
+        Ok(Self { root, shown, limits, entries: 0, bytes: 0, last: None, buffer: vec![0; STEP] })
     }
 
     /// Makes a directory and those above it, if they are not there.
@@ -119,10 +120,10 @@ impl Tree {
         let file = rustix::fs::openat(&parent, &last, flags, mode);
         let mut file = File::from(file.map_err(PathError::at("creating file", self.path(name)))?);
         self.last = Some((above.join(&b'/'), parent));
-        let mut buffer = vec![0; STEP];
+        let path = self.path(name);
         loop {
             interrupt::check()?;
-            let count = match contents.read(&mut buffer) {
+            let count = match contents.read(&mut self.buffer) {
                 Ok(0) => return Ok(()),
                 Ok(count) => count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
@@ -135,7 +136,7 @@ impl Tree {
                     self.limits.bytes
                 )));
             }
-            file.write_all(&buffer[..count]).map_err(PathError::at("writing file", self.path(name)))?;
+            file.write_all(&self.buffer[..count]).map_err(PathError::at("writing file", &path))?;
         }
     }
 
