@@ -34,6 +34,7 @@
 //! # Ok(())
 //! # }
 //! ```
+pub mod build;
 pub mod eval;
 pub mod fetch;
 #[doc(hidden)]

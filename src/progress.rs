@@ -41,6 +41,12 @@ pub enum ActivityKind {
     CopyPath,
     /// Several.
     CopyPaths,
+    /// Making paths valid, by building and fetching.
+    Realise,
+    /// Building several derivations.
+    Builds,
+    /// Building one: derivation, machine (empty for this one).
+    Build,
     /// Asking a store about a path: path, store.
     QueryPathInfo,
     /// A download or upload: URL.
@@ -53,7 +59,10 @@ impl ActivityKind {
         match self {
             Self::CopyPath => 100,
             Self::FileTransfer => 101,
+            Self::Realise => 102,
             Self::CopyPaths => 103,
+            Self::Builds => 104,
+            Self::Build => 105,
             Self::QueryPathInfo => 109,
         }
     }
@@ -61,7 +70,8 @@ impl ActivityKind {
     /// The verbosity from which on it is told of.
     pub fn level(self) -> u64 {
         match self {
-            Self::CopyPath | Self::CopyPaths => 3,
+            Self::Realise | Self::Builds => 0,
+            Self::CopyPath | Self::CopyPaths | Self::Build => 3,
             Self::FileTransfer | Self::QueryPathInfo => 4,
         }
     }
@@ -75,6 +85,8 @@ pub mod result_kind {
     pub const PROGRESS: u64 = 105;
     /// A kind, and how much of it is expected.
     pub const SET_EXPECTED: u64 = 106;
+    /// The phase that a build is in.
+    pub const SET_PHASE: u64 = 104;
     /// A line that is printed after a build.
     pub const POST_BUILD_LOG_LINE: u64 = 107;
 }
@@ -194,7 +206,10 @@ pub trait Progress: Send + Sync {
     fn start(&self, activity: &Activity<'_>) -> ActivityId {
         match activity.kind {
             _ if activity.text.is_empty() => {}
-            ActivityKind::CopyPath | ActivityKind::CopyPaths => self.notice(&format!("{}...", activity.text)),
+            ActivityKind::CopyPath | ActivityKind::CopyPaths | ActivityKind::Build => {
+                self.notice(&format!("{}...", activity.text));
+            }
+            ActivityKind::Realise | ActivityKind::Builds => {}
             ActivityKind::QueryPathInfo | ActivityKind::FileTransfer => {
                 self.detail(&format!("{}...", activity.text));
             }
@@ -215,6 +230,26 @@ pub trait Progress: Send + Sync {
     /// An activity ends.
     fn stop(&self, id: ActivityId) {
         let _ = id;
+    }
+
+    /// A line of a builder's log, without what only a terminal would act on.
+    fn log_line(&self, id: ActivityId, line: &str) {
+        let _ = (id, line);
+    }
+
+    /// Whether lines of logs are shown as they come: what failed need not show them again.
+    fn shows_logs(&self) -> bool {
+        false
+    }
+
+    /// A build has come to a phase with this name.
+    fn phase(&self, id: ActivityId, name: &str) {
+        let _ = (id, name);
+    }
+
+    /// A line of the program that runs after a build.
+    fn post_build_line(&self, line: &str) {
+        let _ = line;
     }
 
     /// How much is told, in the original's numbers: 3 is usual.

@@ -3,11 +3,11 @@
 //! A setting the code acts on has a method of its own here, so that a wrong name or type shows at
 //! compile time or in the test below. To use one more setting: let its row end in `.acts()` and add it here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::Settings;
-use super::value::{SandboxMode, Value};
+use super::value::{Mount, SandboxMode, Value};
 
 /// Makes one method per line: `method: "setting-name"`, with the general getter that reads it.
 macro_rules! accessors {
@@ -30,6 +30,7 @@ accessors!(FLAGS, flag -> bool {
     abort_on_warn: "abort-on-warn",
     allow_dirty: "allow-dirty",
     allow_import_from_derivation: "allow-import-from-derivation",
+    allow_new_privileges: "allow-new-privileges",
     allow_symlinked_store: "allow-symlinked-store",
     always_allow_substitutes: "always-allow-substitutes",
     auto_optimise_store: "auto-optimise-store",
@@ -53,6 +54,7 @@ accessors!(FLAGS, flag -> bool {
     pure_eval: "pure-eval",
     require_sigs: "require-sigs",
     restrict_eval: "restrict-eval",
+    run_diff_hook: "run-diff-hook",
     sandbox_fallback: "sandbox-fallback",
     show_trace: "show-trace",
     substitute: "substitute",
@@ -67,6 +69,7 @@ accessors!(FLAGS, flag -> bool {
 });
 
 accessors!(NUMBERS, number -> u64 {
+    build_poll_interval: "build-poll-interval",
     connect_timeout: "connect-timeout",
     cores: "cores",
     download_attempts: "download-attempts",
@@ -106,7 +109,9 @@ accessors!(TEXTS, text -> &str {
     lint_url_literals: "lint-url-literals",
     netrc_file: "netrc-file",
     post_build_hook: "post-build-hook",
+    pre_build_hook: "pre-build-hook",
     sandbox_build_dir: "sandbox-build-dir",
+    sandbox_dev_shm_size: "sandbox-dev-shm-size",
     store_uri: "store",
     system: "system",
     user_agent_suffix: "user-agent-suffix",
@@ -114,6 +119,7 @@ accessors!(TEXTS, text -> &str {
 
 accessors!(OPTIONAL_PATHS, optional_path -> Option<&Path> {
     build_dir: "build-dir",
+    diff_hook: "diff-hook",
     json_log_path: "json-log-path",
     ssl_cert_file: "ssl-cert-file",
 });
@@ -131,6 +137,7 @@ accessors!(LISTS, list -> &[String] {
 });
 
 accessors!(SETS, set_of -> &BTreeSet<String> {
+    allowed_impure_host_deps: "allowed-impure-host-deps",
     experimental_features: "experimental-features",
     extra_platforms: "extra-platforms",
     ignored_acls: "ignored-acls",
@@ -138,6 +145,7 @@ accessors!(SETS, set_of -> &BTreeSet<String> {
 });
 
 static NO_WORDS: BTreeSet<String> = BTreeSet::new();
+static NO_MOUNTS: BTreeMap<String, Mount> = BTreeMap::new();
 
 // The getters below answer a wrong name or type with an empty value instead of a panic; the test
 // makes sure that no method above can get there.
@@ -147,6 +155,14 @@ impl Settings {
         match self.value("sandbox") {
             Some(Value::Sandbox(mode)) => *mode,
             _ => SandboxMode::Enabled,
+        }
+    }
+
+    /// What a sandbox shows of the machine, by the path inside.
+    pub fn sandbox_paths(&self) -> &BTreeMap<String, Mount> {
+        match self.value("sandbox-paths") {
+            Some(Value::Mounts(mounts)) => mounts,
+            _ => &NO_MOUNTS,
         }
     }
 

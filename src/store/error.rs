@@ -17,6 +17,7 @@ use super::binary_cache::CacheError;
 use super::remote::RemoteError;
 use crate::settings::FeatureDisabled;
 
+mod build;
 mod formats;
 mod look;
 mod open;
@@ -24,6 +25,7 @@ mod realise;
 mod request;
 mod roots;
 
+pub use build::{BuildFailure, FailureKinds};
 pub use formats::{ImportError, RegistrationError};
 pub use look::LookError;
 pub use open::OpenError;

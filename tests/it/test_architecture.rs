@@ -7,8 +7,14 @@ use std::path::{Path, PathBuf};
 use crate::imports::Imports;
 
 /// From the bottom up; a floor may use itself and those before it.
-const FLOORS: [&[&str]; 5] =
-    [&["model", "sys", "progress"], &["nar", "settings", "http", "eval"], &["store"], &["fetch"], &["ops"]];
+const FLOORS: [&[&str]; 6] = [
+    &["model", "sys", "progress"],
+    &["nar", "settings", "http", "eval"],
+    &["store"],
+    &["fetch"],
+    &["build"],
+    &["ops"],
+];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {

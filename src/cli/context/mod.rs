@@ -25,7 +25,7 @@ use nival::store::open::uri::{StoreKind, StoreUri, Surroundings};
 use nival::store::{LocalStore, Store, StoreError, open};
 
 use crate::cli::error::Usage;
-use crate::cli::output::messages::{Ui, level};
+use crate::cli::output::messages::{Logs, Ui, level};
 use crate::cli::output::streams::Out;
 use crate::cli::output::version::{NIX_VERSION, VERSION};
 
@@ -83,6 +83,9 @@ impl Context {
             given: BTreeSet::new(),
             told_of_building: std::cell::Cell::new(false),
         };
+        if context.is_nix() {
+            context.ui.set_logs(Logs::Hidden);
+        }
         context.tell_warnings();
         nival::nar::case_hack::enable(context.settings.use_case_hack());
         Ok(context)

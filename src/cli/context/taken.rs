@@ -8,7 +8,7 @@ use super::Context;
 use crate::cli::error::Usage;
 use crate::cli::flags::page;
 use crate::cli::flags::parse::{CommonFlags, Given};
-use crate::cli::output::messages::{LogFormat, level};
+use crate::cli::output::messages::{LogFormat, Logs, level};
 
 /// The settings that `--refresh` stands for: what was fetched before does not count any more.
 const REFRESH: &[(&str, &str)] = &[
@@ -35,7 +35,10 @@ impl CommonFlags for Context {
             "--log-format" => {
                 let name = given.text()?;
                 match LogFormat::parse(&name) {
-                    Some(format) => self.ui.set_format(format),
+                    Some(format) => {
+                        self.ui.set_format(format);
+                        self.ui.set_logs(Logs::of_format(&name));
+                    }
                     None => anyhow::bail!("option 'log-format' has an invalid value '{name}'"),
                 }
             }
@@ -55,9 +58,9 @@ impl CommonFlags for Context {
             "--keep-going" => self.set_given("keep-going", "true")?,
             "--refresh" => self.set_all(REFRESH)?,
             "--offline" => self.set_all(OFFLINE)?,
-            // What the rows of these say: there is nothing to change.
             "--readonly-mode" => self.readonly_mode = true,
-            "--print-build-logs" | "--no-build-output" => {}
+            "--print-build-logs" => self.ui.set_logs(Logs::Named),
+            "--no-build-output" => self.ui.set_logs(Logs::Hidden),
             other => return Err(page::not_taken(other)),
         }
         Ok(())

@@ -38,7 +38,7 @@ pub const OF_CLASSIC: Group = Group {
             &["--keep-going", "-k"],
             "Sets 'keep-going': after a failure goes on with what does not depend on it",
         ),
-        switch(&["--no-build-output", "-Q"], "Changes nothing: this version does not build"),
+        switch(&["--no-build-output", "-Q"], "Does not show what builders print"),
         switch(
             &["--no-gc-warning"],
             "Does not warn that a result has no root ('nix-store --realise', 'nix-instantiate')",
@@ -56,7 +56,7 @@ pub const OF_NIX: Group = Group {
             &["--offline", "--no-net"],
             "Asks no substituters, and takes what was fetched before for fresh",
         ),
-        switch(&["--print-build-logs", "-L"], "Prints what builders print (they are always shown)"),
+        switch(&["--print-build-logs", "-L"], "Shows what builders print"),
         switch(&["--refresh"], "Takes nothing that was fetched before for fresh"),
     ],
 };

@@ -1,11 +1,11 @@
 //! What the programs tell on standard error: messages, and the row of the running task.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
 
-use nival::progress::result_kind::{BUILD_LOG_LINE, POST_BUILD_LOG_LINE, PROGRESS, SET_EXPECTED};
+use nival::progress::result_kind::{BUILD_LOG_LINE, POST_BUILD_LOG_LINE, PROGRESS, SET_EXPECTED, SET_PHASE};
 use nival::progress::{Activity, ActivityId, ActivityKind, Advice, Counts, Event, Field, Progress, Unit};
 use nival::sys::threads::locked;
 
@@ -56,6 +56,29 @@ impl LogFormat {
     }
 }
 
+/// What becomes of the lines that builders print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Logs {
+    /// They are shown as they are.
+    Plain = 0,
+    /// They are shown after the name of what is built.
+    Named = 1,
+    /// They are not shown.
+    Hidden = 2,
+}
+
+impl Logs {
+    /// What becomes of them in the form of messages with a name on the command line.
+    pub fn of_format(name: &str) -> Self {
+        match name {
+            "bar-with-logs" | "multiline-with-logs" => Self::Named,
+            "raw-with-logs" => Self::Plain,
+            _ => Self::Hidden,
+        }
+    }
+}
+
 /// The two output streams and how they are used.
 pub struct Ui {
     verbosity: AtomicI32,
@@ -66,8 +89,12 @@ pub struct Ui {
     dumb: bool,
     /// The running task, where a row shows it.
     task: Mutex<Option<Task>>,
+    /// What becomes of the lines that builders print.
+    logs: AtomicU8,
     /// Activities that are copies of several paths.
     copies: Mutex<BTreeSet<u64>>,
+    /// Builds, and the names of what they build.
+    builds: Mutex<BTreeMap<u64, String>>,
     /// A copy of everything as JSON (`json-log-path`).
     log: Mutex<Option<Box<dyn io::Write + Send>>>,
     logged: AtomicBool,
@@ -88,7 +115,9 @@ impl Ui {
             colour: terminal && !no_colour && !dumb,
             dumb,
             task: Mutex::new(None),
+            logs: AtomicU8::new(Logs::Plain as u8),
             copies: Mutex::new(BTreeSet::new()),
+            builds: Mutex::new(BTreeMap::new()),
             log: Mutex::new(None),
             logged: AtomicBool::new(false),
             activities: AtomicU64::new(0),
@@ -115,6 +144,33 @@ impl Ui {
         let chosen = self.format.load(Ordering::Relaxed);
         let all = [LogFormat::Bar, LogFormat::Raw, LogFormat::InternalJson];
         all.into_iter().find(|format| *format as u8 == chosen).unwrap_or(LogFormat::Bar)
+    }
+
+    /// Chooses what becomes of the lines that builders print.
+    pub fn set_logs(&self, logs: Logs) {
+        self.logs.store(logs as u8, Ordering::Relaxed);
+    }
+
+    fn logs(&self) -> Logs {
+        let chosen = self.logs.load(Ordering::Relaxed);
+        let all = [Logs::Plain, Logs::Named, Logs::Hidden];
+        all.into_iter().find(|logs| *logs as u8 == chosen).unwrap_or(Logs::Plain)
+    }
+
+    /// Shows a line of a builder's.
+    fn show_log(&self, id: ActivityId, line: &str) {
+        match self.logs() {
+            Logs::Plain => self.show(level::ERROR, "", "", line),
+            Logs::Named => {
+                let name = locked(&self.builds).get(&id.0).cloned().unwrap_or_default();
+                self.show(level::ERROR, "", "", &format!("{name}> {line}"));
+            }
+            Logs::Hidden => {}
+        }
+    }
+
+    fn result(&self, id: ActivityId, kind: u64, text: &str) {
+        self.event(&serde_json::json!({"action": "result", "fields": [text], "id": id.0, "type": kind}));
     }
 
     /// Whether a person reads the messages.
@@ -277,7 +333,8 @@ impl Progress for Ui {
             if !(activity.text.is_empty() || copies && self.leaves_out_lines()) {
                 self.show(level, "", "", &format!("{}...", activity.text));
             }
-            if !(self.is_logged() || copies && self.has_rows()) {
+            let is_followed = copies && self.has_rows() || activity.kind == ActivityKind::Build;
+            if !(self.is_logged() || is_followed) {
                 return ActivityId::NONE;
             }
         }
@@ -289,11 +346,23 @@ impl Progress for Ui {
                 let path = activity.fields.first().copied().unwrap_or_default();
                 self.with_task(|task| task.start(id, short_name(path)));
             }
-            ActivityKind::QueryPathInfo | ActivityKind::FileTransfer => {}
+            ActivityKind::Build => {
+                let name = short_name(activity.fields.first().copied().unwrap_or_default());
+                let name = name.strip_suffix(".drv").unwrap_or(name).to_owned();
+                locked(&self.builds).insert(id, name);
+            }
+            ActivityKind::QueryPathInfo
+            | ActivityKind::FileTransfer
+            | ActivityKind::Realise
+            | ActivityKind::Builds => {}
         }
         let mut event = serde_json::json!({"action": "start"});
         if !activity.fields.is_empty() {
             event["fields"] = activity.fields.into();
+        }
+        if let (ActivityKind::Build, Some(fields)) = (activity.kind, event["fields"].as_array_mut()) {
+            // The first round of one, in the words of versions that built several times.
+            fields.extend([1.into(), 1.into()]);
         }
         event["id"] = id.into();
         event["level"] = level.into();
@@ -328,8 +397,31 @@ impl Progress for Ui {
     fn stop(&self, id: ActivityId) {
         if id != ActivityId::NONE {
             locked(&self.copies).remove(&id.0);
+            locked(&self.builds).remove(&id.0);
             self.with_task(|task| task.stop(id.0));
             self.event(&serde_json::json!({"action": "stop", "id": id.0}));
+        }
+    }
+
+    fn log_line(&self, id: ActivityId, line: &str) {
+        self.result(id, BUILD_LOG_LINE, line);
+        if !self.is_json() {
+            self.show_log(id, line);
+        }
+    }
+
+    fn shows_logs(&self) -> bool {
+        !self.is_json() && self.logs() != Logs::Hidden
+    }
+
+    fn phase(&self, id: ActivityId, name: &str) {
+        self.result(id, SET_PHASE, name);
+    }
+
+    fn post_build_line(&self, line: &str) {
+        self.result(ActivityId::NONE, POST_BUILD_LOG_LINE, line);
+        if !self.is_json() {
+            self.show(level::ERROR, "", "", &format!("post-build-hook: {line}"));
         }
     }
 
@@ -349,9 +441,14 @@ impl Progress for Ui {
                 self.show(i32::try_from(*level).unwrap_or(i32::MAX), "", "", &format!("{text}..."));
             }
             // What a builder prints.
-            Event::Result { kind: BUILD_LOG_LINE | POST_BUILD_LOG_LINE, fields, .. } => {
+            Event::Result { id, kind: BUILD_LOG_LINE, fields } => {
                 if let Some(Field::Text(line)) = fields.first() {
-                    self.show(level::INFO, "", "", line);
+                    self.show_log(ActivityId(*id), line);
+                }
+            }
+            Event::Result { kind: POST_BUILD_LOG_LINE, fields, .. } => {
+                if let Some(Field::Text(line)) = fields.first() {
+                    self.show(level::ERROR, "", "", &format!("post-build-hook: {line}"));
                 }
             }
             _ => {}

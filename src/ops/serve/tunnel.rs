@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::progress::result_kind::{PROGRESS, SET_EXPECTED};
+use crate::progress::result_kind::{BUILD_LOG_LINE, POST_BUILD_LOG_LINE, PROGRESS, SET_EXPECTED, SET_PHASE};
 use crate::progress::{Activity, ActivityId, ActivityKind, Advice, Advise, Counts, Event, Field, Progress};
 use crate::store::error::Result;
 use crate::store::remote::protocol::wire::Writer;
@@ -144,6 +144,11 @@ impl<W: Outlet> Tunnel<W> {
         locked(&self.out).add(message, self.version());
     }
 
+    fn result(&self, id: ActivityId, kind: u64, text: &str) {
+        let fields = vec![Field::Text(text.to_owned())];
+        self.send(0, &Message::Event(Event::Result { id: id.0, kind, fields }));
+    }
+
     fn line(&self, level: u64, text: &str) {
         self.send(level, &Message::Next(format!("{text}\n")));
     }
@@ -175,6 +180,18 @@ impl<W: Outlet> Progress for Tunnel<W> {
         self.line(TALKATIVE, text);
     }
 
+    fn log_line(&self, id: ActivityId, line: &str) {
+        self.result(id, BUILD_LOG_LINE, line);
+    }
+
+    fn phase(&self, id: ActivityId, name: &str) {
+        self.result(id, SET_PHASE, name);
+    }
+
+    fn post_build_line(&self, line: &str) {
+        self.result(ActivityId::NONE, POST_BUILD_LOG_LINE, line);
+    }
+
     fn verbosity(&self) -> u64 {
         self.verbosity.load(Ordering::Relaxed)
     }
@@ -182,7 +199,11 @@ impl<W: Outlet> Progress for Tunnel<W> {
     fn start(&self, activity: &Activity<'_>) -> ActivityId {
         let (kind, level) = (activity.kind.number(), activity.kind.level());
         let id = self.activities.fetch_add(1, Ordering::Relaxed);
-        let fields = activity.fields.iter().map(|&field| Field::Text(field.to_owned())).collect();
+        let mut fields: Vec<_> = activity.fields.iter().map(|&field| Field::Text(field.to_owned())).collect();
+        if activity.kind == ActivityKind::Build {
+            // The first round of one, in the words of versions that built several times.
+            fields.extend([Field::Number(1), Field::Number(1)]);
+        }
         let (text, parent) = (activity.text.to_owned(), activity.parent.0);
         // Activities are sent whatever the verbosity: the client decides.
         self.send(0, &Message::Event(Event::Start { id, level, kind, text, fields, parent }));

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::BuildFailure;
+
 /// Why a path that is asked for is not valid, and cannot be made so.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,12 +15,12 @@ pub enum RealiseError {
     /// A derivation that no substituter has.
     #[error("failed to obtain derivation of '{0}'")]
     NoDerivation(String),
-    /// A derivation that would have to be built.
-    #[error(
-        "cannot build '{0}': its outputs are not valid, no substituter has them, and this version of Nival does \
-         not build yet"
-    )]
+    /// A derivation that would have to be built, in a store for which nobody builds.
+    #[error("cannot build '{0}': its outputs are not valid, and nobody builds for this store")]
     NoBuilder(String),
+    /// A derivation that was not built.
+    #[error(transparent)]
+    Build(Box<BuildFailure>),
     /// Something that only a store that builds can do.
     #[error("{0} is not available in this version of Nival")]
     NotAvailable(&'static str),

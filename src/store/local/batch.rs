@@ -11,7 +11,7 @@ use super::LocalStore;
 use super::db::write::Existing;
 use super::ingest::{HELD, Hashes, Ingest, Ingested, Make, Pending};
 use super::place::{Place, Scratch};
-use crate::model::{StorePath, ValidPathInfo};
+use crate::model::{Realisation, StorePath, ValidPathInfo};
 use crate::nar::{NarError, Sink};
 use crate::store::error::{Result, StoreError};
 use crate::sys::clock::now;
@@ -336,7 +336,7 @@ fn try_lock_all(store: &LocalStore, items: &[(Incoming, ValidPathInfo)]) -> Resu
 
 /// Paths whose locks are held, on their way to being valid. Dropped without
 /// [`Placing::finish`], what was put in its place is removed again.
-struct Placing<'s> {
+pub(super) struct Placing<'s> {
     store: &'s LocalStore,
     waiting: Vec<(Incoming, StorePath)>,
     infos: Vec<ValidPathInfo>,
@@ -348,13 +348,13 @@ struct Placing<'s> {
 }
 
 impl<'s> Placing<'s> {
-    fn new(store: &'s LocalStore) -> Self {
+    pub(super) fn new(store: &'s LocalStore) -> Self {
         let replaced = HashSet::new();
         Self { store, waiting: Vec::new(), infos: Vec::new(), again: Vec::new(), replaced, locks: Vec::new() }
     }
 
     /// Takes a path over, unless it has become valid before its lock was had.
-    fn push(&mut self, lock: PathLock, incoming: Incoming, info: ValidPathInfo) -> Result<()> {
+    pub(super) fn push(&mut self, lock: PathLock, incoming: Incoming, info: ValidPathInfo) -> Result<()> {
         let known = self.store.db().raw_path(&info.path)?;
         if let Some(known) = known {
             if !self.store.is_gone(&info.path) {
@@ -377,10 +377,15 @@ impl<'s> Placing<'s> {
         Ok(())
     }
 
-    fn finish(mut self, outputs: &Outputs) -> Result<()> {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
+    fn finish(self, outputs: &Outputs) -> Result<()> {
+        if self.waiting.is_empty() { Ok(()) } else { self.finish_with(outputs, &[]) }
+    }
+
+    /// Puts everything in its place, makes it durable and registers it, and which outputs it is.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what is not registered is removed.
+    pub(super) fn finish_with(mut self, outputs: &Outputs, realisations: &[Realisation]) -> Result<()> {
         let store = self.store;
         put_all(&store.place()?, std::mem::take(&mut self.waiting))?;
         let is_unknown = |path: &StorePath| path.is_derivation() && !outputs.contains_key(path);
@@ -398,7 +403,8 @@ impl<'s> Placing<'s> {
             writer.register(&self.infos, Existing::Update, now(), |path| match outputs.get(path) {
                 Some(outputs) => Ok(outputs.clone()),
                 None => Ok(store.read_derivation(path)?.known_outputs()),
-            })
+            })?;
+            realisations.iter().try_for_each(|realisation| writer.register_realisation(realisation))
         })?;
         self.infos.clear();
         Ok(())

@@ -17,6 +17,7 @@ mod mend;
 mod misnamed;
 pub mod optimise;
 mod optimised;
+pub mod outputs;
 pub mod place;
 mod queries;
 mod realisations;

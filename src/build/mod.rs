@@ -1,0 +1,3 @@
+//! Building derivations.
+
+pub mod settings;
