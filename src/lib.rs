@@ -4,6 +4,7 @@
 //! | floor | what it holds |
 //! |---|---|
 //! | [`ops`] | verbs over stores: copying, querying, profiles, serving |
+//! | [`build`] | one derivation becomes its outputs, on this machine |
 //! | [`fetch`] | files and archives from elsewhere |
 //! | [`store`] | the local store, binary caches, stores behind a daemon or ssh |
 //! | [`eval`] | the expression language, which asks the world through one trait |

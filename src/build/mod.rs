@@ -1,3 +1,17 @@
-//! Building derivations.
+//! One derivation becomes its outputs, on this machine.
+//!
+//! ```text
+//! workplace   where a builder works: its directories, its user, what it sees of the machine
+//! process     the builder at work: its terminal, its limits, its end
+//! log         what it prints: kept in a file, shown line by line
+//! ```
+//!
+//! Nothing here knows a substituter or the database, prints, or reads the environment.
 
+pub mod error;
+pub mod log;
+pub mod process;
 pub mod settings;
+pub mod workplace;
+
+pub use error::BuildError;

@@ -64,8 +64,60 @@ pub fn user(id: u32) -> Option<User> {
     )
 }
 
+/// The number of the user with a name.
+pub fn id(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    look_up::<libc::passwd, _>(
+        |entry, texts, size, result| {
+            // SAFETY: all pointers are to room of the sizes that are said, and
+            // the name ends with a NUL.
+            #[allow(unsafe_code)]
+            unsafe {
+                libc::getpwnam_r(name.as_ptr(), entry, texts, size, result)
+            }
+        },
+        |entry| entry.pw_uid,
+    )
+}
+
+/// A group, as the system knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Members {
+    /// The number of the group.
+    pub group: u32,
+    /// The names of the users that are listed with it.
+    pub names: Vec<String>,
+}
+
+/// The group with a name.
+pub fn members(name: &str) -> Option<Members> {
+    find_group(name, |entry| Members { group: entry.gr_gid, names: texts(entry.gr_mem) })
+}
+
+/// The texts of a list that ends with a null pointer.
+fn texts(list: *mut *mut libc::c_char) -> Vec<String> {
+    let mut found = Vec::new();
+    if list.is_null() {
+        return found;
+    }
+    for index in 0.. {
+        // SAFETY: the system's lists end with a null pointer, and this stops there.
+        #[allow(unsafe_code)]
+        let entry = unsafe { *list.add(index) };
+        if entry.is_null() {
+            break;
+        }
+        found.push(text(entry));
+    }
+    found
+}
+
 /// The number of the group with a name.
 fn group(name: &str) -> Option<u32> {
+    find_group(name, |entry| entry.gr_gid)
+}
+
+fn find_group<T>(name: &str, found: impl Fn(&libc::group) -> T) -> Option<T> {
     let name = CString::new(name).ok()?;
     look_up::<libc::group, _>(
         |entry, texts, size, result| {
@@ -76,7 +128,7 @@ fn group(name: &str) -> Option<u32> {
                 libc::getgrnam_r(name.as_ptr(), entry, texts, size, result)
             }
         },
-        |entry| entry.gr_gid,
+        found,
     )
 }
 
@@ -139,5 +191,9 @@ mod tests {
         assert!(root.as_ref().is_some_and(|root| is_member(root, "root")));
         assert!(root.is_some_and(|root| !is_member(&root, "no-such-group")));
         assert_eq!(user(u32::MAX - 7), None);
+        assert_eq!(id("root"), Some(0));
+        assert_eq!(id("no-such-user"), None);
+        assert!(members("root").is_some_and(|root| root.group == 0));
+        assert_eq!(members("no-such-group"), None);
     }
 }

@@ -1,0 +1,46 @@
+//! Why a derivation could not be built, other than that its builder failed.
+
+use std::path::PathBuf;
+
+use crate::sys::PathError;
+use crate::sys::interrupt::Interrupted;
+
+/// A build that did not come to an end of its own.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A file, outside of what a builder sees.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The build was told to end; nothing of it is left.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// What the builder was to see, or to be, could not be had.
+    #[error("while setting up the build environment")]
+    SetUp(#[source] PathError),
+    /// Setting up what the builder sees was left unfinished by a process that ended; which is
+    /// what happens when somebody kills it, or memory runs out.
+    #[error("the process that runs the builder has ended unexpectedly")]
+    SupervisorLost,
+    /// Other users could exchange directories in which a build user works.
+    #[error("Path \"{}\" is world-writable or a symlink. That's not allowed for security.", .0.display())]
+    OpenToOthers(PathBuf),
+    /// A directory that was named relative to who knows what.
+    #[error("not an absolute path: \"{}\"", .0.display())]
+    NotAbsolute(PathBuf),
+    /// The group that gives the users of builds.
+    #[error("the group '{0}' specified in 'build-users-group' does not exist")]
+    NoSuchGroup(String),
+    /// A group without users.
+    #[error("the build users group '{0}' has no members")]
+    NoBuildUsers(String),
+    /// A member of the group that is no user.
+    #[error("cannot find the user '{0}' in the group '{1}'")]
+    NoSuchUser(String, String),
+    /// The user that runs builds is one of those that are to be kept apart from it.
+    #[error("the Nix user should not be a member of '{0}'")]
+    AmongBuildUsers(String),
+    /// A part of this that is being written.
+    #[error("this part of the builder is not finished")]
+    Unfinished,
+}
