@@ -1,6 +1,11 @@
 //! The builder at work: what is run, within which limits, and how it ended.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use super::BuildError;
+use super::log::LogWriter;
+use crate::progress::{ActivityId, Progress};
 
 /// What is run.
 #[derive(Debug, Clone, Copy)]
@@ -49,4 +54,29 @@ pub enum Ended {
     Silent(u64),
     /// After more than so many bytes of output it was killed.
     TooMuchLog(u64),
+}
+
+/// A builder that was started. When this is dropped, everything of it is killed.
+#[derive(Debug)]
+pub struct Builder<'w> {
+    /// The workplace stays for as long.
+    workplace: PhantomData<&'w mut ()>,
+}
+
+impl Builder<'_> {
+    /// Waits for the end of the builder, which is when nothing of it can print any more. Nothing of it
+    /// runs after that, however it ended.
+    ///
+    /// # Errors
+    /// Errors of the log, and an interruption.
+    pub fn watch(
+        self,
+        limits: &Limits,
+        log: &mut LogWriter,
+        told: &dyn Progress,
+        activity: ActivityId,
+    ) -> Result<Ended, BuildError> {
+        let _ = (self.workplace, limits, log, told, activity);
+        Err(BuildError::Unfinished)
+    }
 }

@@ -10,7 +10,7 @@ pub use options::{Isolation, SandboxOptions, SandboxPath, WorkplaceOptions};
 
 use super::BuildError;
 use super::log::LogWriter;
-use super::process::{Ended, Limits, Program};
+use super::process::{Builder, Ended, Program};
 use crate::progress::{ActivityId, Progress};
 
 /// The place of one build. Its directories are removed with it, unless they are [kept](Self::keep).
@@ -41,19 +41,14 @@ impl Workplace {
         &self.outputs_in
     }
 
-    /// Runs a builder to its end. Nothing of it runs any more after that, however it ended.
+    /// Sets up what the builder sees and starts it. What it prints waits until it is
+    /// [watched](Builder::watch).
     ///
     /// # Errors
-    /// [`BuildError::SetUp`], errors of the log, and an interruption.
-    pub fn run(
-        &mut self,
-        program: &Program<'_>,
-        limits: &Limits,
-        log: &mut LogWriter,
-        told: &dyn Progress,
-        activity: ActivityId,
-    ) -> Result<Ended, BuildError> {
-        let _ = (program, limits, log, told, activity, &self.options);
+    /// [`BuildError::SetUp`], a [`PathError`](crate::sys::PathError), and an interruption. A builder that
+    /// cannot be executed is none of these.
+    pub fn start(&mut self, program: &Program<'_>) -> Result<Builder<'_>, BuildError> {
+        let _ = (program, &self.options);
         Err(BuildError::Unfinished)
     }
 
