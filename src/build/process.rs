@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
-use super::BuildError;
+use super::error::BuildError;
 use super::log::LogWriter;
 use crate::progress::{ActivityId, Progress};
 

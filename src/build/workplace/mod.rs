@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 pub use options::{Isolation, SandboxOptions, SandboxPath, WorkplaceOptions};
 
-use super::BuildError;
+use super::error::BuildError;
 use super::log::LogWriter;
 use super::process::{Builder, Ended, Program};
 use crate::progress::{ActivityId, Progress};

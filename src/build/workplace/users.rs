@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use crate::build::BuildError;
+use crate::build::error::BuildError;
 use crate::sys::lock::{self, LockKind};
 use crate::sys::{PathError, users};
 
