@@ -1,6 +1,7 @@
 //! One derivation becomes its outputs, on this machine.
 //!
 //! ```text
+//! environment what a builder is given: variables, arguments, files
 //! workplace   where a builder works: its directories, its user, what it sees of the machine
 //! process     the builder at work: its terminal, its limits, its end
 //! log         what it prints: kept in a file, shown line by line
@@ -8,6 +9,7 @@
 //!
 //! Nothing here knows a substituter or the database, prints, or reads the environment.
 
+pub mod environment;
 pub mod error;
 pub mod log;
 pub mod process;

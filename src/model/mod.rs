@@ -9,6 +9,7 @@ pub mod derivation;
 pub mod derived_path;
 pub mod hash;
 pub mod input;
+pub mod json;
 pub mod manifest_nix;
 pub mod nar_info;
 pub mod nearest;

@@ -2,7 +2,6 @@
 
 pub mod channel;
 pub mod closure_diff;
-pub mod closure_sizes;
 pub mod content_addressed;
 pub mod copy;
 pub mod derivations;

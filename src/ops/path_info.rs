@@ -1,11 +1,12 @@
 //! What is known of selected paths, and how large their closures are.
 
-use super::closure_sizes::closure_sizes;
 use super::selected::Selected;
 use crate::model::NarFile;
 use crate::store::api::RawPath;
 use crate::store::error::Result;
 use crate::store::graph::Node;
+use crate::store::graph::closure_sizes::closure_sizes;
+use crate::store::graph::closure_sizes::closure_sizes;
 
 /// What a report is to say.
 #[derive(Debug, Clone, Copy, Default)]

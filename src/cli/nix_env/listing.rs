@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use nival::eval::text::json::{push_float, push_string};
+use nival::model::json::{push_float, push_string};
 use nival::model::manifest_nix::Value;
 use nival::model::{StoreDir, package_name};
 use nival::ops::packages::describe::Row;

@@ -7,9 +7,10 @@ use super::super::error::{Error, Traced};
 use super::super::heap::{Thunk, Value};
 use super::super::interpret::{Evaluated, Worker};
 use super::super::symbols::{Symbol, known};
-use super::super::text::json::{self, JsonBuilder, JsonError, NotUtf8};
+
 use super::super::value::{Attr, Attrs, Position, View};
 use super::Builtin;
+use crate::model::json::{self, JsonBuilder, JsonError, NotUtf8};
 
 /// The rows of this family.
 pub const TABLE: &[Builtin] = &[

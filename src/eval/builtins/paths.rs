@@ -12,7 +12,7 @@ use super::super::text::path;
 use super::super::value::{Position, View};
 use super::context::dependencies;
 use super::{Builtin, internal};
-use crate::model::derivation::{Derivation, DerivationOutput};
+use crate::model::derivation::{Derivation, DerivationOutput, placeholder};
 use crate::model::hash::Hash;
 use crate::model::references::{Candidates, Scanner};
 
@@ -178,7 +178,7 @@ fn imported_derivation<'e>(
                 dir.print(output).into_bytes()
             }
             _ => match worker.store_path_of(path) {
-                Some(derivation) => super::derivation::unknown_output(&derivation, name)?,
+                Some(derivation) => placeholder::of_input(&derivation, name),
                 None => return Err(missing(path)),
             },
         };

@@ -10,7 +10,7 @@ use super::super::text::replace::Patterns;
 use super::super::text::{path, versions};
 use super::super::value::{Attrs, Position, View};
 use super::Builtin;
-use crate::model::base32;
+use crate::model::derivation::placeholder;
 use crate::model::hash::{Hash, HashAlgorithm, HashError, HashFormat};
 
 /// The rows of this family.
@@ -305,8 +305,7 @@ fn convert_hash<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Posi
 
 fn placeholder<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
     let output = worker.force_plain(arguments[0], position, first!("placeholder"))?;
-    let hash = Hash::sha256(&[b"nix-output:", output].concat());
-    Ok(worker.new_string(format!("/{}", base32::encode(hash.as_bytes())).as_bytes()))
+    Ok(worker.new_string(&placeholder::of_output(output)))
 }
 
 fn get_env<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {

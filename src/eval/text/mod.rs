@@ -1,9 +1,8 @@
 //! What the language needs to do with bytes and knows no values for: quoting,
-//! numbers, versions, regular expressions, JSON, XML and TOML.
+//! numbers, versions, regular expressions, XML and TOML.
 //!
 //! Texts of the language are byte strings, so everything here takes and gives bytes.
 
-pub mod json;
 pub mod numbers;
 pub mod path;
 pub mod quote;

@@ -2,6 +2,8 @@
 
 pub mod aterm;
 pub mod modulo;
+pub mod options;
+pub mod placeholder;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nival::eval::text::json::{self, JsonBuilder};
+use nival::model::json::{self, JsonBuilder};
 use nival::eval::text::toml;
 
 /// Writes values as JSON.

@@ -6,12 +6,12 @@ use super::super::super::error::{Error, Traced};
 use super::super::super::heap::Value;
 use super::super::super::interpret::Worker;
 use super::super::super::symbols::known;
-use super::super::super::text::json;
 use super::super::super::value::{Attr, Attrs, Position, View};
 use super::super::json::JsonStyle;
 use crate::model::content_address::ContentAddressMethod;
 use crate::model::derivation::Derivation;
 use crate::model::hash::HashAlgorithm;
+use crate::model::json;
 
 /// Attributes that say nothing where attributes are structured, since `outputChecks` does.
 const REPLACED: &[&[u8]] = &[

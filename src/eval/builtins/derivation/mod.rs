@@ -8,7 +8,6 @@ mod outputs;
 use std::collections::BTreeSet;
 
 use self::attributes::Asked;
-pub(super) use self::outputs::unknown_output;
 use super::super::context::{Context, Element};
 use super::super::error::{Error, Traced};
 use super::super::heap::Value;
@@ -16,7 +15,7 @@ use super::super::interpret::{Evaluated, Worker};
 use super::super::symbols::known;
 use super::super::value::{Attrs, Builtin, Position};
 use crate::model::content_address::{ContentAddress, ContentAddressMethod, ContentReferences};
-use crate::model::derivation::{Derivation, DerivationFile};
+use crate::model::derivation::{Derivation, DerivationFile, placeholder};
 use crate::model::hash::Hash;
 use crate::model::store_path::{self, StoreDir, StorePath};
 
@@ -125,7 +124,7 @@ fn result<'e>(
         let symbol = worker.intern(name.as_bytes());
         let text = match output.path() {
             Some(output) => dir.print(output).into_bytes(),
-            None => unknown_output(path, name)?,
+            None => placeholder::of_input(path, name),
         };
         let element = Element::Output { derivation: file, output: worker.text(symbol) };
         let context = Context::new(heap, vec![element]);

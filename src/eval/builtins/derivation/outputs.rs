@@ -4,11 +4,10 @@ use super::super::super::error::Error;
 use super::super::super::interpret::Worker;
 use super::attributes::Asked;
 use super::inputs;
-use crate::model::base32;
 use crate::model::content_address::{ContentAddress, ContentAddressMethod};
-use crate::model::derivation::{DerivationOutput, modulo};
+use crate::model::derivation::{DerivationOutput, modulo, placeholder};
 use crate::model::hash::{Hash, HashAlgorithm};
-use crate::model::store_path::{StoreDir, StorePath, output_path_name};
+use crate::model::store_path::StoreDir;
 
 /// Gives a derivation its outputs, in `outputs` and in its environment.
 pub fn fill_in(worker: &Worker<'_>, dir: &StoreDir, name: &str, asked: &mut Asked<'_>) -> Result<(), Error> {
@@ -62,20 +61,9 @@ fn floating(asked: &mut Asked<'_>) -> Result<(), Error> {
     let algorithm = asked.algorithm.unwrap_or(HashAlgorithm::Sha256);
     for output in &asked.outputs {
         let kind = if asked.impure { DerivationOutput::Impure } else { DerivationOutput::Floating };
-        let stand_in = placeholder(&format!("nix-output:{output}"));
+        let stand_in = placeholder::of_output(output.as_bytes());
         asked.derivation.env.insert(output.clone().into_bytes(), stand_in);
         asked.derivation.outputs.insert(output.clone(), kind(method, algorithm));
     }
     Ok(())
-}
-
-/// The text that stands for an output of another derivation until its path is known.
-pub fn unknown_output(derivation: &StorePath, output: &str) -> Result<Vec<u8>, Error> {
-    let name = derivation.name().strip_suffix(".drv").unwrap_or(derivation.name());
-    let text = format!("nix-upstream-output:{}:{}", derivation.hash_part(), output_path_name(name, output));
-    Ok(placeholder(&text))
-}
-
-fn placeholder(text: &str) -> Vec<u8> {
-    format!("/{}", base32::encode(Hash::sha256(text.as_bytes()).as_bytes())).into_bytes()
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::json::JsonBuilder;
+use crate::model::json::JsonBuilder;
 use text::Parser;
 
 /// Levels of lists and tables in each other.

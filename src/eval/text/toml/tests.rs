@@ -1,5 +1,5 @@
-use super::super::json::{self, JsonBuilder};
 use super::*;
+use crate::model::json::{self, JsonBuilder};
 
 /// Writes values as JSON.
 struct Text;

@@ -4,11 +4,13 @@
 mod float;
 mod lexer;
 mod parser;
+mod value;
 mod write;
 
 pub use float::push_float;
 pub use parser::parse;
 use thiserror::Error;
+pub use value::{Json, JsonObject, push_object};
 pub use write::{NotUtf8, push_string};
 
 /// Makes values of what is read. A TOML document is read with it as well.

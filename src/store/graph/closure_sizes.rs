@@ -5,7 +5,7 @@
 //! references, in an order in which what a node refers to comes before it,
 //! tells for every node which of the 64 are in its closure.
 
-use crate::store::graph::{Graph, Node};
+use super::{Graph, Node};
 use crate::sys::interrupt::{self, Interrupted};
 
 /// Bits of a mask.

@@ -3,6 +3,8 @@
 //! Nodes are numbered in the order of their paths, so that comparing numbers
 //! is comparing paths. A node costs some 70 bytes, an edge 4.
 
+pub mod closure_sizes;
+
 use std::collections::HashMap;
 
 use crate::model::{StorePath, ValidPathInfo};
