@@ -4,6 +4,7 @@
 //! environment what a builder is given: variables, arguments, files
 //! workplace   where a builder works: its directories, its user, what it sees of the machine
 //! process     the builder at work: its terminal, its limits, its end
+//! outputs     what becomes of what it has made
 //! log         what it prints: kept in a file, shown line by line
 //! ```
 //!
@@ -12,6 +13,7 @@
 pub mod environment;
 pub mod error;
 pub mod log;
+pub mod outputs;
 pub mod process;
 pub mod settings;
 pub mod workplace;

@@ -17,6 +17,7 @@ pub mod package_name;
 pub mod path_info;
 pub mod realisation;
 pub mod references;
+pub mod rewriting;
 pub mod signature;
 pub mod store_path;
 

@@ -1,5 +1,6 @@
 //! Tree → calls of a sink, in one pass over directory handles.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,15 +17,46 @@ use crate::model::{Hash, HashAlgorithm};
 use crate::sys::dir::{DIRECTORY, DirStack, Names, open_dir, open_parent};
 use crate::sys::{PathError, interrupt};
 
+/// What names of entries are told as.
+pub type Naming<'n> = &'n dyn for<'a> Fn(&'a [u8]) -> Cow<'a, [u8]>;
+
+/// How a tree is told of.
+#[derive(Clone, Copy, Default)]
+pub struct Manner<'m> {
+    /// What names are told as, and in which order therefore, where that is not as they are.
+    pub naming: Option<Naming<'m>>,
+    /// Whose everything in it must be, where that matters.
+    pub owner: Option<u32>,
+}
+
+impl Manner<'_> {
+    /// As the process does it everywhere.
+    fn usual() -> Manner<'static> {
+        fn plain(name: &[u8]) -> Cow<'_, [u8]> {
+            Cow::Borrowed(case_hack::plain(name))
+        }
+        let naming: Naming<'static> = &plain;
+        Manner { naming: case_hack::is_enabled().then_some(naming), owner: None }
+    }
+}
+
 /// Tells `sink` of the tree at `path`. The last component is not followed if
 /// it is a symlink, and none below it ever is.
 ///
 /// # Errors
 /// [`NarError`]; the sink has then been told a part.
 pub fn walk(path: &Path, sink: &mut (impl Sink + ?Sized)) -> Result<(), NarError> {
+    walk_with(path, Manner::usual(), sink)
+}
+
+/// As [`walk`], in another manner.
+///
+/// # Errors
+/// See [`walk`]; [`NarError::Owner`]; and for two entries that are told as the same.
+pub fn walk_with(path: &Path, manner: Manner<'_>, sink: &mut (impl Sink + ?Sized)) -> Result<(), NarError> {
     if path == Path::new("/") {
         // The root has no name in a directory above it.
-        return walk_at(open_dir(path)?.as_fd(), c".", path, sink);
+        return walk_from(open_dir(path)?.as_fd(), c".", path, manner, sink);
     }
     let (parent, name) = match open_parent(path) {
         Ok(found) => found,
@@ -33,7 +65,7 @@ pub fn walk(path: &Path, sink: &mut (impl Sink + ?Sized)) -> Result<(), NarError
         }
         Err(error) => return Err(error.into()),
     };
-    walk_at(parent.as_fd(), &name, path, sink)
+    walk_from(parent.as_fd(), &name, path, manner, sink)
 }
 
 /// As [`walk`], for the entry `name` of a directory; `shown` is its path for
@@ -47,12 +79,22 @@ pub fn walk_at(
     shown: &Path,
     sink: &mut (impl Sink + ?Sized),
 ) -> Result<(), NarError> {
+    walk_from(parent, name, shown, Manner::usual(), sink)
+}
+
+fn walk_from(
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    shown: &Path,
+    manner: Manner<'_>,
+    sink: &mut (impl Sink + ?Sized),
+) -> Result<(), NarError> {
     let stat = match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Err(NarError::Missing(shown.to_owned())),
         other => other.map_err(PathError::at("getting status of", shown))?,
     };
     let shown = shown.as_os_str().as_bytes();
-    let mut walk = Walk { sink, path: shown.strip_suffix(b"/").unwrap_or(shown).to_vec() };
+    let mut walk = Walk { sink, manner, path: shown.strip_suffix(b"/").unwrap_or(shown).to_vec() };
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => walk.tree(parent, name),
         other => walk.leaf(parent, name, other),
@@ -80,6 +122,7 @@ pub fn hash(path: &Path, algorithm: HashAlgorithm) -> Result<(Hash, u64), NarErr
 
 struct Walk<'s, S: ?Sized> {
     sink: &'s mut S,
+    manner: Manner<'s>,
     /// Where one stands, for messages.
     path: Vec<u8>,
 }
@@ -98,6 +141,13 @@ impl<S: Sink + ?Sized> Walk<'_, S> {
         }
     }
 
+    fn check_owner(&self, found: u32) -> Result<(), NarError> {
+        match self.manner.owner {
+            Some(owner) if owner != found => Err(NarError::Owner(self.shown())),
+            _ => Ok(()),
+        }
+    }
+
     fn open(
         &mut self,
         parent: BorrowedFd<'_>,
@@ -105,9 +155,13 @@ impl<S: Sink + ?Sized> Walk<'_, S> {
     ) -> Result<(std::os::fd::OwnedFd, Names), NarError> {
         let handle = rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())
             .map_err(|e| self.error("cannot read directory", e))?;
+        if self.manner.owner.is_some() {
+            let stat = rustix::fs::fstat(&handle).map_err(|e| self.error("getting status of", e))?;
+            self.check_owner(stat.st_uid)?;
+        }
         let mut names = Names::read(handle.as_fd()).map_err(|e| self.error("cannot read directory", e))?;
-        if case_hack::is_enabled()
-            && let Some(twice) = names.sort_by_key(case_hack::plain)
+        if let Some(naming) = self.manner.naming
+            && let Some(twice) = names.sort_by_key(naming)
         {
             return Err(case_hack::collision(&twice));
         }
@@ -131,9 +185,9 @@ impl<S: Sink + ?Sized> Walk<'_, S> {
             };
             self.path.push(b'/');
             self.path.extend_from_slice(entry.to_bytes());
-            match case_hack::is_enabled().then(|| case_hack::plain(entry.to_bytes())) {
-                Some(plain) if plain != entry.to_bytes() => {
-                    self.sink.entry(&CString::new(plain).unwrap_or_default())?;
+            match self.manner.naming.map(|naming| naming(entry.to_bytes())) {
+                Some(told) if *told != *entry.to_bytes() => {
+                    self.sink.entry(&CString::new(told.into_owned()).unwrap_or_default())?;
                 }
                 _ => self.sink.entry(entry)?,
             }
@@ -163,6 +217,7 @@ impl<S: Sink + ?Sized> Walk<'_, S> {
                 if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
                     return Err(NarError::Changed(self.shown()));
                 }
+                self.check_owner(stat.st_uid)?;
                 let executable = stat.st_mode & 0o100 != 0;
                 // Sizes of files are not negative.
                 let remaining = stat.st_size as u64;
@@ -170,6 +225,11 @@ impl<S: Sink + ?Sized> Walk<'_, S> {
                 self.sink.regular(executable, &mut contents)
             }
             FileType::Symlink => {
+                if self.manner.owner.is_some() {
+                    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
+                        .map_err(|e| self.error("getting status of", e))?;
+                    self.check_owner(stat.st_uid)?;
+                }
                 let target = rustix::fs::readlinkat(parent, name, Vec::new())
                     .map_err(|e| self.error("reading symbolic link", e))?;
                 self.sink.symlink(&target)

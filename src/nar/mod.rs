@@ -40,6 +40,9 @@ pub mod listing;
 pub mod modulo;
 pub mod reader;
 pub mod restore;
+pub mod rewriting;
+mod scanning;
+pub mod tee;
 pub mod writer;
 
 #[cfg(test)]
@@ -61,6 +64,9 @@ pub const MAX_DEPTH: usize = 65_536;
 pub const MAX_NAME_LEN: usize = 255;
 /// Longest target of a symlink, in bytes.
 pub const MAX_TARGET_LEN: usize = 4095;
+
+/// Bytes of contents that are looked at together on their way.
+const STEP: usize = 128 * 1024;
 
 /// What can go wrong with an archive or the tree it is made of or into.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +100,9 @@ pub enum NarError {
         .0.display()
     )]
     HardLink(PathBuf),
+    /// A file, directory or link of somebody else in a tree that should be one user's.
+    #[error("invalid ownership on file '{}'", .0.display())]
+    Owner(PathBuf),
     /// Somebody wrote to a file, or moved a directory, that was being read.
     #[error("file '{}' changed while it was being read", .0.display())]
     Changed(PathBuf),

@@ -2,14 +2,14 @@
 //! archive, in which the names of what it refers to are replaced by their new
 //! ones, and its own by zeros for the hash and by the new one then.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write};
 
 use super::copy;
 use crate::model::content_address::ContentReferences;
+use crate::model::rewriting::{Rewriter, Rewrites};
 use crate::model::{ContentAddress, ContentAddressMethod, HashAlgorithm, Hasher, StorePath, ValidPathInfo};
-use crate::model::{base32, store_path::HASH_LEN};
 use crate::nar::NarError;
 use crate::nar::hashing::HashedOutput;
 use crate::nar::writer::{FileOutput, NarWriter, Output};
@@ -18,10 +18,6 @@ use crate::store::api::add::take;
 use crate::store::api::{Item, Store};
 use crate::store::error::{Result, StoreError};
 use crate::sys::interrupt;
-
-type Part = [u8; HASH_LEN];
-/// What hash parts are replaced by.
-type Parts = HashMap<Part, Part>;
 
 /// Adds such copies of paths and of what they refer to, and gives their names,
 /// by the old ones.
@@ -76,7 +72,7 @@ fn rewritten(
 ) -> Result<(ValidPathInfo, File)> {
     let old = &item.info.path;
     let mut references = ContentReferences::default();
-    let mut parts = Parts::new();
+    let mut parts = Rewrites::default();
     for reference in &item.info.references {
         if reference == old {
             references.itself = true;
@@ -85,15 +81,18 @@ fn rewritten(
         // What comes before is renamed, but in a circle.
         let new = renamed.get(reference).unwrap_or(reference);
         references.others.insert(new.clone());
-        parts.extend(part(reference).zip(part(new)));
+        parts.replace(reference, new);
     }
-    let own = part(old).filter(|_| references.itself);
-    parts.extend(own.map(|own| (own, [0; HASH_LEN])));
+    if references.itself {
+        parts.blank(old);
+    }
     let mut hasher = Hasher::new(HashAlgorithm::Sha256);
     rewrite(archive, &parts, &mut hasher).map_err(failed)?;
     let ca = ContentAddress { method: ContentAddressMethod::NixArchive, hash: hasher.finish() };
     let path = destination.dir().content_path(old.name(), &ca, &references)?;
-    parts.extend(own.zip(part(&path)));
+    if references.itself {
+        parts.replace(old, &path);
+    }
     let file = temporary()?;
     let mut spool = FileOutput::new(&file);
     let mut hashed = Hashed(HashedOutput::new(&mut spool));
@@ -107,10 +106,6 @@ fn rewritten(
     info.references.extend(references.itself.then_some(path));
     info.ca = Some(ca);
     Ok((info, file))
-}
-
-fn part(path: &StorePath) -> Option<Part> {
-    path.hash_part().as_bytes().first_chunk().copied()
 }
 
 /// An output that is written to as a file is.
@@ -128,56 +123,22 @@ impl Write for Hashed<'_, '_> {
 }
 
 /// Writes a file from its beginning with other hash parts in place of some.
-fn rewrite(mut file: &File, parts: &Parts, output: &mut impl Write) -> io::Result<()> {
-    file.seek(SeekFrom::Start(0))?;
-    rewrite_stream(&mut file, parts, output)
-}
-
-fn rewrite_stream(input: &mut impl Read, parts: &Parts, output: &mut impl Write) -> io::Result<()> {
+fn rewrite(mut file: &File, parts: &Rewrites, output: &mut impl Write) -> io::Result<()> {
     /// Bytes that are looked at together.
     const CHUNK: usize = 64 * 1024;
+    file.seek(SeekFrom::Start(0))?;
     let mut buffer = vec![0; CHUNK];
-    // Bytes that may be the beginning of a hash part, and new ones after them.
-    let mut held = 0;
+    let mut rewriter = Rewriter::new(parts);
     loop {
         if interrupt::requested() {
             return Err(interrupt::io_error());
         }
-        let count = match input.read(&mut buffer[held..]) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read?,
-        };
-        let filled = held + count;
-        let done = replace(&mut buffer[..filled], parts);
-        if count == 0 {
-            return output.write_all(&buffer[..filled]);
-        }
-        // What was replaced must not be looked at again.
-        let done = done.max(filled.saturating_sub(HASH_LEN - 1));
-        output.write_all(&buffer[..done])?;
-        buffer.copy_within(done..filled, 0);
-        held = filled - done;
-    }
-}
-
-/// Replaces what is whole, and gives the end of the last.
-fn replace(data: &mut [u8], parts: &Parts) -> usize {
-    let (mut at, mut end) = (0, 0);
-    while let Some(window) = data.get_mut(at..at + HASH_LEN) {
-        if let Some(bad) = window.iter().rposition(|byte| !base32::is_digit(*byte)) {
-            at += bad + 1;
-            continue;
-        }
-        match window.first_chunk::<HASH_LEN>().and_then(|part| parts.get(part)) {
-            Some(new) => {
-                window.copy_from_slice(new);
-                at += HASH_LEN;
-                end = at;
-            }
-            None => at += 1,
+        match file.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) => return output.write_all(rewriter.finish()),
+            read => output.write_all(rewriter.push(&buffer[..read?]))?,
         }
     }
-    end
 }
 
 /// The names of those paths that were asked for.
@@ -186,36 +147,4 @@ pub fn of_roots<'r>(
     roots: &BTreeSet<StorePath>,
 ) -> impl Iterator<Item = (&'r StorePath, &'r StorePath)> {
     renamed.iter().filter(move |(old, _)| roots.contains(*old))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    /// Gives a few bytes at a time.
-    struct Slow<'d>(&'d [u8], usize);
-
-    impl Read for Slow<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let count = self.1.min(self.0.len()).min(buffer.len());
-            buffer[..count].copy_from_slice(&self.0[..count]);
-            self.0 = &self.0[count..];
-            Ok(count)
-        }
-    }
-
-    #[test]
-    fn parts_are_replaced_however_they_are_cut() {
-        let (a, b) = ([b'a'; HASH_LEN], [b'b'; HASH_LEN]);
-        let parts = Parts::from([(a, b), (b, [0; HASH_LEN])]);
-        let text = [&b"xa"[..], &a, &b"-"[..], &b, &b, &b"aa"[..], &a[..HASH_LEN - 1]].concat();
-        // The first `a` belongs to the part that begins there.
-        let expected = [&b"x"[..], &b, &b"a-"[..], &[0; 2 * HASH_LEN], &b, &b"a"[..]].concat();
-        for step in [1, 2, 7, 31, 32, 33, 64, 1000] {
-            let mut output = Vec::new();
-            rewrite_stream(&mut Slow(&text, step), &parts, &mut output).unwrap();
-            assert_eq!(output, expected, "{step}");
-        }
-    }
 }

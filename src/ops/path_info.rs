@@ -6,7 +6,6 @@ use crate::store::api::RawPath;
 use crate::store::error::Result;
 use crate::store::graph::Node;
 use crate::store::graph::closure_sizes::closure_sizes;
-use crate::store::graph::closure_sizes::closure_sizes;
 
 /// What a report is to say.
 #[derive(Debug, Clone, Copy, Default)]

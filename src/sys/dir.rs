@@ -1,6 +1,7 @@
 //! Directories by handle: sorted listings, and a way down and up trees of any
 //! depth with few handles open.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -82,12 +83,12 @@ impl Names {
 
     /// Puts them in the order of what `key` makes of them; gives what it makes of
     /// two of them, if that happens.
-    pub fn sort_by_key(&mut self, key: fn(&[u8]) -> &[u8]) -> Option<Vec<u8>> {
+    pub fn sort_by_key(&mut self, key: &dyn for<'n> Fn(&'n [u8]) -> Cow<'n, [u8]>) -> Option<Vec<u8>> {
         let bytes = &self.bytes;
         let key = |at: usize| key(name_at(bytes, at).to_bytes());
-        self.index.sort_by(|a, b| key(a.0).cmp(key(b.0)));
+        self.index.sort_by(|a, b| key(a.0).cmp(&key(b.0)));
         let twice = self.index.windows(2).find(|pair| key(pair[0].0) == key(pair[1].0))?;
-        Some(key(twice[0].0).to_vec())
+        Some(key(twice[0].0).into_owned())
     }
 
     /// The next name in order.

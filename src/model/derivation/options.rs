@@ -200,7 +200,7 @@ impl Source<'_> {
             Self::Variables(env) => Ok(env.get(name.as_bytes()).map_or(default, |value| value == b"1")),
             Self::Members(members) => match members.get(name) {
                 None => Ok(default),
-                Some(value) => boolean(value).map_err(within(&format!("\"{name}\""))),
+                Some(value) => boolean(value).map_err(within(format!("\"{name}\""))),
             },
         }
     }
@@ -210,7 +210,7 @@ impl Source<'_> {
             Self::Variables(_) => Ok(self.variables(name)),
             Self::Members(members) => {
                 let Some(value) = members.get(name) else { return Ok(None) };
-                let names = strings(value).map_err(within(&format!("\"{name}\"")))?;
+                let names = strings(value).map_err(within(format!("\"{name}\"")))?;
                 Ok(Some(names.into_iter().map(String::into_bytes).collect()))
             }
         }
@@ -308,7 +308,7 @@ impl Source<'_> {
         const NAME: &str = "unsafeDiscardReferences";
         let Self::Members(members) = self else { return Ok(BTreeSet::new()) };
         let Some(value) = members.get(NAME) else { return Ok(BTreeSet::new()) };
-        let within = within(&format!("'{NAME}'"));
+        let within = within(format!("'{NAME}'"));
         let read = |value| {
             let mut discarded = BTreeSet::new();
             for (output, value) in object(value)? {
@@ -328,7 +328,7 @@ fn output_check(output: &str, value: &Json) -> Result<OutputCheck, OptionsError>
         None => Ok(None),
         Some(value) => strings(value)
             .map(|names| Some(names.into_iter().collect::<BTreeSet<_>>()))
-            .map_err(within(&format!("'outputChecks.\"{output}\".{name}'"))),
+            .map_err(within(format!("'outputChecks.\"{output}\".{name}'"))),
     };
     Ok(OutputCheck {
         allowed_references: list("allowedReferences")?,
@@ -352,8 +352,8 @@ fn limit(value: Option<&Json>) -> Result<Option<u64>, OptionsError> {
     }
 }
 
-fn within(attribute: &str) -> impl Fn(WrongType) -> OptionsError {
-    move |reason| OptionsError::Attribute { attribute: attribute.to_owned(), reason }
+fn within(attribute: String) -> impl FnOnce(WrongType) -> OptionsError {
+    move |reason| OptionsError::Attribute { attribute, reason }
 }
 
 fn wrong(expected: &'static str, value: &Json) -> WrongType {
@@ -399,4 +399,129 @@ pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn is_graph_name(name: &str) -> bool {
     let begins = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
     begins && name.chars().all(|other| other.is_ascii_alphanumeric() || matches!(other, '_' | '.' | '-'))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    fn drv(env: &[(&str, &str)]) -> Derivation {
+        let env = env.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+        Derivation { env: env.collect(), ..Derivation::default() }
+    }
+
+    fn read(env: &[(&str, &str)]) -> Result<BuildOptions, OptionsError> {
+        BuildOptions::of(&StoreDir::default(), &drv(env))
+    }
+
+    /// An error with its causes, as a program shows them.
+    fn told(json: &str) -> String {
+        let error = read(&[("__json", json)]).unwrap_err();
+        match error.source() {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        }
+    }
+
+    const PATH: &str = "/nix/store/c5zzz79yar8myd3dqv4rq62fhpfc2l82-a.nix";
+
+    #[test]
+    fn variables() {
+        let options = read(&[
+            ("passAsFile", " a  b\na"),
+            ("__noChroot", "1"),
+            ("preferLocalBuild", "yes"),
+            ("allowSubstitutes", ""),
+            ("requiredSystemFeatures", "kvm big-parallel"),
+            ("disallowedReferences", "out"),
+            ("allowedReferences", ""),
+            ("exportReferencesGraph", &format!("x {PATH} y {PATH}/z x {PATH}")),
+            ("unsafeDiscardReferences", "1"),
+        ])
+        .unwrap();
+        assert_eq!(options.pass_as_file, [b"a".to_vec(), b"b".to_vec()].into());
+        assert!(options.no_chroot && !options.prefer_local_build && !options.allow_substitutes);
+        assert_eq!(options.required_system_features, ["big-parallel".to_owned(), "kvm".to_owned()].into());
+        let check = options.check("any").unwrap();
+        assert_eq!(check.allowed_references, Some(BTreeSet::new()));
+        assert_eq!(check.allowed_requisites, None);
+        assert_eq!(check.disallowed_references, ["out".to_owned()].into());
+        assert!(options.unsafe_discard_references.is_empty());
+        let path = StoreDir::default().parse(PATH).unwrap();
+        assert_eq!(options.export_references_graph.get("y"), Some(&[path].into()));
+        let plain = read(&[]).unwrap();
+        assert!(plain.allow_substitutes && plain.structured.is_none());
+    }
+
+    #[test]
+    fn graphs_that_cannot_be() {
+        let told = |text: &str| read(&[("exportReferencesGraph", text)]).unwrap_err().to_string();
+        assert_eq!(told("x"), "odd number of tokens in 'exportReferencesGraph': 'x'");
+        assert_eq!(told("x /etc"), "path '/etc' is not in the Nix store");
+        for name in ["../x", ".", ".attr-x", "a/b", "1"] {
+            assert_eq!(
+                told(&format!("{name} {PATH}")),
+                format!("invalid file name '{name}' in 'exportReferencesGraph'")
+            );
+        }
+    }
+
+    #[test]
+    fn members() {
+        let json = format!(
+            r#"{{"outputChecks":{{"out":{{"maxSize":10000.5,"maxClosureSize":-1,"allowedReferences":["dev"]}}}},
+            "unsafeDiscardReferences":{{"out":true,"dev":false}},"preferLocalBuild":true,"passAsFile":["a"],
+            "exportReferencesGraph":{{"a":[["{PATH}"]]}},"allowedReferences":[]}}"#
+        );
+        let options = read(&[("__json", &json), ("__noChroot", "1")]).unwrap();
+        let check = options.check("out").unwrap();
+        assert_eq!((check.max_size, check.max_closure_size), (Some(10000), None));
+        assert_eq!(check.allowed_references, Some(["dev".to_owned()].into()));
+        assert_eq!(options.check("dev"), None);
+        assert_eq!(options.unsafe_discard_references, ["out".to_owned()].into());
+        assert!(options.prefer_local_build && !options.no_chroot && options.pass_as_file.is_empty());
+        assert_eq!(options.export_references_graph.get("a").unwrap().len(), 1);
+        assert_eq!(options.warnings.len(), 1);
+    }
+
+    /// Each as the reference tells of it.
+    #[test]
+    fn members_of_wrong_types() {
+        let expected = |attribute: &str, expected: &str, found: &str, shown: &str| {
+            format!(
+                "while parsing attribute {attribute}: Expected JSON value to be of type '{expected}' but it is of type \
+                 '{found}': {shown}"
+            )
+        };
+        assert_eq!(
+            told(r#"{"preferLocalBuild":"yes"}"#),
+            expected("\"preferLocalBuild\"", "boolean", "string", "\"yes\"")
+        );
+        assert_eq!(
+            told(r#"{"requiredSystemFeatures":[1]}"#),
+            expected("\"requiredSystemFeatures\"", "string", "number", "1")
+        );
+        assert_eq!(
+            told(r#"{"outputChecks":{"out":{"allowedReferences":"x"}}}"#),
+            expected("'outputChecks.\"out\".allowedReferences'", "array", "string", "\"x\"")
+        );
+        assert_eq!(
+            told(r#"{"unsafeDiscardReferences":null}"#),
+            expected("'unsafeDiscardReferences'", "object", "null", "null")
+        );
+        assert_eq!(
+            told(r#"{"outputChecks":[]}"#),
+            "Expected JSON value to be of type 'object' but it is of type 'array': []"
+        );
+        assert_eq!(
+            told(r#"{"outputChecks":{"out":{"maxSize":"x"}}}"#),
+            "[json.exception.type_error.302] type must be number, but is string"
+        );
+        assert_eq!(
+            told(r#"{"exportReferencesGraph":{"a":1}}"#),
+            "'exportReferencesGraph' value is not an array or a string"
+        );
+    }
 }

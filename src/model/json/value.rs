@@ -23,6 +23,10 @@ pub enum Json {
     Object(JsonObject),
 }
 
+/// Levels of lists and objects in each other: each takes some of the stack when it is written or
+/// dropped.
+pub const DEEPEST: usize = 1000;
+
 /// The members of an object, in the order in which they are written.
 pub type JsonObject = BTreeMap<String, Json>;
 
@@ -30,9 +34,14 @@ impl Json {
     /// Reads a text.
     ///
     /// # Errors
-    /// [`JsonError`].
+    /// [`JsonError`]; also for more than [`DEEPEST`] values within each other.
     pub fn parse(text: &[u8]) -> Result<Self, JsonError> {
-        super::parse(text, &mut Values)
+        let mut values = Values { too_deep: false };
+        let (value, _) = super::parse(text, &mut values)?;
+        match values.too_deep {
+            false => Ok(value),
+            true => Err(JsonError::Syntax(format!("values are nested more than {DEEPEST} deep"))),
+        }
     }
 
     /// Appends the value as one line without blanks, the members of objects sorted
@@ -90,42 +99,82 @@ fn push_text(out: &mut Vec<u8>, text: &str) {
     let _ = push_string(out, text.as_bytes());
 }
 
-struct Values;
+/// Makes values, each with its depth.
+struct Values {
+    too_deep: bool,
+}
 
 impl Values {
-    fn text(bytes: Vec<u8>) -> String {
-        String::from_utf8(bytes).unwrap_or_default()
+    /// A list or an object, unless it is too deep.
+    fn nested(&mut self, json: Json, inside: usize) -> (Json, usize) {
+        if inside < DEEPEST {
+            return (json, inside + 1);
+        }
+        self.too_deep = true;
+        (Json::Null, 0)
     }
 }
 
+fn text(bytes: Vec<u8>) -> String {
+    // The reader has made sure that it is UTF-8.
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
 impl JsonBuilder for Values {
-    type Value = Json;
+    type Value = (Json, usize);
 
-    fn null(&mut self) -> Json {
-        Json::Null
+    fn null(&mut self) -> Self::Value {
+        (Json::Null, 0)
     }
 
-    fn boolean(&mut self, value: bool) -> Json {
-        Json::Boolean(value)
+    fn boolean(&mut self, value: bool) -> Self::Value {
+        (Json::Boolean(value), 0)
     }
 
-    fn integer(&mut self, value: i64) -> Json {
-        Json::Integer(value)
+    fn integer(&mut self, value: i64) -> Self::Value {
+        (Json::Integer(value), 0)
     }
 
-    fn float(&mut self, value: f64) -> Json {
-        Json::Float(value)
+    fn float(&mut self, value: f64) -> Self::Value {
+        (Json::Float(value), 0)
     }
 
-    fn string(&mut self, value: Vec<u8>) -> Json {
-        Json::String(Self::text(value))
+    fn string(&mut self, value: Vec<u8>) -> Self::Value {
+        (Json::String(text(value)), 0)
     }
 
-    fn list(&mut self, values: Vec<Json>) -> Json {
-        Json::List(values)
+    fn list(&mut self, values: Vec<Self::Value>) -> Self::Value {
+        let inside = values.iter().map(|(_, depth)| *depth).max().unwrap_or(0);
+        self.nested(Json::List(values.into_iter().map(|(value, _)| value).collect()), inside)
     }
 
-    fn object(&mut self, members: Vec<(Vec<u8>, Json)>) -> Json {
-        Json::Object(members.into_iter().map(|(name, value)| (Self::text(name), value)).collect())
+    fn object(&mut self, members: Vec<(Vec<u8>, Self::Value)>) -> Self::Value {
+        let inside = members.iter().map(|(_, (_, depth))| *depth).max().unwrap_or(0);
+        let members = members.into_iter().map(|(name, (value, _))| (text(name), value));
+        self.nested(Json::Object(members.collect()), inside)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_as_the_reference_does() {
+        let text = r#"{"b": [1, 2.0, 1e30, "é
+", {}], "a": {"y": null, "x": false}, "b2": []}"#;
+        let mut out = Vec::new();
+        Json::parse(text.as_bytes()).unwrap().push(&mut out);
+        let expected = "{\"a\":{\"x\":false,\"y\":null},\"b\":[1,2.0,1e+30,\"é\\n\",{}],\"b2\":[]}";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(Json::parse(nested(DEEPEST).as_bytes()).is_ok());
+        assert!(Json::parse(nested(DEEPEST + 1).as_bytes()).is_err());
+        assert!(Json::parse(nested(1_000_000).as_bytes()).is_err());
     }
 }

@@ -17,19 +17,16 @@ use crate::fetch::unpack::{Limits, Top, unpack_within};
 use crate::model::derivation::DerivationOutput;
 use crate::model::references::{Candidates, Scanner};
 use crate::model::{Derivation, StoreDir, StorePath};
-use crate::nar::writer::{NarWriter, Output};
-use crate::nar::{Contents, NarError, Sink, dump};
+use crate::nar::writer::NarWriter;
+use crate::nar::{Sink, dump};
 use crate::ops::prefetch::private_dir;
 use crate::store::LocalStore;
 use crate::store::api::Store as _;
 use crate::store::error::{FailedBuild, RealiseError, Result, StoreError};
-use crate::sys::{PathError, interrupt};
+use crate::sys::PathError;
 
 /// The builder of every channel.
 pub const BUILDER: &str = "builtin:unpack-channel";
-
-/// Bytes read at a time.
-const STEP: usize = 128 * 1024;
 
 /// The tree of a channel that is to be made.
 pub struct ChannelTree {
@@ -99,10 +96,9 @@ impl ChannelTree {
             paths.push(closure.path(node)?);
         }
         let candidates = Candidates::new(paths);
-        let mut writer =
-            NarWriter::new(Scanning { scanner: Scanner::new(&candidates), buffer: vec![0; STEP] })?;
+        let mut writer = NarWriter::new(Scanner::new(&candidates))?;
         dump::walk(&tree, &mut writer)?;
-        let references = writer.into_output().scanner.finish();
+        let references = writer.into_output().finish();
         let fill = |sink: &mut dyn Sink| dump::walk(&tree, sink);
         let mut adder = store.adder();
         adder.add_built(&self.out, &self.drv_path, references, trusted, fill)?;
@@ -162,27 +158,5 @@ fn open(path: &Path) -> std::result::Result<File, PathError> {
     match file.metadata().map_err(failed)?.mode() & libc::S_IFMT {
         libc::S_IFREG => Ok(file),
         _ => Err(failed(io::Error::other("it is not a regular file"))),
-    }
-}
-
-/// Looks for references in an archive.
-struct Scanning<'c> {
-    scanner: Scanner<'c>,
-    buffer: Vec<u8>,
-}
-
-impl Output for Scanning<'_> {
-    fn write(&mut self, data: &[u8]) -> std::result::Result<(), NarError> {
-        self.scanner.update(data);
-        Ok(())
-    }
-
-    fn contents(&mut self, contents: &mut dyn Contents) -> std::result::Result<(), NarError> {
-        while contents.remaining() > 0 {
-            interrupt::check()?;
-            let count = contents.read(&mut self.buffer)?;
-            self.scanner.update(&self.buffer[..count]);
-        }
-        Ok(())
     }
 }

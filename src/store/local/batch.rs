@@ -96,7 +96,7 @@ impl Drop for Incoming {
 }
 
 /// Takes trees in, on any thread.
-pub(super) struct Intake {
+pub struct Intake {
     scratch: Arc<Scratch>,
     /// For names in the scratch directory.
     taken_in: Arc<AtomicU64>,
@@ -120,7 +120,7 @@ impl Intake {
     ///
     /// # Errors
     /// The errors of `fill`; nothing is then left of the tree.
-    pub(super) fn take_in<T>(
+    pub fn take_in<T>(
         &self,
         hashes: Hashes,
         fill: impl FnOnce(&mut dyn Sink) -> Result<T>,
@@ -153,7 +153,7 @@ impl LocalStore {
     ///
     /// # Errors
     /// The errors of `fill`; nothing is then left of the tree.
-    pub(super) fn take_in<T>(
+    pub fn take_in<T>(
         &self,
         hashes: Hashes,
         fill: impl FnOnce(&mut dyn Sink) -> Result<T>,
@@ -165,7 +165,7 @@ impl LocalStore {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(super) fn intake(&self, held: usize) -> Result<Intake> {
+    pub fn intake(&self, held: usize) -> Result<Intake> {
         let (scratch, taken_in) = (self.scratch()?, Arc::clone(&self.taken_in));
         Ok(Intake { scratch, taken_in, held, writeback: self.options.sync })
     }

@@ -6,11 +6,13 @@ use std::io::Read;
 use std::sync::Arc;
 
 use crate::model::path_info::is_verifiable;
+use crate::model::rewriting::Rewrites;
 use crate::model::{
     ContentAddressMethod, Derivation, DrvOutput, Realisation, StoreDir, StorePath, ValidPathInfo,
 };
 use crate::nar::content_hash::hash_contents;
-use crate::nar::modulo::ModuloHasher;
+use crate::nar::modulo::ModuloHash;
+use crate::nar::tee::Tee;
 use crate::nar::{Sink, dump};
 use crate::progress::Progress;
 use crate::store::api::add::Adder;
@@ -231,9 +233,11 @@ impl NarTaker for Taker {
         let (ingested, mut incoming, own) = self.intake.take_in(hashes, |sink| match algorithm {
             // Its own name in it is blanked out.
             Some(algorithm) if archive && info.references.contains(&info.path) => {
-                let mut modulo = ModuloHasher::new(sink, info.path.hash_part(), algorithm)?;
+                let mut own = Rewrites::default();
+                own.blank(&info.path);
+                let mut modulo = Tee::new(sink, ModuloHash::new(&own, algorithm))?;
                 fill(&mut modulo)?;
-                Ok(Some(modulo.finish()))
+                Ok(Some(modulo.into_output().finish()))
             }
             Some(algorithm) => Ok(hash_contents((method, algorithm), true, sink, |sink| fill(sink))?),
             None => Ok(fill(sink).map(|()| None)?),

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use crate::model::content_address::ContentReferences;
 use crate::model::references::{Candidates, Scanner};
+use crate::model::rewriting::Rewrites;
 use crate::model::{
     ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, Hasher, StoreDir, StorePath, ValidPathInfo,
 };
 use crate::nar::git::GitHasher;
 use crate::nar::hashing::HashPipe;
-use crate::nar::modulo::ModuloHasher;
+use crate::nar::modulo::ModuloHash;
 use crate::nar::writer::{NarWriter, Output};
 use crate::nar::{Contents, NarError, dump};
 use crate::store::error::Result;
@@ -115,10 +116,11 @@ fn leads_to(dir: &StoreDir, info: &ValidPathInfo, address: &ContentAddress) -> b
 
 /// The hash of the archive with the path's own hash part blanked out.
 fn hash_without_itself(real: &Path, path: &StorePath) -> Result<Hash> {
-    let mut archive = NarWriter::new(HashPipe::without_thread(HashAlgorithm::Sha256))?;
-    let mut hasher = ModuloHasher::new(&mut archive, path.hash_part(), HashAlgorithm::Sha256)?;
-    dump::walk(real, &mut hasher)?;
-    Ok(hasher.finish())
+    let mut own = Rewrites::default();
+    own.blank(path);
+    let mut archive = NarWriter::new(ModuloHash::new(&own, HashAlgorithm::Sha256))?;
+    dump::walk(real, &mut archive)?;
+    Ok(archive.into_output().finish())
 }
 
 fn git_hash(real: &Path, algorithm: HashAlgorithm) -> Result<Hash> {

@@ -15,7 +15,7 @@ use crate::progress::Progress;
 use crate::sys::interrupt;
 
 /// Bytes of a tree that are held in memory at most.
-pub(super) const HELD: usize = 12 << 20;
+pub const HELD: usize = 12 << 20;
 /// What a node costs beside its texts.
 const NODE: usize = 64;
 /// Bytes that are read at a time into memory: never more ahead of the data.
