@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::environment::EnvironmentError;
+use super::outputs::OutputsError;
+use crate::nar::NarError;
+use crate::store::error::StoreError;
 use crate::sys::PathError;
 use crate::sys::interrupt::Interrupted;
 
@@ -40,7 +44,27 @@ pub enum BuildError {
     /// The user that runs builds is one of those that are to be kept apart from it.
     #[error("the Nix user should not be a member of '{0}'")]
     AmongBuildUsers(String),
+    /// What the builder should be given cannot be had.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// What it has made is not taken.
+    #[error(transparent)]
+    Outputs(#[from] OutputsError),
     /// A part of this that is being written.
     #[error("this part of the builder is not finished")]
     Unfinished,
+}
+
+impl BuildError {
+    /// Whether it was told to end.
+    pub fn is_interruption(&self) -> bool {
+        match self {
+            Self::Interrupted(_) => true,
+            Self::Environment(EnvironmentError::Store(error)) | Self::Outputs(OutputsError::Store(error)) => {
+                StoreError::is_interruption(error)
+            }
+            Self::Outputs(OutputsError::Nar(NarError::Interrupted(_))) => true,
+            _ => false,
+        }
+    }
 }

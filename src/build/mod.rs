@@ -1,6 +1,7 @@
 //! One derivation becomes its outputs, on this machine.
 //!
 //! ```text
+//! steps       one build, from its beginning to its outputs
 //! environment what a builder is given: variables, arguments, files
 //! workplace   where a builder works: its directories, its user, what it sees of the machine
 //! process     the builder at work: its terminal, its limits, its end
@@ -16,6 +17,7 @@ pub mod log;
 pub mod outputs;
 pub mod process;
 pub mod settings;
+pub mod steps;
 pub mod workplace;
 
 pub use error::BuildError;

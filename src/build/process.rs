@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
+use super::environment::BuildFile;
 use super::error::BuildError;
 use super::log::LogWriter;
 use crate::progress::{ActivityId, Progress};
@@ -18,15 +19,6 @@ pub struct Program<'p> {
     pub env: &'p BTreeMap<Vec<u8>, Vec<u8>>,
     /// Files that are put into the working directory before.
     pub files: &'p [BuildFile],
-}
-
-/// A file in the working directory, with mode 0644, of the builder's user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildFile {
-    /// Its name, without a slash.
-    pub name: String,
-    /// What is in it.
-    pub contents: Vec<u8>,
 }
 
 /// How much a builder may take. `default()`: as much as it wants.

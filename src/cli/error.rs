@@ -95,7 +95,7 @@ pub fn report(error: &anyhow::Error, program: &str, ui: &Ui) -> u8 {
     if is_usage(error) {
         hint();
     }
-    1
+    store_error(error).map_or(1, |error| error.failure_kinds().status())
 }
 
 /// What is told of a failure: the message, and what the user can do about it.

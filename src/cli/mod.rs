@@ -12,6 +12,7 @@ mod keys;
 mod man;
 mod nival;
 mod nix;
+mod nix_build;
 mod nix_channel;
 mod nix_collect_garbage;
 mod nix_copy_closure;
@@ -50,7 +51,7 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("nix-collect-garbage", nix_collect_garbage::run),
     ("nix-daemon", nix_daemon::run),
     ("nix-instantiate", nix_instantiate::run),
-    ("nix-build", not_built),
+    ("nix-build", nix_build::run),
     ("nix-shell", not_built),
     ("nix-channel", nix_channel::run),
     ("nix-prefetch-url", nix_prefetch_url::run),
@@ -60,13 +61,7 @@ type Program = fn(Context, Vec<OsString>) -> anyhow::Result<()>;
 
 /// Programs that have a name and a place, but nothing behind it yet: why, and
 /// what can be done.
-const NOT_BUILT: &[(&str, &str)] = &[
-    (
-        "nix-build",
-        "it needs derivations to be built, which comes later; 'nix-store --realise DRV' gets what a derivation makes",
-    ),
-    ("nix-shell", "it needs derivations to be built, which comes later"),
-];
+const NOT_BUILT: &[(&str, &str)] = &[("nix-shell", "it needs derivations to be built, which comes later")];
 
 /// Runs the program that the first word names: by its own name, or, for
 /// `nival`, by the word after it.

@@ -2,10 +2,12 @@
 
 use nival::model::DerivedPath;
 use nival::ops::realise::{self, Missing, Outcome, RealiseContext, Realiser, Worker, is_complete};
+use nival::store::StoreError;
 use nival::store::api::Store;
 use nival::store::api::realise::RealiseMode;
 
 use crate::cli::context::Context;
+use crate::cli::error::store_text;
 use crate::cli::output::missing;
 
 /// Fulfils requests, and tells first what is missing. Substituters are opened only
@@ -21,6 +23,21 @@ pub fn realise(
     with_realiser(context, store, |realiser| {
         Ok(realiser.realise(requests, &mut |found| tell(context, store, found))?)
     })
+}
+
+/// Makes sure that all requests are fulfilled.
+///
+/// # Errors
+/// The failure of the only request; for several their failures are told, and the error says which
+/// have failed.
+pub fn require(
+    context: &Context,
+    store: &dyn Store,
+    requests: &[DerivedPath],
+    outcomes: Vec<Outcome>,
+) -> anyhow::Result<()> {
+    let tell = &mut |error: &StoreError| context.ui.error(&store_text(error));
+    Ok(realise::require(store.dir(), requests, outcomes, tell)?)
 }
 
 /// Makes again what is requested, as `mode` says.
@@ -70,7 +87,8 @@ fn with_realiser<T>(
         Worker::Here(local) => {
             let substituters = context.substituters();
             let trust = context.trust_for(store)?;
-            let here = RealiseContext::new(local, &substituters, trust.as_ref(), true, &*context.ui);
+            let builds = context.builds();
+            let here = RealiseContext::new(local, &substituters, trust.as_ref(), true, &builds, &*context.ui);
             work(&Realiser::Here(here))
         }
         Worker::By(realiser) => work(&Realiser::By(store, realiser)),

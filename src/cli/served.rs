@@ -1,5 +1,8 @@
 //! What servers ask of the program around them: its settings.
 
+use std::sync::Arc;
+
+use nival::build::settings::BuildSettings;
 use nival::ops::copy::Trust;
 use nival::ops::realise::substitute::Substituters;
 use nival::ops::serve::{ClientOptions, Host};
@@ -68,6 +71,10 @@ impl Host for Served<'_> {
 
     fn substituters(&self) -> Substituters {
         self.0.substituters()
+    }
+
+    fn builds(&self) -> Arc<BuildSettings> {
+        self.0.builds()
     }
 
     fn trust(&self) -> Result<Trust, StoreError> {

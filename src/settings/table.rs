@@ -97,7 +97,9 @@ pub struct Row {
 pub enum Effect {
     /// Nival acts on it.
     Acts,
-    /// It is of building, which Nival does not do yet; a daemon is told of it.
+    /// Nival acts on it when it builds; a daemon is told of it.
+    Builds,
+    /// It is of a part of building that Nival does not have yet; a daemon is told of it.
     OfBuilding,
     /// It is of a part of the language that Nival does not have yet.
     OfLanguage,
@@ -125,6 +127,11 @@ impl Begun {
     }
 
     const fn acts(self) -> Row {
+        self.0
+    }
+
+    const fn builds(mut self) -> Row {
+        self.0.effect = Effect::Builds;
         self.0
     }
 
@@ -164,31 +171,31 @@ pub static TABLE: &[Row] = &[
     row("allow-dirty-locks", Bool, "false", "Permit lock files that refer to uncommitted inputs.")
         .feature("flakes").of_language(),
     row("allow-import-from-derivation", Bool, "true", "Let evaluation read files that must be built first.").acts(),
-    row("allow-new-privileges", Bool, "false", "Let builders gain privileges through set-uid programs (Linux).").of_building(),
+    row("allow-new-privileges", Bool, "false", "Let builders gain privileges through set-uid programs (Linux).").builds(),
     row("allow-symlinked-store", Bool, "false", "Put up with symlinks on the way to the store directory.").acts(),
     row("allow-unsafe-native-code-during-evaluation", Bool, "false", "Enable builtins that load or run native code.").of_language(),
-    row("allowed-impure-host-deps", Set, "", "Host paths a derivation may ask to see in its sandbox (macOS).").of_building(),
+    row("allowed-impure-host-deps", Set, "", "Host paths a derivation may ask to see in its sandbox (macOS).").builds(),
     row("allowed-uris", List, "", "URI prefixes that restricted evaluation may still fetch from.").acts(),
     row("allowed-users", List, "*", "Users and @groups who may talk to the daemon.").acts(),
-    row("always-allow-substitutes", Bool, "false", "Substitute even derivations that ask not to be substituted.").of_building(),
+    row("always-allow-substitutes", Bool, "false", "Substitute even derivations that ask not to be substituted.").builds(),
     row("auto-allocate-uids", Bool, "false", "Give builds free uid ranges instead of members of a group.")
         .feature("auto-allocate-uids").of_building(),
     row("auto-optimise-store", Bool, "false", "Hard-link identical files whenever a path is added.").acts(),
     row("bash-prompt", Text, "", "Prompt of the shell opened by `nix develop`.").of_language(),
     row("bash-prompt-prefix", Text, "", "Text put before the prompt in `nix develop`.").of_language(),
     row("bash-prompt-suffix", Text, "", "Text put after the prompt in `nix develop`.").of_language(),
-    row("build-dir", OptionalPath, "", "Where build directories are made; by default below the state directory.").of_building(),
+    row("build-dir", OptionalPath, "", "Where build directories are made; by default below the state directory.").builds(),
     row("build-hook", List, "nix __build-remote", "Program (with arguments) that is offered builds for remote machines.").of_building(),
-    row("build-poll-interval", Unsigned32, "5", "Seconds between two looks for a free build user.").of_building(),
+    row("build-poll-interval", Unsigned32, "5", "Seconds between two looks for a free build user.").builds(),
     row("build-users-group", Text, "", "Group whose members run builds; empty builds as the calling user.")
         .varying_default().acts(),
     row("builders", Text, "", "Remote build machines, or @FILE listing them.").varying_default().of_building(),
     row("builders-use-substitutes", Bool, "false", "Let remote machines fetch build inputs from their own substituters.").of_building(),
     row("commit-lock-file-summary", Text, "", "First line of the commit that records a changed lock file.")
         .aliases(&["commit-lockfile-summary"]).feature("flakes").of_language(),
-    row("compress-build-log", Bool, "true", "Store build logs compressed.").aliases(&["build-compress-log"]).of_building(),
+    row("compress-build-log", Bool, "true", "Store build logs compressed.").aliases(&["build-compress-log"]).builds(),
     row("connect-timeout", Unsigned64, "15", "Seconds to wait for a connection when downloading; 0 waits as long as the system does.").acts(),
-    row("cores", Unsigned32, "0", "Parallel jobs a builder is told to use; 0 means all CPUs.").aliases(&["build-cores"]).of_building(),
+    row("cores", Unsigned32, "0", "Parallel jobs a builder is told to use; 0 means all CPUs.").aliases(&["build-cores"]).builds(),
     row("debugger-on-trace", Bool, "false", "Open the debugger at `builtins.trace`, if one is enabled.").of_language(),
     row("debugger-on-warn", Bool, "false", "Open the debugger at `builtins.warn`, if one is enabled.").of_language(),
     row("diff-hook", OptionalPath, "", "Program run on the two results when a repeated build differs.").of_building(),
@@ -205,8 +212,8 @@ pub static TABLE: &[Row] = &[
     row("experimental-features", Features, "fetch-tree flakes nix-command", "Unfinished features to switch on.").acts(),
     row("external-builders", Json, "[]", "Programs that build for foreign systems, as a JSON array.").of_building(),
     row("extra-platforms", Set, "", "System types this machine runs besides its own.").varying_default().acts(),
-    row("fallback", Bool, "false", "Build from source when a substituter fails.").aliases(&["build-fallback"]).of_building(),
-    row("filter-syscalls", Bool, "true", "Refuse builders the system calls that make set-uid files or attributes (Linux).").of_building(),
+    row("fallback", Bool, "false", "Build from source when a substituter fails.").aliases(&["build-fallback"]).builds(),
+    row("filter-syscalls", Bool, "true", "Refuse builders the system calls that make set-uid files or attributes (Linux).").builds(),
     row("flake-registry", Text, "https://channels.nixos.org/flake-registry.json", "Path or address of the flake registry used by everybody.")
         .feature("flakes").of_language(),
     row("fsync-metadata", Bool, "true", "Let SQLite sync the store database at each commit.").acts(),
@@ -225,21 +232,21 @@ pub static TABLE: &[Row] = &[
     row("impure-env", Map, "", "Values for impure environment variables of fixed-output builds.")
         .feature("configurable-impure-env").of_building(),
     row("json-log-path", OptionalPath, "", "File or socket that receives a copy of the log as JSON.").acts(),
-    row("keep-build-log", Bool, "true", "Keep the logs of builds.").aliases(&["build-keep-log"]).of_building(),
+    row("keep-build-log", Bool, "true", "Keep the logs of builds.").aliases(&["build-keep-log"]).builds(),
     row("keep-derivations", Bool, "true", "Garbage collection keeps the derivations of living outputs.").aliases(&["gc-keep-derivations"]).acts(),
     row("keep-env-derivations", Bool, "false", "Profiles refer to the derivations of their packages.").aliases(&["env-keep-derivations"]).acts(),
-    row("keep-failed", Bool, "false", "Leave the directory of a failed build in place.").of_building(),
-    row("keep-going", Bool, "false", "After a failure go on with what does not depend on it.").of_building(),
+    row("keep-failed", Bool, "false", "Leave the directory of a failed build in place.").builds(),
+    row("keep-going", Bool, "false", "After a failure go on with what does not depend on it.").builds(),
     row("keep-outputs", Bool, "false", "Garbage collection keeps the outputs of living derivations.").aliases(&["gc-keep-outputs"]).acts(),
     row("lint-absolute-path-literals", LINT, "ignore", "What to do about path literals starting at / or ~.").acts(),
     row("lint-short-path-literals", LINT, "ignore", "What to do about relative path literals without a leading ./ or ../.").acts(),
     row("lint-url-literals", LINT, "ignore", "What to do about unquoted URLs.").acts(),
-    row("log-lines", Unsigned64, "25", "Lines of a failed build's log shown with the error.").of_building(),
-    row("max-build-log-size", Unsigned64, "0", "A build that logs more bytes is killed; 0 is unlimited.").aliases(&["build-max-log-size"]).of_building(),
+    row("log-lines", Unsigned64, "25", "Lines of a failed build's log shown with the error.").builds(),
+    row("max-build-log-size", Unsigned64, "0", "A build that logs more bytes is killed; 0 is unlimited.").aliases(&["build-max-log-size"]).builds(),
     row("max-call-depth", Unsigned32, "10000", "Nesting of function calls at which evaluation gives up.").acts(),
     row("max-free", Unsigned64, "9223372036854775807", "An automatic collection ends once this many bytes are free.").acts(),
-    row("max-jobs", MaxJobs, "1", "Builds run at the same time; `auto` is one per CPU.").aliases(&["build-max-jobs"]).of_building(),
-    row("max-silent-time", Signed64, "0", "Seconds a builder may print nothing; 0 is unlimited.").aliases(&["build-max-silent-time"]).of_building(),
+    row("max-jobs", MaxJobs, "1", "Builds run at the same time; `auto` is one per CPU.").aliases(&["build-max-jobs"]).builds(),
+    row("max-silent-time", Signed64, "0", "Seconds a builder may print nothing; 0 is unlimited.").aliases(&["build-max-silent-time"]).builds(),
     row("max-substitution-jobs", Unsigned32, "16", "Substitutions run at the same time.").aliases(&["substitution-max-jobs"]).vain("'http-connections' and the cores bound how many paths are fetched at a time"),
     row("min-free", Unsigned64, "0", "Collect garbage during a build when fewer bytes are free; 0 never does.").acts(),
     row("min-free-check-interval", Unsigned64, "5", "Seconds between two checks of `min-free`.").acts(),
@@ -262,13 +269,13 @@ pub static TABLE: &[Row] = &[
     row("restrict-eval", Bool, "false", "Evaluation sees only the lookup path and allowed URIs.").acts(),
     row("run-diff-hook", Bool, "false", "Whether `diff-hook` runs.").of_building(),
     row("sandbox", Sandbox, "true", "Builds are isolated; `relaxed` lets a derivation opt out.")
-        .aliases(&["build-use-chroot", "build-use-sandbox"]).of_building(),
-    row("sandbox-build-dir", Path, "/build", "Where the build directory appears inside the sandbox.").of_building(),
-    row("sandbox-dev-shm-size", Text, "50%", "Size limit of /dev/shm in the sandbox.").of_building(),
-    row("sandbox-fallback", Bool, "true", "Build without a sandbox where the kernel has none to offer.").of_building(),
+        .aliases(&["build-use-chroot", "build-use-sandbox"]).builds(),
+    row("sandbox-build-dir", Path, "/build", "Where the build directory appears inside the sandbox.").builds(),
+    row("sandbox-dev-shm-size", Text, "50%", "Size limit of /dev/shm in the sandbox.").builds(),
+    row("sandbox-fallback", Bool, "true", "Build without a sandbox where the kernel has none to offer.").builds(),
     row("sandbox-paths", Mounts, "", "Host paths shown in the sandbox: TARGET, TARGET=SOURCE, with ? when it may be missing.")
-        .aliases(&["build-chroot-dirs", "build-sandbox-paths"]).of_building(),
-    row("secret-key-files", List, "", "Secret keys that sign locally built paths.").of_building(),
+        .aliases(&["build-chroot-dirs", "build-sandbox-paths"]).builds(),
+    row("secret-key-files", List, "", "Secret keys that sign locally built paths.").builds(),
     row("show-trace", Bool, "false", "Print where in the program an evaluation error arose.").acts(),
     row("ssl-cert-file", OptionalPath, "", "Certificates trusted for HTTPS.").varying_default().acts(),
     row("stalled-download-timeout", Unsigned64, "300", "Seconds without data after which a download is given up.").acts(),
@@ -279,9 +286,9 @@ pub static TABLE: &[Row] = &[
     row("sync-before-registering", Bool, "false", "Call sync(2) for the whole system before paths are registered.").acts(),
     row("sync-store-paths", Bool, "true", "Sync a path's data and directory entries to disk before its row is committed (Nival only).").acts(),
     row("system", Text, "", "System type of this machine.").acts(),
-    row("system-features", Set, "", "What this machine can offer to derivations that require it.").varying_default().of_building(),
+    row("system-features", Set, "", "What this machine can offer to derivations that require it.").varying_default().builds(),
     row("tarball-ttl", Unsigned32, "3600", "Seconds for which a downloaded tarball counts as fresh.").acts(),
-    row("timeout", Signed64, "0", "Seconds a build may take; 0 is unlimited.").aliases(&["build-timeout"]).of_building(),
+    row("timeout", Signed64, "0", "Seconds a build may take; 0 is unlimited.").aliases(&["build-timeout"]).builds(),
     row("trace-function-calls", Bool, "false", "Log entry to and return from each function.").of_language(),
     row("trace-import-from-derivation", Bool, "false", "Warn whenever evaluation waits for a build.").acts(),
     row("trace-verbose", Bool, "false", "Whether `builtins.traceVerbose` prints.").acts(),
@@ -339,13 +346,18 @@ pub fn suggestion(name: &str) -> String {
 }
 
 impl Row {
+    /// Whether a daemon is to be told of the setting, because it is of building.
+    pub fn is_of_building(&self) -> bool {
+        matches!(self.effect, Effect::Builds | Effect::OfBuilding)
+    }
+
     /// Why the setting changes nothing in Nival itself, if it does not.
     pub fn without_effect(&self) -> Option<String> {
         match self.effect {
-            Effect::Acts => None,
-            Effect::OfBuilding => Some(
-                "has no effect yet: nothing is built here; a daemon that builds is told of it".to_owned(),
-            ),
+            Effect::Acts | Effect::Builds => None,
+            Effect::OfBuilding => {
+                Some("has no effect here yet; a daemon that builds is told of it".to_owned())
+            }
             Effect::OfLanguage => {
                 Some("has no effect yet: it is of a part of the language that comes later".to_owned())
             }

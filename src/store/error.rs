@@ -432,6 +432,16 @@ impl StoreError {
         }
     }
 
+    /// The kinds of a failure to build, for exit statuses.
+    pub fn failure_kinds(&self) -> FailureKinds {
+        match self {
+            Self::Realise(RealiseError::Build(failure)) => failure.kinds,
+            Self::Realise(RealiseError::Several { kinds, .. }) => *kinds,
+            Self::Realise(RealiseError::Conflicts(_) | RealiseError::Failed(_)) => FailureKinds::BUILDER,
+            _ => FailureKinds::default(),
+        }
+    }
+
     /// Whether a signal is the cause.
     pub fn is_interruption(&self) -> bool {
         matches!(

@@ -9,6 +9,7 @@ pub mod interrupt;
 pub mod lock;
 pub mod mount;
 pub mod remove;
+pub mod signal;
 pub mod socket;
 pub mod sqlite;
 pub mod threads;

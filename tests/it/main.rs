@@ -19,6 +19,7 @@ mod servers;
 
 mod test_adding;
 mod test_architecture;
+mod test_build;
 mod test_cache_faults;
 mod test_caches;
 mod test_channels;

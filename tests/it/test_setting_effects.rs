@@ -639,7 +639,7 @@ fn daemons_are_told_of_settings_of_building() {
     let beside = common::reference().is_some();
     let sides = if beside { &[Side::Nival, Side::Reference][..] } else { &[Side::Nival] };
     let silent: Vec<_> = sides.iter().map(|side| silent(*side)).collect();
-    for row in TABLE.iter().filter(|row| row.effect == Effect::OfBuilding) {
+    for row in TABLE.iter().filter(|row| row.is_of_building()) {
         let mut words = with_features(row);
         words.extend(["--option", row.name, another_value(row)]);
         let told: Vec<bool> = sides

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nival::build::settings::BuildSettings;
 use nival::fetch::memory::Memory;
 use nival::model::StoreDir;
 use nival::model::signature::PublicKey;
@@ -406,6 +407,11 @@ impl Context {
     /// How what is downloaded comes here: what was downloaded before is looked at only in `memory`.
     pub fn means<'m>(&self, memory: Option<&'m Memory>) -> Means<'m> {
         Means { http: open::http_settings(&self.surroundings()), progress: self.progress(), memory }
+    }
+
+    /// How derivations are built here.
+    pub fn builds(&self) -> Arc<BuildSettings> {
+        Arc::new(BuildSettings::new(&self.settings, self.environment.clone()))
     }
 
     /// The stores that missing paths may come from. Those that cannot be used

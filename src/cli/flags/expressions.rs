@@ -76,3 +76,31 @@ pub const NIX_INSTANTIATE: Program = Program {
     ],
     groups: &[&EXPRESSIONS],
 };
+
+/// `nix-build`.
+pub const NIX_BUILD: Program = Program {
+    name: "nix-build",
+    synopsis: &["[FLAGS] FILES...", "[FLAGS] DERIVATIONS..."],
+    arguments: &[File],
+    about: "Builds derivations of Nix expressions, and links to what they make",
+    more: &[
+        "A directory stands for its default.nix, - for standard input, <NAME> is looked up, \
+         and a URL is that of an archive. Without arguments ./default.nix is evaluated.",
+        "The path of each result is printed. Links keep results from being collected: result, result-2, …, with the \
+         name of an output other than out at their end.",
+    ],
+    operations: &[],
+    rows: &[
+        takes(
+            &["--attr", "-A"],
+            &[Text("ATTRIBUTE")],
+            "Takes this attribute of the expression; may be repeated",
+        ),
+        switch(&["--check"], "Builds what is there once more, and compares"),
+        switch(&["--dry-run"], "Tells what would be built or fetched, and does nothing"),
+        switch(&["--expr", "-E"], "Takes the arguments for expressions, not for files"),
+        switch(&["--no-out-link", "--no-link"], "Makes no links"),
+        takes(&["--out-link", "-o"], &[File], "Calls the links like this instead of result"),
+    ],
+    groups: &[&EXPRESSIONS],
+};

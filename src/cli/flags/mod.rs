@@ -239,7 +239,7 @@ impl Program {
     }
 }
 
-pub use expressions::NIX_INSTANTIATE;
+pub use expressions::{NIX_BUILD, NIX_INSTANTIATE};
 pub use nix_env::PROGRAM as NIX_ENV;
 pub use nix_store::PROGRAM as NIX_STORE;
 pub use single::{
@@ -251,6 +251,7 @@ pub const PROGRAMS: &[&Program] = &[
     &nix_store::PROGRAM,
     &nix_env::PROGRAM,
     &expressions::NIX_INSTANTIATE,
+    &expressions::NIX_BUILD,
     &single::NIX_HASH,
     &single::NIX_PREFETCH_URL,
     &single::NIX_CHANNEL,

@@ -4,4 +4,5 @@
 pub mod expression;
 pub mod selection;
 pub mod store_path;
+pub mod texts;
 pub mod words;

@@ -8,7 +8,6 @@ use nival::model::{DerivedPath, StoreDir, StorePath, package_name};
 use nival::ops::closure_diff::{self, Difference};
 use nival::ops::nix_profile::{self, DEFAULT_PRIORITY, Manifest, ProfileElement};
 use nival::ops::profile::{Generation, Obsolete, Profile, parse_days};
-use nival::ops::realise::Outcome;
 use nival::progress::{Progress as _, size_text};
 use nival::store::api::Store;
 use regex_lite::Regex;
@@ -107,11 +106,8 @@ fn valid_paths(context: &Context, store: &dyn Store, wanted: &DerivedPath) -> an
         // An output that there is not is told of before anything is done.
         known_paths(store, wanted)?;
     }
-    for outcome in realiser::realise(context, store, std::slice::from_ref(wanted))? {
-        if let Outcome::Failed(error) = outcome {
-            return Err(error.into());
-        }
-    }
+    let requests = std::slice::from_ref(wanted);
+    realiser::require(context, store, requests, realiser::realise(context, store, requests)?)?;
     known_paths(store, wanted)
 }
 

@@ -12,7 +12,7 @@ use nival::ops::packages::choose::best_of_each;
 use nival::ops::packages::memory::names::Offer;
 use nival::ops::packages::walk::{self, Thrown};
 use nival::ops::profile::Profile;
-use nival::ops::realise::{Outcome, no_substituter, output_paths};
+use nival::ops::realise::{no_substituter, output_paths};
 use nival::ops::user_env;
 use nival::ops::user_env::element::Element;
 use nival::ops::user_env::offered;
@@ -258,12 +258,8 @@ fn make(call: &Call, store: &dyn Store, elements: &[Element]) -> anyhow::Result<
     if call.dry_run {
         return realiser::tell_missing(&call.context, store, &requests);
     }
-    for outcome in realiser::realise(&call.context, store, &requests)? {
-        if let Outcome::Failed(error) = outcome {
-            return Err(error.into());
-        }
-    }
-    Ok(())
+    let outcomes = realiser::realise(&call.context, store, &requests)?;
+    realiser::require(&call.context, store, &requests, outcomes)
 }
 
 /// What is installed must be there.
@@ -300,12 +296,9 @@ fn of_paths(call: &Call, store: &dyn Store, words: &[String]) -> anyhow::Result<
         refuse_missing(store, request)?;
     }
     let outcomes = realiser::realise(&call.context, store, &requests)?;
-    for (request, outcome) in requests.iter().zip(outcomes) {
-        refuse_missing(store, request)?;
-        if let Outcome::Failed(error) = outcome {
-            return Err(error.into());
-        }
-    }
+    // A derivation that was fetched may have no such output.
+    requests.iter().try_for_each(|request| refuse_missing(store, request))?;
+    realiser::require(&call.context, store, &requests, outcomes)?;
     requests.into_iter().map(|request| of_path(store, request)).collect()
 }
 

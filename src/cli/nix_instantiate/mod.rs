@@ -11,12 +11,9 @@ use nival::eval::coerce::STRICT;
 use nival::eval::crew::Purpose;
 use nival::eval::error::Error;
 use nival::eval::heap::Value;
-use nival::eval::interpret::{Evaluated, Worker};
-use nival::eval::load::Parsed;
+use nival::eval::interpret::Worker;
 use nival::eval::print::Style;
-use nival::eval::sources::Origin;
 use nival::eval::syntax;
-use nival::eval::text::path;
 use nival::eval::value::Position;
 use nival::ops::evaluate::Asked;
 use nival::ops::packages::walk::{self, Thrown};
@@ -27,7 +24,8 @@ use super::evaluation::{self, Arguments, Stopped, Wanted};
 use super::flags::parse::{Item, Parser};
 use super::flags::{NIX_INSTANTIATE, page};
 use super::installables::expression;
-use crate::cli::output::streams::{self, Out};
+use super::installables::texts::{self, Text};
+use crate::cli::output::streams::Out;
 
 /// What is done with the expressions. Of several, the last of this list counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,23 +92,6 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     })
 }
 
-/// An expression on the command line.
-enum Text {
-    Stdin(Vec<u8>),
-    Expression(String),
-    File(String),
-}
-
-impl Text {
-    fn value<'e>(&self, worker: &Worker<'e>) -> Evaluated<'e> {
-        match self {
-            Text::Expression(text) => worker.run(&parsed(worker, Origin::Text, text.as_bytes())?, None),
-            Text::Stdin(text) => worker.run(&parsed(worker, Origin::Stdin, text)?, None),
-            Text::File(word) => worker.import(&expression::file(worker, word)?),
-        }
-    }
-}
-
 impl Call {
     fn read(context: &mut Context, words: Vec<OsString>) -> anyhow::Result<Self> {
         let mut call = Self {
@@ -164,23 +145,11 @@ impl Call {
         Ok(call)
     }
 
-    /// The expressions; standard input comes first.
     fn texts(&self) -> anyhow::Result<Vec<Text>> {
-        let mut texts = Vec::new();
-        let words = evaluation::texts(&self.words)?;
-        if self.mode != Mode::FindFile && words.iter().any(|word| word == "-") {
-            texts.push(Text::Stdin(streams::read_stdin_bytes()?));
+        if self.mode == Mode::FindFile {
+            return Ok(evaluation::texts(&self.words)?.into_iter().map(Text::File).collect());
         }
-        let is_stdin = |word: &String| self.mode != Mode::FindFile && word == "-";
-        let others = words.into_iter().filter(|word| !is_stdin(word));
-        texts.extend(others.map(|word| match self.expressions && self.mode != Mode::FindFile {
-            true => Text::Expression(word),
-            false => Text::File(word),
-        }));
-        if texts.is_empty() && !self.expressions && self.mode != Mode::FindFile {
-            texts.push(Text::File("./default.nix".to_owned()));
-        }
-        Ok(texts)
+        texts::read(&self.words, self.expressions, "./default.nix")
     }
 
     fn one<'e>(
@@ -193,15 +162,7 @@ impl Call {
         if self.mode != Mode::Parse {
             return self.values(worker, text.value(worker)?, arguments, out);
         }
-        let parsed = match text {
-            Text::Expression(text) => parsed(worker, Origin::Text, text.as_bytes())?,
-            Text::Stdin(text) => parsed(worker, Origin::Stdin, text)?,
-            Text::File(word) => {
-                let file = worker.source_file(&expression::file(worker, word)?)?;
-                let text = worker.shared.world.read_file(&file)?;
-                worker.parse(Origin::File(file.clone()), &text, path::dir_of(&file))?
-            }
-        };
+        let parsed = text.parsed(worker)?;
         // A variable that is not defined is an error already.
         worker.suspended(&parsed)?;
         let mut printed = Vec::new();
@@ -279,10 +240,6 @@ impl Call {
         text.push(b'\n');
         Ok(text)
     }
-}
-
-fn parsed(worker: &Worker<'_>, origin: Origin, text: &[u8]) -> Result<Parsed, Error> {
-    worker.parse(origin, text, &worker.shared.world.current_dir())
 }
 
 fn find_files(worker: &Worker<'_>, names: &[Text], out: &mut Out) -> Result<(), Stopped> {

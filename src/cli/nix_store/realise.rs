@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use nival::model::{DerivedPath, Outputs, StorePath};
-use nival::ops::realise::{Outcome, output_paths};
+use nival::ops::realise::output_paths;
 use nival::progress::Progress as _;
 use nival::store::api::Store;
 use nival::store::api::realise::RealiseMode;
@@ -77,11 +77,8 @@ pub fn realise(call: Call) -> anyhow::Result<()> {
     if let Some(mode) = again {
         realiser::realise_again(&call.context, store, &requests, mode)?;
     }
-    for outcome in realiser::realise(&call.context, store, &requests)? {
-        if let Outcome::Failed(error) = outcome {
-            return Err(error.into());
-        }
-    }
+    let outcomes = realiser::realise(&call.context, store, &requests)?;
+    realiser::require(&call.context, store, &requests, outcomes)?;
     if ignore_unknown {
         // The original says nothing of what is there either.
         return Ok(());

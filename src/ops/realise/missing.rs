@@ -23,7 +23,7 @@ use crate::sys::interrupt;
 pub(super) struct Found {
     /// What is to be told.
     pub missing: Missing,
-    /// Paths that the requests need and that are not valid.
+    /// Paths that the requests need, or what has to be built for them, and that are not valid.
     pub wanted: Vec<StorePath>,
     /// How they can be fetched, as far as they can.
     pub fetch: Fetch,
@@ -43,10 +43,10 @@ pub(super) fn search(context: &RealiseContext<'_>, requests: &[DerivedPath], kee
         seen: HashSet::new(),
         inputs: BTreeMap::new(),
         all: Fetch::default(),
+        wanted: BTreeSet::new(),
         unknown: BTreeSet::new(),
     };
-    let first = search.round(requests)?;
-    let mut next = first.next;
+    let Round { mut next, unread, incomplete } = search.round(requests)?;
     while !next.is_empty() {
         next = search.round(&next)?.next;
     }
@@ -54,8 +54,8 @@ pub(super) fn search(context: &RealiseContext<'_>, requests: &[DerivedPath], kee
     missing.fetch = search.all.in_reference_order();
     (missing.download, missing.unpacked) = search.all.sizes();
     missing.unknown = search.unknown;
-    let Round { wanted, fetch, unread, incomplete, .. } = first;
-    Ok(Found { missing, wanted: wanted.into_iter().collect(), fetch, unread, incomplete })
+    let wanted = search.wanted.into_iter().collect();
+    Ok(Found { missing, wanted, fetch: search.all, unread, incomplete })
 }
 
 struct Search<'s, 'm> {
@@ -65,14 +65,13 @@ struct Search<'s, 'm> {
     /// Derivations to be built, and their inputs.
     inputs: BTreeMap<StorePath, Vec<StorePath>>,
     all: Fetch,
+    wanted: BTreeSet<StorePath>,
     unknown: BTreeSet<StorePath>,
 }
 
 /// Requests that were asked about together.
 #[derive(Default)]
 struct Round {
-    wanted: BTreeSet<StorePath>,
-    fetch: Fetch,
     unread: Vec<StorePath>,
     incomplete: HashSet<DerivedPath>,
     /// What would have to be valid for what has to be built.
@@ -92,22 +91,22 @@ struct Unfinished {
 impl Search<'_, '_> {
     fn round(&mut self, requests: &[DerivedPath]) -> Result<Round> {
         let mut round = Round::default();
-        let mut unfinished = Vec::new();
+        let (mut unfinished, mut wanted) = (Vec::new(), BTreeSet::new());
         for request in requests {
             interrupt::check()?;
             if !self.seen.insert(request.clone()) {
                 continue;
             }
-            match self.look(request, &mut round) {
+            match self.look(request, &mut wanted, &mut round) {
                 Ok(found) => unfinished.extend(found),
                 Err(error) if self.keep && !error.is_interruption() => {}
                 Err(error) => return Err(error),
             }
         }
-        round.fetch = self.plan(&round.wanted)?;
+        let fetch = self.plan(&wanted)?;
         let mut built = BTreeSet::new();
         for Unfinished { path, drv, invalid, is_open } in unfinished {
-            if !is_open && invalid.iter().all(|output| round.fetch.has(output)) {
+            if !is_open && invalid.iter().all(|output| fetch.has(output)) {
                 continue;
             }
             built.extend(invalid);
@@ -117,19 +116,25 @@ impl Search<'_, '_> {
             round.next.extend(inputs);
             self.inputs.insert(path, drv.input_drvs.into_keys().collect());
         }
-        let unknown = round.wanted.iter().filter(|path| !round.fetch.has(path) && !built.contains(*path));
+        let unknown = wanted.iter().filter(|path| !fetch.has(path) && !built.contains(*path));
         self.unknown.extend(unknown.cloned());
-        self.all.absorb(&round.fetch);
+        self.all.absorb(&fetch);
+        self.wanted.extend(wanted);
         Ok(round)
     }
 
     /// Notes what is missing of one request.
-    fn look(&self, request: &DerivedPath, round: &mut Round) -> Result<Option<Unfinished>> {
+    fn look(
+        &self,
+        request: &DerivedPath,
+        wanted: &mut BTreeSet<StorePath>,
+        round: &mut Round,
+    ) -> Result<Option<Unfinished>> {
         let store = self.context.store;
         let is_there = self.is_there(&request.path)?;
         if !is_there {
             round.incomplete.insert(request.clone());
-            round.wanted.insert(request.path.clone());
+            wanted.insert(request.path.clone());
         }
         let Some(outputs) = &request.outputs else { return Ok(None) };
         if !is_there {
@@ -157,7 +162,9 @@ impl Search<'_, '_> {
             // What cannot be asked for is not built either.
             return Ok(None);
         }
-        round.wanted.extend(invalid.iter().cloned());
+        if self.context.may_be_fetched(&drv) {
+            wanted.extend(invalid.iter().cloned());
+        }
         Ok(Some(Unfinished { path: request.path.clone(), drv, invalid, is_open }))
     }
 

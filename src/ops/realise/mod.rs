@@ -14,17 +14,20 @@ mod missing;
 pub mod substitute;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use super::copy::Trust;
 use super::derivations;
+use crate::build::settings::BuildSettings;
+use crate::model::derivation::options::BuildOptions;
 use crate::model::derived_path::{DerivedPath, Outputs};
 use crate::model::{Derivation, DrvOutput, Realisation, StoreDir, StorePath};
 use crate::progress::Progress;
 use crate::store::api::Store;
 pub use crate::store::api::realise::Missing;
 use crate::store::api::realise::{RealiseMode, RealiseStore};
-use crate::store::error::{RealiseError, Result, StoreError};
+use crate::store::error::{FailureKinds, RealiseError, Result, StoreError};
 use crate::store::local::LocalStore;
 pub use goals::{build_added, build_sent, no_substituter, require_mode};
 pub use missing::is_complete;
@@ -41,6 +44,35 @@ pub enum Outcome {
     Made,
     /// It cannot be had, and why.
     Failed(StoreError),
+}
+
+/// Makes sure that all requests are fulfilled. Of several failures each is told by itself first.
+///
+/// # Errors
+/// The only failure, or [`RealiseError::Several`].
+pub fn require(
+    dir: &StoreDir,
+    requests: &[DerivedPath],
+    outcomes: Vec<Outcome>,
+    tell: &mut dyn FnMut(&StoreError),
+) -> Result<()> {
+    let failed = requests.iter().zip(outcomes).filter_map(|(request, outcome)| match outcome {
+        Outcome::Failed(error) => Some((request.path.clone(), error)),
+        _ => None,
+    });
+    let mut failed: BTreeMap<StorePath, StoreError> = failed.collect();
+    if failed.len() <= 1 {
+        return failed.pop_first().map_or(Ok(()), |(_, error)| Err(error));
+    }
+    let mut kinds = FailureKinds::default();
+    for error in failed.values() {
+        kinds = kinds.with(error.failure_kinds());
+        if !matches!(error, StoreError::Realise(RealiseError::Cancelled(_))) {
+            tell(error);
+        }
+    }
+    let paths = failed.keys().map(|path| dir.print(path)).collect();
+    Err(RealiseError::Several { paths, kinds }.into())
 }
 
 /// Hears what is missing before anything is done about it.
@@ -183,21 +215,34 @@ pub struct RealiseContext<'m> {
     trust: Option<&'m Trust>,
     trusted: bool,
     progress: &'m dyn Progress,
+    builds: &'m Arc<BuildSettings>,
+    /// What could not be fetched although a substituter has it.
+    unfetched: RefCell<BTreeSet<StorePath>>,
     /// What substituters said of outputs whose paths the store does not know.
     offered: RefCell<BTreeMap<DrvOutput, Option<Realisation>>>,
 }
 
 impl<'m> RealiseContext<'m> {
     /// Fetches from `substituters` what is signed as `trust` wants it, if it wants
-    /// anything. With `trusted` those who ask may see what this process sees.
+    /// anything, and builds the rest as `builds` say. With `trusted` those who ask may see what this
+    /// process sees.
     pub fn new(
         store: &'m LocalStore,
         substituters: &'m Substituters,
         trust: Option<&'m Trust>,
         trusted: bool,
+        builds: &'m Arc<BuildSettings>,
         progress: &'m dyn Progress,
     ) -> Self {
-        Self { store, substituters, trust, trusted, progress, offered: RefCell::default() }
+        let (unfetched, offered) = (RefCell::default(), RefCell::default());
+        Self { store, substituters, trust, trusted, progress, builds, unfetched, offered }
+    }
+
+    /// Whether outputs of a derivation may come from elsewhere, as far as the derivation is concerned.
+    fn may_be_fetched(&self, drv: &Derivation) -> bool {
+        let options = || BuildOptions::of(self.store.dir(), drv);
+        // What cannot be understood is told when it is to be built.
+        self.builds.always_allow_substitutes || options().map_or(true, |options| options.allow_substitutes)
     }
 
     /// As [`output_paths`]; substituters are asked about what the store does not know.
@@ -266,8 +311,11 @@ impl<'m> RealiseContext<'m> {
             if fetch.is_empty() {
                 break;
             }
+            let planned = fetch.in_reference_order();
             self.substituters.fetch(self.store, &found.wanted, fetch, self.trust, self.progress)?;
             self.keep_offered()?;
+            let valid = self.store.valid(&planned)?;
+            self.unfetched.borrow_mut().extend(planned.into_iter().filter(|path| !valid.contains(path)));
             // A derivation that was missing itself may have outputs that are.
             let mut learnt = false;
             for drv in &found.unread {
@@ -278,7 +326,6 @@ impl<'m> RealiseContext<'m> {
             }
         }
         self.keep_offered()?;
-        let incomplete = incomplete.unwrap_or_default();
-        requests.iter().map(|request| goals::fulfil(self, request, !incomplete.contains(request))).collect()
+        goals::fulfil(self, requests, &incomplete.unwrap_or_default())
     }
 }

@@ -17,9 +17,11 @@ mod tunnel;
 pub mod worker;
 
 use std::io::Read;
+use std::sync::Arc;
 
 use super::copy::Trust;
 use super::realise::substitute::Substituters;
+use crate::build::settings::BuildSettings;
 use crate::model::StoreDir;
 use crate::progress::Advise;
 use crate::store::error::{Result, StoreError};
@@ -38,6 +40,9 @@ pub trait Host {
 
     /// The stores that missing paths may come from.
     fn substituters(&self) -> Substituters;
+
+    /// How derivations are built.
+    fn builds(&self) -> Arc<BuildSettings>;
 
     /// Whose signatures count.
     ///

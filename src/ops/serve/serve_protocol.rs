@@ -221,7 +221,9 @@ impl<'s, R: Read, W: Write> Shell<'s, R, W> {
             true => Some(self.host.trust()?),
             false => None,
         };
-        let context = RealiseContext::new(self.store, &substituters, trust.as_ref(), true, self.progress);
+        let builds = self.host.builds();
+        let context =
+            RealiseContext::new(self.store, &substituters, trust.as_ref(), true, &builds, self.progress);
         context.realise(requests, &mut |_| ())
     }
 

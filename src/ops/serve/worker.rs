@@ -292,7 +292,15 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
     ) -> Result<T> {
         let trust = self.needed_trust()?;
         let trusted = self.trusted;
-        work(&RealiseContext::new(&self.store, self.substituters(), trust.as_ref(), trusted, &*self.tunnel))
+        let builds = self.host.builds();
+        work(&RealiseContext::new(
+            &self.store,
+            self.substituters(),
+            trust.as_ref(),
+            trusted,
+            &builds,
+            &*self.tunnel,
+        ))
     }
 
     /// Whose signatures paths from elsewhere need, if any.
@@ -308,10 +316,9 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
 
     fn realise_all(&self, requests: &[DerivedPath]) -> Result<()> {
         let outcomes = self.with_realise_context(|context| context.realise(requests, &mut |_| ()))?;
-        outcomes.into_iter().try_for_each(|outcome| match outcome {
-            Outcome::Failed(error) => Err(error),
-            _ => Ok(()),
-        })
+        let tell =
+            &mut |error: &StoreError| self.tunnel.problem(&format!("error: {}", self.host.told(error)));
+        realise::require(self.store.dir(), requests, outcomes, tell)
     }
 
     fn build_with_results(&mut self) -> Result<()> {
@@ -324,7 +331,7 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         let mut results = Vec::with_capacity(requests.len());
         for (request, outcome) in requests.iter().zip(outcomes) {
             let mut result = result_of(outcome);
-            if result.status != status::MISC_FAILURE {
+            if result.is_good() {
                 match realise::realisations(&self.store, request) {
                     Ok(outputs) => {
                         let outputs = outputs.into_iter();
@@ -430,6 +437,17 @@ pub(super) fn result_of(outcome: Outcome) -> BuildResult {
         Outcome::Valid => of(status::ALREADY_VALID),
         Outcome::Fetched => of(status::SUBSTITUTED),
         Outcome::Made => of(status::BUILT),
-        Outcome::Failed(error) => BuildResult { message: error.to_string(), ..of(status::MISC_FAILURE) },
+        Outcome::Failed(error) => BuildResult { message: error.to_string(), ..of(status_of(&error)) },
+    }
+}
+
+/// What a client is told of the kind of a failure.
+fn status_of(error: &StoreError) -> u64 {
+    match error.failure_kinds() {
+        kinds if kinds.difference => status::NOT_DETERMINISTIC,
+        kinds if kinds.hash => status::OUTPUT_REJECTED,
+        kinds if kinds.timeout => status::TIMED_OUT,
+        kinds if kinds.builder => status::PERMANENT_FAILURE,
+        _ => status::MISC_FAILURE,
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::BuildFailure;
+use super::{BuildFailure, FailureKinds};
 
 /// Why a path that is asked for is not valid, and cannot be made so.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,23 @@ pub enum RealiseError {
     /// A derivation that would have to be built, in a store for which nobody builds.
     #[error("cannot build '{0}': its outputs are not valid, and nobody builds for this store")]
     NoBuilder(String),
+    /// A derivation the outputs of which could not be fetched, although a substituter has them.
+    #[error(
+        "some substitutes for the outputs of derivation '{0}' failed (usually happens due to networking issues); try \
+         '--fallback' to build derivation from source "
+    )]
+    SubstitutesFailed(String),
+    /// Some of several requests were not fulfilled; why was told of each.
+    #[error("build of {} failed", .paths.iter().map(|path| format!("'{path}'")).collect::<Vec<_>>().join(", "))]
+    Several {
+        /// Their full paths, sorted.
+        paths: Vec<String>,
+        /// The kinds of their failures.
+        kinds: FailureKinds,
+    },
+    /// A derivation that was not begun, or not ended, because another failed.
+    #[error("'{0}' was given up, because another build failed")]
+    Cancelled(String),
     /// A derivation that was not built.
     #[error(transparent)]
     Build(Box<BuildFailure>),

@@ -60,6 +60,13 @@ impl LocalStore {
 }
 
 impl Layout {
+    /// Where the log of a derivation is written.
+    pub fn new_log(&self, drv: &StorePath, compressed: bool) -> PathBuf {
+        let (dir, rest) = drv.base_name().split_at(2);
+        let name = if compressed { format!("{rest}.bz2") } else { rest.to_owned() };
+        self.log_dir.join("drvs").join(dir).join(name)
+    }
+
     /// Opens the log of a derivation; `None` where there is none.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::LocalStore;
-use super::batch::{Incoming, Placing};
+use super::batch::{Incoming, Intake, Placing};
 use crate::model::{Realisation, StorePath, ValidPathInfo};
 use crate::store::error::Result;
 use crate::sys::lock::PathLock;
@@ -26,6 +26,24 @@ impl LocalStore {
     pub fn try_lock(&self, path: &StorePath) -> Result<Option<PathLock>> {
         self.require_place()?;
         Ok(PathLock::try_acquire(&self.layout().lock_path(path))?)
+    }
+
+    /// Takes the lock of a path, and waits for it if somebody has it.
+    ///
+    /// # Errors
+    /// Errors of the lock file, and an interruption.
+    pub fn lock(&self, path: &StorePath) -> Result<PathLock> {
+        Ok(PathLock::acquire(&self.layout().lock_path(path), || ())?)
+    }
+
+    /// What takes in outputs, on any thread; while many builds run, little of each is held in memory.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError).
+    pub fn build_intake(&self) -> Result<Intake> {
+        /// Bytes.
+        const HELD: usize = 1 << 20;
+        self.intake(HELD)
     }
 
     /// Takes the lock of an output whose path is not known before it is built.

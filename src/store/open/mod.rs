@@ -291,10 +291,10 @@ fn cache_options(
             "write-nar-listing" => options.listing = uri::boolean(name, value)?,
             "index-debug-info" => options.debug_info = uri::boolean(name, value)?,
             "secret-key" if value.is_empty() => {}
-            "secret-key" => options.secret_keys.push(secret_key(value)?),
+            "secret-key" => options.secret_keys.push(secret_key(Path::new(value))?),
             "secret-keys" => {
                 for file in value.split(',').filter(|file| !file.is_empty()) {
-                    options.secret_keys.push(secret_key(file)?);
+                    options.secret_keys.push(secret_key(Path::new(file))?);
                 }
             }
             "store" => store = uri::absolute(value)?.to_string_lossy().into_owned(),
@@ -389,14 +389,18 @@ fn s3_options(uri: &StoreUri, bucket: &str, around: &Surroundings<'_>) -> Result
     Ok(options)
 }
 
-fn secret_key(file: &str) -> Result<SecretKey> {
+/// Reads a file with a key for signing.
+///
+/// # Errors
+/// [`OpenError::LongKey`], [`OpenError::Key`], and errors of the file.
+pub fn secret_key(file: &Path) -> Result<SecretKey> {
     /// Keys are a line.
     const MAX_KEY: u64 = 64 * 1024;
     let mut text = Vec::new();
     let read = std::fs::File::open(file).and_then(|key| key.take(MAX_KEY + 1).read_to_end(&mut text));
     if read.map_err(PathError::at("reading file", file))? as u64 > MAX_KEY {
-        return Err(OpenError::LongKey(file.to_owned()).into());
+        return Err(OpenError::LongKey(file.display().to_string()).into());
     }
     SecretKey::parse(&String::from_utf8_lossy(&text))
-        .map_err(|reason| OpenError::Key { file: file.to_owned(), reason }.into())
+        .map_err(|reason| OpenError::Key { file: file.display().to_string(), reason }.into())
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::settings::table::Effect;
 use crate::store::error::{OpenError, Result};
 use crate::store::open::uri;
 use crate::store::open::uri::{Places, StoreKind, StoreUri, Surroundings};
@@ -202,7 +201,7 @@ const IN_PLACES: &[&str] =
 /// file gives, which the daemon has read itself.
 fn client_options(settings: &Settings, verbosity: u64) -> ClientOptions {
     let sent = settings.iter().filter(|shown| {
-        let concerned = OF_DAEMONS.contains(&shown.row.name) || shown.row.effect == Effect::OfBuilding;
+        let concerned = OF_DAEMONS.contains(&shown.row.name) || shown.row.is_of_building();
         concerned && shown.overridden && !IN_PLACES.contains(&shown.row.name)
     });
     ClientOptions {

@@ -1,20 +1,33 @@
-//! What becomes of a request once everything is here that could be fetched. A
-//! derivation that would have to be built is built here one day; today only
-//! environments and the trees of channels, which need no builder, are made.
+//! What becomes of requests once everything is here that could be fetched: derivations that have
+//! to be built are goals, each after those that it needs.
+//!
+//! ```text
+//! graph      which derivations have to be built
+//! run        which is begun when, and what becomes of those that need it
+//! prepare    one of them, before it is built: locks, user, inputs
+//! register   and after it: checks, signatures, rows
+//! own        those that are made here without a builder
+//! failure    what is told of those that failed
+//! ```
 
-use std::collections::BTreeSet;
+mod failure;
+mod graph;
+mod own;
+mod prepare;
+mod register;
+mod run;
 
-use super::{Outcome, RealiseContext, no_output, output_paths};
+use std::collections::HashSet;
+
+use super::{Outcome, RealiseContext, output_paths};
 use crate::model::derived_path::DerivedPath;
-use crate::model::{Derivation, StoreDir, StorePath};
-use crate::ops::channel::tree::ChannelTree;
-use crate::ops::user_env::environment::Environment;
-use crate::ops::user_env::error::UserEnvError;
+use crate::model::{StoreDir, StorePath};
 use crate::store::api::Store;
 use crate::store::api::realise::RealiseMode;
 use crate::store::error::{RealiseError, Result, StoreError};
-use crate::store::local::LocalStore;
-use crate::store::local::add::Adder;
+use graph::{Graph, State};
+pub use own::build_added;
+use run::Run;
 
 /// The error for a path that nobody has.
 pub fn no_substituter(dir: &StoreDir, path: &StorePath) -> StoreError {
@@ -30,7 +43,7 @@ fn no_builder(dir: &StoreDir, drv: &StorePath) -> StoreError {
 }
 
 /// Makes sure that requests can be fulfilled in a way: building again what is there
-/// needs a builder, which this process is not yet.
+/// is not done yet.
 ///
 /// # Errors
 /// [`RealiseError::NotAvailable`].
@@ -41,106 +54,68 @@ pub fn require_mode(mode: RealiseMode) -> Result<()> {
     }
 }
 
-/// Builds a derivation that a client sends in place of a path; nothing here builds, so
-/// that it is refused.
+/// Builds a derivation that a client sends in place of a path; that is not done yet.
 ///
 /// # Errors
 /// [`RealiseError::NotAvailable`].
 pub fn build_sent() -> Result<Outcome> {
-    Err(RealiseError::NotAvailable("building").into())
+    Err(RealiseError::NotAvailable("building a derivation that is sent").into())
 }
 
-/// Fulfils one request, which was fulfilled before anything was fetched if it
-/// `was_valid`.
+/// Fulfils requests; those among them that are `incomplete` were not fulfilled before anything
+/// was fetched.
 pub(super) fn fulfil(
     context: &RealiseContext<'_>,
-    request: &DerivedPath,
-    was_valid: bool,
-) -> Result<Outcome> {
-    let result = goal(context, request, was_valid);
-    match result {
+    requests: &[DerivedPath],
+    incomplete: &HashSet<DerivedPath>,
+) -> Result<Vec<Outcome>> {
+    let mut graph = Graph::of(context.store, requests)?;
+    if !graph.goals.is_empty() {
+        Run::new(context, &mut graph)?.work()?;
+    }
+    let mut outcomes = Vec::with_capacity(requests.len());
+    for request in requests {
+        outcomes.push(match graph.outcome(request) {
+            Some(State::Done) => Outcome::Made,
+            Some(State::Failed(error)) => Outcome::Failed(error),
+            Some(State::Cancelled | State::Waiting | State::Running) => {
+                Outcome::Failed(RealiseError::Cancelled(context.store.dir().print(&request.path)).into())
+            }
+            None => look(context, request, !incomplete.contains(request))?,
+        });
+    }
+    Ok(outcomes)
+}
+
+/// What has become of a request for which nothing had to be built.
+fn look(context: &RealiseContext<'_>, request: &DerivedPath, was_valid: bool) -> Result<Outcome> {
+    match is_fulfilled(context, request) {
+        Ok(()) if was_valid => Ok(Outcome::Valid),
+        Ok(()) => Ok(Outcome::Fetched),
         Err(error) if error.is_interruption() => Err(error),
         Err(error) => Ok(Outcome::Failed(error)),
-        outcome => outcome,
     }
 }
 
-fn goal(context: &RealiseContext<'_>, request: &DerivedPath, was_valid: bool) -> Result<Outcome> {
+fn is_fulfilled(context: &RealiseContext<'_>, request: &DerivedPath) -> Result<()> {
     let store = context.store;
-    let there = || Ok(if was_valid { Outcome::Valid } else { Outcome::Fetched });
     store.add_temp_roots(&[&request.path])?;
     let is_there = store.is_there(&request.path)?;
     let Some(outputs) = &request.outputs else {
-        return if is_there { there() } else { Err(no_substituter(store.dir(), &request.path)) };
+        return if is_there { Ok(()) } else { Err(no_substituter(store.dir(), &request.path)) };
     };
     if !is_there {
         return Err(no_derivation(store.dir(), &request.path));
     }
     let drv = store.queries().read_derivation(&request.path)?;
-    if let Some(name) = outputs.missing(&drv) {
-        return Err(no_output(store.dir(), &request.path, name));
-    }
-    let (mut complete, mut is_open) = (true, false);
     for (_, path) in output_paths(store, &request.path, &drv, outputs)? {
-        complete &= match path {
-            Some(path) => {
-                store.add_temp_roots(&[&path])?;
-                store.is_there(&path)?
-            }
-            None => {
-                is_open = true;
-                false
-            }
-        };
+        let Some(path) = path else { return Err(RealiseError::UnknownOutput.into()) };
+        store.add_temp_roots(&[&path])?;
+        if !store.is_there(&path)? {
+            return Err(store.invalid(&path));
+        }
     }
-    if complete {
-        return there();
-    }
-    if is_open {
-        store.require_realisations()?;
-    }
-    build(context, &request.path, &drv)
-}
-
-/// Builds a derivation, or says that it cannot be built.
-fn build(context: &RealiseContext<'_>, path: &StorePath, drv: &Derivation) -> Result<Outcome> {
-    let store = context.store;
-    if let Some(tree) = ChannelTree::of(store.dir(), path, drv)? {
-        store.check_features(drv)?;
-        tree.make(store, drv, context.trusted)?;
-        return Ok(Outcome::Made);
-    }
-    let Some(environment) = Environment::of(store.dir(), path, drv).map_err(environment_error)? else {
-        return Err(no_builder(store.dir(), path));
-    };
-    store.check_features(drv)?;
-    environment.make(store, drv, context.trusted).map_err(environment_error)?;
-    Ok(Outcome::Made)
-}
-
-/// Builds a derivation that `adder` adds, whose output becomes valid together with it.
-/// `references` are those of its sources, which `adder` adds, too.
-///
-/// # Errors
-/// [`RealiseError`], and those of the store.
-pub fn build_added(
-    store: &LocalStore,
-    adder: &mut Adder<'_>,
-    path: &StorePath,
-    drv: &Derivation,
-    references: BTreeSet<StorePath>,
-) -> Result<()> {
-    match Environment::of(store.dir(), path, drv).map_err(environment_error)? {
-        Some(environment) => environment.add_with(store, adder, references).map_err(environment_error),
-        None => Err(no_builder(store.dir(), path)),
-    }
-}
-
-fn environment_error(error: UserEnvError) -> StoreError {
-    match error {
-        UserEnvError::Store(error) => error,
-        error => RealiseError::Environment(error.to_string()).into(),
-    }
+    Ok(())
 }
 
 /// What becomes of a request to a store that nothing is fetched or built for.

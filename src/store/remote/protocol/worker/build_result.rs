@@ -36,11 +36,24 @@ pub mod status {
     pub const SUBSTITUTED: u64 = 1;
     /// It was there.
     pub const ALREADY_VALID: u64 = 2;
+    /// Its builder failed, and will fail again.
+    pub const PERMANENT_FAILURE: u64 = 3;
+    /// An output is not as it should be.
+    pub const OUTPUT_REJECTED: u64 = 5;
+    /// It took too long.
+    pub const TIMED_OUT: u64 = 8;
     /// Any other failure.
     pub const MISC_FAILURE: u64 = 9;
+    /// An output differs from the one that was there.
+    pub const NOT_DETERMINISTIC: u64 = 12;
 }
 
 impl BuildResult {
+    /// Whether what was asked for is there.
+    pub fn is_good(&self) -> bool {
+        matches!(self.status, status::BUILT | status::SUBSTITUTED | status::ALREADY_VALID)
+    }
+
     /// Writes it.
     ///
     /// # Errors

@@ -1,0 +1,192 @@
+//! The steps of one build, on a thread that has no store: a place to work is made, the builder is
+//! run in it, and what it leaves behind is taken in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::environment::{DescribedPath, Surroundings, environment};
+use super::error::BuildError;
+use super::log::{LogOptions, LogWriter};
+use super::outputs::{self, OutputPlan};
+use super::process::{Ended, Limits, Program};
+use super::settings::BuildSettings;
+use super::workplace::users::BuildUser;
+use super::workplace::{Isolation, Workplace, WorkplaceOptions};
+use crate::model::derivation::options::BuildOptions;
+use crate::model::{Derivation, StoreDir, StorePath};
+use crate::progress::{Activity, ActivityId, ActivityKind, Progress};
+use crate::store::error::StoreError;
+use crate::store::local::batch::Intake;
+use crate::sys::remove;
+
+/// What is known of the closures of paths that a builder is told of.
+pub type Described = BTreeMap<BTreeSet<StorePath>, Vec<DescribedPath>>;
+
+/// A build with everything that has to be known for it.
+pub struct Build {
+    /// The derivation.
+    pub drv_path: StorePath,
+    /// What it says.
+    pub drv: Arc<Derivation>,
+    /// What it says of its build.
+    pub options: BuildOptions,
+    /// How builds are made here.
+    pub settings: Arc<BuildSettings>,
+    /// The store, as the builder sees it.
+    pub store_dir: StoreDir,
+    /// Where it works.
+    pub workplace: WorkplaceOptions,
+    /// What is kept of its log.
+    pub log: LogOptions,
+    /// The closure of what its builder reads.
+    pub inputs: BTreeSet<StorePath>,
+    /// Outputs that its builder must not see, because they are there already.
+    pub redirected: BTreeSet<StorePath>,
+    /// What it is told of paths.
+    pub described: Described,
+    /// Takes in what it makes.
+    pub intake: Intake,
+    /// What is told when it begins, without dots.
+    pub title: String,
+}
+
+/// What a build has made.
+pub struct Built {
+    /// Its outputs, which have no place in the store yet.
+    pub made: outputs::Outcome,
+    /// What it says of its build.
+    pub options: BuildOptions,
+    /// The closure of what its builder read.
+    pub inputs: BTreeSet<StorePath>,
+}
+
+/// Why a build has made nothing.
+#[derive(Debug)]
+pub enum Reason {
+    /// Its builder did not end well.
+    Ended(Ended),
+    /// Something else.
+    Error(BuildError),
+}
+
+/// A build that has made nothing.
+#[derive(Debug)]
+pub struct Failed {
+    /// Why.
+    pub reason: Reason,
+    /// The last lines of its log.
+    pub tail: Vec<String>,
+}
+
+impl Failed {
+    /// Whether it was told to end.
+    pub fn is_interruption(&self) -> bool {
+        match &self.reason {
+            Reason::Error(error) => error.is_interruption(),
+            Reason::Ended(_) => false,
+        }
+    }
+}
+
+impl From<BuildError> for Failed {
+    fn from(error: BuildError) -> Self {
+        Self { reason: Reason::Error(error), tail: Vec::new() }
+    }
+}
+
+impl Build {
+    /// Builds it.
+    ///
+    /// # Errors
+    /// [`Failed`]; nothing of it is left then, but its log, and its directory if that is wanted.
+    pub fn run(self, progress: &dyn Progress) -> Result<Built, Failed> {
+        let redirect = |path: &StorePath| self.redirected.contains(path);
+        let (dir, drv_path, options) = (&self.store_dir, &self.drv_path, &self.options);
+        let plan = OutputPlan::new(dir, drv_path, &self.drv, options, &self.inputs, redirect)
+            .map_err(|error| BuildError::Outputs(error.into()))?;
+        let scratch = plan.scratch();
+        let owner = self.workplace.user.as_ref().map(BuildUser::uid);
+        if matches!(self.workplace.isolation, Isolation::Host) {
+            // Whatever is there was not registered: somebody was interrupted.
+            for path in scratch.values() {
+                remove::remove(&self.workplace.store_dir.join(path.base_name())).map_err(BuildError::from)?;
+            }
+        }
+        let workplace = Workplace::make(drv_path.base_name(), self.workplace)?;
+        let around = Surroundings {
+            store_dir: dir,
+            inside: workplace.inside(),
+            cores: match self.settings.cores {
+                0 => std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
+                cores => cores,
+            },
+            scratch: &scratch,
+            variable: &|name| self.settings.environment.get(name).map(ToOwned::to_owned),
+            graph: &|paths| {
+                let known = self.described.get(paths).cloned();
+                known.ok_or_else(|| StoreError::Missing(dir.print(drv_path)))
+            },
+        };
+        let made = environment(&self.drv, options, &around).map_err(BuildError::from)?;
+        let mut log = LogWriter::create(&self.log).map_err(BuildError::from)?;
+        let program = Program {
+            builder: &self.drv.builder,
+            args: &made.arguments,
+            env: &made.variables,
+            files: &made.files,
+        };
+        let mut at_work = AtWork { workplace, progress, keep_failed: self.settings.keep_failed };
+        let builder = at_work.workplace.start(&program)?;
+        let shown = dir.print(drv_path);
+        let (fields, parent) = ([shown.as_str(), ""], ActivityId::NONE);
+        let kind = ActivityKind::Build;
+        let activity = progress.start(&Activity { kind, text: &self.title, fields: &fields, parent });
+        let ended = builder.watch(&limits(&self.settings), &mut log, progress, activity);
+        let logged = log.finish(progress, activity);
+        progress.stop(activity);
+        let reason = match (ended, logged) {
+            (Ok(Ended::Exited(0)), Ok(())) => {
+                match outputs::take(at_work.workplace.outputs_in(), &plan, owner, &self.intake) {
+                    Ok(made) => {
+                        drop(plan);
+                        return Ok(Built { made, options: self.options, inputs: self.inputs });
+                    }
+                    Err(error) => Reason::Error(error.into()),
+                }
+            }
+            (Ok(Ended::Exited(0)), Err(error)) => Reason::Error(error.into()),
+            (Ok(ended), _) => Reason::Ended(ended),
+            (Err(error), _) => Reason::Error(error),
+        };
+        let failed = Failed { reason, tail: log.tail().iter().cloned().collect() };
+        if !failed.is_interruption() {
+            at_work.keep();
+        }
+        Err(failed)
+    }
+}
+
+/// A place where a builder works, whose directory may be kept after it has failed.
+struct AtWork<'p> {
+    workplace: Workplace,
+    progress: &'p dyn Progress,
+    keep_failed: bool,
+}
+
+impl AtWork<'_> {
+    fn keep(self) {
+        if self.keep_failed {
+            let kept = self.workplace.keep();
+            self.progress.notice(&format!("note: keeping build directory {kept:?}"));
+        }
+    }
+}
+
+fn limits(settings: &BuildSettings) -> Limits {
+    let some = |number: u64| (number > 0).then_some(number);
+    let mut limits = Limits::default();
+    limits.timeout = some(settings.timeout);
+    limits.silence = some(settings.max_silent_time);
+    limits.log_size = some(settings.max_log_size);
+    limits
+}
