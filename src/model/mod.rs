@@ -7,6 +7,7 @@ pub mod base32;
 pub mod content_address;
 pub mod derivation;
 pub mod derived_path;
+pub mod flake_ref;
 pub mod hash;
 pub mod input;
 pub mod json;

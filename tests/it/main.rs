@@ -42,6 +42,7 @@ mod test_fetch_strangers;
 mod test_fetch_tree;
 mod test_fetching;
 mod test_flags;
+mod test_flake_refs;
 mod test_full_disk;
 mod test_gc;
 mod test_gc_liveness;

@@ -5,7 +5,6 @@ use super::super::error::Error;
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::io::Fetch;
-use super::super::symbols::known;
 use super::super::text::path;
 use super::super::value::{Attr, Attrs, Position, View};
 use super::Builtin;
@@ -40,18 +39,6 @@ pub const TABLE: &[Builtin] = &[
     )
     .of("fetch-closure"),
     Builtin::new("getFlake", 1, get_flake, "`reference`: the outputs of a flake. It cannot be fetched yet."),
-    Builtin::new(
-        "parseFlakeRef",
-        1,
-        parse_flake_ref,
-        "`reference`: a flake reference as a set. References cannot be read yet.",
-    ),
-    Builtin::new(
-        "flakeRefToString",
-        1,
-        flake_ref_to_string,
-        "`set`: a flake reference as a string. References cannot be written yet.",
-    ),
 ];
 
 /// The failure of a builtin for which this program has nothing yet.
@@ -203,29 +190,4 @@ fn get_flake<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> E
     worker.force_plain(arguments[0], Position::NONE, text)?;
     worker.require_feature("flakes", "")?;
     Err(not_yet("getFlake"))
-}
-
-fn parse_flake_ref<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let text = "while evaluating the argument passed to builtins.parseFlakeRef";
-    worker.force_plain(arguments[0], Position::NONE, text)?;
-    worker.require_feature("flakes", "")?;
-    Err(not_yet("parseFlakeRef"))
-}
-
-fn flake_ref_to_string<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let text = "while evaluating the argument passed to builtins.flakeRefToString";
-    let attrs = worker.force_attrs(arguments[0], Position::NONE, text)?;
-    for attr in worker.in_order(attrs)?.iter() {
-        let value = worker.force_at(attr.value, attr.position)?;
-        if !matches!(value.view(), View::Int(_) | View::Bool(_) | View::String(..)) {
-            let (name, kind) = (worker.name(attr.name), worker.type_of(value));
-            let message = "flake reference attribute sets may only contain integers, Booleans, and strings";
-            return Err(Error::new(format!("{message}, but attribute '{name}' is {kind}")));
-        }
-    }
-    if attrs.get(known::TYPE).is_none() {
-        return Err(Error::new("'type' attribute to specify input scheme is required but not provided"));
-    }
-    worker.require_feature("flakes", "")?;
-    Err(not_yet("flakeRefToString"))
 }

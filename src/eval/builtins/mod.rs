@@ -27,6 +27,7 @@ pub mod context;
 pub mod control;
 pub mod derivation;
 pub mod fetch;
+pub mod flake_refs;
 pub mod internal;
 pub mod json;
 pub mod lists;
@@ -62,6 +63,7 @@ pub const FAMILIES: &[&[Builtin]] = &[
     adding::TABLE,
     derivation::TABLE,
     fetch::TABLE,
+    flake_refs::TABLE,
     trees::TABLE,
 ];
 

@@ -5,7 +5,7 @@ use super::super::error::Error;
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::io::FetchedTree;
-use super::super::symbols::known;
+use super::super::symbols::{Symbol, known};
 use super::super::value::{Attr, Attrs, Position, View};
 use super::Builtin;
 use crate::model::input::{Attribute, Attributes, Input, InputError, git};
@@ -78,12 +78,7 @@ fn fetch_tree<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Positi
         }
         _ => {
             let url = text(worker, value, WHO)?;
-            if url
-                .split(['?', '&'])
-                .any(|part| git::SIGNED.iter().any(|name| part.starts_with(&format!("{name}="))))
-            {
-                return Err(signed(worker));
-            }
+            refuse_signed_url(worker, &url)?;
             Input::from_url(&url).map_err(refused)?
         }
     };
@@ -133,12 +128,11 @@ fn read_one<'e>(worker: &Worker<'e>, attr: &Attr<'e>, name: &str, who: &str) -> 
 }
 
 fn input_of(worker: &Worker<'_>, attributes: &Attributes) -> Result<Input, Error> {
-    let is_git = attributes.get("type") == Some(&Attribute::Text(git::TYPE.to_owned()));
-    if is_git && git::SIGNED.iter().any(|name| attributes.contains_key(*name)) {
-        return Err(signed(worker));
-    }
+    refuse_signed(worker, attributes)?;
     let mut attributes = attributes.clone();
-    if is_git && let Some(Attribute::Text(url)) = attributes.get_mut("url") {
+    if is_git(&attributes)
+        && let Some(Attribute::Text(url)) = attributes.get_mut("url")
+    {
         // As messages show it.
         *url = git::repository_url(url).map_err(refused)?.to_string();
     }
@@ -147,6 +141,27 @@ fn input_of(worker: &Worker<'_>, attributes: &Attributes) -> Result<Input, Error
 
 fn refused(error: InputError) -> Error {
     Error::new(error.to_string())
+}
+
+fn is_git(attributes: &Attributes) -> bool {
+    attributes.get("type") == Some(&Attribute::Text(git::TYPE.to_owned()))
+}
+
+/// Refuses attributes of a commit whose signature is to be verified.
+pub fn refuse_signed(worker: &Worker<'_>, attributes: &Attributes) -> Result<(), Error> {
+    match is_git(attributes) && git::SIGNED.iter().any(|name| attributes.contains_key(*name)) {
+        true => Err(signed(worker)),
+        false => Ok(()),
+    }
+}
+
+/// Refuses the URL of such a commit.
+pub fn refuse_signed_url(worker: &Worker<'_>, url: &str) -> Result<(), Error> {
+    let is_signed = |part: &str| git::SIGNED.iter().any(|name| part.starts_with(&format!("{name}=")));
+    match url.starts_with("git") && url.split(['?', '&']).any(is_signed) {
+        true => Err(signed(worker)),
+        false => Ok(()),
+    }
 }
 
 /// The failure for a commit whose signature is to be verified.
@@ -161,7 +176,7 @@ fn signed(worker: &Worker<'_>) -> Error {
 
 fn fetch(worker: &Worker<'_>, input: &Input, who: &str) -> Result<FetchedTree, Error> {
     if worker.shared.settings.pure && !input.is_locked() {
-        let url = input.url();
+        let url = input.url().to_string();
         if input.expected().nar_hash.is_none() {
             return Err(Error::new(format!(
                 "in pure evaluation mode, '{who}' doesn't fetch unlocked input '{url}'"
@@ -177,14 +192,18 @@ fn fetch(worker: &Worker<'_>, input: &Input, who: &str) -> Result<FetchedTree, E
 
 /// A fetched tree as a set.
 fn told<'e>(worker: &Worker<'e>, tree: &FetchedTree) -> Value<'e> {
-    let symbol = |name: &str| worker.intern(name.as_bytes());
+    let mut attrs = values(worker, &tree.attributes);
+    attrs.push((worker.intern(b"outPath"), worker.store_path_string(&tree.path)));
+    worker.new_set(attrs)
+}
+
+/// Attributes as the values of a set.
+pub fn values<'e>(worker: &Worker<'e>, attributes: &Attributes) -> Vec<(Symbol, Value<'e>)> {
     let value = |attribute: &Attribute| match attribute {
         Attribute::Text(text) => worker.new_string(text.as_bytes()),
         Attribute::Number(number) => Value::int(i64::try_from(*number).unwrap_or(i64::MAX)),
         Attribute::Bool(is) => Value::bool(*is),
     };
-    let mut attrs: Vec<_> =
-        tree.attributes.iter().map(|(name, attribute)| (symbol(name), value(attribute))).collect();
-    attrs.push((symbol("outPath"), worker.store_path_string(&tree.path)));
-    worker.new_set(attrs)
+    let attrs = attributes.iter();
+    attrs.map(|(name, attribute)| (worker.intern(name.as_bytes()), value(attribute))).collect()
 }

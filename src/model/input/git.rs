@@ -12,7 +12,9 @@
 //! as `1`. Parameters of other names belong to the repository's URL.
 
 use super::url::Url;
-use super::{Attribute, Attributes, Expected, InputError, Result, boolean, text};
+use super::{
+    Attribute, Attributes, Expected, InputError, Result, boolean, check_names, needed, text, write_texts,
+};
 use crate::model::hash::{Hash, HashAlgorithm, HashFormat};
 
 /// The type of these inputs.
@@ -103,17 +105,12 @@ impl GitInput {
     /// # Errors
     /// [`InputError`].
     pub fn from_attributes(attributes: &Attributes) -> Result<GitInput> {
-        for name in attributes.keys().map(String::as_str) {
-            let known = TEXTS.contains(&name) || BOOLEANS.contains(&name) || Expected::NAMES.contains(&name);
-            if !known {
-                return Err(InputError::Unknown { name: name.to_owned(), scheme: TYPE });
-            }
-        }
+        check_names(attributes, TYPE, &[&TEXTS, &BOOLEANS, &Expected::NAMES])?;
         let mut choices = Choices::default();
         for (name, field) in choices.fields() {
             *field = boolean(attributes, name)?;
         }
-        let url = text(attributes, "url")?.ok_or(InputError::Missing("url"))?;
+        let url = needed(attributes, "url")?;
         let reference = text(attributes, "ref")?.map(checked_reference).transpose()?;
         Ok(GitInput {
             url: repository_url(url)?,
@@ -184,17 +181,13 @@ impl GitInput {
         let url = self.url.to_string();
         let texts = [
             ("type", Some(TYPE)),
-            ("url", Some(&url)),
+            ("url", Some(url.as_str())),
             ("rev", rev),
             ("ref", self.reference.as_deref()),
             ("dir", self.dir.as_deref()),
             ("name", self.name.as_deref()),
         ];
-        for (name, text) in texts {
-            if let Some(text) = text {
-                attributes.insert(name.to_owned(), Attribute::Text(text.to_owned()));
-            }
-        }
+        write_texts(&mut attributes, &texts);
         let mut choices = self.choices;
         for (name, field) in choices.fields() {
             if let Some(is) = *field {

@@ -1,14 +1,26 @@
 //! Inputs: what a tree of sources is fetched by, as a set of attributes or as a URL.
 //!
 //! ```text
-//! url   URLs in their parts
-//! git   Git repositories
-//! path  files and directories of this machine
+//! url        URLs in their parts
+//! error      why attributes or a URL are no input
+//! git        Git repositories
+//! mercurial  Mercurial repositories
+//! forge      repositories of GitHub, GitLab and SourceHut, as archives
+//! web        archives and files by their URLs
+//! path       files and directories of this machine
+//! indirect   names that a registry knows
 //! ```
 
+mod error;
+pub mod forge;
 pub mod git;
+pub mod indirect;
+pub mod mercurial;
 pub mod path;
 pub mod url;
+pub mod web;
+
+pub use error::{InputError, Result};
 
 use std::collections::BTreeMap;
 
@@ -28,106 +40,21 @@ pub enum Attribute {
 /// The attributes of an input by their names.
 pub type Attributes = BTreeMap<String, Attribute>;
 
-/// Why attributes or a URL are no input.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InputError {
-    /// Attributes that do not say what they are about.
-    #[error("'type' attribute to specify input scheme is required but not provided")]
-    NoType,
-    /// Attributes of a type that is not known.
-    #[error("cannot show unsupported input '{0}'")]
-    Type(String),
-    /// A URL of which no input is known.
-    #[error("input '{0}' is unsupported")]
-    Scheme(String),
-    /// An attribute that inputs of this type do not have.
-    #[error("input attribute '{name}' not supported by scheme '{scheme}'")]
-    Unknown {
-        /// The attribute.
-        name: String,
-        /// The type.
-        scheme: &'static str,
-    },
-    /// An attribute that has to be there.
-    #[error("input attribute '{0}' is missing")]
-    Missing(&'static str),
-    /// An attribute that has to be a text.
-    #[error("input attribute '{name}' is not a string {all}")]
-    NotText {
-        /// The attribute.
-        name: String,
-        /// All attributes as JSON.
-        all: String,
-    },
-    /// An attribute that has to be a Boolean.
-    #[error("input attribute '{0}' is not a Boolean")]
-    NotBool(String),
-    /// An attribute that has to be a number.
-    #[error("input attribute '{0}' is not an integer")]
-    NotNumber(String),
-    /// A name that no branch or tag can have.
-    #[error("invalid Git branch/tag name '{0}'")]
-    Reference(String),
-    /// A revision or hash.
-    #[error("{0}")]
-    Hash(String),
-    /// A hash in another form than `sha256-…`.
-    #[error("hash '{0}' is not SRI")]
-    NotSri(String),
-    /// A text that is no URL.
-    #[error("'{0}' is not a valid URL: leftover")]
-    NotUrl(String),
-    /// A text that does not begin as a URL does.
-    #[error("'{0}' doesn't have a scheme")]
-    NoScheme(String),
-    /// `host:path`
-    #[error("SCP-like URL '{0}' is not supported; use SSH URL syntax instead (ssh://...)")]
-    Scp(String),
-    /// A parameter that URLs of paths do not have.
-    #[error("path URL '{url}' has unsupported parameter '{name}'")]
-    Parameter {
-        /// The URL.
-        url: String,
-        /// The parameter.
-        name: String,
-    },
-    /// A parameter that should be a number.
-    #[error("path URL '{url}' has invalid parameter '{name}'")]
-    BadParameter {
-        /// The URL.
-        url: String,
-        /// The parameter.
-        name: String,
-    },
-    /// A path of another machine.
-    #[error("path URL '{url}' should not have an authority ('{authority}')")]
-    PathAuthority {
-        /// The URL.
-        url: String,
-        /// The machine.
-        authority: String,
-    },
-    /// A file of another machine.
-    #[error("file:// URL '{url}' has unexpected authority '{authority}'")]
-    Authority {
-        /// The URL.
-        url: String,
-        /// The machine.
-        authority: String,
-    },
-}
-
-/// The result of reading an input.
-pub type Result<T> = std::result::Result<T, InputError>;
-
 /// Something that a tree is fetched by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// A tree of a Git repository.
     Git(git::GitInput),
+    /// A tree of a Mercurial repository.
+    Mercurial(mercurial::MercurialInput),
+    /// A commit of a repository on a forge.
+    Forge(forge::ForgeInput),
+    /// An archive or a file.
+    Web(web::WebInput),
     /// A tree of this machine.
     Path(path::PathInput),
+    /// What a registry has for a name.
+    Indirect(indirect::IndirectInput),
 }
 
 impl Input {
@@ -136,11 +63,19 @@ impl Input {
     /// # Errors
     /// [`InputError`].
     pub fn from_attributes(attributes: &Attributes) -> Result<Input> {
-        match text(attributes, "type")? {
-            None => Err(InputError::NoType),
-            Some(git::TYPE) => git::GitInput::from_attributes(attributes).map(Input::Git),
-            Some(path::TYPE) => path::PathInput::from_attributes(attributes).map(Input::Path),
-            Some(_) => Err(InputError::Type(json(attributes))),
+        let Some(kind) = text(attributes, "type")? else { return Err(InputError::NoType) };
+        if let Some(forge) = forge::Forge::of_type(kind) {
+            return forge::ForgeInput::from_attributes(forge, attributes).map(Input::Forge);
+        }
+        if let Some(content) = web::Content::of_type(kind) {
+            return web::WebInput::from_attributes(content, attributes).map(Input::Web);
+        }
+        match kind {
+            git::TYPE => git::GitInput::from_attributes(attributes).map(Input::Git),
+            mercurial::TYPE => mercurial::MercurialInput::from_attributes(attributes).map(Input::Mercurial),
+            path::TYPE => path::PathInput::from_attributes(attributes).map(Input::Path),
+            indirect::TYPE => indirect::IndirectInput::from_attributes(attributes).map(Input::Indirect),
+            _ => Err(InputError::Type(json(attributes))),
         }
     }
 
@@ -149,21 +84,44 @@ impl Input {
     /// # Errors
     /// [`InputError`].
     pub fn from_url(text: &str) -> Result<Input> {
-        let url = url::Url::parse(text)?;
-        if let Some(input) = git::GitInput::from_url(&url) {
+        Self::from_parsed(&url::Url::parse(text)?).map_err(|error| error.of(text))
+    }
+
+    /// Reads a URL that was taken apart.
+    ///
+    /// # Errors
+    /// [`InputError`].
+    pub fn from_parsed(url: &url::Url) -> Result<Input> {
+        if let Some(input) = git::GitInput::from_url(url) {
             return input.map(Input::Git);
         }
-        match path::PathInput::from_url(&url) {
-            Some(input) => input.map(Input::Path),
-            None => Err(InputError::Scheme(text.to_owned())),
+        if let Some(input) = mercurial::MercurialInput::from_url(url) {
+            return input.map(Input::Mercurial);
+        }
+        if let Some(input) = forge::ForgeInput::from_url(url) {
+            return input.map(Input::Forge);
+        }
+        if let Some(input) = web::WebInput::from_url(url) {
+            return input.map(Input::Web);
+        }
+        if let Some(input) = path::PathInput::from_url(url) {
+            return input.map(Input::Path);
+        }
+        match indirect::IndirectInput::from_url(url) {
+            Some(input) => input.map(Input::Indirect),
+            None => Err(InputError::Scheme(url.to_string())),
         }
     }
 
-    /// The input as a URL, without what is expected of the tree.
-    pub fn url(&self) -> String {
+    /// The input as a URL.
+    pub fn url(&self) -> url::Url {
         match self {
-            Input::Git(input) => input.url().to_string(),
-            Input::Path(input) => input.url().to_string(),
+            Input::Git(input) => input.url(),
+            Input::Mercurial(input) => input.url(),
+            Input::Forge(input) => input.url(),
+            Input::Web(input) => input.url(),
+            Input::Path(input) => input.url(),
+            Input::Indirect(input) => input.url(),
         }
     }
 
@@ -171,7 +129,11 @@ impl Input {
     pub fn attributes(&self) -> Attributes {
         match self {
             Input::Git(input) => input.attributes(),
+            Input::Mercurial(input) => input.attributes(),
+            Input::Forge(input) => input.attributes(),
+            Input::Web(input) => input.attributes(),
             Input::Path(input) => input.attributes(),
+            Input::Indirect(input) => input.attributes(),
         }
     }
 
@@ -179,7 +141,11 @@ impl Input {
     pub fn is_locked(&self) -> bool {
         match self {
             Input::Git(input) => input.rev.is_some(),
+            Input::Mercurial(input) => input.rev.is_some(),
+            Input::Forge(input) => input.rev.is_some(),
+            Input::Web(input) => input.expected.nar_hash.is_some(),
             Input::Path(input) => input.expected.nar_hash.is_some(),
+            Input::Indirect(_) => false,
         }
     }
 
@@ -187,7 +153,34 @@ impl Input {
     pub fn expected(&self) -> &Expected {
         match self {
             Input::Git(input) => &input.expected,
+            Input::Mercurial(input) => &input.expected,
+            Input::Forge(input) => &input.expected,
+            Input::Web(input) => &input.expected,
             Input::Path(input) => &input.expected,
+            Input::Indirect(input) => &input.expected,
+        }
+    }
+}
+
+/// Refuses attributes that none of these names has.
+fn check_names(attributes: &Attributes, scheme: &'static str, names: &[&[&str]]) -> Result<()> {
+    let is_known = |name: &str| names.iter().any(|names| names.contains(&name));
+    match attributes.keys().find(|name| !is_known(name)) {
+        Some(name) => Err(InputError::Unknown { name: name.clone(), scheme }),
+        None => Ok(()),
+    }
+}
+
+/// An attribute that has to be there.
+fn needed<'a>(attributes: &'a Attributes, name: &'static str) -> Result<&'a str> {
+    text(attributes, name)?.ok_or(InputError::Missing(name))
+}
+
+/// Adds the texts that are there.
+fn write_texts(attributes: &mut Attributes, texts: &[(&str, Option<&str>)]) {
+    for (name, text) in texts {
+        if let Some(text) = text {
+            attributes.insert((*name).to_owned(), Attribute::Text((*text).to_owned()));
         }
     }
 }

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 
 use super::git::Rev;
 use super::url::Url;
-use super::{Attribute, Attributes, Expected, InputError, Result, text};
+use super::{Attribute, Attributes, Expected, InputError, Result, check_names, text};
 
 /// The type of these inputs.
 pub const TYPE: &str = "path";
@@ -35,10 +35,7 @@ impl PathInput {
     /// # Errors
     /// [`InputError`].
     pub fn from_attributes(attributes: &Attributes) -> Result<PathInput> {
-        let is_known = |name: &str| TEXTS.contains(&name) || Expected::NAMES.contains(&name);
-        if let Some(name) = attributes.keys().find(|name| !is_known(name)) {
-            return Err(InputError::Unknown { name: name.clone(), scheme: TYPE });
-        }
+        check_names(attributes, TYPE, &[&TEXTS, &Expected::NAMES])?;
         Ok(PathInput {
             path: text(attributes, "path")?.ok_or(InputError::Missing("path"))?.to_owned(),
             rev: text(attributes, "rev")?.map(Rev::parse).transpose()?,
@@ -58,7 +55,11 @@ impl PathInput {
         if let Some(authority) = url.authority.as_ref().filter(|authority| !authority.is_empty()) {
             return Err(InputError::PathAuthority { url: url.to_string(), authority: authority.clone() });
         }
-        let path = percent_decode_str(&url.path).decode_utf8_lossy().into_owned();
+        let path = percent_decode_str(&url.path).decode_utf8_lossy();
+        let path = match Self::with_single_slashes(&path) {
+            path if path.is_empty() => "/".to_owned(),
+            path => path,
+        };
         let mut attributes = Attributes::from([("path".to_owned(), Attribute::Text(path))]);
         for (name, value) in &url.query {
             let parameter = || InputError::Parameter { url: url.to_string(), name: name.clone() };
@@ -73,6 +74,13 @@ impl PathInput {
             attributes.insert(name.clone(), attribute);
         }
         Self::from_attributes(&attributes)
+    }
+
+    /// A path without the slashes that follow a slash.
+    pub fn with_single_slashes(path: &str) -> String {
+        let mut last = None;
+        let is_kept = |letter: &char| last.replace(*letter) != Some('/') || *letter != '/';
+        path.chars().filter(is_kept).collect()
     }
 
     /// The input as a URL.
@@ -118,6 +126,8 @@ mod tests {
             assert_eq!(read(url).unwrap().url().to_string(), url);
         }
         assert_eq!(read("path:///a").unwrap().path, "/a");
+        assert_eq!(read("path:").unwrap().path, "/");
+        assert_eq!(read("path:/a//b/").unwrap().path, "/a/b/");
         for url in ["path:/x?dir=d", "path:/x?lastModified=y", "path://h/x", "path:/x?rev=short"] {
             assert!(read(url).is_err(), "{url}");
         }

@@ -34,7 +34,7 @@ struct Facts {
 impl Asked {
     /// Fetches a tree into the store, once in an evaluation.
     pub(super) fn fetch_input(&self, input: &Input) -> Result<FetchedTree, Error> {
-        let url = input.url();
+        let url = input.url().to_string();
         self.access.check_uri(&url)?;
         let key = json(&input.attributes());
         let known = lock(&self.fetched).get(&key).cloned();
@@ -44,6 +44,9 @@ impl Asked {
         let fetched = match input {
             Input::Git(input) => self.fetch_git(input, &url)?,
             Input::Path(input) => self.fetch_path(input, &url)?,
+            Input::Mercurial(_) | Input::Forge(_) | Input::Web(_) | Input::Indirect(_) => {
+                return Err(Error::new(format!("this program cannot fetch inputs like '{url}' yet")));
+            }
         };
         lock(&self.fetched).insert(key, fetched.clone());
         Ok(fetched)
