@@ -97,7 +97,7 @@ impl WebInput {
     }
 
     fn read_url(url: &Url, content: Content, scheme: &str) -> Result<WebInput> {
-        let mut url = Url { scheme: scheme.to_owned(), fragment: String::new(), ..url.clone() };
+        let mut url = Url { scheme: scheme.to_owned(), ..url.clone() };
         let rev = url.query.remove("rev").as_deref().map(Rev::parse).transpose()?;
         let nar_hash = url.query.remove("narHash").as_deref().map(read_nar_hash).transpose()?;
         // What is no number says nothing.
