@@ -1,8 +1,8 @@
 //! `builtins.parseFlakeRef` and `flakeRefToString`, beside the reference.
 
 use crate::common::{Side, World};
-use crate::test_fetch_git::{as_the_reference, message, world};
 use crate::test_eval::words;
+use crate::test_fetch_git::{as_the_reference, message, world};
 
 const REV: &str = "fa866f85814ba2080d39e950fb3d8c966c5b522a";
 const HASH: &str = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -102,8 +102,14 @@ const NONE: &[&str] = &[
 
 /// Sets, and whether there is a text for each.
 const SETS: &[(&str, bool)] = &[
-    ("type = \"github\"; owner = \"o/p\"; repo = \"r+x\"; ref = \"a/b\"; dir = \"d/e f\"; host = \"h.x\";", true),
-    ("type = \"gitlab\"; owner = \"o\"; repo = \"r\"; rev = \"REV\"; narHash = \"\"; lastModified = 5;", true),
+    (
+        "type = \"github\"; owner = \"o/p\"; repo = \"r+x\"; ref = \"a/b\"; dir = \"d/e f\"; host = \"h.x\";",
+        true,
+    ),
+    (
+        "type = \"gitlab\"; owner = \"o\"; repo = \"r\"; rev = \"REV\"; narHash = \"\"; lastModified = 5;",
+        true,
+    ),
     ("type = \"github\"; owner = \"o\"; repo = \"r\"; treeHash = \"REV\";", true),
     ("type = \"github\"; owner = \"o\"; repo = \"r\"; rev = \"REV\"; ref = \"x\";", false),
     ("type = \"github\"; owner = \"o\"; repo = \"r\"; host = \"a/b\";", false),
@@ -118,11 +124,17 @@ const SETS: &[(&str, bool)] = &[
     ("type = \"tarball\"; url = \"/x\";", false),
     ("type = \"tarball\"; url = \"https://h/x\"; ref = \"x\";", false),
     ("type = \"file\"; url = \"https://h/x\"; rev = \"REV\";", true),
-    ("type = \"hg\"; url = \"https://h/x?a=b\"; ref = \"a..b\"; rev = \"REV\"; revCount = 2; name = \"x\";", true),
+    (
+        "type = \"hg\"; url = \"https://h/x?a=b\"; ref = \"a..b\"; rev = \"REV\"; revCount = 2; name = \"x\";",
+        true,
+    ),
     ("type = \"hg\"; url = \"https://h/x\"; ref = \"\";", false),
     ("type = \"hg\"; url = \"/x\";", false),
     ("type = \"git\"; url = \"/x\"; submodules = true; allRefs = true; shallow = false; lfs = true;", true),
-    ("type = \"git\"; url = \"https://h/x?ref=y\"; ref = \"x\"; dir = \"d\"; narHash = \"\"; revCount = 4;", true),
+    (
+        "type = \"git\"; url = \"https://h/x?ref=y\"; ref = \"x\"; dir = \"d\"; narHash = \"\"; revCount = 4;",
+        true,
+    ),
     ("type = \"git\"; url = \"https://h/x\"; submodules = \"1\";", false),
     ("type = \"git\"; url = \"https://h/x\"; publicKeys = \"[]\";", false),
     ("type = \"path\"; path = \"/a?b#c//\"; dir = \"d\"; lastModified = 3;", true),
