@@ -181,20 +181,20 @@ fn language(context: &Context, freedom: Freedom) -> Language {
         _ => Lint::Ignore,
     };
     let (home, _) = context.machine.home(&context.environment);
-    Language {
-        // What may be read can change with what was added before, so that the order would matter.
-        cores: if freedom == Freedom::Free { cores(settings.eval_cores()) } else { 1 },
-        max_call_depth: u32::try_from(settings.max_call_depth()).unwrap_or(u32::MAX),
-        pure: freedom == Freedom::Pure,
-        restricted: freedom == Freedom::Restricted,
-        trace_verbose: settings.trace_verbose(),
-        abort_on_warn: settings.abort_on_warn() || context.environment.is_on("NIX_ABORT_ON_WARN"),
-        features: settings.experimental_features().iter().cloned().collect(),
-        home: home.map(|home| home.into_os_string().into_encoded_bytes()),
-        url_literals: lint(settings.lint_url_literals()),
-        short_path_literals: lint(settings.lint_short_path_literals()),
-        absolute_path_literals: lint(settings.lint_absolute_path_literals()),
-    }
+    let mut language = Language::new();
+    // What may be read can change with what was added before, so that the order would matter.
+    language.cores = if freedom == Freedom::Free { cores(settings.eval_cores()) } else { 1 };
+    language.max_call_depth = u32::try_from(settings.max_call_depth()).unwrap_or(u32::MAX);
+    language.pure = freedom == Freedom::Pure;
+    language.restricted = freedom == Freedom::Restricted;
+    language.trace_verbose = settings.trace_verbose();
+    language.abort_on_warn = settings.abort_on_warn() || context.environment.is_on("NIX_ABORT_ON_WARN");
+    language.features = settings.experimental_features().iter().cloned().collect();
+    language.home = home.map(|home| home.into_os_string().into_encoded_bytes());
+    language.url_literals = lint(settings.lint_url_literals());
+    language.short_path_literals = lint(settings.lint_short_path_literals());
+    language.absolute_path_literals = lint(settings.lint_absolute_path_literals());
+    language
 }
 
 /// An argument whose text is there.

@@ -56,6 +56,7 @@ impl<'e> Worker<'e> {
         // `map`, `genList` and `zipAttrsWith` call a function where it was written.
         let place = || match pending.function.view() {
             View::Lambda(closure) => closure.code.position,
+            View::Attrs(attrs) => self.place_of_functor(attrs),
             _ => Position::NONE,
         };
         match pending.arguments {
@@ -65,6 +66,13 @@ impl<'e> Worker<'e> {
             Arguments::Attribute(attr) => self.call_with(pending.function, attr, Position::NONE),
             Arguments::Zipped(attr) => self.call_with(pending.function, attr, place()),
         }
+    }
+
+    /// Where a set that can be called was written, if it is as it was written there.
+    #[inline(never)]
+    fn place_of_functor(&self, attrs: Attrs<'e>) -> Position {
+        let functor = attrs.get(known::FUNCTOR);
+        functor.map_or(Position::NONE, |functor| self.shared.functors.place(functor.position, attrs.len()))
     }
 
     /// Calls `function` with a name and a value.

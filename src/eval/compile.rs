@@ -8,6 +8,7 @@ use super::code::{
 };
 use super::error::{Error, Kind};
 use super::heap::{Heap, Value};
+use super::shared::Functors;
 use super::stack::Stack;
 use super::symbols::{Symbol, Symbols, known};
 use super::syntax::tree::{
@@ -32,6 +33,8 @@ pub struct Compiler<'a, 'e> {
     pub globals: &'a Globals<'e>,
     /// Names of a `scopedImport`, which hide the builtin ones.
     pub scoped: Option<Attrs<'e>>,
+    /// Takes in where sets are written that can be called.
+    pub functors: &'a Functors,
     /// The limit of the native stack.
     pub stack: Stack,
 }
@@ -380,6 +383,11 @@ impl<'e> Compiler<'_, 'e> {
             dynamic.push(DynamicCode { name, position: self.position(binding.offset), value });
         }
         let overrides = set.recursive && set.bindings.iter().any(|binding| binding.name == known::OVERRIDES);
+        if let (Some(functor), []) =
+            (bindings.iter().find(|binding| binding.name == known::FUNCTOR), &dynamic[..])
+        {
+            self.functors.add(functor.position, position, bindings.len());
+        }
         let (bindings, dynamic) = (self.heap.slice(&bindings), self.heap.slice(&dynamic));
         Ok((
             self.heap.alloc(SetCode {

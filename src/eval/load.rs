@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use super::bound;
 use super::code::Code;
 use super::compile::Compiler;
 use super::error::{Error, Kind};
@@ -111,6 +112,18 @@ impl<'e> Worker<'e> {
         Ok(self.heap.suspend(code, self.heap.env(None, &[], 0)))
     }
 
+    /// Checks that no variable of a text is free.
+    ///
+    /// # Errors
+    /// That of [`Worker::suspended`].
+    pub fn check(&self, parsed: &Parsed) -> Result<(), Error> {
+        if bound::all_bound(&parsed.tree, self.global_names(), self.stack()) {
+            return Ok(());
+        }
+        // The compiler knows which variable is told of.
+        self.compile(parsed, None).map(drop)
+    }
+
     /// Compiles a text that was parsed.
     ///
     /// # Errors
@@ -124,6 +137,7 @@ impl<'e> Worker<'e> {
             symbols: &self.shared.symbols,
             globals: self.shared.globals.get().unwrap_or(&no_globals),
             scoped,
+            functors: &self.shared.functors,
             stack: self.stack(),
         };
         compiler.compile()

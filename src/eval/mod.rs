@@ -4,6 +4,7 @@
 //! store, the environment) it asks through [`io::World`].
 
 mod ahead;
+mod bound;
 pub mod builtins;
 mod call;
 pub mod code;

@@ -16,8 +16,10 @@ use super::value::Position;
 use crate::model::derivation::modulo::Modulo;
 use crate::model::store_path::StorePath;
 
-/// How an evaluation behaves; the settings of the language.
+/// How an evaluation behaves; the settings of the language. There may be more of them in later versions, so they are
+/// changed one by one from what [`Settings::new`] gives.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Settings {
     /// The greatest number of calls within each other, less one.
     pub max_call_depth: u32,
@@ -45,6 +47,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
+        Settings::new()
+    }
+}
+
+impl Settings {
+    /// The settings of somebody who has set nothing, on one thread.
+    pub fn new() -> Settings {
         Settings {
             max_call_depth: 10_000,
             pure: false,
@@ -59,9 +68,7 @@ impl Default for Settings {
             absolute_path_literals: Lint::Ignore,
         }
     }
-}
 
-impl Settings {
     /// Whether an experimental feature is on.
     pub fn has(&self, feature: &str) -> bool {
         self.features.iter().any(|other| other == feature)
@@ -74,6 +81,29 @@ pub struct Made {
     pub modulo: Modulo,
     /// The names of its outputs.
     pub outputs: BTreeSet<String>,
+}
+
+/// Where sets with `__functor` are written. A value does not know it; but the place of that attribute belongs to
+/// one set of the text, and what other sets have that attribute have mostly another number of attributes.
+#[derive(Default)]
+pub struct Functors(Mutex<HashMap<Position, (Position, usize)>>);
+
+impl Functors {
+    /// Notes a set of `count` attributes that is written at `set`. One that an attribute path implies, whose place is that of
+    /// the attribute, has none.
+    pub(super) fn add(&self, functor: Position, set: Position, count: usize) {
+        if functor != set {
+            lock(&self.0).insert(functor, (set, count));
+        }
+    }
+
+    /// Where the set was written that has such an attribute, and so many of all.
+    pub(super) fn place(&self, functor: Position, count: usize) -> Position {
+        match lock(&self.0).get(&functor) {
+            Some((set, written)) if *written == count => *set,
+            _ => Position::NONE,
+        }
+    }
 }
 
 /// What all threads of an evaluation share.
@@ -96,6 +126,8 @@ pub struct Shared<'e> {
     pub(super) imports: Mutex<HashMap<Vec<u8>, Value<'e>>>,
     /// What is known of derivations, by their paths.
     pub(super) made: Mutex<HashMap<StorePath, Arc<Made>>>,
+    /// Where sets are written that can be called.
+    pub(super) functors: Functors,
     failures: Mutex<Vec<Error>>,
     copied: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     regexes: Mutex<Regexes>,
@@ -129,6 +161,7 @@ impl<'e> Shared<'e> {
             globals: OnceLock::new(),
             imports: Mutex::new(HashMap::new()),
             made: Mutex::new(HashMap::new()),
+            functors: Functors::default(),
             failures: Mutex::new(Vec::new()),
             copied: Mutex::new(HashMap::new()),
             regexes: Mutex::default(),

@@ -8,7 +8,7 @@ use super::interpret::{Evaluated, Worker};
 use super::symbols::Symbol;
 
 /// A place in a source: 0 is no place, others are numbers that [`super::sources::Sources`] gives out.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Position(pub u32);
 
 impl Position {

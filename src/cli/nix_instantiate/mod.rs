@@ -164,11 +164,10 @@ impl Call {
         }
         let parsed = text.parsed(worker)?;
         // A variable that is not defined is an error already.
-        worker.suspended(&parsed)?;
-        let mut printed = Vec::new();
-        syntax::print::print(&parsed.tree, &worker.shared.symbols, parsed.tree.root, &mut printed);
-        printed.push(b'\n');
-        Ok(out.raw(&printed)?)
+        worker.check(&parsed)?;
+        let (tree, symbols) = (&parsed.tree, &worker.shared.symbols);
+        syntax::print::print_pieces(tree, symbols, tree.root, |piece| out.raw(piece))?;
+        Ok(out.raw(b"\n")?)
     }
 
     /// Makes the derivations that an expression, or each selection path in it, stands for.

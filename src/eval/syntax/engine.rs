@@ -7,8 +7,13 @@ use super::tables::{ACTIONS, Action, DEFAULTS, GOTOS, RULES, SYMBOLS, TOKEN_NAME
 use super::tree::{Node, NodeId, Step, Tree};
 use std::collections::HashMap;
 
+/// The numbers that a state can have. Tables have room for all of them, and rows of a power of two, so that no index
+/// needs to be compared with a length.
+const STATES: usize = 256;
 /// How many columns a row of [`TABLE`] has; a power of two above the number of tokens.
 const COLUMNS: usize = 64;
+/// The same for [`FOLLOWING`] and symbols.
+const SYMBOL_COLUMNS: usize = 32;
 /// The column of a token that was not read yet.
 const UNREAD: usize = COLUMNS - 1;
 /// A token is to be read before anything can be decided.
@@ -17,12 +22,13 @@ const READ: i16 = i16::MIN;
 const ERROR: i16 = i16::MIN + 1;
 
 /// What to do in a state with a token: shift to a state (0 and above), reduce by rule -1 - n, `READ` or `ERROR`.
-static TABLE: [[i16; COLUMNS]; DEFAULTS.len()] = table();
-/// The state that follows when a symbol was made.
-static FOLLOWING: [[u8; SYMBOLS]; DEFAULTS.len()] = following();
+static TABLE: [[i16; COLUMNS]; STATES] = table();
+/// The state that follows when a symbol was made; not one that would only pass the symbol on as another one, but the
+/// state after that.
+static FOLLOWING: [[u8; SYMBOL_COLUMNS]; STATES] = following();
 
-const fn table() -> [[i16; COLUMNS]; DEFAULTS.len()] {
-    let mut table = [[ERROR; COLUMNS]; DEFAULTS.len()];
+const fn table() -> [[i16; COLUMNS]; STATES] {
+    let mut table = [[ERROR; COLUMNS]; STATES];
     let mut state = 0;
     while state < DEFAULTS.len() {
         if DEFAULTS[state] != 255 {
@@ -40,15 +46,48 @@ const fn table() -> [[i16; COLUMNS]; DEFAULTS.len()] {
     table
 }
 
-const fn following() -> [[u8; SYMBOLS]; DEFAULTS.len()] {
-    let mut table = [[0; SYMBOLS]; DEFAULTS.len()];
+const fn following() -> [[u8; SYMBOL_COLUMNS]; STATES] {
+    let mut table = [[0; SYMBOL_COLUMNS]; STATES];
     let mut at = 0;
     while at < GOTOS.len() {
         let (state, symbol, target) = GOTOS[at];
         table[state as usize][symbol as usize] = target;
         at += 1;
     }
+    let passing = passing();
+    let mut state = 0;
+    while state < DEFAULTS.len() {
+        let mut symbol = 0;
+        while symbol < SYMBOLS {
+            let mut target = table[state][symbol];
+            while target != 0 && passing[target as usize] {
+                target = table[state][RULES[DEFAULTS[target as usize] as usize].0 as usize];
+            }
+            table[state][symbol] = target;
+            symbol += 1;
+        }
+        state += 1;
+    }
     table
+}
+
+/// Whether a state does the same with every token: it passes the last symbol on as another one.
+const fn passing() -> [bool; DEFAULTS.len()] {
+    let mut passing = [false; DEFAULTS.len()];
+    let mut state = 0;
+    while state < DEFAULTS.len() {
+        if DEFAULTS[state] != 255 {
+            let (_, length, what) = RULES[DEFAULTS[state] as usize];
+            passing[state] = length == 1 && matches!(what, Action::Pass);
+        }
+        state += 1;
+    }
+    let mut at = 0;
+    while at < ACTIONS.len() {
+        passing[ACTIONS[at].0 as usize] = false;
+        at += 1;
+    }
+    passing
 }
 
 /// What a token or symbol stands for. The meaning of `a` and `b` depends on the symbol:
@@ -96,8 +135,13 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(state: usize, value: Value) -> Entry {
-        Entry { both: value.both, at: value.at, state: state as u32 }
+    fn new(state: u8, value: Value) -> Entry {
+        Entry { both: value.both, at: value.at, state: u32::from(state) }
+    }
+
+    /// The state that follows this one when a symbol was made.
+    fn following(self, symbol: u8) -> u8 {
+        FOLLOWING[self.state as usize % STATES][symbol as usize % SYMBOL_COLUMNS]
     }
 
     fn value(self) -> Value {
@@ -212,18 +256,23 @@ impl Parser<'_> {
     fn run(&mut self) -> Result<(), Failed> {
         let mut stack: Vec<Entry> = Vec::with_capacity(64);
         stack.push(Entry::new(0, Value::default()));
-        let mut state = 0usize;
+        let mut state = 0u8;
         let mut token = UNREAD;
         let mut token_value = Value::default();
         loop {
-            let action = TABLE[state][token];
+            let action = TABLE[state as usize][token % COLUMNS];
             if action >= 0 {
-                state = action as usize;
+                state = action as u8;
                 stack.push(Entry::new(state, token_value));
                 token = UNREAD;
             } else if action > ERROR {
                 let (symbol, length, what) = RULES[(-1 - action) as usize];
                 let base = stack.len() - length as usize;
+                if length == 1 && what == Action::Pass {
+                    state = stack[base - 1].following(symbol);
+                    stack[base].state = u32::from(state);
+                    continue;
+                }
                 let mut value = match stack.get(base) {
                     Some(entry) => entry.value(),
                     None => Value::default(),
@@ -236,7 +285,7 @@ impl Parser<'_> {
                     value = self.reduce(what, value, Arguments(&stack[base..]))?;
                 }
                 stack.truncate(base);
-                state = FOLLOWING[stack[base - 1].state as usize][symbol as usize] as usize;
+                state = stack[base - 1].following(symbol);
                 stack.push(Entry::new(state, value));
             } else if action == READ {
                 let (kind, value) = self.lexer.next(&mut self.tree.bytes, self.options)?;
@@ -244,7 +293,7 @@ impl Parser<'_> {
                 token_value = value;
             } else {
                 let place = self.lexer.error_place(token_value.at);
-                return Err(self.lexer.fail_with(unexpected(state, token, place)));
+                return Err(self.lexer.fail_with(unexpected(state.into(), token, place)));
             }
         }
     }
@@ -311,4 +360,5 @@ impl Parser<'_> {
 }
 
 /// The token kinds are columns of the table.
-const _: () = assert!((Token::Invalid as usize) < UNREAD);
+const _: () =
+    assert!((Token::Invalid as usize) < UNREAD && DEFAULTS.len() <= STATES && SYMBOLS <= SYMBOL_COLUMNS);

@@ -1,6 +1,7 @@
 //! Bindings: nested definitions of one name become one set, other second definitions are errors.
 
 use super::super::symbols::Symbol;
+use super::super::text::quote::push_name;
 use super::engine::{Parser, Value};
 use super::error::{Failed, SyntaxError};
 use super::tree::{Binding, Bound, DynamicBinding, Node, NodeId, Set, SetId, Step};
@@ -222,7 +223,7 @@ impl Parser<'_> {
                 path.push(b'.');
             }
             match step {
-                Step::Name(name) => super::print::name(self.symbols.symbols.text(name), &mut path),
+                Step::Name(name) => push_name(&mut path, self.symbols.symbols.text(name)),
                 Step::Dynamic(node) => {
                     super::print::dynamic(&self.tree, self.symbols.symbols, node, &mut path)
                 }

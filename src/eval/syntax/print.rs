@@ -1,6 +1,7 @@
 //! Trees as text: what `--parse` prints, and error messages about expressions.
 
 use super::super::symbols::{Symbol, Symbols};
+use super::super::text::quote::{push_name, push_string};
 use super::tree::{Bound, DynamicBinding, FormalsId, Node, NodeId, Operator, Set, SetId, Step, Steps, Tree};
 
 /// What is still to be printed.
@@ -11,21 +12,37 @@ enum Item<'a> {
     Name(Symbol),
 }
 
+/// Expressions that are nested deeper are not printed by recursion.
+const MOST_NESTED: u32 = 100;
+/// The size from which on a piece of a text is handed on.
+const PIECE: usize = 64 << 10;
+
 /// Appends the text of a part of a tree. The depth of the tree does not matter.
 pub fn print(tree: &Tree, symbols: &Symbols, root: NodeId, out: &mut Vec<u8>) {
-    let mut printer = Printer { tree, symbols, items: vec![Item::Node(root)], new: Vec::new() };
-    while let Some(item) = printer.items.pop() {
-        match item {
-            Item::Bytes(bytes) => out.extend_from_slice(bytes),
-            Item::Name(symbol) => name(symbols.text(symbol), out),
-            Item::Node(id) => {
-                printer.node(id, out);
-                while let Some(item) = printer.new.pop() {
-                    printer.items.push(item);
-                }
-            }
+    let mut printer = Printer::new(tree, symbols, root, usize::MAX);
+    printer.out = std::mem::take(out);
+    while printer.goes_on() {}
+    *out = printer.out;
+}
+
+/// Hands on the text of a part of a tree in pieces.
+///
+/// # Errors
+/// That of `take`, which is not called again then.
+pub fn print_pieces<E>(
+    tree: &Tree,
+    symbols: &Symbols,
+    root: NodeId,
+    mut take: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut printer = Printer::new(tree, symbols, root, PIECE);
+    while printer.goes_on() {
+        if printer.out.len() >= PIECE {
+            take(&printer.out)?;
+            printer.out.clear();
         }
     }
+    take(&printer.out)
 }
 
 /// Appends a computed name: `"${e}"`.
@@ -35,32 +52,84 @@ pub(super) fn dynamic(tree: &Tree, symbols: &Symbols, node: NodeId, out: &mut Ve
     out.extend_from_slice(b"}\"");
 }
 
+/// Prints what comes next at once, by recursion, as long as that does not go too deep and the piece is not full. From there on
+/// everything is put off, until the recursion has ended and goes on with the first of what was put off.
 struct Printer<'a> {
     tree: &'a Tree,
     symbols: &'a Symbols,
-    /// What is to be printed, the next last.
+    out: Vec<u8>,
+    /// The size from which on things are put off.
+    full: usize,
+    /// What was put off earlier, the next last.
     items: Vec<Item<'a>>,
-    /// What the node at hand adds, in order.
+    /// What was put off now, the next first.
     new: Vec<Item<'a>>,
+    depth: u32,
 }
 
 impl<'a> Printer<'a> {
-    fn text(&mut self, text: &'static str) {
-        self.new.push(Item::Bytes(text.as_bytes()));
+    fn new(tree: &'a Tree, symbols: &'a Symbols, root: NodeId, full: usize) -> Printer<'a> {
+        let (items, new, out) = (vec![Item::Node(root)], Vec::new(), Vec::new());
+        Printer { tree, symbols, out, full, items, new, depth: 0 }
     }
 
+    /// Prints the next thing that was put off; false if there is none.
+    fn goes_on(&mut self) -> bool {
+        let Some(item) = self.items.pop() else { return false };
+        self.item(item);
+        while let Some(item) = self.new.pop() {
+            self.items.push(item);
+        }
+        true
+    }
+
+    fn item(&mut self, item: Item<'a>) {
+        match item {
+            Item::Bytes(bytes) => self.out.extend_from_slice(bytes),
+            Item::Name(symbol) => push_name(&mut self.out, self.symbols.text(symbol)),
+            Item::Node(id) => {
+                self.depth += 1;
+                self.node(id);
+                self.depth -= 1;
+            }
+        }
+    }
+
+    /// Whether the next thing can be printed at once.
+    #[inline]
+    fn is_now(&self) -> bool {
+        self.new.is_empty() && self.depth < MOST_NESTED && self.out.len() < self.full
+    }
+
+    /// Prints something now or later.
+    fn add(&mut self, item: Item<'a>) {
+        if self.is_now() { self.item(item) } else { self.new.push(item) }
+    }
+
+    // A text that is known here is written by a store or two.
+    #[inline(always)]
+    fn text(&mut self, text: &'static str) {
+        if text.is_empty() {
+        } else if self.is_now() {
+            self.out.extend_from_slice(text.as_bytes());
+        } else {
+            self.new.push(Item::Bytes(text.as_bytes()));
+        }
+    }
+
+    #[inline(always)]
     fn put(&mut self, before: &'static str, node: NodeId, after: &'static str) {
         self.text(before);
-        self.new.push(Item::Node(node));
+        self.add(Item::Node(node));
         self.text(after);
     }
 
-    fn node(&mut self, id: NodeId, out: &mut Vec<u8>) {
-        let tree = self.tree;
+    fn node(&mut self, id: NodeId) {
+        let (tree, out) = (self.tree, &mut self.out);
         match tree.node(id) {
             Node::Int(number) => out.extend_from_slice(number.to_string().as_bytes()),
             Node::Float(number) => float(number, out),
-            Node::String(text) => string(tree.text(text), out),
+            Node::String(text) => push_string(out, tree.text(text)),
             Node::Path(text) => out.extend_from_slice(tree.text(text)),
             Node::Variable(symbol) => out.extend_from_slice(self.symbols.text(symbol)),
             Node::Position => out.extend_from_slice(b"__curPos"),
@@ -139,7 +208,7 @@ impl<'a> Printer<'a> {
                 self.text(".");
             }
             match *step {
-                Step::Name(symbol) => self.new.push(Item::Name(symbol)),
+                Step::Name(symbol) => self.add(Item::Name(symbol)),
                 Step::Dynamic(node) => self.put("\"${", node, "}\""),
             }
         }
@@ -154,7 +223,7 @@ impl<'a> Printer<'a> {
             }
         }
         if let Some(argument) = argument {
-            self.new.push(Item::Bytes(self.symbols.text(argument)));
+            self.add(Item::Bytes(self.symbols.text(argument)));
         }
         self.put(": ", body, ")");
     }
@@ -169,7 +238,7 @@ impl<'a> Printer<'a> {
             if number > 0 {
                 self.text(", ");
             }
-            self.new.push(Item::Name(formal.name));
+            self.add(Item::Name(formal.name));
             if let Some(default) = formal.default {
                 self.put(" ? ", default, "");
             }
@@ -209,7 +278,7 @@ impl<'a> Printer<'a> {
         }
         for (_, binding) in &sorted {
             if let Bound::Value(node) = binding.value {
-                self.new.push(Item::Name(binding.name));
+                self.add(Item::Name(binding.name));
                 self.put(" = ", node, "; ");
             }
         }
@@ -226,7 +295,7 @@ impl<'a> Printer<'a> {
         self.text(clause);
         for name in names {
             self.text(" ");
-            self.new.push(Item::Name(*name));
+            self.add(Item::Name(*name));
         }
         self.text("; ");
     }
@@ -242,38 +311,6 @@ fn sign(operator: Operator) -> &'static str {
         Operator::Update => " // ",
         Operator::Concat => " ++ ",
     }
-}
-
-/// Appends a name, in quotes unless it can stand alone.
-pub fn name(name: &[u8], out: &mut Vec<u8>) {
-    if is_plain(name) { out.extend_from_slice(name) } else { string(name, out) }
-}
-
-/// Whether a name needs no quotes.
-pub fn is_plain(name: &[u8]) -> bool {
-    let first = name.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
-    first
-        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\'' | b'-'))
-        && !matches!(
-            name,
-            b"if" | b"then" | b"else" | b"assert" | b"with" | b"let" | b"in" | b"rec" | b"inherit"
-        )
-}
-
-/// Appends a text in quotes, with escapes.
-pub fn string(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    for (at, byte) in text.iter().enumerate() {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            b'$' if text.get(at + 1) == Some(&b'{') => out.extend_from_slice(b"\\$"),
-            other => out.push(*other),
-        }
-    }
-    out.push(b'"');
 }
 
 /// Appends a number with at most six digits, as `%g` of C prints it.

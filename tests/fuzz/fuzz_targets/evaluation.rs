@@ -89,11 +89,10 @@ impl World for Nothing {
 type Told = Result<(Vec<u8>, Option<Vec<u8>>), (Kind, String)>;
 
 fn evaluate(text: &[u8]) -> Told {
-    let settings = Settings {
-        max_call_depth: 300,
-        features: ["pipe-operators", "parse-toml-timestamps", "ca-derivations"].map(str::to_owned).to_vec(),
-        ..Settings::default()
-    };
+    let mut settings = Settings::new();
+    settings.max_call_depth = 300;
+    settings.features =
+        ["pipe-operators", "parse-toml-timestamps", "ca-derivations"].map(str::to_owned).to_vec();
     let told = nival::eval::evaluate(settings, &Nothing, |worker| {
         let value = worker
             .evaluate_text(Origin::Text, text, b"/work")
