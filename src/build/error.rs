@@ -7,6 +7,7 @@ use super::outputs::OutputsError;
 use crate::nar::NarError;
 use crate::store::error::StoreError;
 use crate::sys::PathError;
+use crate::sys::child::ChildError;
 use crate::sys::interrupt::Interrupted;
 
 /// A build that did not come to an end of its own.
@@ -22,8 +23,7 @@ pub enum BuildError {
     /// What the builder was to see, or to be, could not be had.
     #[error("while setting up the build environment")]
     SetUp(#[source] PathError),
-    /// Setting up what the builder sees was left unfinished by a process that ended; which is
-    /// what happens when somebody kills it, or memory runs out.
+    /// The process between us and the builder was killed, by somebody or for want of memory.
     #[error("the process that runs the builder has ended unexpectedly")]
     SupervisorLost,
     /// Other users could exchange directories in which a build user works.
@@ -50,12 +50,19 @@ pub enum BuildError {
     /// What it has made is not taken.
     #[error(transparent)]
     Outputs(#[from] OutputsError),
-    /// A part of this that is being written.
-    #[error("this part of the builder is not finished")]
-    Unfinished,
 }
 
 impl BuildError {
+    /// Why a builder could not be started, or be ended.
+    pub(super) fn of_child(error: ChildError) -> Self {
+        match error {
+            ChildError::Step(error) => Self::SetUp(error),
+            ChildError::System(error) => Self::Path(error),
+            ChildError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            ChildError::SupervisorLost => Self::SupervisorLost,
+        }
+    }
+
     /// Whether it was told to end.
     pub fn is_interruption(&self) -> bool {
         match self {

@@ -112,7 +112,7 @@ impl Build {
                 remove::remove(&self.workplace.store_dir.join(path.base_name())).map_err(BuildError::from)?;
             }
         }
-        let workplace = Workplace::make(drv_path.base_name(), self.workplace)?;
+        let workplace = Workplace::make(self.workplace)?;
         let around = Surroundings {
             store_dir: dir,
             inside: workplace.inside(),
@@ -176,8 +176,10 @@ struct AtWork<'p> {
 impl AtWork<'_> {
     fn keep(self) {
         if self.keep_failed {
-            let kept = self.workplace.keep();
-            self.progress.notice(&format!("note: keeping build directory {kept:?}"));
+            match self.workplace.keep() {
+                Ok(kept) => self.progress.notice(&format!("note: keeping build directory {kept:?}")),
+                Err(error) => self.progress.warn(&error.to_string()),
+            }
         }
     }
 }

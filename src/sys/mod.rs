@@ -2,13 +2,16 @@
 //! locks, interruption. The only floor where `unsafe` may stand.
 
 pub mod atomic;
+pub mod child;
 pub mod clock;
 pub mod closed;
 pub mod dir;
 pub mod interrupt;
 pub mod lock;
 pub mod mount;
+pub mod pty;
 pub mod remove;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod sqlite;

@@ -69,6 +69,8 @@ pub struct SandboxOptions {
     pub with_kvm: bool,
     /// Whether the builder shares the network of this machine.
     pub network: bool,
+    /// The file with certificates of authorities, for a builder with a network.
+    pub certificates: Option<PathBuf>,
 }
 
 impl SandboxOptions {
@@ -83,6 +85,7 @@ impl SandboxOptions {
             dev_shm_size: "50%".to_owned(),
             with_kvm: false,
             network: false,
+            certificates: None,
         }
     }
 }
@@ -96,17 +99,4 @@ pub struct SandboxPath {
     pub inside: PathBuf,
     /// Whether it may be missing.
     pub optional: bool,
-}
-
-impl SandboxPath {
-    /// Reads a word of the setting `sandbox-paths`: `PATH` or `INSIDE=OUTSIDE`, with a `?` at its end
-    /// where it may be missing.
-    pub fn parse(word: &str) -> Self {
-        let (word, optional) = match word.strip_suffix('?') {
-            Some(word) => (word, true),
-            None => (word, false),
-        };
-        let (inside, outside) = word.split_once('=').unwrap_or((word, word));
-        Self { outside: PathBuf::from(outside), inside: PathBuf::from(inside), optional }
-    }
 }
