@@ -19,6 +19,7 @@ pub mod path_info;
 pub mod realisation;
 pub mod references;
 pub mod rewriting;
+pub mod shell;
 pub mod signature;
 pub mod store_path;
 

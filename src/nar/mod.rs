@@ -101,7 +101,7 @@ pub enum NarError {
     )]
     HardLink(PathBuf),
     /// A file, directory or link of somebody else in a tree that should be one user's.
-    #[error("invalid ownership on file '{}'", .0.display())]
+    #[error("invalid ownership on file \"{}\"", .0.display())]
     Owner(PathBuf),
     /// Somebody wrote to a file, or moved a directory, that was being read.
     #[error("file '{}' changed while it was being read", .0.display())]

@@ -13,6 +13,7 @@
 //! or objects.
 
 use crate::model::json::{Json, JsonObject};
+use crate::model::shell;
 
 /// The declarations.
 pub fn script(members: &JsonObject) -> Vec<u8> {
@@ -70,7 +71,7 @@ fn word(value: &Json) -> Option<String> {
 }
 
 fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
+    String::from_utf8_lossy(&shell::quote(text.as_bytes())).into_owned()
 }
 
 #[cfg(test)]

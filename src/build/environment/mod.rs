@@ -12,7 +12,8 @@
 //! an output it has a placeholder; and where the builder writes an output to another
 //! path than the one in the text, that one counts as a placeholder, too.
 
-mod attrs_sh;
+pub mod attributes;
+pub mod attrs_sh;
 mod graph;
 mod placeholders;
 
@@ -26,13 +27,17 @@ pub use placeholders::Placeholders;
 
 use crate::model::derivation::options::{self, BuildOptions, STRUCTURED};
 use crate::model::derivation::{Bytes, Derivation};
-use crate::model::json::{Json, JsonError, JsonObject, push_object};
+use crate::model::json::{Json, JsonError};
 use crate::model::store_path::{StoreDir, StorePath};
 use crate::model::{Hash, base32};
 use crate::store::error::StoreError;
 
 /// The variables of a process.
 pub type Variables = BTreeMap<Bytes, Bytes>;
+
+/// Gives what is told of the closure of some paths, which must be among the inputs; see
+/// [`references_graph`].
+pub type ReferencesGraph<'s> = &'s dyn Fn(&BTreeSet<StorePath>) -> Result<Vec<DescribedPath>, StoreError>;
 
 /// What surrounds a builder.
 pub struct Surroundings<'s> {
@@ -46,9 +51,8 @@ pub struct Surroundings<'s> {
     pub scratch: &'s BTreeMap<String, StorePath>,
     /// Variables of this process, or of whoever asks for the build.
     pub variable: &'s dyn Fn(&str) -> Option<OsString>,
-    /// What is to be told of the closure of some paths, which must be among the inputs; see
-    /// [`references_graph`].
-    pub graph: &'s dyn Fn(&BTreeSet<StorePath>) -> Result<Vec<DescribedPath>, StoreError>,
+    /// What is to be told of closures.
+    pub graph: ReferencesGraph<'s>,
 }
 
 /// A file that a builder finds in its working directory, with mode 0644.
@@ -101,10 +105,14 @@ pub fn environment(
     };
     match &options.structured {
         Some(members) => {
-            let members = structured(members, options, around, &placeholders)?;
-            let mut json = Vec::new();
-            push_object(&members, &mut json);
-            made.add_named_file("NIX_ATTRS_SH_FILE", inside, ".attrs.sh", attrs_sh::script(&members));
+            let outputs = around.scratch.iter();
+            let outputs = outputs.map(|(name, path)| (name.clone(), around.store_dir.print(path)));
+            let members = attributes::structured(members, outputs, options, around.store_dir, around.graph)?;
+            let json = attributes::json(&members);
+            let json = placeholders.fill_in(&json);
+            if let Json::Object(members) = Json::parse(&json)? {
+                made.add_named_file("NIX_ATTRS_SH_FILE", inside, ".attrs.sh", attrs_sh::script(&members));
+            }
             made.add_named_file("NIX_ATTRS_JSON_FILE", inside, ".attrs.json", json);
         }
         None => {
@@ -128,30 +136,6 @@ fn defaults(around: &Surroundings<'_>) -> Variables {
         ("NIX_BUILD_CORES", around.cores.to_string()),
     ];
     texts.into_iter().map(|(name, text)| (name.into(), text.into_bytes())).collect()
-}
-
-/// The structured attributes as the builder sees them.
-fn structured(
-    members: &JsonObject,
-    options: &BuildOptions,
-    around: &Surroundings<'_>,
-    placeholders: &Placeholders,
-) -> Result<JsonObject, EnvironmentError> {
-    let mut members = members.clone();
-    let outputs = around.scratch.iter().map(|(name, path)| {
-        // The placeholder of the output stands for the same path.
-        (name.clone(), Json::String(around.store_dir.print(path)))
-    });
-    members.insert("outputs".to_owned(), Json::Object(outputs.collect()));
-    for (name, paths) in &options.export_references_graph {
-        members.insert(name.clone(), graph::json(around.store_dir, &(around.graph)(paths)?));
-    }
-    let mut text = Vec::new();
-    push_object(&members, &mut text);
-    match Json::parse(&placeholders.fill_in(&text))? {
-        Json::Object(members) => Ok(members),
-        _ => Ok(members),
-    }
 }
 
 impl Environment {

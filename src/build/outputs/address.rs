@@ -8,7 +8,7 @@ use crate::model::content_address::{ContentPathError, ContentReferences};
 use crate::model::derivation::DerivationOutput;
 use crate::model::rewriting::Rewrites;
 use crate::model::store_path::output_path_name;
-use crate::model::{ContentAddress, ContentAddressMethod, HashAlgorithm, StorePath};
+use crate::model::{ContentAddress, ContentAddressMethod, HashAlgorithm, HashFormat, StorePath};
 use crate::nar::content_hash::hash_contents;
 use crate::nar::modulo::ModuloHash;
 use crate::nar::writer::NarWriter;
@@ -106,7 +106,8 @@ pub fn check(
 ) -> Result<Option<OutputsError>, OutputsError> {
     let DerivationOutput::Fixed { ca, .. } = kind else { return Ok(None) };
     if ca.hash != found.hash {
-        return Ok(Some(OutputsError::Mismatch { drv: plan.drv(), specified: ca.hash, got: found.hash }));
+        let (specified, got) = (ca.hash.prefixed(HashFormat::Sri), found.hash.prefixed(HashFormat::Sri));
+        return Ok(Some(OutputsError::Mismatch { drv: plan.drv(), specified, got }));
     }
     let own = references.itself.then_some(path);
     match references.others.iter().chain(own).min() {

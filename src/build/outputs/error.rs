@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use crate::model::content_address::ContentPathError;
-use crate::model::hash::{Hash, HashFormat};
 use crate::model::store_path::NameError;
 use crate::nar::NarError;
 use crate::store::error::StoreError;
@@ -82,16 +81,15 @@ pub enum OutputsError {
     TextSelfReference,
     /// It is not what was promised.
     #[error(
-        "hash mismatch in fixed-output derivation '{drv}':\n         specified: {}\n            got:    {}",
-        specified.prefixed(HashFormat::Sri), got.prefixed(HashFormat::Sri)
+        "hash mismatch in fixed-output derivation '{drv}':\n         specified: {specified}\n            got:    {got}"
     )]
     Mismatch {
         /// The full path of the derivation.
         drv: String,
-        /// The promise.
-        specified: Hash,
-        /// What it is.
-        got: Hash,
+        /// The promise, in the form `sha256-…`.
+        specified: String,
+        /// What it is, likewise.
+        got: String,
     },
     /// It refers to what it must not refer to.
     #[error("output '{output}' is not allowed to refer to the following paths:{}", .paths.iter().map(|path| format!("\n         {path}")).collect::<String>())]

@@ -2,6 +2,8 @@
 
 use std::io::Read as _;
 
+use nival::model::derivation::options::STRUCTURED;
+use nival::model::shell::quote;
 use nival::ops::realise::substitute::Substituters;
 use nival::ops::verify;
 use nival::progress::{Progress as _, Unit};
@@ -108,7 +110,7 @@ pub fn print_env(call: Call) -> anyhow::Result<()> {
     let drv = store.queries().read_derivation(&path)?;
     let mut out = Out::new();
     // Structured attributes are in a file, not in the environment.
-    for (name, value) in drv.env.iter().filter(|(name, _)| *name != b"__json") {
+    for (name, value) in drv.env.iter().filter(|(name, _)| *name != STRUCTURED) {
         out.raw(b"export ")?;
         out.raw(name)?;
         out.raw(b"; ")?;
@@ -121,17 +123,4 @@ pub fn print_env(call: Call) -> anyhow::Result<()> {
     out.raw(&quote(&drv.args.join(&b' ')))?;
     out.raw(b"\n")?;
     out.finish()
-}
-
-/// A word for the shell, in single quotes.
-fn quote(text: &[u8]) -> Vec<u8> {
-    let mut out = vec![b'\''];
-    for byte in text {
-        match byte {
-            b'\'' => out.extend_from_slice(b"'\\''"),
-            _ => out.push(*byte),
-        }
-    }
-    out.push(b'\'');
-    out
 }

@@ -235,7 +235,7 @@ impl Source<'_> {
                 let Some(value) = env.get(NAME.as_bytes()) else { return Ok(graph) };
                 let text = String::from_utf8_lossy(value);
                 let words: Vec<&str> = text.split(is_blank).filter(|word| !word.is_empty()).collect();
-                if words.len() % 2 != 0 {
+                if !words.len().is_multiple_of(2) {
                     return Err(OptionsError::OddGraph(text.into_owned()));
                 }
                 for pair in words.chunks_exact(2) {

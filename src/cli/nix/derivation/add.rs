@@ -6,6 +6,7 @@ use std::ffi::OsString;
 
 use nival::model::content_address::ContentReferences;
 use nival::model::derivation::DerivationOutput;
+use nival::model::derivation::options::STRUCTURED;
 use nival::model::store_path::output_path_name;
 use nival::model::{ContentAddress, ContentAddressMethod, Derivation, Hash, StoreDir, StorePath};
 use nival::ops::derivations;
@@ -14,7 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::cli::context::Context;
 use crate::cli::flags::parse::Given;
-use crate::cli::nix::derivation::show::{FORMAT, STRUCTURED};
+use crate::cli::nix::derivation::show::FORMAT;
 use crate::cli::nix::hash::parse_algorithm;
 use crate::cli::nix::{Command, framed};
 use crate::cli::output::json::compact;

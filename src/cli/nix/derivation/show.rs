@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use nival::model::derivation::DerivationOutput;
+use nival::model::derivation::options::STRUCTURED;
 use nival::model::{ContentAddressMethod, Derivation, HashAlgorithm, HashFormat, StorePath};
 use nival::ops::query;
 use nival::store::api::Store;
@@ -18,8 +19,6 @@ use crate::cli::output::path_info_json::method_name;
 
 /// The version of the format.
 pub const FORMAT: u64 = 4;
-/// The variable that holds structured attributes.
-pub const STRUCTURED: &[u8] = b"__json";
 
 /// `nix derivation show`.
 #[derive(Default)]
