@@ -195,7 +195,7 @@ fn rewritten_trees_are_those_that_were_made_in_place() {
                 std::fs::write(dir.join(&part[..32]), format!("{own}{own}{}", &own[..20])).unwrap();
             }
             for at in [0, 131_050, 131_072, 262_130, 12 << 20] {
-                let large = [&vec![b'0'; at][..], own.as_bytes(), &[b'1'; 40]].concat();
+                let large = [&vec![b'e'; at][..], own.as_bytes(), b"eee"].concat();
                 std::fs::write(out.join(format!("large{at}")), large).unwrap();
             }
             symlink(shown("dev"), out.join(shown("dev").rsplit('/').next().unwrap())).unwrap();
@@ -305,7 +305,7 @@ fn circles() {
         )
     };
     assert_eq!(take(&[("out", "out"), ("out", "b"), ("b", "a"), ("c", "a")]), "taken");
-    assert_eq!(take(&[("out", "b"), ("b", "out"), ("b", "a"), ("a", "out")]), cycle("out", "b"));
+    assert_eq!(take(&[("out", "b"), ("b", "out"), ("b", "a"), ("a", "out")]), cycle("a", "b"));
     assert_eq!(take(&[("b", "b"), ("a", "c"), ("out", "a"), ("c", "out")]), cycle("a", "out"));
 }
 

@@ -124,9 +124,12 @@ pub enum OptionsError {
     /// A member of `exportReferencesGraph` that names no paths.
     #[error("'exportReferencesGraph' value is not an array or a string")]
     GraphValue,
+    /// A path of somewhere else.
+    #[error("path '{0}' is not in the Nix store")]
+    NotInStore(String),
     /// What should be a store path.
     #[error(transparent)]
-    StorePath(#[from] StorePathError),
+    StorePath(StorePathError),
 }
 
 impl BuildOptions {
@@ -228,7 +231,11 @@ impl Source<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<BTreeMap<String, BTreeSet<StorePath>>, OptionsError> {
         const NAME: &str = "exportReferencesGraph";
-        let path = |text: &str| Ok::<_, OptionsError>(dir.parse_below(text)?.0);
+        let path = |text: &str| match dir.parse_below(text) {
+            Ok((path, _)) => Ok(path),
+            Err(StorePathError::NotInStore(path)) => Err(OptionsError::NotInStore(path)),
+            Err(error) => Err(OptionsError::StorePath(error)),
+        };
         let mut graph: BTreeMap<String, BTreeSet<StorePath>> = BTreeMap::new();
         match self {
             Self::Variables(env) => {

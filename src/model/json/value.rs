@@ -162,8 +162,7 @@ mod tests {
 
     #[test]
     fn values_are_written_as_the_reference_does() {
-        let text = r#"{"b": [1, 2.0, 1e30, "é
-", {}], "a": {"y": null, "x": false}, "b2": []}"#;
+        let text = r#"{"b": [1, 2.0, 1e30, "é\n", {}], "a": {"y": null, "x": false}, "b2": []}"#;
         let mut out = Vec::new();
         Json::parse(text.as_bytes()).unwrap().push(&mut out);
         let expected = "{\"a\":{\"x\":false,\"y\":null},\"b\":[1,2.0,1e+30,\"é\\n\",{}],\"b2\":[]}";
