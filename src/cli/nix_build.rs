@@ -51,10 +51,10 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     if call.dry_run {
         return realiser::tell_missing(&context, store, &requests);
     }
-    if let Some(mode) = call.again {
-        realiser::realise_again(&context, store, &requests, mode)?;
-    }
-    let outcomes = realiser::realise(&context, store, &requests)?;
+    let outcomes = match call.again {
+        Some(mode) => realiser::realise_again(&context, store, &requests, mode)?,
+        None => realiser::realise(&context, store, &requests)?,
+    };
     realiser::require(&context, store, &requests, outcomes)?;
     call.finish(&context, store, &wanted)
 }

@@ -46,8 +46,10 @@ pub fn realise_again(
     store: &dyn Store,
     requests: &[DerivedPath],
     mode: RealiseMode,
-) -> anyhow::Result<()> {
-    with_realiser(context, store, |realiser| Ok(realiser.realise_again(requests, mode)?))
+) -> anyhow::Result<Vec<Outcome>> {
+    with_realiser(context, store, |realiser| {
+        Ok(realiser.realise_again(requests, mode, &mut |found| tell(context, store, found))?)
+    })
 }
 
 /// Tells what is missing of requests, if anything is.

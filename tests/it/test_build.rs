@@ -49,23 +49,22 @@ fn after(
     words: &[&str],
 ) -> (Outcome, Vec<(String, Option<std::path::PathBuf>)>, Vec<String>) {
     // Everything of the command before goes, but the expressions.
-    for name in data::names(world.path("links")) {
+    for name in data::names(&world.path("links")) {
         std::fs::remove_file(world.path("links").join(name)).unwrap();
     }
     world.nix_store(&["--gc"]).ok();
     let mut command = world.command(side, words[0]);
     command.args(&words[1..]).current_dir(world.path("links"));
     let outcome = crate::common::outcome(command.output().unwrap());
-    let links = data::names(world.path("links"))
+    let links = data::names(&world.path("links"))
         .into_iter()
         .map(|name| {
             let target = std::fs::read_link(world.path("links").join(&name)).ok();
             (name, target)
         })
         .collect();
-    let info =
-        world.run(Side::Reference, "nix", &["path-info", "--all", "--json", "--json-format", "1"]).ok();
-    let info: serde_json::Value = serde_json::from_slice(&info.stdout).unwrap();
+    let info = world.run(Side::Reference, "nix", &["path-info", "--all", "--json", "--json-format", "1"]);
+    let info: serde_json::Value = serde_json::from_slice(&info.ok().stdout).unwrap();
     let rows = info.as_object().unwrap().iter().map(|(path, row)| {
         let mut row = row.clone();
         row.as_object_mut().map(|row| row.remove("registrationTime"));
@@ -183,15 +182,18 @@ fn what_is_there_and_logs() {
     for (first, second) in [(Side::Nival, Side::Reference), (Side::Reference, Side::Nival)] {
         let (built, ..) = after(&world, first, &["nix-build", &file, "-A", "dep"]);
         built.ok();
-        let again = world.run(second, "nix-build", &[&file, "-A", "dep", "--no-out-link"]).ok();
+        let run = |program: &str, words: &[&str]| {
+            let outcome = world.run(second, program, words);
+            outcome.ok();
+            outcome
+        };
+        let again = run("nix-build", &[&file, "-A", "dep", "--no-out-link"]);
         assert_eq!(again.text(), built.text());
         assert_eq!(again.stderr, "");
-        let log = world.run(second, "nix-store", &["-l", &built.line()]).ok();
-        assert_eq!(log.text(), "");
-        let drv = world.run(second, "nix-store", &["-q", "--deriver", &built.line()]).line();
-        let ok = world.run(second, "nix-store", &["-q", "--references", &drv]).ok();
-        let logged = world.run(second, "nix-store", &["-l", ok.lines().last().unwrap()]).ok();
-        assert_eq!(logged.text(), "hi\n");
+        assert_eq!(run("nix-store", &["-l", &built.line()]).text(), "");
+        let drv = run("nix-store", &["-q", "--deriver", &built.line()]).line();
+        let references = run("nix-store", &["-q", "--references", &drv]);
+        assert_eq!(run("nix-store", &["-l", references.lines().last().unwrap()]).text(), "hi\n");
         data::assert_sound(&world);
     }
 }

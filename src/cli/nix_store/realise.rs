@@ -74,10 +74,10 @@ pub fn realise(call: Call) -> anyhow::Result<()> {
     if dry_run {
         return realiser::tell_missing(&call.context, store, &requests);
     }
-    if let Some(mode) = again {
-        realiser::realise_again(&call.context, store, &requests, mode)?;
-    }
-    let outcomes = realiser::realise(&call.context, store, &requests)?;
+    let outcomes = match again {
+        Some(mode) => realiser::realise_again(&call.context, store, &requests, mode)?,
+        None => realiser::realise(&call.context, store, &requests)?,
+    };
     realiser::require(&call.context, store, &requests, outcomes)?;
     if ignore_unknown {
         // The original says nothing of what is there either.

@@ -11,11 +11,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::context::{RealiseContext, no_output, output_paths};
 use super::substitute::Fetch;
-use super::{Missing, RealiseContext, no_output, output_paths};
 use crate::model::derived_path::{DerivedPath, Outputs};
 use crate::model::{Derivation, StorePath};
 use crate::store::api::Store;
+use crate::store::api::realise::Missing;
 use crate::store::error::Result;
 use crate::sys::interrupt;
 

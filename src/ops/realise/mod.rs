@@ -1,6 +1,7 @@
 //! Making paths valid that somebody asked for.
 //!
 //! ```text
+//! context      what requests are made to, and what becomes of them
 //! missing      what would have to be built or fetched
 //! substitute   fetching, from the stores that the settings name
 //! goals        what becomes of a request once all that can be fetched is here
@@ -9,42 +10,23 @@
 //! Programs ask a [`Realiser`], which works on a local store itself and leaves
 //! the work to another program where there is one.
 
+mod context;
 mod goals;
 mod missing;
 pub mod substitute;
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
 
-use super::copy::Trust;
-use super::derivations;
-use crate::build::settings::BuildSettings;
-use crate::model::derivation::options::BuildOptions;
-use crate::model::derived_path::{DerivedPath, Outputs};
-use crate::model::{Derivation, DrvOutput, Realisation, StoreDir, StorePath};
-use crate::progress::Progress;
+use crate::model::derived_path::DerivedPath;
+use crate::model::{DrvOutput, Realisation, StoreDir, StorePath};
 use crate::store::api::Store;
 pub use crate::store::api::realise::Missing;
 use crate::store::api::realise::{RealiseMode, RealiseStore};
 use crate::store::error::{FailureKinds, RealiseError, Result, StoreError};
 use crate::store::local::LocalStore;
-pub use goals::{build_added, build_sent, no_substituter, require_mode};
+pub use context::{Outcome, RealiseContext, Tell, output_paths};
+pub use goals::{build_added, build_sent, no_substituter};
 pub use missing::is_complete;
-use substitute::Substituters;
-
-/// What becomes of a request.
-#[derive(Debug)]
-pub enum Outcome {
-    /// Everything was there.
-    Valid,
-    /// Something was fetched.
-    Fetched,
-    /// Something was made.
-    Made,
-    /// It cannot be had, and why.
-    Failed(StoreError),
-}
 
 /// Makes sure that all requests are fulfilled. Of several failures each is told by itself first.
 ///
@@ -75,46 +57,6 @@ pub fn require(
     Err(RealiseError::Several { paths, kinds }.into())
 }
 
-/// Hears what is missing before anything is done about it.
-pub type Tell<'t> = &'t mut dyn FnMut(&Missing);
-
-/// The names and paths of some outputs of a derivation; no path where it follows
-/// from the build and the store does not know it.
-pub fn output_paths(
-    store: &dyn Store,
-    path: &StorePath,
-    drv: &Derivation,
-    outputs: &Outputs,
-) -> Result<Vec<(String, Option<StorePath>)>> {
-    let wanted = drv.outputs.iter().filter(|(name, _)| outputs.contains(name));
-    let mut found: Vec<_> = wanted.map(|(name, output)| (name.clone(), output.path().cloned())).collect();
-    if found.iter().any(|(_, path)| path.is_none()) {
-        let known: BTreeMap<String, StorePath> =
-            store.queries().derivation_outputs(path)?.into_iter().collect();
-        for (name, path) in found.iter_mut().filter(|(_, path)| path.is_none()) {
-            *path = known.get(name).cloned();
-        }
-    }
-    let open: Vec<String> =
-        found.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| name.clone()).collect();
-    // With a database, the store has been asked already.
-    if open.is_empty() || !store.uses_realisations() || store.is_direct() || store.realiser().is_some() {
-        return Ok(found);
-    }
-    match derivations::realisations(store, store, drv, &open) {
-        Ok(known) => {
-            for realisation in known {
-                let output = found.iter_mut().find(|(name, _)| name == realisation.id.output());
-                output.map(|(_, path)| path.insert(realisation.out_path));
-            }
-        }
-        // A cache need not have the inputs of a derivation, from which the name follows.
-        Err(StoreError::Missing(_) | StoreError::Invalid(_)) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(found)
-}
-
 /// The realisations of the outputs that a fulfilled request stands for, as they
 /// are told to clients; one that is not registered has no signatures.
 pub fn realisations(store: &LocalStore, request: &DerivedPath) -> Result<Vec<Realisation>> {
@@ -129,11 +71,6 @@ pub fn realisations(store: &LocalStore, request: &DerivedPath) -> Result<Vec<Rea
         }
     }
     Ok(found)
-}
-
-/// The error for an output that a derivation does not have.
-fn no_output(dir: &StoreDir, drv: &StorePath, name: &str) -> StoreError {
-    RealiseError::NoOutput { drv: dir.print(drv), output: name.to_owned() }.into()
 }
 
 /// What makes paths of a store valid.
@@ -179,11 +116,25 @@ impl Realiser<'_> {
     /// (`Repair`).
     ///
     /// # Errors
-    /// [`RealiseError::NotAvailable`] where this process would have to build.
-    pub fn realise_again(&self, requests: &[DerivedPath], mode: RealiseMode) -> Result<()> {
+    /// As [`Realiser::realise`].
+    pub fn realise_again(
+        &self,
+        requests: &[DerivedPath],
+        mode: RealiseMode,
+        tell: Tell<'_>,
+    ) -> Result<Vec<Outcome>> {
         match self {
-            Self::By(_, realiser) => realiser.realise(requests, mode),
-            Self::Here(_) | Self::Nobody(_) => goals::require_mode(mode),
+            Self::Here(context) => context.realise_as(requests, mode, tell),
+            Self::By(_, realiser) => {
+                realiser.realise(requests, mode)?;
+                Ok(requests.iter().map(|_| Outcome::Made).collect())
+            }
+            Self::Nobody(_) => match mode {
+                RealiseMode::Normal => self.realise(requests, tell),
+                RealiseMode::Check | RealiseMode::Repair => {
+                    Err(RealiseError::NotAvailable("building for such a store").into())
+                }
+            },
         }
     }
 
@@ -208,92 +159,27 @@ impl Realiser<'_> {
     }
 }
 
-/// The local store that requests are made to, and what fulfils them there.
-pub struct RealiseContext<'m> {
-    store: &'m LocalStore,
-    substituters: &'m Substituters,
-    trust: Option<&'m Trust>,
-    trusted: bool,
-    progress: &'m dyn Progress,
-    builds: &'m Arc<BuildSettings>,
-    /// What could not be fetched although a substituter has it.
-    unfetched: RefCell<BTreeSet<StorePath>>,
-    /// What substituters said of outputs whose paths the store does not know.
-    offered: RefCell<BTreeMap<DrvOutput, Option<Realisation>>>,
-}
-
-impl<'m> RealiseContext<'m> {
-    /// Fetches from `substituters` what is signed as `trust` wants it, if it wants
-    /// anything, and builds the rest as `builds` say. With `trusted` those who ask may see what this
-    /// process sees.
-    pub fn new(
-        store: &'m LocalStore,
-        substituters: &'m Substituters,
-        trust: Option<&'m Trust>,
-        trusted: bool,
-        builds: &'m Arc<BuildSettings>,
-        progress: &'m dyn Progress,
-    ) -> Self {
-        let (unfetched, offered) = (RefCell::default(), RefCell::default());
-        Self { store, substituters, trust, trusted, progress, builds, unfetched, offered }
-    }
-
-    /// Whether outputs of a derivation may come from elsewhere, as far as the derivation is concerned.
-    fn may_be_fetched(&self, drv: &Derivation) -> bool {
-        let options = || BuildOptions::of(self.store.dir(), drv);
-        // What cannot be understood is told when it is to be built.
-        self.builds.always_allow_substitutes || options().map_or(true, |options| options.allow_substitutes)
-    }
-
-    /// As [`output_paths`]; substituters are asked about what the store does not know.
-    fn output_paths(
-        &self,
-        path: &StorePath,
-        drv: &Derivation,
-        outputs: &Outputs,
-    ) -> Result<Vec<(String, Option<StorePath>)>> {
-        let mut found = output_paths(self.store, path, drv, outputs)?;
-        let is_open = found.iter().any(|(_, path)| path.is_none());
-        if !is_open || self.substituters.is_empty() || !self.store.uses_realisations() {
-            return Ok(found);
-        }
-        let Some(hash) = self.store.hash_for_realisations(drv)? else { return Ok(found) };
-        for (name, path) in found.iter_mut().filter(|(_, path)| path.is_none()) {
-            let Ok(id) = DrvOutput::new(&hash, name) else { continue };
-            *path = self.offered(&id)?.map(|realisation| realisation.out_path);
-        }
-        Ok(found)
-    }
-
-    /// What the first substituter that knows an output says of it.
-    fn offered(&self, id: &DrvOutput) -> Result<Option<Realisation>> {
-        if let Some(known) = self.offered.borrow().get(id) {
-            return Ok(known.clone());
-        }
-        let found = self.substituters.realisation(self.store.dir(), id, self.trust, self.progress)?;
-        self.offered.borrow_mut().insert(id.clone(), found.clone());
-        Ok(found)
-    }
-
-    /// Registers what substituters said of outputs that are valid now.
-    fn keep_offered(&self) -> Result<()> {
-        let offered = std::mem::take(&mut *self.offered.borrow_mut());
-        for realisation in offered.into_values().flatten() {
-            if !self.store.is_there(&realisation.out_path)? {
-                continue;
-            }
-            match self.store.add_realisation(&realisation) {
-                Ok(()) => {}
-                Err(error) if error.is_interruption() => return Err(error),
-                Err(error) => self.progress.warn(&error.to_string()),
-            }
-        }
-        Ok(())
-    }
-
+impl RealiseContext<'_> {
     /// Finds out what is missing.
     pub fn missing(&self, requests: &[DerivedPath]) -> Result<Missing> {
         Ok(missing::search(self, requests, false)?.missing)
+    }
+
+    /// Fulfils requests in a way.
+    ///
+    /// # Errors
+    /// As [`Realiser::realise`].
+    pub fn realise_as(
+        &self,
+        requests: &[DerivedPath],
+        mode: RealiseMode,
+        tell: Tell<'_>,
+    ) -> Result<Vec<Outcome>> {
+        match mode {
+            RealiseMode::Normal => self.realise(requests, tell),
+            RealiseMode::Check => goals::check(self, requests),
+            RealiseMode::Repair => goals::repair(self, requests),
+        }
     }
 
     /// Fulfils requests, as [`Realiser::realise`] does.

@@ -199,15 +199,14 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
             op::ENSURE_PATH => {
                 let path = self.path()?;
                 self.begin();
-                self.realise_all(&[DerivedPath::opaque(path)])?;
+                self.realise_all(&[DerivedPath::opaque(path)], RealiseMode::Normal)?;
                 self.done()
             }
             op::BUILD_PATHS => {
                 let requests = self.requests()?;
                 let mode = self.build_mode()?;
                 self.begin();
-                realise::require_mode(mode)?;
-                self.realise_all(&requests)?;
+                self.realise_all(&requests, mode)?;
                 self.done()
             }
             op::BUILD_PATHS_WITH_RESULTS => self.build_with_results(),
@@ -314,8 +313,9 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         self.with_realise_context(|context| context.realise(&requests, &mut |_| ())).map(drop)
     }
 
-    fn realise_all(&self, requests: &[DerivedPath]) -> Result<()> {
-        let outcomes = self.with_realise_context(|context| context.realise(requests, &mut |_| ()))?;
+    fn realise_all(&self, requests: &[DerivedPath], mode: RealiseMode) -> Result<()> {
+        let outcomes =
+            self.with_realise_context(|context| context.realise_as(requests, mode, &mut |_| ()))?;
         let tell =
             &mut |error: &StoreError| self.tunnel.problem(&format!("error: {}", self.host.told(error)));
         realise::require(self.store.dir(), requests, outcomes, tell)
@@ -325,8 +325,8 @@ impl<R: Read, W: Outlet + 'static> Worker<'_, R, W> {
         let requests = self.requests()?;
         let mode = self.build_mode()?;
         self.begin();
-        realise::require_mode(mode)?;
-        let outcomes = self.with_realise_context(|context| context.realise(&requests, &mut |_| ()))?;
+        let outcomes =
+            self.with_realise_context(|context| context.realise_as(&requests, mode, &mut |_| ()))?;
         let (dir, version) = (self.dir(), self.version());
         let mut results = Vec::with_capacity(requests.len());
         for (request, outcome) in requests.iter().zip(outcomes) {

@@ -24,6 +24,13 @@ pub enum RealiseError {
          '--fallback' to build derivation from source "
     )]
     SubstitutesFailed(String),
+    /// A derivation that was to be checked, and was never built.
+    #[error(
+        "some outputs of '{0}' are not valid, so checking is not possible\n       Hint: --rebuild and --check error if \
+         the derivation was not previously built and cannot be substituted.\n             Remove it to perform a fresh \
+         build, or use --repair to rewrite missing or corrupted builds in the store."
+    )]
+    NotBuilt(String),
     /// Some of several requests were not fulfilled; why was told of each.
     #[error("build of {} failed", .paths.iter().map(|path| format!("'{path}'")).collect::<Vec<_>>().join(", "))]
     Several {

@@ -1,6 +1,7 @@
 //! Outputs of derivations that were built here.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use super::LocalStore;
 use super::batch::{Incoming, Intake, Placing};
@@ -70,6 +71,18 @@ impl LocalStore {
             placing.push(output.lock, output.incoming, output.info)?;
         }
         placing.finish_with(&HashMap::new(), realisations)
+    }
+
+    /// Puts a tree beside the path that it should be equal to, with `.check` after its name; gives where
+    /// that is. It is not registered: a collection removes it.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError).
+    pub fn put_beside(&self, incoming: Incoming, path: &StorePath) -> Result<PathBuf> {
+        let name = format!("{}.check", path.base_name());
+        let beside = StorePath::from_base_name(&name)?;
+        incoming.exchange(&self.place()?, &beside, false)?;
+        Ok(self.real_path(&beside))
     }
 
     /// Puts an output in the place of the one that is there, in one step, and registers what is

@@ -1,13 +1,15 @@
 //! What is told of a derivation that was not built, in the reference's words.
 
+use std::path::PathBuf;
+
 use super::graph::Goal;
 use crate::build::BuildError;
 use crate::build::outputs::OutputsError;
 use crate::build::process::Ended;
 use crate::build::steps::{Failed, Reason};
-use crate::model::Derivation;
 use crate::model::derivation::DerivationOutput;
-use crate::ops::realise::RealiseContext;
+use crate::model::{Derivation, StorePath};
+use crate::ops::realise::context::RealiseContext;
 use crate::store::error::{BuildFailure, FailureKinds, RealiseError, StoreError};
 use crate::sys::signal;
 
@@ -48,6 +50,20 @@ pub(super) fn of_error(context: &RealiseContext<'_>, goal: &Goal, error: &BuildE
         _ => FailureKinds::default(),
     };
     failure(context, goal, told(error), kinds)
+}
+
+/// The error for an output that differs from the one at `path`; it is kept `beside` that, if anywhere.
+pub(super) fn of_difference(
+    context: &RealiseContext<'_>,
+    goal: &Goal,
+    path: &StorePath,
+    beside: Option<PathBuf>,
+) -> StoreError {
+    let (dir, real) = (context.store.dir(), context.store.real_path(path));
+    let from = beside.map_or(String::new(), |beside| format!(" from {beside:?}"));
+    let drv = dir.display(&goal.path);
+    let text = format!("derivation '{drv}' may not be deterministic: output {real:?} differs{from}");
+    failure(context, goal, text, FailureKinds::DIFFERENCE)
 }
 
 /// The error for a goal in words.

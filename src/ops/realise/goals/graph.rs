@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::model::derived_path::{DerivedPath, Outputs};
 use crate::model::{Derivation, StorePath};
-use crate::ops::realise::{no_output, output_paths};
+use crate::ops::realise::context::{no_output, output_paths};
 use crate::store::api::Store as _;
 use crate::store::api::realise::RealiseMode;
 use crate::store::error::{FailureKinds, Result, StoreError};
@@ -56,6 +56,8 @@ pub(super) struct Goal {
     pub told_of_waiting: Cell<bool>,
     /// Whether it is built although its outputs are there.
     pub mode: RealiseMode,
+    /// Outputs that are to be replaced.
+    pub damaged: BTreeSet<StorePath>,
 }
 
 /// All goals of some requests.
@@ -78,13 +80,18 @@ impl Graph {
     /// The goals that fulfil requests for outputs of derivations. Those of them that
     /// are fulfilled have none.
     pub fn of(store: &LocalStore, requests: &[DerivedPath]) -> Result<Self> {
+        Self::again(store, requests, RealiseMode::Normal)
+    }
+
+    /// The goals that fulfil requests in another way: what was asked for is built although it is there.
+    pub fn again(store: &LocalStore, requests: &[DerivedPath], mode: RealiseMode) -> Result<Self> {
         let mut graph = Self::default();
         for request in requests {
             let Some(outputs) = &request.outputs else { continue };
             if graph.requests.contains_key(request) {
                 continue;
             }
-            match graph.require(store, &request.path, outputs) {
+            match graph.require(store, &request.path, outputs, mode) {
                 Ok(None) => {}
                 Ok(Some(node)) => {
                     graph.goals[node].is_asked_for = true;
@@ -113,25 +120,36 @@ impl Graph {
     }
 
     /// Adds a derivation with everything that it needs.
-    fn require(&mut self, store: &LocalStore, path: &StorePath, outputs: &Outputs) -> Result<Option<Node>> {
+    fn require(
+        &mut self,
+        store: &LocalStore,
+        path: &StorePath,
+        outputs: &Outputs,
+        mode: RealiseMode,
+    ) -> Result<Option<Node>> {
         let first = Need { path: path.clone(), outputs: outputs.clone(), by: None };
         let (mut needs, mut top) = (vec![first], None);
         while let Some(Need { path, outputs, by }) = needs.pop() {
             interrupt::check()?;
             let node = match self.by_path.get(&path) {
                 Some(node) => *node,
-                None => match self.look(store, &path, &outputs) {
-                    Ok(Some(drv)) => self.add(path, drv, &mut needs),
-                    Ok(None) => continue,
-                    Err(error) if error.is_interruption() || by.is_none() => return Err(error),
-                    // What needs it fails, and everything else goes on.
-                    Err(error) => self.add_failed(path, error),
-                },
+                None => {
+                    match self.look(store, &path, &outputs, by.is_none() && mode != RealiseMode::Normal) {
+                        Ok(Some(drv)) => self.add(path, drv, &mut needs),
+                        Ok(None) => continue,
+                        Err(error) if error.is_interruption() || by.is_none() => return Err(error),
+                        // What needs it fails, and everything else goes on.
+                        Err(error) => self.add_failed(path, error),
+                    }
+                }
             };
             let goal = &mut self.goals[node];
             goal.wanted.extend(goal.drv.outputs.keys().filter(|name| outputs.contains(name)).cloned());
             match by {
-                None => top = Some(node),
+                None => {
+                    goal.mode = mode;
+                    top = Some(node);
+                }
                 Some(by) => {
                     goal.needed_by.push(by);
                     let ended = matches!(goal.state, State::Failed(_));
@@ -145,8 +163,14 @@ impl Graph {
         Ok(top)
     }
 
-    /// Reads a derivation of which an output is needed that is not there.
-    fn look(&self, store: &LocalStore, path: &StorePath, outputs: &Outputs) -> Result<Option<Derivation>> {
+    /// Reads a derivation of which an output is needed that is not there, or that is to be built `again`.
+    fn look(
+        &self,
+        store: &LocalStore,
+        path: &StorePath,
+        outputs: &Outputs,
+        again: bool,
+    ) -> Result<Option<Derivation>> {
         store.add_temp_roots(&[path])?;
         if !store.is_there(path)? {
             return Err(super::no_derivation(store.dir(), path));
@@ -155,7 +179,7 @@ impl Graph {
         if let Some(name) = outputs.missing(&drv) {
             return Err(no_output(store.dir(), path, name));
         }
-        let mut complete = true;
+        let mut complete = !again;
         for (_, path) in output_paths(store, path, &drv, outputs)? {
             complete &= match path {
                 Some(path) => {
@@ -203,6 +227,7 @@ impl Graph {
             locks: BTreeMap::new(),
             told_of_waiting: Cell::new(false),
             mode: RealiseMode::Normal,
+            damaged: BTreeSet::new(),
         });
         node
     }

@@ -6,10 +6,12 @@
 //! run        which is begun when, and what becomes of those that need it
 //! prepare    one of them, before it is built: locks, user, inputs
 //! register   and after it: checks, signatures, rows
+//! again      building what is there already
 //! own        those that are made here without a builder
 //! failure    what is told of those that failed
 //! ```
 
+mod again;
 mod failure;
 mod graph;
 mod own;
@@ -19,12 +21,12 @@ mod run;
 
 use std::collections::HashSet;
 
-use super::{Outcome, RealiseContext, output_paths};
+use super::context::{Outcome, RealiseContext, output_paths};
 use crate::model::derived_path::DerivedPath;
 use crate::model::{StoreDir, StorePath};
 use crate::store::api::Store;
-use crate::store::api::realise::RealiseMode;
 use crate::store::error::{RealiseError, Result, StoreError};
+pub use again::{check, repair};
 use graph::{Graph, State};
 pub use own::build_added;
 use run::Run;
@@ -40,18 +42,6 @@ fn no_derivation(dir: &StoreDir, drv: &StorePath) -> StoreError {
 
 fn no_builder(dir: &StoreDir, drv: &StorePath) -> StoreError {
     RealiseError::NoBuilder(dir.print(drv)).into()
-}
-
-/// Makes sure that requests can be fulfilled in a way: building again what is there
-/// is not done yet.
-///
-/// # Errors
-/// [`RealiseError::NotAvailable`].
-pub fn require_mode(mode: RealiseMode) -> Result<()> {
-    match mode {
-        RealiseMode::Normal => Ok(()),
-        RealiseMode::Repair | RealiseMode::Check => Err(RealiseError::NotAvailable("building again").into()),
-    }
 }
 
 /// Builds a derivation that a client sends in place of a path; that is not done yet.
@@ -70,8 +60,19 @@ pub(super) fn fulfil(
     incomplete: &HashSet<DerivedPath>,
 ) -> Result<Vec<Outcome>> {
     let mut graph = Graph::of(context.store, requests)?;
+    outcomes(context, requests, &mut graph, |request| !incomplete.contains(request))
+}
+
+/// Works off the goals of requests, and says what has become of each; `was_valid` knows what was
+/// fulfilled before.
+fn outcomes(
+    context: &RealiseContext<'_>,
+    requests: &[DerivedPath],
+    graph: &mut Graph,
+    was_valid: impl Fn(&DerivedPath) -> bool,
+) -> Result<Vec<Outcome>> {
     if !graph.goals.is_empty() {
-        Run::new(context, &mut graph)?.work()?;
+        Run::new(context, graph)?.work()?;
     }
     let mut outcomes = Vec::with_capacity(requests.len());
     for request in requests {
@@ -81,7 +82,7 @@ pub(super) fn fulfil(
             Some(State::Cancelled | State::Waiting | State::Running) => {
                 Outcome::Failed(RealiseError::Cancelled(context.store.dir().print(&request.path)).into())
             }
-            None => look(context, request, !incomplete.contains(request))?,
+            None => look(context, request, was_valid(request))?,
         });
     }
     Ok(outcomes)
@@ -121,7 +122,7 @@ fn is_fulfilled(context: &RealiseContext<'_>, request: &DerivedPath) -> Result<(
 /// What becomes of a request to a store that nothing is fetched or built for.
 pub(super) fn without_realiser(store: &dyn Store, request: &DerivedPath) -> Result<Outcome> {
     let dir = store.dir();
-    if super::is_complete(store, request, true)? {
+    if super::missing::is_complete(store, request, true)? {
         return Ok(Outcome::Valid);
     }
     Ok(Outcome::Failed(match (&request.outputs, store.is_valid(&request.path)?) {

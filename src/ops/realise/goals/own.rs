@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::graph::Goal;
 use crate::model::{Derivation, StorePath};
 use crate::ops::channel::tree::ChannelTree;
-use crate::ops::realise::RealiseContext;
+use crate::ops::realise::context::RealiseContext;
 use crate::ops::user_env::environment::Environment;
 use crate::ops::user_env::error::UserEnvError;
 use crate::store::error::{RealiseError, Result, StoreError};

@@ -17,7 +17,7 @@ use crate::build::workplace::{Isolation, SandboxOptions, SandboxPath, WorkplaceO
 use crate::model::derivation::options::{self, BuildOptions};
 use crate::model::derived_path::Outputs;
 use crate::model::{Derivation, StorePath};
-use crate::ops::realise::{RealiseContext, output_paths};
+use crate::ops::realise::context::{RealiseContext, output_paths};
 use crate::settings::SandboxMode;
 use crate::store::api::Store as _;
 use crate::store::api::realise::RealiseMode;

@@ -1,15 +1,18 @@
 //! What comes after builds: their outputs are checked, signed, and registered together.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::failure;
 use super::graph::{Goal, Node};
 use crate::build::outputs::{self, OutputPlan, OutputsError, TakenOutput};
 use crate::build::steps::Built;
+use crate::model::derived_path::Outputs;
 use crate::model::signature::SecretKey;
 use crate::model::{DrvOutput, Realisation, StorePath};
-use crate::ops::realise::RealiseContext;
+use crate::ops::realise::context::{RealiseContext, output_paths};
 use crate::store::api::Store as _;
+use crate::store::api::realise::RealiseMode;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::outputs::NewOutput;
 use crate::store::open::secret_key;
@@ -36,6 +39,19 @@ pub(super) fn register(
         if let Err(error) = check(context, goal, &built) {
             results.push((node, Err(failure::of_error(context, goal, &error.into()))));
             continue;
+        }
+        match goal.mode {
+            RealiseMode::Normal => {}
+            RealiseMode::Check => {
+                let same = compare(context, goal, built.made)?;
+                results.push((node, same));
+                continue;
+            }
+            RealiseMode::Repair => {
+                replace(context, goal, keys, built.made)?;
+                results.push((node, Ok(())));
+                continue;
+            }
         }
         for taken in built.made.outputs {
             realisations.extend(realisation(context, goal, &taken)?);
@@ -64,6 +80,46 @@ fn check(context: &RealiseContext<'_>, goal: &Goal, built: &Built) -> std::resul
         let graph = store.queries().closure(&paths, false)?;
         graph.nodes().map(|node| Ok((graph.path(node)?, graph.nar_size(node)))).collect()
     })
+}
+
+/// Compares outputs with those that are there. The first that differs is kept beside the other, if
+/// failed builds are kept.
+fn compare(context: &RealiseContext<'_>, goal: &Goal, made: outputs::Outcome) -> Result<Result<()>> {
+    let store = context.store;
+    let known: BTreeMap<String, StorePath> = output_paths(store, &goal.path, &goal.drv, &Outputs::All)?
+        .into_iter()
+        .filter_map(|(name, path)| Some((name, path?)))
+        .collect();
+    let mut made: Vec<TakenOutput> = made.outputs;
+    made.sort_by(|one, other| one.name.cmp(&other.name));
+    for taken in made {
+        let Some(path) = known.get(&taken.name) else { continue };
+        if !store.is_there(path)? || store.path_info(path)?.nar_hash == taken.info.nar_hash {
+            continue;
+        }
+        let beside = match context.builds.keep_failed {
+            true => Some(store.put_beside(taken.incoming, path)?),
+            false => None,
+        };
+        return Ok(Err(failure::of_difference(context, goal, path, beside)));
+    }
+    Ok(Ok(()))
+}
+
+/// Puts outputs in the places of those that are damaged.
+fn replace(
+    context: &RealiseContext<'_>,
+    goal: &mut Goal,
+    keys: &[SecretKey],
+    made: outputs::Outcome,
+) -> Result<()> {
+    for taken in made.outputs {
+        if goal.damaged.contains(&taken.info.path) {
+            let output = new_output(context, goal, keys, taken)?;
+            context.store.replace_output(output)?;
+        }
+    }
+    Ok(())
 }
 
 fn new_output(

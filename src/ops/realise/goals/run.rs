@@ -16,7 +16,7 @@ use super::prepare::{Begun, Prepared};
 use super::register;
 use crate::build::steps::{Built, Failed};
 use crate::model::signature::SecretKey;
-use crate::ops::realise::RealiseContext;
+use crate::ops::realise::context::RealiseContext;
 use crate::progress::{Activity, ActivityId, ActivityKind, Counts};
 use crate::store::error::{Result, StoreError};
 use crate::sys::interrupt::{self, CancelToken};
