@@ -214,7 +214,7 @@ fn requests(store: &dyn Store, wanted: &[Meant]) -> anyhow::Result<Vec<DerivedPa
         // The outputs of one derivation are one request.
         match requests.iter_mut().find(|request| request.path == *path) {
             Some(DerivedPath { outputs: Some(Outputs::Named(names)), .. }) => {
-                drop(names.insert(output.clone()))
+                _ = names.insert(output.clone())
             }
             _ => requests.push(DerivedPath::built(path.clone(), Outputs::Named([output.clone()].into()))),
         }

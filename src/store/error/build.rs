@@ -34,13 +34,15 @@ impl FailureKinds {
         }
     }
 
-    /// The exit status that stands for them: 1 for what has no kind, else 100 with a bit for
-    /// each of three kinds.
+    /// The exit status that stands for them: 1 for what has no kind, else 96 with a bit for each kind:
+    /// 4 for what is no difference, and with it 1 for time and 2 for hashes; 8 for a difference.
     pub fn status(self) -> u8 {
-        if self == Self::default() {
-            return 1;
-        }
-        100 | u8::from(self.timeout) | u8::from(self.hash) << 1 | u8::from(self.difference) << 2
+        let failed = self.builder || self.timeout || self.hash;
+        let bits = u8::from(self.timeout)
+            | u8::from(self.hash) << 1
+            | u8::from(failed) << 2
+            | u8::from(self.difference) << 3;
+        if bits == 0 { 1 } else { 96 | bits }
     }
 }
 
@@ -74,5 +76,6 @@ mod tests {
         assert_eq!(of.map(Kinds::status), [100, 101, 102, 104, 1]);
         assert_eq!(Kinds::TIMEOUT.with(Kinds::HASH).status(), 103);
         assert_eq!(Kinds::BUILDER.with(Kinds::default()).status(), 100);
+        assert_eq!(Kinds::BUILDER.with(Kinds::DIFFERENCE).status(), 108);
     }
 }

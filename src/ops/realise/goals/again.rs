@@ -82,7 +82,7 @@ fn look(
     let store = context.store;
     let mut asked = BTreeSet::new();
     match &request.outputs {
-        None => drop(asked.insert(request.path.clone())),
+        None => _ = asked.insert(request.path.clone()),
         Some(outputs) => {
             let drv = store.queries().read_derivation(&request.path)?;
             let found = output_paths(store, &request.path, &drv, outputs)?;

@@ -162,7 +162,7 @@ impl<'r, 'm> Run<'r, 'm> {
             match super::prepare::begin(self.context, &self.graph.goals[node], has_slot) {
                 Ok(Begun::Valid) => self.end_well(node),
                 Ok(Begun::NoSlot) => later.push(first),
-                Ok(Begun::Locked) => drop(self.locked_out.insert(node)),
+                Ok(Begun::Locked) => _ = self.locked_out.insert(node),
                 Ok(Begun::Ready(prepared)) => self.start(scope, say, node, *prepared),
                 Err(error) if error.is_interruption() => return Err(error),
                 Err(error) => self.fail(node, error),
