@@ -19,6 +19,10 @@ pub fn tell(ui: &Ui, dir: &StoreDir, missing: &Missing) {
         1 => format!("this path will be fetched {sizes}"),
         count => format!("these {count} paths will be fetched {sizes}"),
     };
+    // What is built comes in the order in which that is done, what is fetched by the names of the packages.
+    let build: Vec<_> = build.iter().collect();
+    let mut fetch: Vec<_> = fetch.iter().collect();
+    fetch.sort_by_key(|path| (path.name(), path.hash_part()));
     for (heading, paths) in [(built, build), (fetched, fetch)] {
         if !paths.is_empty() {
             ui.notice(&heading);
