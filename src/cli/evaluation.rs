@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nival::eval::error::{Error, Kind};
+use nival::eval::heap::Arena;
 use nival::eval::interpret::Worker;
 use nival::eval::shared::Settings as Language;
 use nival::eval::sources::Origin;
@@ -156,6 +157,8 @@ impl Wanted {
             search_path::entries(&self.included, settings, &context.environment, home.as_deref());
         options.import_from_derivation = settings.allow_import_from_derivation();
         options.trace_import_from_derivation = settings.trace_import_from_derivation();
+        options.source_memory =
+            context.environment.cache_home(home.as_deref()).filter(|_| settings.eval_cache());
         options.git.cache_dir = context.environment.cache_home(home.as_deref());
         options.git.time_to_live = settings.tarball_ttl();
         options.git.allow_dirty = settings.allow_dirty();
@@ -229,6 +232,7 @@ pub struct Evaluation<'c> {
     arguments: Vec<(String, Ready)>,
     backed: Backed<'c>,
     options: Options,
+    arena: Arena,
 }
 
 impl<'c> Evaluation<'c> {
@@ -241,7 +245,7 @@ impl<'c> Evaluation<'c> {
         let backed =
             Backed { context, uri: wanted.store.as_deref(), store: OnceCell::new(), memory: OnceCell::new() };
         let options = wanted.options(context, &backed)?;
-        Ok(Self { context, arguments, backed, options })
+        Ok(Self { context, arguments, backed, options, arena: Arena::new() })
     }
 
     /// What other evaluations have in common with this one that would find the same in the same world, unless it
@@ -273,26 +277,41 @@ impl<'c> Evaluation<'c> {
         self
     }
 
-    /// Has it noted what the evaluation sees. What it tells that was told before is not told again.
+    /// The same, for what follows.
+    pub fn set_read_only(&mut self, read_only: bool) {
+        self.options.read_only = read_only;
+    }
+
+    /// Has it noted what the evaluation sees.
     #[must_use]
-    pub fn noted(mut self, told_before: Vec<Said>) -> Self {
-        self.options.noted = true;
-        self.options.told_before = told_before;
+    pub fn noted(mut self) -> Self {
+        self.options.notes = Some(Arc::default());
         self
     }
 
-    /// Runs `work` with a worker of the evaluation, the arguments that the user gave, and the door to the store.
+    /// Prepares for several runs, each of which goes on where the one before was left.
+    #[must_use]
+    pub fn in_parts(mut self) -> Self {
+        self.options.in_parts = true;
+        self
+    }
+
+    /// Runs `work` with a worker of a new evaluation, the arguments that the user gave, and the door to the store.
+    /// What is told that was `told_before` is not told again.
     ///
     /// # Errors
     /// Whatever `work` meets.
     pub fn run(
-        self,
+        &mut self,
+        told_before: Vec<Said>,
         work: impl for<'e> FnOnce(&Worker<'e>, &Arguments<'e>, &Asked) -> Result<(), Stopped> + Send,
     ) -> anyhow::Result<()> {
-        let Self { context, arguments, backed, options } = self;
+        let Self { context, arguments, backed, options, arena } = self;
         let whole = context.settings.show_trace();
-        let done = evaluate::run(options, &backed, |worker: &Worker<'_>, asked: &Asked| {
-            let result = values(worker, &arguments)
+        let mut options = options.clone();
+        options.told_before = told_before;
+        let done = evaluate::run_in(arena, options, &*backed, |worker: &Worker<'_>, asked: &Asked| {
+            let result = values(worker, arguments)
                 .map_err(Stopped::from)
                 .and_then(|values| work(worker, &values, asked));
             result.map_err(|stopped| match stopped {
@@ -318,7 +337,7 @@ pub fn run(
     read_only: bool,
     work: impl for<'e> FnOnce(&Worker<'e>, &Arguments<'e>, &Asked) -> Result<(), Stopped> + Send,
 ) -> anyhow::Result<()> {
-    Evaluation::new(context, wanted)?.read_only(read_only).run(work)
+    Evaluation::new(context, wanted)?.read_only(read_only).run(Vec::new(), work)
 }
 
 /// What is told of a failed evaluation, with its trace: the `whole` of it, or what usually helps.

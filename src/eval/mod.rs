@@ -50,12 +50,26 @@ pub fn evaluate<R: Send>(
     world: &dyn World,
     work: impl for<'e> FnOnce(&Worker<'e>) -> R + Send,
 ) -> std::io::Result<R> {
+    evaluate_in(&mut Arena::new(), settings, world, work)
+}
+
+/// The same in an arena that may have served another evaluation, whose memory is used again.
+///
+/// # Errors
+/// The thread cannot be started.
+pub fn evaluate_in<R: Send>(
+    arena: &mut Arena,
+    settings: Settings,
+    world: &dyn World,
+    work: impl for<'e> FnOnce(&Worker<'e>) -> R + Send,
+) -> std::io::Result<R> {
+    arena.clear();
+    let arena = &*arena;
     // A thread that cannot be started takes nothing with it.
     let start = Mutex::new(Some((settings, work)));
     let run = &|size: usize| {
         let (settings, work) = start.lock().ok()?.take()?;
-        let arena = Arena::new();
-        let shared = Shared::new(&arena, settings, world);
+        let shared = Shared::new(arena, settings, world);
         let worker = Worker::new(&shared, Stack::here(size));
         worker.prepare();
         Some(work(&worker))

@@ -76,6 +76,7 @@ accessors!(NUMBERS, number -> u64 {
     download_buffer_size: "download-buffer-size",
     download_speed: "download-speed",
     eval_cores: "eval-cores",
+    eval_listing_memory: "eval-listing-memory",
     http_connections: "http-connections",
     log_lines: "log-lines",
     max_build_log_size: "max-build-log-size",

@@ -2,7 +2,7 @@
 //!
 //! Plain: one `name = value` line per setting, sorted, without those behind a disabled feature.
 //! With a name: the value alone. `--json`: one object with all settings on one line. Compared with
-//! the reference `eval-cores`, `gc-without-proc` and `sync-store-paths` appear additionally, and descriptions are
+//! the reference `eval-cores`, `eval-listing-memory`, `gc-without-proc` and `sync-store-paths` appear additionally, and descriptions are
 //! our own.
 
 use serde_json::{Value as Json, json};

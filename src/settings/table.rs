@@ -5,7 +5,7 @@
 //! ends in what Nival does with it; what it does not act on (yet) is parsed, checked and shown, and
 //! `Row::without_effect` says why.
 //!
-//! `eval-cores`, `gc-without-proc` and `sync-store-paths` are Nival's own and therefore appear in `config show` in
+//! `eval-cores`, `eval-listing-memory`, `gc-without-proc` and `sync-store-paths` are Nival's own and therefore appear in `config show` in
 //! addition to the 129 rows of the reference.
 
 use Kind::{
@@ -203,8 +203,9 @@ pub static TABLE: &[Row] = &[
     row("download-buffer-size", Unsigned64, "1048576", "Bytes of a download held in memory before the sender is slowed down.").vain("downloads are written to their place as they come"),
     row("download-speed", Unsigned32, "0", "Upper limit of the download rate in KiB/s; 0 is unlimited.").acts(),
     row("eval-attrset-update-layer-rhs-threshold", Unsigned32, "16", "Tuning of `//`: right-hand sides up to this size become a layer.").of_language(),
-    row("eval-cache", Bool, "true", "Remember on disk what packages expressions offer (results of flakes, too, once there are any).").acts(),
+    row("eval-cache", Bool, "true", "Remember on disk what packages expressions offer and which trees were read (results of flakes, too, once there are any).").acts(),
     row("eval-cores", Unsigned32, "1", "Threads that evaluate, for listings and deep values; 0 means all CPUs (Nival only).").acts(),
+    row("eval-listing-memory", Unsigned64, "768", "MiB after which a listing of packages goes on in a new evaluation; 0 means as soon as it can (Nival only).").acts(),
     row("eval-profile-file", RelativePath, "nix.profile", "Where the evaluation profiler writes.").of_language(),
     row("eval-profiler", PROFILER, "disabled", "Which evaluation profiler runs.").of_language(),
     row("eval-profiler-frequency", Unsigned32, "99", "Samples a second taken by the evaluation profiler.").of_language(),
@@ -396,8 +397,8 @@ mod tests {
 
     #[test]
     fn the_table_is_complete() {
-        // 129 of the reference, `eval-cores`, `gc-without-proc` and `sync-store-paths`.
-        assert_eq!(TABLE.len(), 132);
+        // 129 of the reference, `eval-cores`, `eval-listing-memory`, `gc-without-proc` and `sync-store-paths`.
+        assert_eq!(TABLE.len(), 133);
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod child;
 pub mod clock;
 pub mod closed;
 pub mod dir;
+pub mod filesystem;
 pub mod interrupt;
 pub mod lock;
 pub mod mount;

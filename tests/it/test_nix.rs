@@ -246,7 +246,9 @@ fn hashes_derivations_settings_and_logs() {
     let ours: Vec<&String> = ours
         .iter()
         .filter(|line| {
-            !["sync-store-paths ", "gc-without-proc ", "eval-cores "].iter().any(|own| line.starts_with(own))
+            !["sync-store-paths ", "gc-without-proc ", "eval-cores ", "eval-listing-memory "]
+                .iter()
+                .any(|own| line.starts_with(own))
         })
         .collect();
     let reference = show(Side::Reference);

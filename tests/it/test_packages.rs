@@ -17,7 +17,7 @@ pub const COMMON: &str = r#"
   with_meta = drv: meta: drv // { inherit meta; };
 "#;
 
-fn write(world: &World, file: &str, members: &str) {
+pub fn write(world: &World, file: &str, members: &str) {
     world.write(file, format!("let {COMMON} in rec {{ {members} }}"));
 }
 
@@ -249,6 +249,17 @@ fn directories_of_expressions() {
     same(&world, &["-qaP", "-A", "a"]);
     std::fs::remove_dir_all(world.path(place)).unwrap();
     same(&world, &["-qaP"]);
+    std::fs::create_dir(world.path("empty")).unwrap();
+    for args in [
+        &["-f", "empty", "-qaP"][..],
+        &["-f", "empty/", "-qa", "nothing"],
+        &["-f", "./empty/.", "-iA", "nothing"],
+        &["-f", "./channels/.", "-qaP"],
+        &["-f", "./channels/one/..", "-qa", "nothing"],
+        &["-f", "./channels/none/..", "-qa"],
+    ] {
+        same(&world, args);
+    }
     world.write("home/alone.nix", "");
     same(&world, &["-f", "home/alone.nix", "-qaP"]);
 }
@@ -291,7 +302,7 @@ fn what_can_be_had_is_told() {
 }
 
 /// Packages to choose from; all but one can be built.
-const CHOICES: &str = r#"
+pub const CHOICES: &str = r#"
   foo1 = with_meta (drv "foo-1.0" {}) { description = "Foo one"; f = x: x; l = [ 1 "a" ]; fl = 1.0; set = { b = [ ]; "a b" = "${"$"}{x}"; }; };
   foo2 = with_meta (drv "foo-2.0" {}) { priority = 1; };
   foo3 = drv "foo-3.0" {};

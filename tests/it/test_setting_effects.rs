@@ -493,6 +493,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ),
     ("keep-env-derivations", include_str!("test_nix_env.rs"), "fn derivations_and_other_profiles("),
     ("eval-cores", EVAL, "fn compare_up_to_a_failure("),
+    ("eval-listing-memory", PARTS, "fn a_listing_in_many_parts_is_the_same("),
     ("abort-on-warn", EVAL, "const SETTINGS"),
     ("allow-import-from-derivation", EVAL, "const SETTINGS"),
     ("allowed-uris", EVAL, "const SETTINGS"),
@@ -516,6 +517,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("warn-dirty", FETCH_GIT, "fn changed_files_are_taken_and_told_of"),
 ];
 const EVAL: &str = include_str!("test_eval.rs");
+const PARTS: &str = include_str!("test_packages_parts.rs");
 const FETCH_GIT: &str = include_str!("test_fetch_git.rs");
 
 /// Tries every case with both values, beside the reference where it can be.

@@ -12,7 +12,7 @@ use nival::store::api::Store;
 use nival::store::error::Conflicts;
 
 use super::Call;
-use super::packages::{packages, selectors};
+use super::packages::{Detail, packages, selectors};
 use crate::cli::error::{Advised, conflicts, usage};
 
 /// Adds packages, in the place of those with the same names.
@@ -37,7 +37,7 @@ pub fn install(call: Call) -> anyhow::Result<()> {
         }
     };
     let told = user_env::installed(store, call.profile()?.link())?;
-    let mut new = packages(&call, store, &|names| announce(&told, names))?;
+    let mut new = packages(&call, store, Detail::All, &|names| announce(&told, names))?;
     for element in &mut new {
         element.name = call.force_name.clone().unwrap_or_else(|| element.name.clone());
     }
@@ -107,7 +107,7 @@ pub fn set_flag(call: Call) -> anyhow::Result<()> {
 pub fn set(call: Call) -> anyhow::Result<()> {
     let store = &*call.open_store()?;
     let profile = call.profile()?;
-    let found = packages(&call, store, &|_| {})?;
+    let found = packages(&call, store, Detail::Path, &|_| {})?;
     let [element] = &found[..] else { anyhow::bail!("--set requires exactly one derivation") };
     if call.dry_run {
         return Ok(());

@@ -6,6 +6,7 @@ mod install;
 mod listing;
 mod offers;
 mod packages;
+mod parts;
 mod past;
 mod query;
 mod upgrade;

@@ -4,12 +4,12 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::sync::{Mutex, PoisonError};
 
 use nival::eval::error::{Error, unless_interrupted};
-use nival::eval::heap::Value;
 use nival::eval::interpret::{Evaluated, Worker};
 use nival::ops::evaluate::Asked;
 use nival::ops::evaluate::seen::{Said, Seen};
 use nival::ops::packages::memory::names::Offer;
-use nival::ops::packages::walk::{self, Thrown};
+use nival::ops::packages::place::Place;
+use nival::ops::packages::walk::{self, Course, Thrown};
 use nival::ops::packages::{Package, source};
 
 use super::Call;
@@ -76,32 +76,64 @@ impl Offers {
         source::source(worker, &path, &|text| asked.say(Said::Warning(text.to_owned())))
     }
 
-    /// The packages that an attribute of the expression holds: all of them, or those of `known` if these were
-    /// found before.
+    /// An attribute of the expression, in which packages lie.
     ///
     /// # Errors
     /// It is not there, or cannot be evaluated.
+    pub fn place<'w, 'e>(
+        &self,
+        worker: &'w Worker<'e>,
+        arguments: &'w Arguments<'e>,
+        asked: &Asked,
+        attribute: &'w str,
+    ) -> Result<Place<'w, 'e>, Error> {
+        let value = expression::selected(worker, self.value(worker, asked)?, attribute, arguments)?;
+        Ok(Place::new(worker, arguments, value, attribute))
+    }
+
+    /// The packages in a place: all of them, or those of `known` if these were found before.
+    ///
+    /// # Errors
+    /// Something cannot be evaluated.
     pub fn packages<'e>(
         &self,
-        worker: &Worker<'e>,
-        arguments: &Arguments<'e>,
+        place: &Place<'_, 'e>,
         asked: &Asked,
-        attribute: &str,
         known: Option<&[Offer]>,
     ) -> Result<Vec<Package<'e>>, Error> {
-        let value = expression::selected(worker, self.value(worker, asked)?, attribute, arguments)?;
         if let Some(known) = known
-            && let Some(packages) = found_again(worker, value, arguments, attribute, known)?
+            && let Some(packages) = found_again(place, known)?
         {
             return Ok(packages);
         }
-        let packages = walk::packages(worker, value, attribute, arguments, Thrown::LeftOut)?;
-        let packages = self.of_system(worker, packages)?;
-        if asked.options().noted {
-            let walked = Walked { seen: asked.seen(), offers: packages.iter().map(Offer::from).collect() };
+        let packages = self.go_on(place, asked, &mut Course::default(), &|_| false)?;
+        Ok(packages.unwrap_or_default())
+    }
+
+    /// Goes on looking for packages in a place behind those of `course`, and adds to these what is found, until that
+    /// is `enough`. Gives what was found now, if now there are no more.
+    ///
+    /// # Errors
+    /// Something cannot be evaluated.
+    pub fn go_on<'e>(
+        &self,
+        place: &Place<'_, 'e>,
+        asked: &Asked,
+        course: &mut Course,
+        enough: &dyn Fn(usize) -> bool,
+    ) -> Result<Option<Vec<Package<'e>>>, Error> {
+        let part = walk::part(place, Thrown::LeftOut, course, enough)?;
+        let packages = self.of_system(place.worker(), part.packages)?;
+        course.found.extend(packages.iter().map(Offer::from));
+        if let Some(left) = part.left {
+            course.left = left;
+            return Ok(None);
+        }
+        if asked.is_noted() {
+            let walked = Walked { seen: asked.seen(), offers: course.found.clone() };
             *self.walked.lock().unwrap_or_else(PoisonError::into_inner) = Some(walked);
         }
-        Ok(packages)
+        Ok(Some(packages))
     }
 
     /// What came of looking for all packages, once.
@@ -131,20 +163,15 @@ impl Offers {
 
 /// The packages that were found before; nothing if one of them is not what it was, since something changed
 /// just now.
-fn found_again<'e>(
-    worker: &Worker<'e>,
-    value: Value<'e>,
-    arguments: &Arguments<'e>,
-    attribute: &str,
-    known: &[Offer],
-) -> Result<Option<Vec<Package<'e>>>, Error> {
-    let mut found = Vec::with_capacity(known.len());
-    for offer in known {
-        let package = walk::package_at(worker, value, attribute, &offer.attr_path, arguments);
-        match unless_interrupted(package)?.flatten() {
-            Some(package) if package.name == offer.name => found.push(package),
-            _ => return Ok(None),
-        }
-    }
-    Ok(Some(found))
+fn found_again<'e>(place: &Place<'_, 'e>, known: &[Offer]) -> Result<Option<Vec<Package<'e>>>, Error> {
+    known.iter().map(|offer| package_again(place, offer)).collect()
+}
+
+/// A package that was found before, unless it is not what it was.
+///
+/// # Errors
+/// The user does not wait.
+pub fn package_again<'e>(place: &Place<'_, 'e>, offer: &Offer) -> Result<Option<Package<'e>>, Error> {
+    let package = unless_interrupted(place.package(&offer.attr_path))?.flatten();
+    Ok(package.filter(|package| package.name == offer.name))
 }

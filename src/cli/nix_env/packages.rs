@@ -49,6 +49,15 @@ pub enum Words {
     Functions,
 }
 
+/// What is to be known of a package.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Everything that is installed of it and noted with it.
+    All,
+    /// The path of its output. What else is wrong with it stays unseen.
+    Path,
+}
+
 /// Hears the names of packages before they are made.
 pub type Announce<'a> = &'a (dyn Fn(&[&str]) + Sync);
 
@@ -75,11 +84,16 @@ pub fn origin(call: &Call, words: &[String]) -> Origin {
 ///
 /// # Errors
 /// Words that mean nothing, or packages that cannot be made.
-pub fn packages(call: &Call, store: &dyn Store, announce: Announce<'_>) -> anyhow::Result<Vec<Element>> {
+pub fn packages(
+    call: &Call,
+    store: &dyn Store,
+    detail: Detail,
+    announce: Announce<'_>,
+) -> anyhow::Result<Vec<Element>> {
     let words = call.texts()?;
     let elements = match origin(call, &words) {
         Origin::Expression(_) if words.is_empty() => Vec::new(),
-        Origin::Expression(how) => return of_expression(call, store, how, words, announce),
+        Origin::Expression(how) => return of_expression(call, store, how, words, detail, announce),
         origin => known(call, store, &origin, &words)?,
     };
     announce(&elements.iter().map(|element| element.name.as_str()).collect::<Vec<_>>());
@@ -112,6 +126,7 @@ fn of_expression(
     store: &dyn Store,
     how: Words,
     words: Vec<String>,
+    detail: Detail,
     announce: Announce<'_>,
 ) -> anyhow::Result<Vec<Element>> {
     let offers = Offers::of(call)?;
@@ -119,9 +134,10 @@ fn of_expression(
     let mut selectors = if how == Words::Names { selectors(store, &words)? } else { Vec::new() };
     let known = if how == Words::Names { meant(&past, &mut selectors)? } else { None };
     let system = call.context.settings.system().to_owned();
-    evaluated(call, store, &past, announce, |worker, arguments, asked| match how {
+    evaluated(call, store, &past, detail, announce, |worker, arguments, asked| match how {
         Words::Names => {
-            let packages = offers.packages(worker, arguments, asked, "", known.as_deref())?;
+            let place = offers.place(worker, arguments, asked, "")?;
+            let packages = offers.packages(&place, asked, known.as_deref())?;
             best(worker, &system, packages, &mut selectors)
         }
         how => Ok(named(worker, arguments, asked, &offers, how, &words)?),
@@ -197,6 +213,7 @@ pub fn evaluated(
     call: &Call,
     store: &dyn Store,
     past: &Past<'_>,
+    detail: Detail,
     announce: Announce<'_>,
     pick: impl for<'e> FnOnce(&Worker<'e>, &Arguments<'e>, &Asked) -> Result<Vec<Package<'e>>, Stopped> + Send,
 ) -> anyhow::Result<Vec<Element>> {
@@ -213,6 +230,9 @@ pub fn evaluated(
         }
         for package in &packages {
             elements.push(offered::paths(worker, &dir, package)?);
+        }
+        if detail == Detail::Path {
+            return Ok(());
         }
         for (package, element) in packages.iter().zip(&mut elements) {
             if let Err(error) = offered::complete(worker, &dir, package, element) {

@@ -24,11 +24,11 @@ pub struct Past<'c> {
     offers: &'c Offers,
     /// What is evaluated: an attribute of the expression, or all of it.
     attribute: &'c str,
-    evaluation: RefCell<Option<Evaluation<'c>>>,
+    evaluation: RefCell<Evaluation<'c>>,
     memory: Option<(Memory, Vec<u8>)>,
     /// Whether it is remembered which packages there are.
     is_known: Cell<bool>,
-    /// What was told of it.
+    /// What was told of it, or by the last run of the evaluation.
     told: RefCell<Vec<Said>>,
 }
 
@@ -50,12 +50,13 @@ impl<'c> Past<'c> {
         let memory = dir
             .zip(evaluation.identity())
             .map(|(dir, identity)| (Memory::new(dir.join(DIRECTORY), context.progress()), identity));
+        let evaluation = if memory.is_some() { evaluation.noted() } else { evaluation };
         Ok(Self {
             call,
             store,
             offers,
             attribute,
-            evaluation: RefCell::new(Some(evaluation)),
+            evaluation: RefCell::new(evaluation.in_parts()),
             memory,
             is_known: Cell::new(false),
             told: RefCell::default(),
@@ -110,7 +111,13 @@ impl<'c> Past<'c> {
         }
     }
 
-    /// Evaluates, once, and remembers which packages there are if all of them were looked for.
+    /// How much was told so far.
+    pub fn count_told(&self) -> usize {
+        self.told.borrow().len()
+    }
+
+    /// Evaluates, and remembers which packages there are if all of them were looked for. May be called again, to go on
+    /// where the last evaluation was left.
     ///
     /// # Errors
     /// Whatever `work` meets.
@@ -119,14 +126,16 @@ impl<'c> Past<'c> {
         read_only: bool,
         work: impl for<'e> FnOnce(&Worker<'e>, &Arguments<'e>, &Asked) -> Result<(), Stopped> + Send,
     ) -> anyhow::Result<()> {
-        let prepared = self.evaluation.borrow_mut().take();
-        let evaluation = prepared.ok_or_else(|| anyhow::anyhow!("the evaluation was run before"))?;
-        let evaluation = evaluation.read_only(read_only);
-        let evaluation = match self.memory {
-            Some(_) => evaluation.noted(self.told.take()),
-            None => evaluation,
-        };
-        evaluation.run(work)?;
+        let mut evaluation = self.evaluation.try_borrow_mut()?;
+        evaluation.set_read_only(read_only);
+        let mut told = Vec::new();
+        let said = &mut told;
+        evaluation.run(self.told.take(), move |worker, arguments, asked| {
+            let done = work(worker, arguments, asked);
+            *said = asked.said();
+            done
+        })?;
+        *self.told.borrow_mut() = told;
         let (Some(walked), false) = (self.offers.take_walked(), self.is_known.get()) else { return Ok(()) };
         if let Some((memory, key)) = self.asked("names") {
             memory.keep(&key, walked.seen, &names::encode(&walked.offers), &self.present());

@@ -10,6 +10,7 @@ use nival::model::{StoreDir, StorePath};
 use nival::ops::packages::describe::{self, Fact, Question, Row, describe};
 use nival::ops::packages::memory::Remembered;
 use nival::ops::packages::memory::answers::{self, Outcome};
+use nival::ops::packages::memory::names::Offer;
 use nival::ops::packages::meta::Meta;
 use nival::ops::packages::{Package, order, unless_thrown};
 use nival::ops::user_env;
@@ -20,8 +21,9 @@ use nival::store::api::Store;
 
 use super::Call;
 use super::listing::{self, Columns, Line, Status};
-use super::offers::Offers;
+use super::offers::{Offers, package_again};
 use super::packages::selectors;
+use super::parts::Parts;
 use super::past::Past;
 use crate::cli::error::usage;
 use crate::cli::output::messages::Ui;
@@ -202,36 +204,70 @@ fn available(
     let is_all = selectors.is_empty();
     let known = known.filter(|_| !is_all);
     let keeps_answers = is_all && asks_for_facts;
+    let mut outcomes: HashMap<String, Option<Vec<u8>>> = HashMap::new();
+    let mut parts = Parts::new(call, known);
     let mut kept = None;
-    past.run(true, |worker, arguments, asked| {
-        let packages = offers.packages(worker, arguments, asked, &wanted.attribute, known.as_deref())?;
-        let walked = asked.count_said();
-        let chosen = select(&packages, &mut selectors).map_err(anyhow::Error::from)?;
-        let mut outcomes: HashMap<&str, Option<Vec<u8>>> = HashMap::new();
-        let sorted = order::sort(chosen, |package| &package.name);
-        describe::with_crew(worker, &dir, &question, sorted.iter().copied(), |offered| {
-            for (index, package) in sorted.iter().enumerate() {
-                offered.reach(index);
-                let outcome = outcome(worker, &dir, package, &question, with_path)?;
-                if keeps_answers && asked.options().noted {
-                    outcomes.insert(&package.attr_path, outcome.encode());
-                }
-                listing.add(&mut found, &package.attr_path, &package.name, outcome);
+    while !parts.is_done() {
+        if parts.is_found() && !asks_for_facts {
+            for offer in parts.rest() {
+                let outcome = Outcome::Row(Box::new(Row::of(&offer)));
+                listing.add(&mut found, &offer.attr_path, &offer.name, outcome);
             }
-            Ok::<(), Error>(())
+            break;
+        }
+        let is_quiet = past.count_told() == 0;
+        let mut changed = false;
+        past.run(true, |worker, arguments, asked| {
+            let place = offers.place(worker, arguments, asked, &wanted.attribute)?;
+            let enough = parts.enough(is_quiet, worker, asked);
+            let in_hand = match parts.is_found() {
+                true => Vec::new(),
+                false => match parts.find(&offers, &place, asked, &mut selectors, &enough)? {
+                    Some(packages) if asks_for_facts => packages,
+                    _ => return Ok(()),
+                },
+            };
+            let in_hand: HashMap<&str, &Package<'_>> =
+                in_hand.iter().map(|package| (&package.attr_path[..], package)).collect();
+            let in_hand = |offer: &Offer| in_hand.get(&offer.attr_path[..]).copied();
+            let rest = parts.rest();
+            describe::with_crew(worker, &dir, &question, rest.iter().filter_map(in_hand), |offered| {
+                for (index, offer) in rest.iter().enumerate() {
+                    offered.reach(index);
+                    let package = match in_hand(offer) {
+                        Some(package) => Some(package.clone()),
+                        None => package_again(&place, offer)?,
+                    };
+                    let Some(package) = package else {
+                        changed = true;
+                        break;
+                    };
+                    let outcome = outcome(worker, &dir, &package, &question, with_path)?;
+                    if keeps_answers && asked.is_noted() {
+                        outcomes.insert(package.attr_path.clone(), outcome.encode());
+                    }
+                    listing.add(&mut found, &package.attr_path, &package.name, outcome);
+                    parts.count_described();
+                    if enough(index + 1) {
+                        break;
+                    }
+                }
+                Ok::<(), Error>(())
+            })?;
+            if keeps_answers && asked.is_noted() && parts.is_done() {
+                kept = parts.answers(&outcomes).map(|answers| (asked.seen(), answers));
+            }
+            Ok(())
         })?;
-        // In the order of the walk, from which that of a listing follows.
-        let answer = |package: &Package<'_>| {
-            let outcome = outcomes.remove(&package.attr_path[..]).flatten()?;
-            Some((package.attr_path.clone(), package.name.clone(), outcome))
-        };
-        let answers: Option<Vec<_>> = packages.iter().map(answer).collect();
-        kept = answers.filter(|_| keeps_answers && asked.options().noted).map(|answers| {
-            let parts = answers.iter().map(|(path, name, outcome)| (&path[..], &name[..], &outcome[..]));
-            (asked.seen(), answers::encode(walked, answers.len(), parts))
-        });
-        Ok(())
-    })?;
+        if changed {
+            parts.begin_again();
+            found = Found::default();
+            outcomes.clear();
+        }
+        if !parts.is_done() && (asks_for_facts || !parts.is_found()) {
+            call.context.ui.detail("the listing goes on in another evaluation");
+        }
+    }
     if let Some((seen, answers)) = kept {
         past.keep_answers(&question, with_path, seen, &answers);
     }
@@ -383,13 +419,17 @@ fn offered_versions(call: &Call, store: &dyn Store, wanted: &Wanted) -> anyhow::
     if let Some(names) = past.names() {
         return Ok(Versions::of(names.iter().map(|offer| offer.name.as_str())));
     }
-    let mut versions = Versions::default();
-    past.run(true, |worker, arguments, asked| {
-        let packages = offers.packages(worker, arguments, asked, &wanted.attribute, None)?;
-        versions = Versions::of(packages.iter().map(|package| package.name.as_str()));
-        Ok(())
-    })?;
-    Ok(versions)
+    let mut parts = Parts::new(call, None);
+    while !parts.is_found() {
+        let is_quiet = past.count_told() == 0;
+        past.run(true, |worker, arguments, asked| {
+            let place = offers.place(worker, arguments, asked, &wanted.attribute)?;
+            let enough = parts.enough(is_quiet, worker, asked);
+            parts.find(&offers, &place, asked, &mut [], &enough)?;
+            Ok(())
+        })?;
+    }
+    Ok(Versions::of(parts.rest().iter().map(|offer| offer.name.as_str())))
 }
 
 /// Finds out how it is with packages, and leaves out what would have to be built if that is asked for.

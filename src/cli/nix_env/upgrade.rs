@@ -19,7 +19,7 @@ use nival::store::api::Store;
 use super::Call;
 use super::install::change;
 use super::offers::Offers;
-use super::packages::{Origin, Words, evaluated, known, meant, named, origin, selectors};
+use super::packages::{Detail, Origin, Words, evaluated, known, meant, named, origin, selectors};
 use super::past::Past;
 
 /// Replaces installed packages by newer ones.
@@ -75,10 +75,11 @@ fn of_expression(
     };
     let (dir, mode, ui) = (store.dir().clone(), call.mode, &call.context.ui);
     let mut places = Vec::new();
-    let new = evaluated(call, store, &past, &|_| {}, |worker, arguments, asked| {
+    let new = evaluated(call, store, &past, Detail::All, &|_| {}, |worker, arguments, asked| {
         let offered: Vec<Package<'_>> = match how {
             Words::Names => {
-                let packages = offers.packages(worker, arguments, asked, "", known.as_deref())?;
+                let place = offers.place(worker, arguments, asked, "")?;
+                let packages = offers.packages(&place, asked, known.as_deref())?;
                 let meant = select(&packages, &mut selectors).map_err(anyhow::Error::from)?;
                 meant.into_iter().cloned().collect()
             }

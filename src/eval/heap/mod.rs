@@ -5,7 +5,8 @@
 //!
 //! - Addresses are below 2^56, so that a word with a tag has room for one.
 //! - Everything allocated for `'e` lies in chunks of an [`Arena`] that is borrowed
-//!   for `'e`; chunks never move and are freed only when the arena is dropped.
+//!   for `'e`; chunks never move, and are freed or used again only when nobody borrows the arena:
+//!   when it is dropped or cleared.
 //!   Only `Copy` types are stored, so that nothing needs to be dropped.
 //! - The low byte of a value's first word is a tag. For `STRING`, `PATH`, `LIST` and
 //!   `ATTRS` the upper 56 bits are a length and the second word is the address of that
@@ -26,7 +27,7 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::ptr::NonNull;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod env;
 mod state;
@@ -50,10 +51,17 @@ const LARGE_PAGE: usize = 2 << 20;
 /// The chunks of an evaluation, freed together.
 #[derive(Default)]
 pub struct Arena {
-    chunks: Mutex<Vec<(NonNull<u8>, Layout)>>,
+    chunks: Mutex<Chunks>,
 }
 
-// SAFETY: the list of chunks is behind a lock, and the chunks are plain memory.
+#[derive(Default)]
+struct Chunks {
+    used: Vec<(NonNull<u8>, Layout)>,
+    /// Those of an earlier evaluation, which the system need not clear again.
+    spare: Vec<(NonNull<u8>, Layout)>,
+}
+
+// SAFETY: the lists of chunks are behind a lock, and the chunks are plain memory.
 unsafe impl Send for Arena {}
 // SAFETY: as above.
 unsafe impl Sync for Arena {}
@@ -69,6 +77,12 @@ impl Arena {
         let Ok(layout) = Layout::from_size_align(size, alignment) else {
             handle_alloc_error(Layout::new::<u128>())
         };
+        let mut chunks = self.chunks();
+        if let Some(at) = chunks.spare.iter().rposition(|(_, other)| *other == layout) {
+            let chunk = chunks.spare.swap_remove(at);
+            chunks.used.push(chunk);
+            return chunk.0;
+        }
         // SAFETY: the size of the layout is not zero: chunks have at least FIRST_CHUNK bytes.
         let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
         #[cfg(target_os = "linux")]
@@ -77,25 +91,42 @@ impl Arena {
             // SAFETY: advice about memory that was just allocated, which does not change what it holds.
             unsafe { libc::madvise(start.as_ptr().cast(), size, libc::MADV_HUGEPAGE) };
         }
-        self.chunks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((start, layout));
+        chunks.used.push((start, layout));
         start
     }
 
-    /// The bytes of all chunks.
+    fn chunks(&self) -> MutexGuard<'_, Chunks> {
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bytes of all chunks that are in use.
     pub fn size(&self) -> usize {
-        let chunks = self.chunks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        chunks.iter().map(|(_, layout)| layout.size()).sum()
+        self.chunks().used.iter().map(|(_, layout)| layout.size()).sum()
+    }
+
+    /// Makes the arena empty, for another evaluation. Nothing in it is borrowed any more.
+    pub fn clear(&mut self) {
+        let chunks = self.chunks.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let (usual, odd) = chunks.used.drain(..).partition(|(_, layout)| layout.size() <= LARGEST_CHUNK);
+        chunks.spare.extend::<Vec<_>>(usual);
+        free(odd);
+    }
+}
+
+/// Gives chunks back to the system, which nobody may use any more.
+fn free(chunks: Vec<(NonNull<u8>, Layout)>) {
+    for (start, layout) in chunks {
+        // SAFETY: made by `Arena::chunk` with this layout. Who calls this has the arena for itself.
+        unsafe { dealloc(start.as_ptr(), layout) };
     }
 }
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        for (start, layout) in
-            self.chunks.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..)
-        {
-            // SAFETY: made by `chunk` with this layout, and nobody borrows the arena any more.
-            unsafe { dealloc(start.as_ptr(), layout) };
-        }
+        let Chunks { used, spare } =
+            std::mem::take(self.chunks.get_mut().unwrap_or_else(PoisonError::into_inner));
+        free(used);
+        free(spare);
     }
 }
 

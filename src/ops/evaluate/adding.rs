@@ -10,6 +10,7 @@ use crate::model::{ContentAddressMethod, Hash, StorePath};
 
 use super::add::{self, Source, of_store};
 use super::desk::{self, Addition, Contents};
+use super::sources::Fingerprint;
 use super::tree::Tree;
 use super::world::{Asked, lock, path_of};
 
@@ -41,10 +42,23 @@ impl Asked {
             }
             _ => Source::Whole(path.clone()),
         };
+        let remembered = if addition.recursive { self.look_up(&source) } else { None };
+        if let Some((_, Some(hash))) = &remembered
+            && expected.is_none_or(|expected| expected == *hash)
+        {
+            let wanted = add::content_path(dir, &name, method, *hash, BTreeSet::new())?;
+            if self.options.read_only || self.is_known(&wanted)? {
+                self.progress.detail(&format!("'{}' is as it was when it was read", path.display()));
+                return Ok(wanted);
+            }
+        }
         let (hash, archive) = match addition.recursive {
             true => source.archive_hash(!self.options.read_only)?,
             false => (add::flat_hash(&path)?, None),
         };
+        if let Some((before, _)) = &remembered {
+            self.remember(&source, before, &hash);
+        }
         if expected.is_some_and(|expected| expected != hash) {
             let path = path_of(addition.path).display();
             let message = format!("store path mismatch in (possibly filtered) path added from '{path}'");
@@ -57,6 +71,24 @@ impl Asked {
             Addition::Content { path, method, references: BTreeSet::new(), from }
         })?;
         Ok(result)
+    }
+
+    /// The fingerprint of what is to be added, and the hash that is remembered with it.
+    fn look_up(&self, source: &Source) -> Option<(Fingerprint, Option<Hash>)> {
+        let dir = self.options.source_memory.as_ref()?;
+        let fingerprint = Fingerprint::of(source)?;
+        let hash = lock(&self.sources).get(dir, &*self.progress)?.look_up(&fingerprint);
+        Some((fingerprint, hash))
+    }
+
+    /// Remembers the hash of what was read, if it is still what it was before.
+    fn remember(&self, source: &Source, before: &Fingerprint, hash: &Hash) {
+        let Some(dir) = &self.options.source_memory else { return };
+        if Fingerprint::of(source).as_ref() == Some(before)
+            && let Some(sources) = lock(&self.sources).get(dir, &*self.progress)
+        {
+            sources.remember(before, hash);
+        }
     }
 
     /// Adds a fetched tree, also where evaluation only reads: what reads files of it looks into the store.

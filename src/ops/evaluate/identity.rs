@@ -24,10 +24,13 @@ impl Options {
             read_only: _,
             import_from_derivation,
             trace_import_from_derivation,
-            noted: _,
             // What they change is never remembered.
             git: _,
+            // These change nothing.
+            source_memory: _,
+            notes: _,
             told_before: _,
+            in_parts: _,
         } = self;
         // On how many cores it is evaluated makes no difference.
         let settings = Settings { cores: 1, ..settings.clone() };

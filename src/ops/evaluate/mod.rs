@@ -11,7 +11,9 @@
 //! desk         the thread that has the store: answers, and writes what is added
 //! adding       what is added, on its way to that thread
 //! world        what an evaluation asks for, answered
+//! told         what it told the user and saw, for evaluations after it
 //! noting       the same, with questions and answers noted
+//! sources      trees that were read before
 //! seen         what was noted, compared with the present
 //! identity     what two evaluations with the same options have in common
 //! ```
@@ -30,6 +32,8 @@ mod noting;
 pub mod search_path;
 pub mod seen;
 pub mod selection;
+mod sources;
+mod told;
 mod tree;
 mod trees;
 mod world;
@@ -40,6 +44,7 @@ use std::sync::Arc;
 
 use crate::eval;
 use crate::eval::error::Error;
+use crate::eval::heap::Arena;
 use crate::eval::interpret::Worker;
 use crate::eval::io::World;
 use crate::eval::shared::Settings;
@@ -55,6 +60,7 @@ use access::Freedom;
 use desk::Mail;
 use noting::Noting;
 use seen::Said;
+use seen::notes::Notes;
 pub use world::Asked;
 
 /// How expressions are evaluated.
@@ -79,6 +85,8 @@ pub struct Options {
     pub system: String,
     /// Where `<name>` is looked up.
     pub search_path: Vec<search_path::Entry>,
+    /// The directory in which it is remembered which trees were read.
+    pub source_memory: Option<PathBuf>,
     /// How trees of repositories are fetched.
     pub git: git::Settings,
     /// Whether store paths are only computed, and nothing is written.
@@ -87,10 +95,13 @@ pub struct Options {
     pub import_from_derivation: bool,
     /// Whether each such build is told.
     pub trace_import_from_derivation: bool,
-    /// Whether it is noted what the evaluation sees; only of one that may read everything.
-    pub noted: bool,
+    /// Where it is noted what the evaluation sees, if that is wanted; only of one that may read everything.
+    pub notes: Option<Arc<Notes>>,
     /// What the user was told already of what this evaluation tells: each once less is told again.
     pub told_before: Vec<Said>,
+    /// Whether another evaluation may go on where this one was left. Then it is known afterwards what was said, and
+    /// whether anything was done that is not the same a second time ([`Asked::is_repeatable`]).
+    pub in_parts: bool,
 }
 
 impl Options {
@@ -104,6 +115,7 @@ impl Options {
         Self {
             settings,
             freedom: Freedom::Free,
+            source_memory: None,
             allowed_uris: Vec::new(),
             git: git::Settings::new(environment.clone()),
             environment,
@@ -115,8 +127,9 @@ impl Options {
             read_only: true,
             import_from_derivation: true,
             trace_import_from_derivation: false,
-            noted: false,
+            notes: None,
             told_before: Vec::new(),
+            in_parts: false,
         }
     }
 }
@@ -156,6 +169,19 @@ pub fn run<R: Send>(
     backing: &dyn Backing,
     work: impl for<'e> FnOnce(&Worker<'e>, &Asked) -> R + Send,
 ) -> Result<R, Error> {
+    run_in(&mut Arena::new(), options, backing, work)
+}
+
+/// The same in an arena that may have served another evaluation, whose memory is used again.
+///
+/// # Errors
+/// See [`run`].
+pub fn run_in<R: Send>(
+    arena: &mut Arena,
+    options: Options,
+    backing: &dyn Backing,
+    work: impl for<'e> FnOnce(&Worker<'e>, &Asked) -> R + Send,
+) -> Result<R, Error> {
     let (mail, inbox) = Mail::new();
     let settings = options.settings.clone();
     let world = Asked::new(options, mail, backing.progress());
@@ -169,7 +195,8 @@ pub fn run<R: Send>(
             Some(noting) => noting,
             None => &world,
         };
-        let result = eval::evaluate(settings, door, |worker| bounds.enter(|| work(worker, &world)))?;
+        let result =
+            eval::evaluate_in(arena, settings, door, |worker| bounds.enter(|| work(worker, &world)))?;
         Ok(world.settle().map(|()| result))
     };
     std::thread::scope(|scope| {

@@ -38,6 +38,12 @@ impl Tree {
         Ok(Tree { root: root.to_owned(), node })
     }
 
+    /// Tells `visit` the path of everything in the tree, and whether it is a directory, until it says false. Gives
+    /// what it said last.
+    pub fn each(&self, visit: &mut dyn FnMut(&Path, bool) -> bool) -> bool {
+        each(&self.root, &self.node, visit)
+    }
+
     /// Tells a sink of the tree.
     ///
     /// # Errors
@@ -66,6 +72,12 @@ fn filtered(dir: &Path, shown: &Path, filter: Filter<'_>, depth: usize) -> Resul
         nodes.push((name, node));
     }
     Ok(Node::Directory(nodes))
+}
+
+fn each(path: &Path, node: &Node, visit: &mut dyn FnMut(&Path, bool) -> bool) -> bool {
+    let Node::Directory(nodes) = node else { return visit(path, false) };
+    let below = |name: &CString| path.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
+    visit(path, true) && nodes.iter().all(|(name, node)| each(&below(name), node, visit))
 }
 
 fn tell(path: &Path, node: &Node, sink: &mut dyn Sink) -> Result<(), NarError> {

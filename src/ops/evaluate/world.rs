@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,8 +24,9 @@ use crate::sys::interrupt;
 use super::access::Access;
 use super::add::{self, of_store};
 use super::desk::Mail;
+use super::seen::Said;
 use super::seen::notes::Notes;
-use super::seen::{Said, Seen};
+use super::sources::Opened;
 use super::{Options, files, search_path};
 
 /// What is said about flakes where they are not enabled.
@@ -38,11 +40,17 @@ pub struct Asked {
     pub(super) mail: Mail,
     pub(super) progress: Arc<dyn Progress>,
     /// What the evaluation saw, if that is noted.
-    pub(super) notes: Option<Notes>,
+    pub(super) notes: Option<Arc<Notes>>,
+    /// What was told, where somebody will ask for it.
+    pub(super) said: Mutex<Vec<Said>>,
     /// What is not told again.
-    told_before: Mutex<Vec<Said>>,
+    pub(super) told_before: Mutex<Vec<Said>>,
+    /// Whether something was done that another evaluation would find different.
+    pub(super) is_single: AtomicBool,
     /// Paths that were added, or are known to be valid.
     pub(super) known: Mutex<HashSet<StorePath>>,
+    /// Trees that were read before; nothing before it is needed first, or where it cannot be used.
+    pub(super) sources: Mutex<Opened>,
     /// Outputs that were made valid.
     realised: Mutex<HashSet<Dependency>>,
     /// What entries of search paths turned out to be.
@@ -63,7 +71,7 @@ impl Asked {
     /// Answers with `options`; `mail` goes to the thread that has the store.
     pub(super) fn new(mut options: Options, mail: Mail, progress: Arc<dyn Progress>) -> Asked {
         let access = Access::new(options.freedom, options.allowed_uris.clone());
-        let notes = (options.noted && access.is_free()).then(Notes::default);
+        let notes = options.notes.clone().filter(|_| access.is_free());
         let told_before = Mutex::new(std::mem::take(&mut options.told_before));
         let asked = Asked {
             options,
@@ -71,8 +79,11 @@ impl Asked {
             mail,
             progress,
             notes,
+            said: Mutex::default(),
             told_before,
+            is_single: AtomicBool::new(false),
             known: Mutex::default(),
+            sources: Mutex::default(),
             realised: Mutex::default(),
             resolved: Mutex::default(),
             fetched: Mutex::default(),
@@ -85,34 +96,6 @@ impl Asked {
             }
         }
         asked
-    }
-
-    /// Tells the user something that belongs to the evaluation.
-    pub fn say(&self, said: Said) {
-        if let Some(notes) = &self.notes {
-            notes.said(said.clone());
-        }
-        let mut before = lock(&self.told_before);
-        match before.iter().position(|other| *other == said) {
-            Some(at) => drop(before.remove(at)),
-            None => said.tell(&*self.progress),
-        }
-    }
-
-    /// How many things the evaluation told the user up to now, if that is noted.
-    pub fn count_said(&self) -> usize {
-        self.notes.as_ref().map_or(0, Notes::count_said)
-    }
-
-    /// What the evaluation saw up to now.
-    ///
-    /// # Errors
-    /// Why what it found cannot be remembered.
-    pub fn seen(&self) -> Result<Seen, String> {
-        match &self.notes {
-            Some(notes) => notes.seen(),
-            None => Err("not everything may be read".to_owned()),
-        }
     }
 
     /// Has everything in the store that was added so far.
@@ -192,6 +175,7 @@ impl Asked {
 
     /// Gets the archive or file of an address, and gives the store path.
     fn prefetch(&self, wanted: Prefetch) -> Result<Vec<u8>, Error> {
+        self.do_once();
         self.access.check_uri(&wanted.url)?;
         self.mail.settle()?;
         let path = self.mail.ask(move |desk| {
@@ -381,8 +365,13 @@ impl World for Asked {
     }
 
     fn now(&self) -> Option<i64> {
+        self.do_once();
         let passed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs());
         (!self.access.is_pure()).then(|| i64::try_from(passed).unwrap_or(i64::MAX))
+    }
+
+    fn watches_time(&self) -> bool {
+        self.options.in_parts
     }
 
     fn system(&self) -> Option<Vec<u8>> {
@@ -446,6 +435,7 @@ impl World for Asked {
         if missing.is_empty() {
             return Ok(());
         }
+        self.do_once();
         let requests = self.requests(&missing)?;
         self.check_builds(&requests)?;
         let read_only = self.options.read_only;
@@ -491,6 +481,7 @@ impl World for Asked {
     }
 
     fn fetch_tree(&self, input: &Input) -> Result<FetchedTree, Error> {
+        self.do_once();
         self.fetch_input(input)
     }
 

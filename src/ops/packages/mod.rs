@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! source    a file or a directory of files → the value that packages are chosen from
+//! place     a value in which packages lie, looked up by their attribute paths
 //! walk      a value → packages, in the order of their attribute paths
 //! choose    several packages → the one that is meant
 //! describe  a package → a row: the facts that somebody asked for, and no others
@@ -19,6 +20,7 @@ pub mod describe;
 pub mod memory;
 pub mod meta;
 pub mod order;
+pub mod place;
 pub mod source;
 pub mod walk;
 

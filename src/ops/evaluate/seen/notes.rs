@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use super::Sight;
 use super::stamp::{Digest, Stamp, State};
-use super::{Said, Seen, Sight};
 use crate::eval::io::FileKind;
 
 /// Paths that are noted at most: some hundreds of megabytes.
@@ -27,11 +27,10 @@ struct Inner {
     places: HashMap<Vec<u8>, Place>,
     variables: BTreeMap<Vec<u8>, Option<Digest>>,
     working_directory: Option<Vec<u8>>,
-    said: Vec<Said>,
     unfit: Option<String>,
 }
 
-/// What was noted while an evaluation went on, by all its threads.
+/// What was noted while an evaluation went on, by all its threads; and those that go on where it was left.
 #[derive(Default)]
 pub struct Notes(Mutex<Inner>);
 
@@ -113,21 +112,11 @@ impl Notes {
         self.inner().working_directory.get_or_insert_with(|| path.to_vec());
     }
 
-    /// Something that was told.
-    pub fn said(&self, said: Said) {
-        self.inner().said.push(said);
-    }
-
-    /// How much was told so far.
-    pub fn count_said(&self) -> usize {
-        self.inner().said.len()
-    }
-
     /// All that was seen so far.
     ///
     /// # Errors
     /// Why what was found cannot be remembered.
-    pub fn seen(&self) -> Result<Seen, String> {
+    pub fn sights(&self) -> Result<Vec<Sight>, String> {
         let inner = self.inner();
         if let Some(why) = &inner.unfit {
             return Err(why.clone());
@@ -141,7 +130,7 @@ impl Notes {
         let variables = inner.variables.iter();
         sights.extend(variables.map(|(name, value)| Sight::Variable { name: name.clone(), value: *value }));
         sights.extend(inner.working_directory.clone().map(Sight::WorkingDirectory));
-        Ok(Seen { sights, said: inner.said.clone() })
+        Ok(sights)
     }
 }
 
