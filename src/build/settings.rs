@@ -52,6 +52,8 @@ pub struct BuildSettings {
     pub sandbox_build_dir: String,
     /// The size of `/dev/shm`, as mount options have it.
     pub dev_shm_size: String,
+    /// The certificates for builders with a network.
+    pub certificates: Option<PathBuf>,
     /// Files outside that derivations may ask for.
     pub allowed_impure_host_deps: BTreeSet<String>,
     /// System calls that make setuid files or extended attributes fail.
@@ -109,6 +111,7 @@ impl BuildSettings {
             sandbox_paths: settings.sandbox_paths().clone(),
             sandbox_build_dir: settings.sandbox_build_dir().to_owned(),
             dev_shm_size: settings.sandbox_dev_shm_size().to_owned(),
+            certificates: settings.ssl_cert_file().map(PathBuf::from),
             allowed_impure_host_deps: settings.allowed_impure_host_deps().clone(),
             filter_syscalls: settings.filter_syscalls(),
             allow_new_privileges: settings.allow_new_privileges(),

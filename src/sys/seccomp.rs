@@ -4,7 +4,8 @@
 //! The filter is a program for the kernel's packet filter machine, one for all instruction sets that
 //! a processor has: a builder can run programs of each of them, and the numbers of the calls differ.
 //! It can look at numbers only, not at what an argument points to. That is why `openat2`, whose mode
-//! lies in memory, is refused as if the kernel did not know it, which programs are prepared for.
+//! lies in memory, and the rings of `io_uring`, where whole calls do, are refused as if the kernel did not
+//! know them, which programs are prepared for: but only where other users can reach what a builder makes.
 
 use libc::sock_filter;
 
@@ -43,11 +44,11 @@ const FCHMODAT2: u32 = 452;
 const SETXATTRAT: u32 = 463;
 const IO_URING_SETUP: u32 = 425;
 
-const NEWER: [(u32, Rule); 3] = [
-    (OPENAT2, Rule::Refused(libc::ENOSYS)),
-    (FCHMODAT2, Rule::Mode(2)),
-    (SETXATTRAT, Rule::Refused(libc::ENOTSUP)),
-];
+const NEWER: [(u32, Rule); 2] = [(FCHMODAT2, Rule::Mode(2)), (SETXATTRAT, Rule::Refused(libc::ENOTSUP))];
+
+/// Calls that a filter cannot see into.
+const OPAQUE: [(u32, Rule); 2] =
+    [(OPENAT2, Rule::Refused(libc::ENOSYS)), (IO_URING_SETUP, Rule::Refused(libc::ENOSYS))];
 
 #[cfg(target_arch = "x86_64")]
 const SECTIONS: &[Section] = &[
@@ -149,14 +150,14 @@ pub struct Filter {
 
 impl Filter {
     /// The filter for a builder; `None` for a machine whose calls are not known here. Where other
-    /// users can reach what the builder makes (`open_to_others`), the kernel's second door for
-    /// the same calls, which no filter can see into, is closed as well.
+    /// users can reach what the builder makes (`open_to_others`), calls that no filter can see
+    /// into are refused as well.
     pub fn new(open_to_others: bool) -> Option<Self> {
         let mut program = vec![code::load(code::ARCH)];
         for &(arch, bits, table) in SECTIONS {
             let rules = NEWER.iter().chain(table).copied();
-            let door = open_to_others.then_some((IO_URING_SETUP, Rule::Refused(libc::ENOSYS)));
-            let section = section(bits, rules.chain(door));
+            let opaque = if open_to_others { OPAQUE.as_slice() } else { &[] };
+            let section = section(bits, rules.chain(opaque.iter().copied()));
             // A section is longer than a conditional jump can be far.
             program.extend([code::unless(arch, 1), code::goto(1), code::goto(section.len() as u32)]);
             program.extend(section);
@@ -351,7 +352,9 @@ mod tests {
                         }
                     }
                 }
-                assert_eq!(answer(IO_URING_SETUP, &[]), if open { NOSYS } else { ALLOW });
+                for (number, _) in OPAQUE {
+                    assert_eq!(answer(number, &[]), if open { NOSYS } else { ALLOW });
+                }
                 for number in [0, 1, 3, 100, 400, 1000] {
                     assert_eq!(answer(number, &[0o4755; 6]), ALLOW, "{number}");
                 }

@@ -73,7 +73,7 @@ impl WorkingDirectory {
     }
 
     /// Where the builder's directory lies.
-    pub(super) fn path(&self) -> &Path {
+    pub(super) fn work_path(&self) -> &Path {
         &self.work_path
     }
 

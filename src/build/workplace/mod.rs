@@ -60,7 +60,7 @@ impl Workplace {
         let in_sandbox = matches!(options.isolation, Isolation::Sandbox(_));
         let work = WorkingDirectory::make(&options.build_dir, owner, in_sandbox)?;
         let (sandbox, inside, outputs_in) = match &options.isolation {
-            Isolation::Host => (None, work.path().to_owned(), options.store_dir.clone()),
+            Isolation::Host => (None, work.work_path().to_owned(), options.store_dir.clone()),
             Isolation::Sandbox(sandbox) => {
                 if !sandbox.build_dir.is_absolute() {
                     return Err(BuildError::NotAbsolute(sandbox.build_dir.clone()));
@@ -153,7 +153,7 @@ impl Workplace {
         }
         match (&self.options.isolation, &self.sandbox) {
             (Isolation::Sandbox(options), Some(sandbox)) => {
-                let mounts = sandbox::furnish(&sandbox.root, options, self.work.path(), owner)?;
+                let mounts = sandbox::furnish(&sandbox.root, options, self.work.work_path(), owner)?;
                 steps.extend(sandbox::opening(options.network));
                 steps.extend(sandbox::mounted(&sandbox.root, mounts)?);
                 steps.extend(restrictions);
@@ -194,7 +194,7 @@ impl Workplace {
         {
             sandbox.root.directory(&options.store_dir).map_err(BuildError::SetUp)?;
         }
-        let done = work(self.work.path(), &self.outputs_in);
+        let done = work(self.work.work_path(), &self.outputs_in);
         crate::sys::interrupt::check()?;
         match done {
             Ok(()) => Ok(Ended::Exited(0)),

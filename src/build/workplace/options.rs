@@ -69,7 +69,7 @@ pub struct SandboxOptions {
     pub with_kvm: bool,
     /// Whether the builder shares the network of this machine.
     pub network: bool,
-    /// The file with certificates of authorities, for a builder with a network.
+    /// The file with certificates of authorities, for a builder with a network. It may be missing.
     pub certificates: Option<PathBuf>,
 }
 

@@ -57,7 +57,11 @@ impl Root {
             .open(Path::new("."), OFlags::RDONLY | OFlags::DIRECTORY)
             .map_err(error("opening directory"))?;
         for part in inside.components() {
-            let Component::Normal(part) = part else { continue };
+            let part = match part {
+                Component::Normal(part) => part,
+                Component::ParentDir => return Err(error("creating directory")(Errno::INVAL)),
+                _ => continue,
+            };
             match rustix::fs::mkdirat(&handle, part, Mode::from_raw_mode(0o755)) {
                 Ok(()) => {}
                 // A link to a directory is as good.
@@ -148,7 +152,8 @@ mod tests {
         assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
         // With a place to lead to, that is where it leads.
         root.directory(&outside).unwrap();
-        root.place(Path::new("/lib/../lib/x"), false).unwrap();
+        root.place(Path::new("/lib/x"), false).unwrap();
+        assert!(root.place(Path::new("/lib/../x"), false).is_err());
         assert!(root.outside(&outside.join("x")).exists());
         assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
     }

@@ -30,7 +30,7 @@ const GROUPS: &str = "root:x:0:\nnixbld:!:100:\nnogroup:x:65534:\n";
 /// Where names of machines come from, for a builder with a network.
 const NAMES: &str = "hosts: files dns\nservices: files\n";
 /// What a builder with a network needs to know of it.
-const NETWORK_FILES: [&str; 4] = ["/etc/resolv.conf", "/etc/services", "/etc/hosts", "/etc/ssl"];
+const NETWORK_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/services", "/etc/hosts"];
 const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
 
 /// The namespaces of a builder.

@@ -41,7 +41,7 @@ impl BuildUser {
         for name in &members.names {
             let uid =
                 users::id(name).ok_or_else(|| BuildError::NoSuchUser(name.clone(), group.to_owned()))?;
-            if uid == rustix::process::getuid().as_raw() || uid == rustix::process::geteuid().as_raw() {
+            if is_ours(uid) {
                 return Err(BuildError::AmongBuildUsers(group.to_owned()));
             }
             if let Some(lock) = try_lock(&pool.join(uid.to_string()))? {
@@ -66,12 +66,20 @@ impl BuildUser {
         make_pool(pool)?;
         for slot in 0..count / NUMBERS {
             let Some(uid) = (slot * NUMBERS).checked_add(first) else { break };
+            if is_ours(uid) {
+                continue;
+            }
             if let Some(lock) = try_lock(&pool.join(format!("slot-{slot}")))? {
                 return Ok(Some(Self { uid, gid, _lock: lock }));
             }
         }
         Ok(None)
     }
+}
+
+/// Whether it is us or root: all processes of a build's user are killed.
+fn is_ours(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::getuid().as_raw() || uid == rustix::process::geteuid().as_raw()
 }
 
 fn make_pool(pool: &Path) -> Result<(), PathError> {

@@ -259,12 +259,8 @@ pub(super) fn loopback_up() -> Result<(), Errno> {
 
 /// Changes mounts by a handle on them, all that are below included.
 pub(super) fn set_mount_flags(mount: BorrowedFd<'_>, flags: u64) -> Result<(), Errno> {
-    let attributes = libc::mount_attr {
-        attr_set: flags,
-        attr_clr: 0,
-        propagation: c_ulong::from(libc::MS_PRIVATE as u32).into(),
-        userns_fd: 0,
-    };
+    let attributes =
+        libc::mount_attr { attr_set: flags, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
     let how = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
     // SAFETY: the empty path stands for the handle; the size is that of the attributes.
     #[allow(unsafe_code)]

@@ -206,7 +206,8 @@ fn read_children(list: &mut [u8]) -> Result<usize, Errno> {
 fn number(word: &[u8]) -> Option<libc::pid_t> {
     let mut number: libc::pid_t = 0;
     for digit in word {
-        number = number.checked_mul(10)?.checked_add(libc::pid_t::from(digit.checked_sub(b'0')?))?;
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number = number.checked_mul(10)?.checked_add(libc::pid_t::from(digit))?;
     }
     (number > 0).then_some(number)
 }
@@ -214,6 +215,10 @@ fn number(word: &[u8]) -> Option<libc::pid_t> {
 /// Kills all processes of a user who has none but those of builds.
 fn end_owner(owner: Option<u32>) -> Result<(), Errno> {
     let Some(owner) = owner else { return Ok(()) };
+    if owner == 0 {
+        // All processes of the machine would be meant.
+        return Err(Errno::PERM);
+    }
     match raw::fork(libc::SIGCHLD)? {
         0 => {
             let user = Uid::from_raw(owner);

@@ -282,6 +282,7 @@ fn isolation(
     sandbox.dev_shm_size.clone_from(&builds.dev_shm_size);
     sandbox.with_kvm = builds.system_features.contains("kvm");
     sandbox.network = options::is_fixed(&goal.drv) || options::is_impure(&goal.drv);
+    sandbox.certificates.clone_from(&builds.certificates);
     sandbox.paths = sandbox_paths(builds, options);
     Ok(Some(sandbox))
 }
