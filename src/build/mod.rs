@@ -5,12 +5,14 @@
 //! environment what a builder is given: variables, arguments, files
 //! workplace   where a builder works: its directories, its user, what it sees of the machine
 //! process     the builder at work: its terminal, its limits, its end
+//! builtin     builders that are part of this program
 //! outputs     what becomes of what it has made
 //! log         what it prints: kept in a file, shown line by line
 //! ```
 //!
 //! Nothing here knows a substituter or the database, prints, or reads the environment.
 
+pub mod builtin;
 pub mod environment;
 pub mod error;
 pub mod log;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use crate::http::settings::HttpSettings;
 use crate::settings::value::{Mount, SandboxMode};
 use crate::settings::{Environment, Settings};
 
@@ -76,13 +77,15 @@ pub struct BuildSettings {
     pub features: BTreeSet<String>,
     /// The variables that builds with fixed outputs may ask for.
     pub environment: Environment,
+    /// How requests to servers are made.
+    pub http: HttpSettings,
     /// All settings as a text, for programs that are run after a build.
     pub config: String,
 }
 
 impl BuildSettings {
-    /// What `settings` say; `environment` is that of this process.
-    pub fn new(settings: &Settings, environment: Environment) -> Self {
+    /// What `settings` say; `environment` is that of this process, and `http` says how requests are made.
+    pub fn new(settings: &Settings, environment: Environment, http: HttpSettings) -> Self {
         let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
         let path = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
         let config: Vec<String> = settings
@@ -123,6 +126,7 @@ impl BuildSettings {
             poll_interval: settings.build_poll_interval(),
             features: settings.experimental_features().clone(),
             environment,
+            http,
             config: config.concat(),
         }
     }

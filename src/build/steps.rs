@@ -2,8 +2,10 @@
 //! run in it, and what it leaves behind is taken in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
+use super::builtin::{self, Means};
 use super::environment::{DescribedPath, Surroundings, environment};
 use super::error::BuildError;
 use super::log::{LogOptions, LogWriter};
@@ -12,7 +14,7 @@ use super::process::{Ended, Limits, Program};
 use super::settings::BuildSettings;
 use super::workplace::users::BuildUser;
 use super::workplace::{Isolation, Workplace, WorkplaceOptions};
-use crate::model::derivation::options::BuildOptions;
+use crate::model::derivation::options::{self, BuildOptions};
 use crate::model::{Derivation, StoreDir, StorePath};
 use crate::progress::{Activity, ActivityId, ActivityKind, Progress};
 use crate::store::error::StoreError;
@@ -101,11 +103,13 @@ impl Build {
     /// [`Failed`]; nothing of it is left then, but its log, and its directory if that is wanted.
     pub fn run(self, progress: &dyn Progress) -> Result<Built, Failed> {
         let redirect = |path: &StorePath| self.redirected.contains(path);
-        let (dir, drv_path, options) = (&self.store_dir, &self.drv_path, &self.options);
-        let plan = OutputPlan::new(dir, drv_path, &self.drv, options, &self.inputs, redirect)
+        let (dir, drv_path) = (&self.store_dir, &self.drv_path);
+        let plan = OutputPlan::new(dir, drv_path, &self.drv, &self.options, &self.inputs, redirect)
             .map_err(|error| BuildError::Outputs(error.into()))?;
         let scratch = plan.scratch();
-        let owner = self.workplace.user.as_ref().map(BuildUser::uid);
+        // What a builder of ours makes is ours.
+        let is_program = builtin::name(&self.drv.builder).is_none();
+        let owner = self.workplace.user.as_ref().map(BuildUser::uid).filter(|_| is_program);
         if matches!(self.workplace.isolation, Isolation::Host) {
             // Whatever is there was not registered: somebody was interrupted.
             for path in scratch.values() {
@@ -127,7 +131,7 @@ impl Build {
                 known.ok_or_else(|| StoreError::Missing(dir.print(drv_path)))
             },
         };
-        let made = environment(&self.drv, options, &around).map_err(BuildError::from)?;
+        let made = environment(&self.drv, &self.options, &around).map_err(BuildError::from)?;
         let mut log = LogWriter::create(&self.log).map_err(BuildError::from)?;
         let program = Program {
             builder: &self.drv.builder,
@@ -136,12 +140,34 @@ impl Build {
             files: &made.files,
         };
         let mut at_work = AtWork { workplace, progress, keep_failed: self.settings.keep_failed };
-        let builder = at_work.workplace.start(&program)?;
         let shown = dir.print(drv_path);
-        let (fields, parent) = ([shown.as_str(), ""], ActivityId::NONE);
-        let kind = ActivityKind::Build;
-        let activity = progress.start(&Activity { kind, text: &self.title, fields: &fields, parent });
-        let ended = builder.watch(&limits(&self.settings), &mut log, progress, activity);
+        let begin = || {
+            let (kind, parent) = (ActivityKind::Build, ActivityId::NONE);
+            let fields = [shown.as_str(), ""];
+            progress.start(&Activity { kind, text: &self.title, fields: &fields, parent })
+        };
+        let (activity, ended) = match builtin::name(&self.drv.builder) {
+            None => {
+                let builder = at_work.workplace.start(&program)?;
+                let activity = begin();
+                (activity, builder.watch(&limits(&self.settings), &mut log, progress, activity))
+            }
+            Some(name) => {
+                let activity = begin();
+                let out = scratch.get("out").map_or("", |path| path.base_name());
+                let work = |_: &Path, outputs_in: &Path| {
+                    let means = Means {
+                        variables: program.env,
+                        out: &outputs_in.join(out),
+                        may_fetch: options::is_fixed(&self.drv) || options::is_impure(&self.drv),
+                        http: self.settings.http.clone(),
+                        progress: crate::progress::silent(),
+                    };
+                    builtin::run(&name, &means)
+                };
+                (activity, at_work.workplace.run_builtin(work, &mut log, progress, activity))
+            }
+        };
         let logged = log.finish(progress, activity);
         progress.stop(activity);
         let reason = match (ended, logged) {

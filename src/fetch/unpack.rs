@@ -47,6 +47,20 @@ pub enum Top {
     Directory,
 }
 
+/// What a file decompresses to, however it is compressed, if it is.
+///
+/// # Errors
+/// Errors of reading.
+pub fn decompressed(file: &mut File) -> Result<Box<dyn Read + Send + '_>> {
+    let mut head = Vec::new();
+    read((&mut *file).take(16), &mut head)?;
+    file.seek(SeekFrom::Start(0)).map_err(bad)?;
+    match MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
+        Some((_, compression)) => compression.decoder(1, file).map_err(bad),
+        None => Ok(Box::new(file)),
+    }
+}
+
 /// Unpacks an archive into `dir`, which is empty, and gives what it stands for.
 ///
 /// # Errors

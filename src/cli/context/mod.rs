@@ -411,7 +411,8 @@ impl Context {
 
     /// How derivations are built here.
     pub fn builds(&self) -> Arc<BuildSettings> {
-        Arc::new(BuildSettings::new(&self.settings, self.environment.clone()))
+        let http = open::http_settings(&self.surroundings());
+        Arc::new(BuildSettings::new(&self.settings, self.environment.clone(), http))
     }
 
     /// The stores that missing paths may come from. Those that cannot be used

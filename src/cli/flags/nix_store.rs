@@ -57,7 +57,7 @@ pub const PROGRAM: Program = Program {
             "Makes a symlink FILE to each result, which keeps it from being collected (--realise)",
         ),
         switch(&["--indirect"], "Changes nothing: roots made by --add-root are always indirect"),
-        switch(&["--no-output"], "Changes nothing: this version does not build"),
+        switch(&["--no-output"], "Changes nothing"),
         switch(&["--stdin"], "Reads more arguments, separated by blanks or line breaks, from standard input"),
     ],
     groups: &[],

@@ -64,6 +64,7 @@ pub(super) fn begin(context: &RealiseContext<'_>, goal: &Goal, has_slot: bool) -
     store.check_features(&goal.drv)?;
     // Somebody else may have registered it unchecked.
     store.check_outputs(&goal.path, &goal.drv)?;
+    require_resolved(context, goal)?;
     let inputs = inputs(context, &goal.drv)?;
     let Some(locks) = lock(context, goal)? else { return Ok(Begun::Locked) };
     let mut valid = BTreeMap::new();
@@ -154,6 +155,22 @@ fn require_able(context: &RealiseContext<'_>, goal: &Goal, options: &BuildOption
         return Ok(());
     };
     Err(failure::impossible(context, goal, &reason))
+}
+
+/// Refuses what has to be written anew before it can be built, and what each build makes another of.
+fn require_resolved(context: &RealiseContext<'_>, goal: &Goal) -> Result<()> {
+    let store = context.store;
+    let later = |what| Err(RealiseError::NotAvailable(what).into());
+    if options::is_impure(&goal.drv) {
+        return later("building an impure derivation");
+    }
+    for path in goal.drv.input_drvs.keys() {
+        let input = store.queries().read_derivation(path)?;
+        if input.outputs.values().any(|output| output.path().is_none()) {
+            return later("building with inputs whose paths follow from their contents");
+        }
+    }
+    Ok(())
 }
 
 /// The paths that a builder reads, without what they refer to.
