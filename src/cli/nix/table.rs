@@ -61,10 +61,9 @@ const fn later(name: &'static str, about: &'static str) -> Row {
     Row { name, synopsis: "", about, make: None }
 }
 
-const BUILDING: &str = "it needs derivations to be built, which comes later";
-const REALISE: &str = "it needs derivations to be built, which comes later; 'nix-store --realise DRV' gets what a derivation makes";
-const RUN: &str = "it needs derivations to be built, which comes later; \
-                   'nix profile add' and 'nix-env -i' make packages usable that can be fetched";
+const BUILDING: &str = "it comes later";
+const REALISE: &str = "it comes later; 'nix-build' and 'nix-store --realise DRV' build";
+const RUN: &str = "it comes later; 'nix profile add' and 'nix-env -i' make packages usable";
 const FLAKES: &str = "flakes come later";
 
 /// A subcommand that is a program of its own.
@@ -174,7 +173,7 @@ pub const TABLE: &[Row] = &[
     ),
     later(
         "print-dev-env",
-        "it needs derivations to be built, which comes later; 'nix-store --print-env DRV' prints the environment of a derivation",
+        "it comes later; 'nix-store --print-env DRV' prints the environment of a derivation",
     ),
     built(
         "profile add",

@@ -51,7 +51,7 @@ pub(super) fn search(context: &RealiseContext<'_>, requests: &[DerivedPath], kee
     while !next.is_empty() {
         next = search.round(&next)?.next;
     }
-    let mut missing = Missing { build: search.build_order(requests), ..Missing::default() };
+    let mut missing = Missing { build: build_order(&search.inputs), ..Missing::default() };
     missing.fetch = search.all.in_reference_order();
     (missing.download, missing.unpacked) = search.all.sizes();
     missing.unknown = search.unknown;
@@ -187,19 +187,15 @@ impl Search<'_, '_> {
         let wanted: Vec<StorePath> = wanted.iter().cloned().collect();
         context.substituters.plan(context.store, &wanted, None, context.progress)
     }
-
-    fn build_order(&self, requests: &[DerivedPath]) -> Vec<StorePath> {
-        build_order(&self.inputs, requests)
-    }
 }
 
-/// The derivations that have to be built, each after its inputs.
-fn build_order(inputs: &BTreeMap<StorePath, Vec<StorePath>>, requests: &[DerivedPath]) -> Vec<StorePath> {
+/// The derivations that have to be built, each after its inputs, otherwise in the order of their paths.
+fn build_order(inputs: &BTreeMap<StorePath, Vec<StorePath>>) -> Vec<StorePath> {
     let mut order = Vec::with_capacity(inputs.len());
     let mut seen = HashSet::new();
-    for request in requests {
+    for path in inputs.keys() {
         // Without recursion: each derivation before (false) and after its inputs.
-        let mut stack = vec![(&request.path, false)];
+        let mut stack = vec![(path, false)];
         while let Some((path, inputs_done)) = stack.pop() {
             if inputs_done {
                 order.push(path.clone());
@@ -208,7 +204,7 @@ fn build_order(inputs: &BTreeMap<StorePath, Vec<StorePath>>, requests: &[Derived
             let Some(below) = inputs.get(path) else { continue };
             if seen.insert(path) {
                 stack.push((path, true));
-                stack.extend(below.iter().map(|input| (input, false)));
+                stack.extend(below.iter().rev().map(|input| (input, false)));
             }
         }
     }
@@ -261,6 +257,6 @@ pub(super) fn without_realiser(store: &dyn Store, requests: &[DerivedPath]) -> R
             drv.input_drvs.into_iter().map(|(path, names)| DerivedPath::built(path, Outputs::Named(names))),
         );
     }
-    missing.build = build_order(&inputs, requests);
+    missing.build = build_order(&inputs);
     Ok(missing)
 }
