@@ -5,6 +5,7 @@
 //! environment what a builder is given: variables, arguments, files
 //! workplace   where a builder works: its directories, its user, what it sees of the machine
 //! process     the builder at work: its terminal, its limits, its end
+//! hooks       programs of the user's, around builds
 //! builtin     builders that are part of this program
 //! outputs     what becomes of what it has made
 //! log         what it prints: kept in a file, shown line by line
@@ -15,6 +16,7 @@
 pub mod builtin;
 pub mod environment;
 pub mod error;
+pub mod hooks;
 pub mod log;
 pub mod outputs;
 pub mod process;

@@ -260,7 +260,7 @@ pub static TABLE: &[Row] = &[
     row("nix-shell-always-looks-for-shell-nix", Bool, "true", "`nix-shell` prefers a directory's shell.nix to default.nix.").of_language(),
     row("nix-shell-shebang-arguments-relative-to-script", Bool, "true", "Paths in a `nix-shell` script's header start at the script.").of_language(),
     row("plugin-files", Plugins, "", "Native plugins to load. Nival loads none.").vain("Nival has no plugins"),
-    row("post-build-hook", Text, "", "Program run after each successful build.").of_building(),
+    row("post-build-hook", Text, "", "Program run after each successful build.").builds(),
     row("pre-build-hook", Text, "", "Program run before each build, which may add sandbox paths.").of_building(),
     row("preallocate-contents", Bool, "false", "Reserve a file's space on disk before writing it.").vain("the file system chooses the place of a file when all of it is there"),
     row("print-missing", Bool, "true", "List what will be built and fetched before starting.").acts(),

@@ -197,3 +197,42 @@ fn what_is_there_and_logs() {
         data::assert_sound(&world);
     }
 }
+
+/// The program that runs after each build is told of it, and what needs the build waits for it.
+#[test]
+fn a_program_after_each_build() {
+    let Some((mut world, file)) = world() else { return };
+    let program = |world: &World, name: &str, text: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = world.write(format!("src/{name}"), format!("#!/bin/sh\n{text}\n"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let log = world.text("src/log");
+    let good = program(&world, "good", &format!("echo hooked; echo \"$DRV_PATH $OUT_PATHS\" >> {log}"));
+    let bad = program(&world, "bad", "echo oops >&2; exit 3");
+    world.variables.push(("LANG".to_owned(), "C".to_owned()));
+    for (hook, names, status) in
+        [(&good, &["dep", "many"][..], 0), (&bad, &["dep"], 1), (&"/nonexistent".to_owned(), &["ok"], 1)]
+    {
+        let mut words = vec!["nix-build", &file, "--option", "post-build-hook", hook];
+        names.iter().for_each(|name| words.extend(["-A", name]));
+        let mut told = Vec::new();
+        for side in SIDES {
+            let (outcome, _, rows) = after(&world, side, &words);
+            let lines = std::fs::read_to_string(&log).unwrap_or_default();
+            let mut lines: Vec<String> = lines.lines().map(str::to_owned).collect();
+            lines.sort();
+            let _ = std::fs::remove_file(&log);
+            told.push((outcome.status, outcome.text().to_owned(), sorted(&outcome.stderr), lines, rows));
+        }
+        assert_eq!(told[0], told[1], "{hook}");
+        assert_eq!(told[0].0, status, "{hook}");
+    }
+}
+
+fn sorted(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}

@@ -23,7 +23,8 @@ pub(super) fn key(path: &Path) -> Result<SecretKey> {
 }
 
 /// Registers what builds have made. What is not as its derivation says is not registered, but for
-/// what was promised to be something else: that is there then as what it is.
+/// what was promised to be something else: that is there then as what it is. Gives the outputs of each
+/// in the order of their names.
 ///
 /// # Errors
 /// Errors of the store, for all of them.
@@ -32,7 +33,7 @@ pub(super) fn register(
     goals: &mut [Goal],
     keys: &[SecretKey],
     built: Vec<(Node, Built)>,
-) -> Result<Vec<(Node, Result<()>)>> {
+) -> Result<Vec<(Node, Result<Vec<StorePath>>)>> {
     let (mut results, mut new, mut realisations) = (Vec::new(), Vec::new(), Vec::new());
     for (node, built) in built {
         let goal = &mut goals[node];
@@ -40,16 +41,19 @@ pub(super) fn register(
             results.push((node, Err(failure::of_error(context, goal, &error.into()))));
             continue;
         }
+        let named: BTreeMap<String, StorePath> =
+            built.made.outputs.iter().map(|taken| (taken.name.clone(), taken.info.path.clone())).collect();
+        let paths: Vec<StorePath> = named.into_values().collect();
         match goal.mode {
             RealiseMode::Normal => {}
             RealiseMode::Check => {
                 let same = compare(context, goal, built.made)?;
-                results.push((node, same));
+                results.push((node, same.map(|()| paths)));
                 continue;
             }
             RealiseMode::Repair => {
                 replace(context, goal, keys, built.made)?;
-                results.push((node, Ok(())));
+                results.push((node, Ok(paths)));
                 continue;
             }
         }
@@ -58,7 +62,7 @@ pub(super) fn register(
             new.push(new_output(context, goal, keys, taken)?);
         }
         let mismatch = built.made.mismatch.map(|error| failure::of_error(context, goal, &error.into()));
-        results.push((node, mismatch.map_or(Ok(()), Err)));
+        results.push((node, mismatch.map_or(Ok(paths), Err)));
     }
     if !new.is_empty() {
         context.store.register_outputs(new, &realisations)?;

@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
@@ -14,19 +15,26 @@ use super::failure;
 use super::graph::{Graph, Node, State};
 use super::prepare::{Begun, Prepared};
 use super::register;
+use crate::build::hooks::{self, HookError};
 use crate::build::steps::{Built, Failed};
+use crate::model::StorePath;
 use crate::model::signature::SecretKey;
 use crate::ops::realise::context::RealiseContext;
 use crate::progress::{Activity, ActivityId, ActivityKind, Counts};
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{FailureKinds, Result, StoreError};
 use crate::sys::interrupt::{self, CancelToken};
 
 /// How long nothing may be heard before it is looked whether the work is to end, and whether
 /// locks have been let go.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What a thread says when its build has ended.
-type Said = (Node, std::result::Result<Built, Failed>);
+/// What a thread says of a goal.
+enum Said {
+    /// Its build has ended.
+    Built(std::result::Result<Built, Failed>),
+    /// The program that runs after it has ended.
+    Hooked(std::result::Result<(), HookError>),
+}
 
 /// Goals that can be begun, in the order in which they are: first what stands at the bottom of
 /// long chains, then by name, as in the reference.
@@ -40,6 +48,8 @@ pub(super) struct Run<'r, 'm> {
     /// Those whose outputs somebody else is at work on.
     locked_out: BTreeSet<Node>,
     running: Vec<Node>,
+    /// Those that are built, while the program runs that runs after them.
+    hooked: BTreeSet<Node>,
     /// Something failed, and nothing more is begun.
     stopping: bool,
     /// Ends the builds that run.
@@ -74,6 +84,7 @@ impl<'r, 'm> Run<'r, 'm> {
             ready: Ready::new(),
             locked_out: BTreeSet::new(),
             running: Vec::new(),
+            hooked: BTreeSet::new(),
             stopping: false,
             token: CancelToken::new(),
             counts,
@@ -104,8 +115,8 @@ impl<'r, 'm> Run<'r, 'm> {
     fn work_in<'s>(
         &mut self,
         scope: &'s Scope<'s, '_>,
-        say: &Sender<Said>,
-        hear: &Receiver<Said>,
+        say: &Sender<(Node, Said)>,
+        hear: &Receiver<(Node, Said)>,
     ) -> Result<()>
     where
         'm: 's,
@@ -117,7 +128,8 @@ impl<'r, 'm> Run<'r, 'm> {
         loop {
             interrupt::check()?;
             self.begin_all(scope, say)?;
-            if self.running.is_empty() && (self.locked_out.is_empty() || self.stopping) {
+            let is_idle = self.running.is_empty() && self.hooked.is_empty();
+            if is_idle && (self.locked_out.is_empty() || self.stopping) {
                 return Ok(());
             }
             let mut ended = Vec::new();
@@ -126,7 +138,7 @@ impl<'r, 'm> Run<'r, 'm> {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
             ended.extend(hear.try_iter());
-            self.settle(ended)?;
+            self.settle(scope, say, ended)?;
         }
     }
 
@@ -144,7 +156,7 @@ impl<'r, 'm> Run<'r, 'm> {
         self.ready.insert((Reverse(goal.above), name, node));
     }
 
-    fn begin_all<'s>(&mut self, scope: &'s Scope<'s, '_>, say: &Sender<Said>) -> Result<()>
+    fn begin_all<'s>(&mut self, scope: &'s Scope<'s, '_>, say: &Sender<(Node, Said)>) -> Result<()>
     where
         'm: 's,
         'r: 's,
@@ -172,8 +184,13 @@ impl<'r, 'm> Run<'r, 'm> {
         Ok(())
     }
 
-    fn start<'s>(&mut self, scope: &'s Scope<'s, '_>, say: &Sender<Said>, node: Node, prepared: Prepared)
-    where
+    fn start<'s>(
+        &mut self,
+        scope: &'s Scope<'s, '_>,
+        say: &Sender<(Node, Said)>,
+        node: Node,
+        prepared: Prepared,
+    ) where
         'm: 's,
         'r: 's,
     {
@@ -187,15 +204,31 @@ impl<'r, 'm> Run<'r, 'm> {
         let work = move || {
             let result = token.scope(|| build.run(progress));
             // Who hears it waits for all threads.
-            let _ = say.send((node, result));
+            let _ = say.send((node, Said::Built(result)));
         };
         let _: ScopedJoinHandle<'s, ()> = scope.spawn(work);
     }
 
     /// Takes note of builds that have ended.
-    fn settle(&mut self, ended: Vec<Said>) -> Result<()> {
+    fn settle<'s>(
+        &mut self,
+        scope: &'s Scope<'s, '_>,
+        say: &Sender<(Node, Said)>,
+        ended: Vec<(Node, Said)>,
+    ) -> Result<()>
+    where
+        'm: 's,
+        'r: 's,
+    {
         let mut built = Vec::new();
-        for (node, result) in ended {
+        for (node, said) in ended {
+            let result = match said {
+                Said::Built(result) => result,
+                Said::Hooked(result) => {
+                    self.end_hook(node, result)?;
+                    continue;
+                }
+            };
             self.running.retain(|running| *running != node);
             match result {
                 Ok(made) => built.push((node, made)),
@@ -214,11 +247,58 @@ impl<'r, 'm> Run<'r, 'm> {
         }
         for (node, result) in register::register(self.context, &mut self.graph.goals, &self.keys, built)? {
             match result {
-                Ok(()) => self.end_well(node),
+                Ok(paths) => match &self.context.builds.post_build_hook {
+                    Some(hook) if !self.stopping => self.start_hook(scope, say, node, hook.clone(), paths),
+                    _ => self.end_well(node),
+                },
                 Err(error) => self.fail(node, error),
             }
         }
         self.tell_counts();
+        Ok(())
+    }
+
+    /// Runs the program that is to be run after a build. What needs the build waits for it, and nothing
+    /// else does.
+    fn start_hook<'s>(
+        &mut self,
+        scope: &'s Scope<'s, '_>,
+        say: &Sender<(Node, Said)>,
+        node: Node,
+        hook: PathBuf,
+        paths: Vec<StorePath>,
+    ) where
+        'm: 's,
+        'r: 's,
+    {
+        self.hooked.insert(node);
+        let dir = self.context.store.dir();
+        let drv_path = dir.print(&self.graph.goals[node].path);
+        let paths: Vec<String> = paths.iter().map(|path| dir.print(path)).collect();
+        let (progress, builds) = (self.context.progress, self.context.builds.clone());
+        let (token, say) = (self.token.clone(), say.clone());
+        let work = move || {
+            let result = token.scope(|| hooks::post_build(&builds, &hook, &drv_path, &paths, progress));
+            // Who hears it waits for all threads.
+            let _ = say.send((node, Said::Hooked(result)));
+        };
+        let _: ScopedJoinHandle<'s, ()> = scope.spawn(work);
+    }
+
+    fn end_hook(&mut self, node: Node, result: std::result::Result<(), HookError>) -> Result<()> {
+        self.hooked.remove(&node);
+        match result {
+            Ok(()) => self.end_well(node),
+            Err(HookError::Interrupted(_)) => {
+                interrupt::check()?;
+                self.graph.goals[node].state = State::Cancelled;
+            }
+            Err(error) => {
+                let goal = &self.graph.goals[node];
+                let error = failure::of_text(self.context, goal, error.to_string(), FailureKinds::default());
+                self.fail(node, error);
+            }
+        }
         Ok(())
     }
 
