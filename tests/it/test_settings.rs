@@ -91,8 +91,8 @@ fn settings_without_effect_are_told_once_where_they_are_given() {
     for (name, value, why) in [
         ("nar-buffer-size", "5", "has no effect: archives are never held in memory as a whole"),
         ("ignore-try", "true", "has no effect yet: it is of a part of the language that comes later"),
-        ("use-cgroups", "true", "has no effect here yet; a daemon that builds is told of it"),
-        ("hashed-mirrors", "x", "has no effect here yet; a daemon that builds is told of it"),
+        ("use-cgroups", "true", "has no effect here yet"),
+        ("hashed-mirrors", "x", "has no effect here yet"),
     ] {
         let line = format!("warning: setting '{name}' {why}\n");
         assert_eq!(told(&["--init", "--option", name, value]), line);
