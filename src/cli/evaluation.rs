@@ -167,12 +167,17 @@ impl Wanted {
     }
 }
 
-/// The threads that a setting asks for; 0 stands for all cores of the machine.
+/// More threads than this would wait for each other most of the time.
+const MOST_CORES: usize = 64;
+
+/// The threads that a setting asks for, within reason; 0 stands for all cores of the machine.
 fn cores(wanted: u64) -> usize {
-    match usize::try_from(wanted) {
-        Ok(0) | Err(_) => std::thread::available_parallelism().map_or(1, usize::from),
+    let wanted = match usize::try_from(wanted) {
+        Ok(0) => std::thread::available_parallelism().map_or(1, usize::from),
         Ok(wanted) => wanted,
-    }
+        Err(_) => MOST_CORES,
+    };
+    wanted.min(MOST_CORES)
 }
 
 /// The settings of the language.

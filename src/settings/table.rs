@@ -204,7 +204,7 @@ pub static TABLE: &[Row] = &[
     row("download-speed", Unsigned32, "0", "Upper limit of the download rate in KiB/s; 0 is unlimited.").acts(),
     row("eval-attrset-update-layer-rhs-threshold", Unsigned32, "16", "Tuning of `//`: right-hand sides up to this size become a layer.").of_language(),
     row("eval-cache", Bool, "true", "Remember on disk what packages expressions offer and which trees were read (results of flakes, too, once there are any).").acts(),
-    row("eval-cores", Unsigned32, "1", "Threads that evaluate, for listings and deep values; 0 means all CPUs (Nival only).").acts(),
+    row("eval-cores", Unsigned32, "1", "Threads that evaluate (at most 64), for listings and deep values; 0 means all CPUs (Nival only).").acts(),
     row("eval-listing-memory", Unsigned64, "768", "MiB after which a listing of packages goes on in a new evaluation; 0 means as soon as it can (Nival only).").acts(),
     row("eval-profile-file", RelativePath, "nix.profile", "Where the evaluation profiler writes.").of_language(),
     row("eval-profiler", PROFILER, "disabled", "Which evaluation profiler runs.").of_language(),
