@@ -59,6 +59,8 @@ pub struct BuildSettings {
     pub allowed_impure_host_deps: BTreeSet<String>,
     /// System calls that make setuid files or extended attributes fail.
     pub filter_syscalls: bool,
+    /// A build in a sandbox fails where groups cannot be given up.
+    pub must_drop_groups: bool,
     /// Builders may gain privileges.
     pub allow_new_privileges: bool,
     /// Where build directories are made; none for below the state directory.
@@ -117,6 +119,7 @@ impl BuildSettings {
             certificates: settings.ssl_cert_file().map(PathBuf::from),
             allowed_impure_host_deps: settings.allowed_impure_host_deps().clone(),
             filter_syscalls: settings.filter_syscalls(),
+            must_drop_groups: settings.require_drop_supplementary_groups(),
             allow_new_privileges: settings.allow_new_privileges(),
             build_dir: settings.build_dir().map(PathBuf::from),
             pre_build_hook: path(settings.pre_build_hook()),

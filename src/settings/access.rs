@@ -52,6 +52,7 @@ accessors!(FLAGS, flag -> bool {
     preallocate_contents: "preallocate-contents",
     print_missing: "print-missing",
     pure_eval: "pure-eval",
+    require_drop_supplementary_groups: "require-drop-supplementary-groups",
     require_sigs: "require-sigs",
     restrict_eval: "restrict-eval",
     run_diff_hook: "run-diff-hook",

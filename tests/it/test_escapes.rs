@@ -14,7 +14,8 @@ use nival::build::process::{Ended, Limits, Program};
 use nival::build::workplace::{Isolation, SandboxOptions, SandboxPath, Workplace, WorkplaceOptions};
 use nival::progress::{ActivityId, Silent};
 
-use crate::common::{World, skip, skip_missing};
+use crate::common::{Side, World, skip, skip_missing};
+use crate::remotes::Daemon;
 use crate::test_sandbox::has_sandbox;
 
 /// Prints what came of an attempt: the name of an error, or `done`.
@@ -44,6 +45,9 @@ fn tell(name: &str, result: i64) {
 #[allow(unsafe_code)]
 fn hostile() {
     let Ok(input) = std::env::var("NIVAL_HOSTILE_INPUT") else { return };
+    if let Ok(out) = std::env::var("out") {
+        std::fs::write(out, "out").unwrap();
+    }
     let in_sandbox = std::process::id() == 1;
     let input = CString::new(input).unwrap();
     let file = c"file".as_ptr();
@@ -226,6 +230,11 @@ fn attempts(kind: &str, user: Option<u32>) -> BTreeMap<String, String> {
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(done.status.success(), "{text}{}", String::from_utf8_lossy(&done.stderr));
     assert_eq!(std::fs::read(dir.join("input")).unwrap(), b"input");
+    told(&text)
+}
+
+/// The attempts in what a builder printed.
+fn told(text: &str) -> BTreeMap<String, String> {
     let attempts = text.lines().filter_map(|line| line.split_once("attempt ")?.1.split_once(": "));
     attempts.map(|(name, outcome)| (name.to_owned(), outcome.to_owned())).collect()
 }
@@ -286,4 +295,34 @@ fn in_a_sandbox_of_an_ordinary_user() {
     for kind in ["sandbox", "network"] {
         check(kind, &attempts(kind, Some(NOBODY)));
     }
+}
+
+#[test]
+fn through_the_daemon() {
+    if !has_sandbox() {
+        return;
+    }
+    let world = World::new();
+    let program = std::env::current_exe().unwrap();
+    let libraries = "/lib? /lib64? /usr/lib? /usr/lib64?";
+    let conf = std::fs::read_to_string(world.path("etc/nix.conf")).unwrap();
+    let conf = conf.replace("sandbox = false", "sandbox = true\nsandbox-fallback = false");
+    world
+        .write("etc/nix.conf", format!("{conf}sandbox-paths = /hostile={} {libraries}\n", program.display()));
+    let daemon = Daemon::start(&world, Side::Nival, "far", &[]);
+    let nix = format!(
+        r#"derivation {{ name = "hostile"; system = builtins.currentSystem; builder = "/hostile";
+            NIVAL_HOSTILE_INPUT = builtins.toFile "input" "input"; NIVAL_HOSTILE_SOCKET = "nobody-listens";
+            NIVAL_HOSTILE_PROCESS = "{}";
+            args = [ "--exact" "test_escapes::hostile" "--ignored" "--nocapture" "--test-threads=1" ]; }}"#,
+        std::process::id()
+    );
+    let file = world.write("hostile.nix", nix);
+    let file = file.to_str().unwrap();
+    let drv = world.nival("nix-instantiate", &["--store", &daemon.uri, file]).line();
+    let built = world.nix_store(&["--store", &daemon.uri, "-r", &drv]);
+    built.ok();
+    check("sandbox", &told(&built.stderr));
+    // The input is as it was.
+    world.nix_store(&["--store", &daemon.uri, "--verify", "--check-contents"]).ok();
 }

@@ -454,3 +454,32 @@ fn builders_have_users_of_their_own() {
     let group = rustix::process::getgid().as_raw().to_string();
     assert_eq!(lines, [&user.to_string(), &group, &user.to_string(), "0000000000000000"]);
 }
+
+#[test]
+fn without_namespaces_it_goes_without_a_sandbox_if_that_is_allowed() {
+    let world = World::new();
+    let nix = r#"derivation { name = "a"; system = builtins.currentSystem; builder = "/bin/sh";
+        args = [ "-c" "echo > $out" ]; }"#;
+    let file = world.write("a.nix", nix);
+    let drv = world.nival("nix-instantiate", &[file]).line();
+    let run = |fallback: &str| {
+        let program = world.command(Side::Nival, "nix-store");
+        let mut command = Command::new("unshare");
+        // A user namespace in which none can be made.
+        let text = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
+        command.args(["--user", "--map-root-user", "/bin/sh", "-c", text, "sh"]).arg(program.get_program());
+        command.args(["-r", &drv, "--option", "sandbox", "true", "--option", "sandbox-fallback", fallback]);
+        command.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        crate::common::outcome(command.output().unwrap())
+    };
+    let refused = run("false");
+    if refused.stderr.contains("unshare: ") || refused.stderr.contains("cannot create") {
+        return skip_missing(&format!("there is no namespace to try this in: {}", refused.stderr));
+    }
+    assert_eq!(refused.status, 1, "{refused:?}");
+    let built = run("true");
+    built.ok();
+    let warning =
+        "warning: building without a sandbox, because there is none to be had: making a user namespace";
+    assert!(built.stderr.contains(warning), "{built:?}");
+}

@@ -157,7 +157,7 @@ impl Workplace {
                 steps.extend(sandbox::opening(options.network));
                 steps.extend(sandbox::mounted(&sandbox.root, mounts)?);
                 steps.extend(restrictions);
-                steps.extend(sandbox::closing());
+                steps.extend(sandbox::closing(options.must_drop_groups));
             }
             _ => {
                 steps.extend(restrictions);

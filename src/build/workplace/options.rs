@@ -69,6 +69,8 @@ pub struct SandboxOptions {
     pub with_kvm: bool,
     /// Whether the builder shares the network of this machine.
     pub network: bool,
+    /// Whether it is a failure where root cannot give up its groups, as in a container that a user made.
+    pub must_drop_groups: bool,
     /// The file with certificates of authorities, for a builder with a network. It may be missing.
     pub certificates: Option<PathBuf>,
 }
@@ -85,6 +87,7 @@ impl SandboxOptions {
             dev_shm_size: "50%".to_owned(),
             with_kvm: false,
             network: false,
+            must_drop_groups: true,
             certificates: None,
         }
     }

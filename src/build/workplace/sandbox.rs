@@ -248,14 +248,21 @@ pub(super) fn opening(network: bool) -> Vec<Step> {
 }
 
 /// What comes after them: the builder becomes its user.
-pub(super) fn closing() -> Vec<Step> {
+pub(super) fn closing(must_drop_groups: bool) -> Vec<Step> {
     let mut steps = Vec::new();
     if is_root() {
-        steps.push(plain(Action::NoGroups, "clearing the groups of"));
+        if must_drop_groups || can_drop_groups() {
+            steps.push(plain(Action::NoGroups, "clearing the groups of"));
+        }
         steps.push(plain(Action::UserNamespace(true), "making a user namespace for"));
     }
     steps.push(plain(Action::Ids(USER, GROUP), "setting the user of"));
     steps
+}
+
+/// Whether the namespace that we are in lets root change its groups.
+fn can_drop_groups() -> bool {
+    std::fs::read("/proc/self/setgroups").is_ok_and(|answer| answer.trim_ascii() == b"allow")
 }
 
 /// The root and everything in it, seen by the child.
@@ -272,6 +279,6 @@ pub(super) fn trial() -> Result<Vec<Step>, PathError> {
     let (kind, target, options) = (text(Path::new("proc"))?, text(Path::new("/proc"))?, CString::default());
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     steps.push(Step::new(Action::Mount { kind, target, flags, options }, "mounting", "/proc"));
-    steps.extend(closing());
+    steps.extend(closing(false));
     Ok(steps)
 }

@@ -288,9 +288,10 @@ fn isolation(
         if !builds.sandbox_fallback || is_elsewhere {
             return Err(failure::of_error(context, goal, &error));
         }
+        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
         context
             .progress
-            .warn(&format!("building without a sandbox, because there is none to be had: {error}"));
+            .warn(&format!("building without a sandbox, because there is none to be had: {cause}"));
         return Ok(None);
     }
     let chroot = real.join(format!("{}.chroot", goal.path.base_name()));
@@ -299,6 +300,7 @@ fn isolation(
     sandbox.dev_shm_size.clone_from(&builds.dev_shm_size);
     sandbox.with_kvm = builds.system_features.contains("kvm");
     sandbox.network = options::is_fixed(&goal.drv) || options::is_impure(&goal.drv);
+    sandbox.must_drop_groups = builds.must_drop_groups;
     sandbox.certificates.clone_from(&builds.certificates);
     sandbox.paths = sandbox_paths(builds, options);
     Ok(Some(sandbox))
