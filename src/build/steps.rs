@@ -90,9 +90,9 @@ impl Failed {
     }
 }
 
-impl From<BuildError> for Failed {
+impl From<BuildError> for Box<Failed> {
     fn from(error: BuildError) -> Self {
-        Self { reason: Reason::Error(error), tail: Vec::new() }
+        Self::new(Failed { reason: Reason::Error(error), tail: Vec::new() })
     }
 }
 
@@ -101,7 +101,7 @@ impl Build {
     ///
     /// # Errors
     /// [`Failed`]; nothing of it is left then, but its log, and its directory if that is wanted.
-    pub fn run(self, progress: &dyn Progress) -> Result<Built, Failed> {
+    pub fn run(self, progress: &dyn Progress) -> Result<Built, Box<Failed>> {
         let redirect = |path: &StorePath| self.redirected.contains(path);
         let (dir, drv_path) = (&self.store_dir, &self.drv_path);
         let plan = OutputPlan::new(dir, drv_path, &self.drv, &self.options, &self.inputs, redirect)
@@ -188,7 +188,7 @@ impl Build {
         if !failed.is_interruption() {
             at_work.keep();
         }
-        Err(failed)
+        Err(Box::new(failed))
     }
 }
 
@@ -212,9 +212,9 @@ impl AtWork<'_> {
 
 fn limits(settings: &BuildSettings) -> Limits {
     let some = |number: u64| (number > 0).then_some(number);
-    let mut limits = Limits::default();
-    limits.timeout = some(settings.timeout);
-    limits.silence = some(settings.max_silent_time);
-    limits.log_size = some(settings.max_log_size);
-    limits
+    Limits {
+        timeout: some(settings.timeout),
+        silence: some(settings.max_silent_time),
+        log_size: some(settings.max_log_size),
+    }
 }

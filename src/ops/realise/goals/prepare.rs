@@ -82,9 +82,9 @@ pub(super) fn begin(context: &RealiseContext<'_>, goal: &Goal, has_slot: bool) -
     // In a sandbox there is nothing at the paths of outputs, whatever there is outside.
     let redirected = if isolation.is_some() { BTreeSet::new() } else { valid.into_values().collect() };
     let user = match user(context, goal)? {
-        Taken::None => None,
-        Taken::User(user) => Some(user),
-        Taken::AllTaken => return Ok(Begun::Locked),
+        Who::Ourselves => None,
+        Who::User(user) => Some(user),
+        Who::Nobody => return Ok(Begun::Locked),
     };
     let closure = closure(context, &inputs)?;
     let described = described(context, goal, &options, &closure)?;
@@ -225,17 +225,19 @@ fn lock(context: &RealiseContext<'_>, goal: &Goal) -> Result<Option<BTreeMap<Str
     Ok(Some(locks))
 }
 
-enum Taken {
-    None,
+/// Who a builder runs as.
+enum Who {
+    Ourselves,
     User(BuildUser),
-    AllTaken,
+    /// Every user is taken.
+    Nobody,
 }
 
 /// The user that a builder runs as.
-fn user(context: &RealiseContext<'_>, goal: &Goal) -> Result<Taken> {
-    let Some(group) = &context.builds.users_group else { return Ok(Taken::None) };
+fn user(context: &RealiseContext<'_>, goal: &Goal) -> Result<Who> {
+    let Some(group) = &context.builds.users_group else { return Ok(Who::Ourselves) };
     if !rustix::process::geteuid().is_root() {
-        return Ok(Taken::None);
+        return Ok(Who::Ourselves);
     }
     let pool = context.store.layout().state_dir.join("userpool");
     let taken = BuildUser::take(&pool, group).map_err(|error| failure::of_error(context, goal, &error))?;
@@ -243,7 +245,7 @@ fn user(context: &RealiseContext<'_>, goal: &Goal) -> Result<Taken> {
         let drv = context.store.dir().display(&goal.path);
         context.progress.notice(&format!("waiting for a free build user ID for '{drv}'..."));
     }
-    Ok(taken.map_or(Taken::AllTaken, Taken::User))
+    Ok(taken.map_or(Who::Nobody, Who::User))
 }
 
 /// What a builder sees of this machine, where that is not everything.
@@ -324,13 +326,10 @@ fn build_dir(context: &RealiseContext<'_>) -> PathBuf {
 }
 
 fn log(context: &RealiseContext<'_>, drv: &StorePath) -> LogOptions {
-    let mut options = LogOptions::default();
-    options.tail = context.builds.log_lines;
-    options.compress = context.builds.compress_log;
-    if context.builds.keep_log {
-        options.file = Some(context.store.layout().new_log(drv, options.compress));
-    }
-    options
+    let builds = context.builds;
+    let compress = builds.compress_log;
+    let file = builds.keep_log.then(|| context.store.layout().new_log(drv, compress));
+    LogOptions { file, compress, tail: builds.log_lines }
 }
 
 /// What a builder is told of the closures of paths, which must all be among its inputs.

@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// What a thread says of a goal.
 enum Said {
     /// Its build has ended.
-    Built(std::result::Result<Built, Failed>),
+    Built(Box<std::result::Result<Built, Box<Failed>>>),
     /// The program that runs after it has ended.
     Hooked(std::result::Result<(), HookError>),
 }
@@ -204,7 +204,7 @@ impl<'r, 'm> Run<'r, 'm> {
         let work = move || {
             let result = token.scope(|| build.run(progress));
             // Who hears it waits for all threads.
-            let _ = say.send((node, Said::Built(result)));
+            let _ = say.send((node, Said::Built(Box::new(result))));
         };
         let _: ScopedJoinHandle<'s, ()> = scope.spawn(work);
     }
@@ -223,7 +223,7 @@ impl<'r, 'm> Run<'r, 'm> {
         let mut built = Vec::new();
         for (node, said) in ended {
             let result = match said {
-                Said::Built(result) => result,
+                Said::Built(result) => *result,
                 Said::Hooked(result) => {
                     self.end_hook(node, result)?;
                     continue;
