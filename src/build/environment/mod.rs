@@ -157,18 +157,16 @@ impl Environment {
         inside: &[u8],
         placeholders: &Placeholders,
     ) {
-        let (as_files, variables): (Vec<_>, Vec<_>) = drv
-            .env
-            .iter()
-            .filter(|(name, _)| *name != STRUCTURED)
-            .partition(|(name, _)| options.pass_as_file.contains(*name));
-        for (name, value) in variables {
-            self.variables.insert(name.clone(), placeholders.fill_in(value));
-        }
-        for (name, value) in as_files {
+        for (name, value) in drv.env.iter().filter(|(name, _)| *name != STRUCTURED) {
+            let value = placeholders.fill_in(value);
+            if !options.pass_as_file.contains(name) {
+                self.variables.insert(name.clone(), value);
+                continue;
+            }
+            // A variable of that name, which would come later, has precedence.
             let file = format!(".attr-{}", base32::encode(Hash::sha256(name).as_bytes()));
             self.variables.insert([name, &b"Path"[..]].concat(), [inside, b"/", file.as_bytes()].concat());
-            self.files.push(BuildFile { name: file, contents: placeholders.fill_in(value) });
+            self.files.push(BuildFile { name: file, contents: value });
         }
     }
 

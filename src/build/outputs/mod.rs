@@ -36,7 +36,7 @@ use crate::nar::tee::Tee;
 use crate::nar::{Discard, Sink};
 use crate::progress::silent;
 use crate::store::local::batch::{Incoming, Intake};
-use crate::store::local::ingest::Hashes;
+use crate::store::local::ingest::{Hashes, Ingested};
 
 type Result<T> = std::result::Result<T, OutputsError>;
 
@@ -78,7 +78,20 @@ pub fn take(
     let own = plan.outputs.values().map(|output| output.scratch.clone());
     let candidates = Candidates::new(plan.inputs.iter().cloned().chain(own));
     let taking = Taking { outputs_in, plan, owner, intake, candidates };
-    let found = taking.scan()?;
+    // Where nothing is rewritten, once is enough.
+    let mut early = BTreeMap::new();
+    let mut found = BTreeMap::new();
+    for (name, output) in &plan.outputs {
+        let nothing = Rewrites::default();
+        let references = if plan.is_final() {
+            let (ingested, incoming, references) = taking.ingest(output, &nothing)?;
+            early.insert(name.as_str(), (ingested, incoming));
+            references
+        } else {
+            taking.walk(output, &nothing, &mut Discard)?
+        };
+        found.insert(name.as_str(), references);
+    }
     let order = order::sort(plan, &found)?;
     let mut paths = Paths::new();
     for output in plan.outputs.values() {
@@ -87,7 +100,7 @@ pub fn take(
     let mut outcome = Outcome { outputs: Vec::new(), mismatch: None };
     for name in order {
         let (Some(output), Some(found)) = (plan.outputs.get(name), found.get(name)) else { continue };
-        let (taken, mismatch) = taking.take(name, output, found, &paths)?;
+        let (taken, mismatch) = taking.take(name, output, found, &paths, early.remove(name))?;
         paths.insert(&output.scratch, taken.info.path.clone());
         outcome.outputs.push(taken);
         outcome.mismatch = outcome.mismatch.or(mismatch);
@@ -110,13 +123,12 @@ struct Taking<'t> {
 }
 
 impl Taking<'_> {
-    /// Finds what each output refers to.
-    fn scan(&self) -> Result<BTreeMap<&str, Found>> {
-        let mut all = BTreeMap::new();
-        for (name, output) in &self.plan.outputs {
-            all.insert(name.as_str(), self.walk(output, &Rewrites::default(), &mut Discard)?);
-        }
-        Ok(all)
+    /// Takes an output in, with store paths in it replaced, and finds what it referred to before.
+    fn ingest(&self, output: &PlannedOutput, rewrites: &Rewrites) -> Result<(Ingested, Incoming, Found)> {
+        let hashes = Hashes::new(None, silent());
+        let (ingested, incoming, found) =
+            self.intake.take_in(hashes, |sink| Ok(self.walk(output, rewrites, sink)))?;
+        Ok((ingested, incoming, found?))
     }
 
     /// Tells a sink of an output, with store paths in it replaced, and finds what it referred to
@@ -143,13 +155,15 @@ impl Taking<'_> {
         Ok(found)
     }
 
-    /// Takes an output in, of which all that it refers to has its path.
+    /// Gives an output its path, and takes it in unless that was done early; all that it refers to
+    /// has its path.
     fn take(
         &self,
         name: &str,
         output: &PlannedOutput,
         found: &Found,
         paths: &Paths<'_>,
+        early: Option<(Ingested, Incoming)>,
     ) -> Result<(TakenOutput, Option<OutputsError>)> {
         let own = &output.scratch;
         let mut rewrites = Rewrites::default();
@@ -177,12 +191,16 @@ impl Taking<'_> {
             }
         };
         rewrites.replace(own, &path);
-        let hashes = Hashes::new(None, silent());
-        let (ingested, incoming, again) =
-            self.intake.take_in(hashes, |sink| Ok(self.walk(output, &rewrites, sink)))?;
-        if again? != *found {
-            return Err(OutputsError::Changed(real));
-        }
+        let (ingested, incoming) = match early {
+            Some(early) => early,
+            None => {
+                let (ingested, incoming, again) = self.ingest(output, &rewrites)?;
+                if again != *found {
+                    return Err(OutputsError::Changed(real));
+                }
+                (ingested, incoming)
+            }
+        };
         let mut info = ValidPathInfo::new(path.clone(), ingested.nar_hash, ingested.nar_size);
         info.references = references.others;
         info.references.extend(references.itself.then_some(path));

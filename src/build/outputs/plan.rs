@@ -63,6 +63,12 @@ impl<'p> OutputPlan<'p> {
         Ok(Self { store_dir, drv_path, outputs, inputs })
     }
 
+    /// Whether the builder writes every output where it belongs, and none is named by its contents.
+    pub(super) fn is_final(&self) -> bool {
+        let is_final = |output: &PlannedOutput| matches!(&output.kind, DerivationOutput::InputAddressed(path) if *path == output.scratch);
+        self.outputs.values().all(is_final)
+    }
+
     /// The path that the builder writes for each output.
     pub fn scratch(&self) -> BTreeMap<String, StorePath> {
         self.outputs.iter().map(|(name, output)| (name.clone(), output.scratch.clone())).collect()

@@ -192,7 +192,7 @@ fn rewritten_trees_are_those_that_were_made_in_place() {
                     std::fs::write(dir.join(name.to_string()), "").unwrap();
                 }
                 symlink(&own, dir.join(format!("{part}-link"))).unwrap();
-                std::fs::write(dir.join(&part[..32]), format!("{own}{own}{}", &own[..20])).unwrap();
+                std::fs::write(dir.join(&part[..32]), format!("{own}{own}/s/")).unwrap();
             }
             for at in [0, 131_050, 131_072, 262_130, 12 << 20] {
                 let large = [&vec![b'e'; at][..], own.as_bytes(), b"eee"].concat();

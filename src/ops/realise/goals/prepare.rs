@@ -14,7 +14,7 @@ use crate::build::settings::BuildSettings;
 use crate::build::steps::{Build, Described};
 use crate::build::workplace::users::BuildUser;
 use crate::build::workplace::{Isolation, SandboxOptions, SandboxPath, WorkplaceOptions, sandbox_available};
-use crate::model::derivation::options::{self, BuildOptions};
+use crate::model::derivation::options::{self, BuildOptions, OptionsError};
 use crate::model::derived_path::Outputs;
 use crate::model::{Derivation, StorePath};
 use crate::ops::realise::context::{RealiseContext, output_paths};
@@ -52,8 +52,9 @@ pub(super) fn begin(context: &RealiseContext<'_>, goal: &Goal, has_slot: bool) -
         return Ok(Begun::Valid);
     }
     let store = context.store;
-    let options = BuildOptions::of(store.dir(), &goal.drv)
-        .map_err(|error| failure::of_text(context, goal, failure::told(&error), FailureKinds::default()))?;
+    let options = BuildOptions::of(store.dir(), &goal.drv).map_err(|error| {
+        failure::of_text(context, goal, misunderstood(context, goal, &error), FailureKinds::default())
+    })?;
     require_able(context, goal, &options)?;
     if !has_slot {
         return Ok(Begun::NoSlot);
@@ -332,6 +333,16 @@ fn log(context: &RealiseContext<'_>, drv: &StorePath) -> LogOptions {
     LogOptions { file, compress, tail: builds.log_lines }
 }
 
+/// What is told of options that cannot be understood.
+fn misunderstood(context: &RealiseContext<'_>, goal: &Goal, error: &OptionsError) -> String {
+    let told = match error {
+        OptionsError::NoNumber(_) => return error.to_string(),
+        OptionsError::Attribute { .. } => failure::told(error),
+        _ => format!("\n       error: {error}"),
+    };
+    format!("\n       … while parsing derivation '{}'\n{told}", context.store.dir().display(&goal.path))
+}
+
 /// What a builder is told of the closures of paths, which must all be among its inputs.
 fn described(
     context: &RealiseContext<'_>,
@@ -346,7 +357,7 @@ fn described(
             let text = format!(
                 "cannot export references of path '{path}' because it is not in the input closure of the derivation"
             );
-            return Err(failure::of_text(context, goal, text, FailureKinds::default()));
+            return Err(failure::of_text(context, goal, text, FailureKinds::BUILDER));
         }
         if !described.contains_key(paths) {
             described.insert(paths.clone(), references_graph(context.store, paths)?);
