@@ -42,12 +42,11 @@ in rec {
 }
 "#;
 
+/// Links by name, and where they lead.
+type Links = Vec<(String, Option<std::path::PathBuf>)>;
+
 /// What is there after a command: exit status, both outputs, links, and the paths that are valid now.
-fn after(
-    world: &World,
-    side: Side,
-    words: &[&str],
-) -> (Outcome, Vec<(String, Option<std::path::PathBuf>)>, Vec<String>) {
+fn after(world: &World, side: Side, words: &[&str]) -> (Outcome, Links, Vec<String>) {
     // Everything of the command before goes, but the expressions.
     for name in data::names(&world.path("links")) {
         std::fs::remove_file(world.path("links").join(name)).unwrap();
