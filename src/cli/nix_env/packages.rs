@@ -249,6 +249,10 @@ pub fn evaluated(
         elements = only_prebuilt(call, store, elements)?;
         announce(&elements.iter().map(|element| element.name.as_str()).collect::<Vec<_>>());
     }
+    // A profile that is a path is that of one package; the others are not made.
+    if detail == Detail::Path && elements.len() != 1 {
+        return Ok(elements);
+    }
     make(call, store, &elements)?;
     match failed_later {
         Some(error) if !call.dry_run => Err(error),
