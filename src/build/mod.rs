@@ -9,6 +9,7 @@
 //! builtin     builders that are part of this program
 //! outputs     what becomes of what it has made
 //! log         what it prints: kept in a file, shown line by line
+//! machines    others that can build it
 //! ```
 //!
 //! Nothing here knows a substituter or the database, prints, or reads the environment.
@@ -18,6 +19,7 @@ pub mod environment;
 pub mod error;
 pub mod hooks;
 pub mod log;
+pub mod machines;
 pub mod outputs;
 pub mod process;
 pub mod settings;

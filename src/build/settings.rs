@@ -2,10 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::http::settings::HttpSettings;
+use crate::progress::Progress;
 use crate::settings::value::{Mount, SandboxMode};
-use crate::settings::{Environment, Settings};
+use crate::settings::{Environment, Machine, Settings};
+use crate::store::api::Store;
+use crate::store::error::Result;
+use crate::store::open;
+use crate::store::open::uri::{StoreUri, Surroundings};
 
 /// How derivations are built. Made by [`BuildSettings::new`], and changed field by field.
 #[derive(Debug, Clone)]
@@ -81,6 +87,14 @@ pub struct BuildSettings {
     pub environment: Environment,
     /// How requests to servers are made.
     pub http: HttpSettings,
+    /// Machines that build for this one, as [`crate::build::machines`] reads them.
+    pub builders: String,
+    /// They fetch inputs themselves where they can.
+    pub builders_use_substitutes: bool,
+    /// Where files that the settings name without a full name lie.
+    pub current_dir: PathBuf,
+    /// All settings, with which stores of such machines are opened.
+    pub settings: Arc<Settings>,
     /// All settings as a text, for programs that are run after a build.
     pub config: String,
 }
@@ -130,7 +144,26 @@ impl BuildSettings {
             features: settings.experimental_features().clone(),
             environment,
             http,
+            builders: settings.builders().to_owned(),
+            builders_use_substitutes: settings.builders_use_substitutes(),
+            current_dir: std::path::absolute(".").unwrap_or_default(),
+            settings: Arc::new(settings.clone()),
             config: config.concat(),
         }
+    }
+
+    /// Opens the store of a machine, with warnings for the user.
+    ///
+    /// # Errors
+    /// Those of [`open::open`].
+    pub fn open(&self, uri: &str, progress: Arc<dyn Progress>) -> Result<(Box<dyn Store>, Vec<String>)> {
+        let around = Surroundings {
+            environment: &self.environment,
+            machine: &Machine::detect(),
+            settings: &self.settings,
+            current_dir: &self.current_dir,
+            patient: true,
+        };
+        open::open(&StoreUri::parse(uri, &self.current_dir)?, &around, progress)
     }
 }

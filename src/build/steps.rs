@@ -69,6 +69,24 @@ pub enum Reason {
     Ended(Ended),
     /// Something else.
     Error(BuildError),
+    /// A store, while it was built on another machine.
+    Store(StoreError),
+    /// Another machine has built it, and failed.
+    Elsewhere {
+        /// Its store.
+        uri: String,
+        /// It took too long, or was silent for too long.
+        timed_out: bool,
+        /// What was told of it there.
+        message: String,
+    },
+    /// Another machine cannot be used, or was lost while it built; the next may do.
+    Lost {
+        /// Its store.
+        uri: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A build that has made nothing.
@@ -85,7 +103,8 @@ impl Failed {
     pub fn is_interruption(&self) -> bool {
         match &self.reason {
             Reason::Error(error) => error.is_interruption(),
-            Reason::Ended(_) => false,
+            Reason::Store(error) => error.is_interruption(),
+            Reason::Ended(_) | Reason::Elsewhere { .. } | Reason::Lost { .. } => false,
         }
     }
 }

@@ -189,8 +189,8 @@ pub static TABLE: &[Row] = &[
     row("build-poll-interval", Unsigned32, "5", "Seconds between two looks for a free build user.").builds(),
     row("build-users-group", Text, "", "Group whose members run builds; empty builds as the calling user.")
         .varying_default().acts(),
-    row("builders", Text, "", "Remote build machines, or @FILE listing them.").varying_default().of_building(),
-    row("builders-use-substitutes", Bool, "false", "Let remote machines fetch build inputs from their own substituters.").of_building(),
+    row("builders", Text, "", "Remote build machines, or @FILE listing them.").varying_default().builds(),
+    row("builders-use-substitutes", Bool, "false", "Let remote machines fetch build inputs from their own substituters.").builds(),
     row("commit-lock-file-summary", Text, "", "First line of the commit that records a changed lock file.")
         .aliases(&["commit-lockfile-summary"]).feature("flakes").of_language(),
     row("compress-build-log", Bool, "true", "Store build logs compressed.").aliases(&["build-compress-log"]).builds(),

@@ -38,6 +38,7 @@ mod test_embedding;
 mod test_escapes;
 mod test_eval;
 mod test_far;
+mod test_farm;
 mod test_fetch_git;
 mod test_fetch_strangers;
 mod test_fetch_tree;

@@ -272,7 +272,8 @@ pub(super) fn print_with<'a>(
     out
 }
 
-fn output_fields(output: &DerivationOutput, dir: &StoreDir) -> (String, String, String) {
+/// What is written of an output besides its name: its path, method and algorithm, and the hash.
+pub fn output_fields(output: &DerivationOutput, dir: &StoreDir) -> (String, String, String) {
     let algo =
         |method: &ContentAddressMethod, algorithm: &HashAlgorithm| format!("{}{algorithm}", method.prefix());
     match output {

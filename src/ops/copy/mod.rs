@@ -189,7 +189,7 @@ fn warn_of_room(destination: &dyn Store, total: u64, progress: &dyn Progress) {
 }
 
 /// The way of all paths.
-fn way(source: &dyn Store, destination: &dyn Store) -> Way {
+pub(super) fn way(source: &dyn Store, destination: &dyn Store) -> Way {
     let (from, to) = (source.uri(), destination.uri());
     // Which store of this machine it is goes without saying.
     let is_here = |store: &dyn Store, uri: &str| store.is_direct() || uri == "daemon";

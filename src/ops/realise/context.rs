@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::farm::Farm;
 use super::substitute::Substituters;
 use crate::build::settings::BuildSettings;
 use crate::model::derivation::options::BuildOptions;
@@ -83,6 +84,8 @@ pub struct RealiseContext<'m> {
     pub(super) trusted: bool,
     pub(super) progress: &'m dyn Progress,
     pub(super) builds: &'m Arc<BuildSettings>,
+    /// Other machines that build.
+    pub(super) farm: Farm,
     /// What could not be fetched although a substituter has it.
     pub(super) unfetched: RefCell<BTreeSet<StorePath>>,
     /// What substituters said of outputs whose paths the store does not know.
@@ -102,7 +105,17 @@ impl<'m> RealiseContext<'m> {
         progress: &'m dyn Progress,
     ) -> Self {
         let (unfetched, offered) = (RefCell::default(), RefCell::default());
-        Self { store, substituters, trust, trusted, progress, builds, unfetched, offered }
+        Self {
+            store,
+            substituters,
+            trust,
+            trusted,
+            progress,
+            builds,
+            farm: Farm::default(),
+            unfetched,
+            offered,
+        }
     }
 
     /// Whether outputs of a derivation may come from elsewhere, as far as the derivation is concerned.

@@ -4,6 +4,7 @@
 //! context      what requests are made to, and what becomes of them
 //! missing      what would have to be built or fetched
 //! substitute   fetching, from the stores that the settings name
+//! farm         building on other machines
 //! goals        what becomes of a request once all that can be fetched is here
 //! ```
 //!
@@ -11,6 +12,7 @@
 //! the work to another program where there is one.
 
 mod context;
+mod farm;
 mod goals;
 mod missing;
 pub mod substitute;

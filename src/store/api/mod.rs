@@ -3,6 +3,7 @@
 //! and adding contents have bodies here, so that every store has them.
 
 pub mod add;
+pub mod build;
 pub mod collect;
 pub mod copy;
 pub mod export;
@@ -302,6 +303,11 @@ pub trait Store: Any {
 
     /// Making paths valid, if another program does that for this store.
     fn realiser(&self) -> Option<&dyn RealiseStore> {
+        None
+    }
+
+    /// Building single derivations for others, if another program does that.
+    fn builder(&self) -> Option<&dyn build::BuildStore> {
         None
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::model::{StoreDir, StorePath};
 use crate::progress::Progress;
+use crate::store::api::build::{BuildEnd, BuildOrder, BuildStore};
 use crate::store::api::query::QueryStore;
 use crate::store::api::{About, Item, NarSource, Receiver, Store, usual_parts};
 use crate::store::error::{Result, StoreError};
@@ -16,8 +17,10 @@ use crate::store::remote::channel::ssh_program::Ssh;
 use crate::store::remote::client::receive::Nars;
 use crate::store::remote::client::send::Sender;
 use crate::store::remote::client::session::Link;
-use crate::store::remote::protocol::serve;
 use crate::store::remote::protocol::serve::command;
+use crate::store::remote::protocol::worker::Version;
+use crate::store::remote::protocol::worker::build_result::BuildResult;
+use crate::store::remote::protocol::{order, serve};
 use crate::sys::threads;
 
 /// A store behind the serve protocol.
@@ -149,7 +152,45 @@ impl Store for ServingStore {
         true
     }
 
+    fn builder(&self) -> Option<&dyn BuildStore> {
+        Some(self)
+    }
+
     usual_parts!();
+}
+
+impl BuildStore for ServingStore {
+    fn build(&self, wanted: &BuildOrder<'_>) -> Result<BuildEnd> {
+        let link = self.link()?;
+        let has = |minor| link.version() >= Version::of(2, minor);
+        let result = link.call(
+            |writer| {
+                writer.number(command::BUILD_DERIVATION)?;
+                order::write(writer, &self.dir, wanted.path, wanted.drv)?;
+                writer.number(wanted.max_silent_time)?;
+                writer.number(wanted.timeout)?;
+                if has(2) {
+                    writer.number(wanted.max_log_size)?;
+                }
+                if has(3) {
+                    // It is built once.
+                    writer.number(0)?;
+                    writer.number(0)?;
+                }
+                if has(7) { writer.boolean(wanted.keep_failed) } else { Ok(()) }
+            },
+            |reader| {
+                // The same result, in the words that the other protocol had at the time.
+                let version = if has(6) { Version::of(1, 29) } else { Version::of(1, 18) };
+                let result = BuildResult::read(reader, version)?;
+                if has(3) && !has(6) {
+                    (0..4).try_for_each(|_| reader.number().map(drop))?;
+                }
+                Ok(result)
+            },
+        )?;
+        result.into_end()
+    }
 }
 
 impl QueryStore for ServingStore {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::elsewhere;
 use super::graph::Goal;
 use crate::build::BuildError;
 use crate::build::outputs::OutputsError;
@@ -37,6 +38,11 @@ pub(super) fn of_build(context: &RealiseContext<'_>, goal: &Goal, failed: &Faile
             failure(context, goal, text, FailureKinds::default())
         }
         Reason::Error(error) => of_error(context, goal, error),
+        Reason::Store(error) => failure(context, goal, told(error), FailureKinds::default()),
+        Reason::Elsewhere { uri, timed_out, message } => {
+            elsewhere::failed_there(context, goal, (uri, message), *timed_out)
+        }
+        Reason::Lost { reason, .. } => failure(context, goal, reason.clone(), FailureKinds::default()),
     }
 }
 
@@ -106,7 +112,7 @@ fn of_builder(drv: &Derivation) -> FailureKinds {
     if is_fixed { FailureKinds::default() } else { FailureKinds::BUILDER }
 }
 
-fn cannot_build(
+pub(super) fn cannot_build(
     context: &RealiseContext<'_>,
     goal: &Goal,
     reason: &str,

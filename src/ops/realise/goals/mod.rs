@@ -5,6 +5,7 @@
 //! graph      which derivations have to be built
 //! run        which is begun when, and what becomes of those that need it
 //! prepare    one of them, before it is built: locks, user, inputs
+//! elsewhere  is it built here, or on another machine?
 //! register   and after it: checks, signatures, rows
 //! again      building what is there already
 //! own        those that are made here without a builder
@@ -12,6 +13,7 @@
 //! ```
 
 mod again;
+mod elsewhere;
 mod failure;
 mod graph;
 mod own;

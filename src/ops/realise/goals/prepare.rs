@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::elsewhere::{self, Job, Place};
 use super::failure;
 use super::graph::Goal;
 use super::own;
@@ -18,6 +19,7 @@ use crate::model::derivation::options::{self, BuildOptions, OptionsError};
 use crate::model::derived_path::Outputs;
 use crate::model::{Derivation, StorePath};
 use crate::ops::realise::context::{RealiseContext, output_paths};
+use crate::ops::realise::farm::Errand;
 use crate::settings::SandboxMode;
 use crate::store::api::Store as _;
 use crate::store::api::realise::RealiseMode;
@@ -38,7 +40,7 @@ pub(super) enum Begun {
 
 /// A build that can begin.
 pub(super) struct Prepared {
-    pub build: Build,
+    pub job: Job,
     /// The locks of its outputs, by name of the output.
     pub locks: BTreeMap<String, PathLock>,
 }
@@ -55,10 +57,12 @@ pub(super) fn begin(context: &RealiseContext<'_>, goal: &Goal, has_slot: bool) -
     let options = BuildOptions::of(store.dir(), &goal.drv).map_err(|error| {
         failure::of_text(context, goal, misunderstood(context, goal, &error), FailureKinds::default())
     })?;
-    require_able(context, goal, &options)?;
-    if !has_slot {
-        return Ok(Begun::NoSlot);
-    }
+    require_fetched(context, goal)?;
+    let claim = match elsewhere::place(context, goal, &options, has_slot)? {
+        Place::Here => None,
+        Place::There(claim) => Some(claim),
+        Place::Nowhere => return Ok(Begun::NoSlot),
+    };
     for warning in &options.warnings {
         context.progress.warn(warning);
     }
@@ -78,6 +82,22 @@ pub(super) fn begin(context: &RealiseContext<'_>, goal: &Goal, has_slot: bool) -
     }
     if goal.mode == RealiseMode::Normal && goal.wanted.iter().all(|name| valid.contains_key(name)) {
         return Ok(Begun::Valid);
+    }
+    if let Some(claim) = claim {
+        let job = Job::There(Box::new(Errand {
+            claim,
+            drv_path: goal.path.clone(),
+            drv: Arc::clone(&goal.drv),
+            options,
+            settings: Arc::clone(context.builds),
+            inputs: closure(context, &inputs)?,
+            direct: inputs,
+            present: valid.into_values().collect(),
+            log: log(context, &goal.path),
+            store: store.options().clone(),
+            intake: store.build_intake()?,
+        }));
+        return Ok(Begun::Ready(Box::new(Prepared { job, locks })));
     }
     let isolation = isolation(context, goal, &options)?;
     // In a sandbox there is nothing at the paths of outputs, whatever there is outside.
@@ -120,11 +140,11 @@ pub(super) fn begin(context: &RealiseContext<'_>, goal: &Goal, has_slot: bool) -
         intake: store.build_intake()?,
         title: format!("{verb} '{}'", store.dir().display(&goal.path)),
     };
-    Ok(Begun::Ready(Box::new(Prepared { build, locks })))
+    Ok(Begun::Ready(Box::new(Prepared { job: Job::Here(Box::new(build)), locks })))
 }
 
 /// Refuses what this machine cannot build, for the first reason there is.
-fn require_able(context: &RealiseContext<'_>, goal: &Goal, options: &BuildOptions) -> Result<()> {
+pub(super) fn require_able(context: &RealiseContext<'_>, goal: &Goal, options: &BuildOptions) -> Result<()> {
     let builds = context.builds;
     let platform = String::from_utf8_lossy(&goal.drv.platform);
     let is_own = goal.drv.builder.starts_with(b"builtin:");
@@ -145,14 +165,6 @@ fn require_able(context: &RealiseContext<'_>, goal: &Goal, options: &BuildOption
             list(&builds.system_features)
         )
     } else {
-        let unfetched = context.unfetched.borrow();
-        let failed = goal
-            .drv
-            .output_paths()
-            .any(|(name, path)| goal.wanted.contains(name) && unfetched.contains(path));
-        if failed && !builds.fallback {
-            return Err(RealiseError::SubstitutesFailed(context.store.dir().print(&goal.path)).into());
-        }
         return Ok(());
     };
     Err(failure::impossible(context, goal, &reason))
@@ -170,6 +182,17 @@ fn require_resolved(context: &RealiseContext<'_>, goal: &Goal) -> Result<()> {
         if input.outputs.values().any(|output| output.path().is_none()) {
             return later("building with inputs whose paths follow from their contents");
         }
+    }
+    Ok(())
+}
+
+/// Refuses what could not be fetched although it should have been.
+fn require_fetched(context: &RealiseContext<'_>, goal: &Goal) -> Result<()> {
+    let unfetched = context.unfetched.borrow();
+    let failed =
+        goal.drv.output_paths().any(|(name, path)| goal.wanted.contains(name) && unfetched.contains(path));
+    if failed && !context.builds.fallback {
+        return Err(RealiseError::SubstitutesFailed(context.store.dir().print(&goal.path)).into());
     }
     Ok(())
 }

@@ -11,10 +11,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use super::failure;
 use super::graph::{Graph, Node, State};
 use super::prepare::{Begun, Prepared};
 use super::register;
+use super::{elsewhere, failure};
 use crate::build::hooks::{self, HookError};
 use crate::build::steps::{Built, Failed};
 use crate::model::StorePath;
@@ -50,6 +50,8 @@ pub(super) struct Run<'r, 'm> {
     running: Vec<Node>,
     /// Those that are built, while the program runs that runs after them.
     hooked: BTreeSet<Node>,
+    /// Those among them that take no place here.
+    elsewhere: BTreeSet<Node>,
     /// Something failed, and nothing more is begun.
     stopping: bool,
     /// Ends the builds that run.
@@ -85,6 +87,7 @@ impl<'r, 'm> Run<'r, 'm> {
             locked_out: BTreeSet::new(),
             running: Vec::new(),
             hooked: BTreeSet::new(),
+            elsewhere: BTreeSet::new(),
             stopping: false,
             token: CancelToken::new(),
             counts,
@@ -170,7 +173,8 @@ impl<'r, 'm> Run<'r, 'm> {
         {
             interrupt::check()?;
             let (_, _, node) = first;
-            let has_slot = (self.running.len() as u64) < self.context.builds.max_jobs.max(1);
+            let here = self.running.len() - self.elsewhere.len();
+            let has_slot = (here as u64) < self.context.builds.max_jobs.max(1);
             match super::prepare::begin(self.context, &self.graph.goals[node], has_slot) {
                 Ok(Begun::Valid) => self.end_well(node),
                 Ok(Begun::NoSlot) => later.push(first),
@@ -194,7 +198,10 @@ impl<'r, 'm> Run<'r, 'm> {
         'm: 's,
         'r: 's,
     {
-        let Prepared { build, locks } = prepared;
+        let Prepared { job, locks } = prepared;
+        if job.is_elsewhere() {
+            self.elsewhere.insert(node);
+        }
         let goal = &mut self.graph.goals[node];
         goal.state = State::Running;
         goal.locks = locks;
@@ -202,7 +209,7 @@ impl<'r, 'm> Run<'r, 'm> {
         self.tell_counts();
         let (progress, token, say) = (self.context.progress, self.token.clone(), say.clone());
         let work = move || {
-            let result = token.scope(|| build.run(progress));
+            let result = token.scope(|| job.run(progress));
             // Who hears it waits for all threads.
             let _ = say.send((node, Said::Built(Box::new(result))));
         };
@@ -230,6 +237,9 @@ impl<'r, 'm> Run<'r, 'm> {
                 }
             };
             self.running.retain(|running| *running != node);
+            if self.elsewhere.remove(&node) {
+                self.context.farm.look_again();
+            }
             match result {
                 Ok(made) => built.push((node, made)),
                 Err(failed) if failed.is_interruption() => {
@@ -237,6 +247,12 @@ impl<'r, 'm> Run<'r, 'm> {
                     let goal = &mut self.graph.goals[node];
                     goal.locks.clear();
                     goal.state = State::Cancelled;
+                }
+                Err(failed) if elsewhere::is_lost(self.context, &failed) => {
+                    let goal = &mut self.graph.goals[node];
+                    goal.locks.clear();
+                    goal.state = State::Waiting;
+                    self.offer(node);
                 }
                 Err(failed) => {
                     let goal = &self.graph.goals[node];

@@ -1,6 +1,7 @@
 //! A store behind the worker protocol: the daemon of this machine (`daemon`,
 //! `unix://`), or one that ssh leads to (`ssh-ng://`).
 
+mod building;
 mod operations;
 
 use std::any::Any;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use crate::model::{DrvOutput, Realisation, StoreDir, StorePath, realisation};
 use crate::progress::Progress;
 use crate::store::api::add::Adder;
+use crate::store::api::build::BuildStore;
 use crate::store::api::collect::CollectStore;
 use crate::store::api::maintain::MaintainStore;
 use crate::store::api::query::QueryStore;
@@ -319,6 +321,10 @@ impl Store for DaemonStore {
     }
 
     fn realiser(&self) -> Option<&dyn RealiseStore> {
+        Some(self)
+    }
+
+    fn builder(&self) -> Option<&dyn BuildStore> {
         Some(self)
     }
 

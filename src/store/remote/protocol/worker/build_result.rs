@@ -7,10 +7,14 @@
 //! outputs = list of ("sha256:HASH!NAME", realisation as JSON)
 //! ```
 
-use std::io::Write;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
 
-use crate::store::error::Result;
-use crate::store::remote::protocol::wire::Writer;
+use crate::model::{DrvOutput, Realisation, realisation};
+use crate::store::api::build::BuildEnd;
+use crate::store::error::{Result, StoreError};
+use crate::store::remote::RemoteError;
+use crate::store::remote::protocol::wire::{MAX_MESSAGE, Reader, Writer};
 use crate::store::remote::protocol::worker::Version;
 
 /// How a build went.
@@ -52,6 +56,60 @@ impl BuildResult {
     /// Whether what was asked for is there.
     pub fn is_good(&self) -> bool {
         matches!(self.status, status::BUILT | status::SUBSTITUTED | status::ALREADY_VALID)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Errors of the reader.
+    pub fn read<R: Read>(reader: &mut Reader<R>, version: Version) -> Result<Self> {
+        let mut result =
+            Self { status: reader.number()?, message: reader.text(MAX_MESSAGE)?, ..Self::default() };
+        if version.has(29) {
+            // How often, and whether it was the same each time.
+            reader.number()?;
+            reader.number()?;
+            (result.started, result.stopped) = (reader.number()?, reader.number()?);
+        }
+        if version.has(37) {
+            for _ in 0..2 {
+                if reader.boolean()? {
+                    reader.number()?;
+                }
+            }
+        }
+        if version.has(28) {
+            reader.each(|reader| {
+                let output = (reader.word()?, reader.text(realisation::MAX_LEN as usize)?);
+                result.outputs.push(output);
+                Ok(())
+            })?;
+        }
+        Ok(result)
+    }
+
+    /// What it means.
+    ///
+    /// # Errors
+    /// Outputs that are none.
+    pub fn into_end(self) -> Result<BuildEnd> {
+        if !self.is_good() {
+            return Ok(BuildEnd::Failed {
+                timed_out: self.status == status::TIMED_OUT,
+                message: self.message,
+            });
+        }
+        let mut outputs = BTreeMap::new();
+        for (id, text) in &self.outputs {
+            let broken = || {
+                let (peer, what) = ("the server".to_owned(), "its realisation is none".to_owned());
+                StoreError::Remote(RemoteError::Protocol { peer, what })
+            };
+            let id: DrvOutput = id.parse().map_err(|_| broken())?;
+            let realisation = Realisation::parse(text.as_bytes()).map_err(|_| broken())?;
+            outputs.insert(id.output().to_owned(), realisation.out_path);
+        }
+        Ok(BuildEnd::Built(outputs))
     }
 
     /// Writes it.
