@@ -16,7 +16,7 @@ use crate::store::remote::RemoteError;
 use crate::store::remote::channel::ssh_program::Ssh;
 use crate::store::remote::client::receive::Nars;
 use crate::store::remote::client::send::Sender;
-use crate::store::remote::client::session::Link;
+use crate::store::remote::client::session::{self, Link};
 use crate::store::remote::protocol::serve::command;
 use crate::store::remote::protocol::worker::Version;
 use crate::store::remote::protocol::worker::build_result::BuildResult;
@@ -163,7 +163,7 @@ impl BuildStore for ServingStore {
     fn build(&self, wanted: &BuildOrder<'_>) -> Result<BuildEnd> {
         let link = self.link()?;
         let has = |minor| link.version() >= Version::of(2, minor);
-        let result = link.call(
+        let mut result = link.call(
             |writer| {
                 writer.number(command::BUILD_DERIVATION)?;
                 order::write(writer, &self.dir, wanted.path, wanted.drv)?;
@@ -189,6 +189,7 @@ impl BuildStore for ServingStore {
                 Ok(result)
             },
         )?;
+        result.message = session::told(&result.message);
         result.into_end()
     }
 }

@@ -421,9 +421,13 @@ fn stranger(what: &str, first: u64, more: &[u8]) -> String {
 
 /// The error that a server told of; what follows its first line stands below it.
 pub(in crate::store) fn peer_error(text: &str) -> StoreError {
+    RemoteError::Peer(told(text)).into()
+}
+
+/// The text of an error that a server told of, as [`peer_error`] has it.
+pub(in crate::store) fn told(text: &str) -> String {
     let text = plain(text);
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
-    RemoteError::Peer(indented(text)).into()
+    indented(text.strip_prefix("error: ").unwrap_or(&text))
 }
 
 /// A text of several lines, as it stands after `error: `.
