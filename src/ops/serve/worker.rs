@@ -437,7 +437,11 @@ pub(super) fn result_of(outcome: Outcome) -> BuildResult {
         Outcome::Valid => of(status::ALREADY_VALID),
         Outcome::Fetched => of(status::SUBSTITUTED),
         Outcome::Made => of(status::BUILT),
-        Outcome::Failed(error) => BuildResult { message: error.to_string(), ..of(status_of(&error)) },
+        Outcome::Failed(error) => {
+            // Clients indent it.
+            let message = error.to_string().replace("\n       ", "\n");
+            BuildResult { message, ..of(status_of(&error)) }
+        }
     }
 }
 
