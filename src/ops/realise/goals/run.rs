@@ -48,10 +48,10 @@ pub(super) struct Run<'r, 'm> {
     /// Those whose outputs somebody else is at work on.
     locked_out: BTreeSet<Node>,
     running: Vec<Node>,
-    /// Those that are built, while the program runs that runs after them.
-    hooked: BTreeSet<Node>,
     /// Those among them that take no place here.
     elsewhere: BTreeSet<Node>,
+    /// Those that are built, while the program runs that runs after them.
+    hooked: BTreeSet<Node>,
     /// Something failed, and nothing more is begun.
     stopping: bool,
     /// Ends the builds that run.
