@@ -17,7 +17,9 @@ use crate::sys::lock::{self, LockKind};
 
 /// Held by one that sends inputs to a machine: another who waits finds what they share there, and
 /// sends it no second time.
-pub struct UploadLock(#[allow(dead_code)] File);
+pub struct UploadLock {
+    _file: File,
+}
 
 impl UploadLock {
     /// Waits for it; `told` is called once if somebody else has it.
@@ -28,7 +30,7 @@ impl UploadLock {
         let path = directory(state_dir)?.join(format!("{}.upload-lock", name(machine)));
         let file = lock::open_lock_file(&path)?;
         lock::lock(&file, &path, LockKind::Exclusive, told)?;
-        Ok(Self(file))
+        Ok(Self { _file: file })
     }
 }
 
