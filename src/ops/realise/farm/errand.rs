@@ -108,7 +108,7 @@ impl Errand {
     ///
     /// # Errors
     /// [`Failed`]; with [`Reason::Lost`] another machine may be tried.
-    pub fn run(self, progress: &dyn Progress) -> std::result::Result<Built, Failed> {
+    pub fn run(self, progress: &dyn Progress) -> std::result::Result<Built, Box<Failed>> {
         let (watcher, hear) = relay(progress.verbosity());
         let shared = Shared {
             phase: Mutex::new(Phase::Calling(Instant::now())),
@@ -146,7 +146,7 @@ impl Errand {
                 Reason::Elsewhere { uri, timed_out, message }
             }
         };
-        Err(Failed { reason, tail: log.tail().iter().cloned().collect() })
+        Err(Box::new(Failed { reason, tail: log.tail().iter().cloned().collect() }))
     }
 
     fn lost(&self, reason: String) -> Reason {

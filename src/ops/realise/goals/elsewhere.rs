@@ -31,7 +31,7 @@ impl Job {
         matches!(self, Self::There(_))
     }
 
-    pub fn run(self, progress: &dyn Progress) -> std::result::Result<Built, Failed> {
+    pub fn run(self, progress: &dyn Progress) -> std::result::Result<Built, Box<Failed>> {
         match self {
             Self::Here(build) => build.run(progress),
             Self::There(errand) => errand.run(progress),
