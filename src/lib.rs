@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`ops`] | verbs over stores: copying, querying, profiles, serving |
 //! | [`build`] | one derivation becomes its outputs, on this machine |
+//! | [`flake`] | what the references of flakes lead to |
 //! | [`fetch`] | files and archives from elsewhere |
 //! | [`store`] | the local store, binary caches, stores behind a daemon or ssh |
 //! | [`eval`] | the expression language, which asks the world through one trait |
@@ -38,6 +39,7 @@
 pub mod build;
 pub mod eval;
 pub mod fetch;
+pub mod flake;
 #[doc(hidden)]
 pub mod http;
 pub mod model;

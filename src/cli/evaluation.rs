@@ -159,6 +159,8 @@ impl Wanted {
         options.trace_import_from_derivation = settings.trace_import_from_derivation();
         options.source_memory =
             context.environment.cache_home(home.as_deref()).filter(|_| settings.eval_cache());
+        settings.flake_registry().clone_into(&mut options.flake_registry);
+        options.access_tokens = settings.access_tokens().clone();
         options.git.cache_dir = context.environment.cache_home(home.as_deref());
         options.git.time_to_live = settings.tarball_ttl();
         options.git.allow_dirty = settings.allow_dirty();

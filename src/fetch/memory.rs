@@ -1,13 +1,15 @@
 //! What was behind URLs when they were looked at last: a database of the user's,
-//! `fetched-v1.sqlite` in the cache directory.
+//! `fetched-v2.sqlite` in the cache directory.
 //!
 //! | column | |
 //! |---|---|
 //! | url | as it was asked for |
-//! | kind | `file`, or `tree` for what an archive holds |
+//! | kind | `file`; `node` for a file that is hashed as an archive is; `tree` for what an archive holds |
 //! | store | the directory of the store that has it |
 //! | name, hash | the store path's name, and the hash of its contents (SHA-256) |
 //! | etag, origin | what the server calls this version, and where it came from after all redirections |
+//! | immutable | where the same will always be, if the server told |
+//! | newest | the time of the newest entry of an archive, in seconds since 1970 |
 //! | timestamp | when the server was asked, in seconds since 1970 |
 //!
 //! Several processes may use it at once. It is a memory only: where it cannot be
@@ -33,6 +35,8 @@ create table if not exists Fetched (
     hash      text not null,
     etag      text,
     origin    text not null,
+    immutable text,
+    newest    integer,
     timestamp integer not null,
     primary key (url, kind, store, name)
 );
@@ -45,15 +49,30 @@ const OLD: i64 = 90 * 24 * 3600;
 pub struct Question<'q> {
     /// The URL.
     pub url: &'q str,
-    /// Whether it is what an archive holds.
-    pub unpacked: bool,
+    /// What of it is in the store.
+    pub form: Form,
     /// The name of the store path.
     pub name: &'q str,
 }
 
+/// What of a download is in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The file, as its hash is that of its contents.
+    File,
+    /// The file, as its hash is that of an archive with it.
+    Node,
+    /// What an archive holds.
+    Tree,
+}
+
 impl Question<'_> {
     fn kind(&self) -> &'static str {
-        if self.unpacked { "tree" } else { "file" }
+        match self.form {
+            Form::File => "file",
+            Form::Node => "node",
+            Form::Tree => "tree",
+        }
     }
 }
 
@@ -82,7 +101,7 @@ impl Memory {
     /// # Errors
     /// A word why it cannot be used.
     pub fn open(cache_dir: &Path, store: &str, lifetime: u64) -> Result<Self, String> {
-        let file = cache_dir.join("fetched-v1.sqlite");
+        let file = cache_dir.join("fetched-v2.sqlite");
         let failed = |error: &dyn std::fmt::Display| {
             format!("'{}' cannot be used, so everything is fetched again: {error}", file.display())
         };
@@ -95,16 +114,25 @@ impl Memory {
     /// What is remembered of a URL.
     pub fn lookup(&self, question: Question<'_>) -> Option<Remembered> {
         let row = self.db.query_row(
-            "select hash, etag, origin, timestamp from Fetched
+            "select hash, etag, origin, immutable, newest, timestamp from Fetched
              where url = ?1 and kind = ?2 and store = ?3 and name = ?4",
             params![question.url, question.kind(), self.store, question.name],
-            |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?)),
+            |row| {
+                let newest: Option<i64> = row.get(4)?;
+                let version = Version {
+                    etag: row.get(1)?,
+                    url: row.get(2)?,
+                    immutable: row.get(3)?,
+                    newest: newest.and_then(|newest| u64::try_from(newest).ok()),
+                };
+                Ok((row.get::<_, String>(0)?, version, row.get::<_, i64>(5)?))
+            },
         );
         // A row that makes no sense is none.
-        let (hash, etag, url, asked) = row.optional().ok().flatten()?;
+        let (hash, version, asked) = row.optional().ok().flatten()?;
         let now = now();
         let is_fresh = asked <= now && now.saturating_sub(asked) < self.lifetime;
-        Some(Remembered { hash: Hash::parse(&hash, None).ok()?, version: Version { etag, url }, is_fresh })
+        Some(Remembered { hash: Hash::parse(&hash, None).ok()?, version, is_fresh })
     }
 
     /// Remembers what is behind a URL now. What cannot be written is fetched again.
@@ -112,8 +140,8 @@ impl Memory {
         let now = now();
         let _ = self.db.execute("delete from Fetched where timestamp < ?1", [now - OLD]);
         let _ = self.db.execute(
-            "insert or replace into Fetched (url, kind, store, name, hash, etag, origin, timestamp)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "insert or replace into Fetched (url, kind, store, name, hash, etag, origin, immutable, newest, timestamp)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
                 question.url,
                 question.kind(),
@@ -122,6 +150,8 @@ impl Memory {
                 hash.to_string(),
                 version.etag,
                 version.url,
+                version.immutable,
+                version.newest.and_then(|newest| i64::try_from(newest).ok()),
                 now
             ],
         );
@@ -150,14 +180,19 @@ mod tests {
     fn answers_count_for_a_while() {
         let dir = tempfile::tempdir().unwrap();
         let memory = Memory::open(dir.path(), "/s", 100).unwrap();
-        let question = Question { url: "http://h/a", unpacked: true, name: "source" };
+        let question = Question { url: "http://h/a", form: Form::Tree, name: "source" };
         assert!(memory.lookup(question).is_none());
         let hash = Hasher::new(HashAlgorithm::Sha256).finish();
-        let version = Version { etag: Some("\"x\"".to_owned()), url: "http://h/b".to_owned() };
+        let version = Version {
+            etag: Some("\"x\"".to_owned()),
+            url: "http://h/b".to_owned(),
+            immutable: Some("http://h/c".to_owned()),
+            newest: Some(5),
+        };
         memory.remember(question, hash, &version);
         let found = memory.lookup(question).unwrap();
         assert_eq!((found.hash, &found.version, found.is_fresh), (hash, &version, true));
-        assert!(memory.lookup(Question { unpacked: false, ..question }).is_none());
+        assert!(memory.lookup(Question { form: Form::File, ..question }).is_none());
         assert!(memory.lookup(Question { name: "other", ..question }).is_none());
         // Another program, for which nothing stays fresh, or with another store.
         assert!(!Memory::open(dir.path(), "/s", 0).unwrap().lookup(question).unwrap().is_fresh);
@@ -169,7 +204,7 @@ mod tests {
     #[test]
     fn what_is_no_database_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("fetched-v1.sqlite"), "x".repeat(5000)).unwrap();
+        std::fs::write(dir.path().join("fetched-v2.sqlite"), "x".repeat(5000)).unwrap();
         assert!(Memory::open(dir.path(), "/s", 100).err().unwrap().contains("fetched again"));
     }
 }

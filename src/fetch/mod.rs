@@ -7,10 +7,14 @@
 //! url       a URL → the bytes behind it
 //! unpack    an archive (tar in any compression, zip) → the entries of a tree
 //! tree      entries → files below one directory, and nothing anywhere else
+//! link      where a server says that the same will always be
+//! forge     where forges tell of commits, and have them
 //! memory    what was behind a URL when it was looked at last
 //! ```
 
+pub mod forge;
 pub mod git;
+mod link;
 pub mod memory;
 pub mod path;
 mod tree;

@@ -50,6 +50,8 @@ pub struct Tree {
     limits: Limits,
     entries: u64,
     bytes: u64,
+    /// The time of the newest entry, in seconds since 1970, as far as whoever has the archive told it.
+    pub newest: u64,
     /// The directory that the last entry lies in, which the next one mostly lies in, too.
     last: Option<(Vec<u8>, OwnedFd)>,
     buffer: Vec<u8>,
@@ -92,7 +94,7 @@ impl Tree {
     /// It cannot be opened.
     pub fn new(dir: &Path, limits: Limits) -> Result<Self> {
         let (root, shown) = (open_dir(dir)?, dir.to_owned());
-        Ok(Self { root, shown, limits, entries: 0, bytes: 0, last: None, buffer: vec![0; STEP] })
+        Ok(Self { root, shown, limits, entries: 0, bytes: 0, newest: 0, last: None, buffer: vec![0; STEP] })
     }
 
     /// Makes a directory and those above it, if they are not there.

@@ -13,7 +13,7 @@ pub use super::tree::Limits;
 use super::tree::Tree;
 use super::{FetchError, Result};
 use crate::store::compression::Compression;
-use crate::sys::{PathError, interrupt};
+use crate::sys::{PathError, clock, interrupt};
 
 /// First bytes, and what they begin.
 const MAGIC: &[(&[u8], Compression)] = &[
@@ -61,12 +61,21 @@ pub fn decompressed(file: &mut File) -> Result<Box<dyn Read + Send + '_>> {
     }
 }
 
-/// Unpacks an archive into `dir`, which is empty, and gives what it stands for.
+/// What came out of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpacked {
+    /// What the archive stands for.
+    pub top: PathBuf,
+    /// The time of its newest entry, in seconds since 1970.
+    pub newest: u64,
+}
+
+/// Unpacks an archive into `dir`, which is empty.
 ///
 /// # Errors
 /// [`FetchError::Format`] and [`FetchError::Archive`] for bad archives, and
 /// failures to write.
-pub fn unpack(archive: &mut File, dir: &Path, top: Top) -> Result<PathBuf> {
+pub fn unpack(archive: &mut File, dir: &Path, top: Top) -> Result<Unpacked> {
     unpack_within(archive, dir, top, Limits::default())
 }
 
@@ -74,7 +83,7 @@ pub fn unpack(archive: &mut File, dir: &Path, top: Top) -> Result<PathBuf> {
 ///
 /// # Errors
 /// As [`unpack`].
-pub fn unpack_within(archive: &mut File, dir: &Path, top: Top, limits: Limits) -> Result<PathBuf> {
+pub fn unpack_within(archive: &mut File, dir: &Path, top: Top, limits: Limits) -> Result<Unpacked> {
     let mut tree = Tree::new(dir, limits)?;
     let mut head = Vec::new();
     read(archive.take(512), &mut head)?;
@@ -86,7 +95,7 @@ pub fn unpack_within(archive: &mut File, dir: &Path, top: Top, limits: Limits) -
     } else {
         untar(archive, &mut tree)?;
     }
-    find_top(dir, top)
+    Ok(Unpacked { top: find_top(dir, top)?, newest: tree.newest })
 }
 
 pub(super) fn bad(error: impl std::fmt::Display) -> FetchError {
@@ -154,6 +163,8 @@ fn untar(input: impl Read, tree: &mut Tree) -> Result<()> {
         let Some(entry) = entries.next() else { return Ok(()) };
         let mut entry = entry.map_err(bad)?;
         allowed.set(None);
+        // What is no time, or lies before 1970, is not the newest.
+        tree.newest = tree.newest.max(entry.header().mtime().unwrap_or(0));
         put(&mut entry, tree)?;
         // Nothing of it is left for the next turn.
         std::io::copy(&mut entry, &mut std::io::sink()).map_err(bad)?;
@@ -208,6 +219,7 @@ fn unzip(archive: &mut File, tree: &mut Tree) -> Result<()> {
     for index in 0..zip.len() {
         let mut entry = zip.by_index(index).map_err(bad)?;
         let name = entry.name().map_err(bad)?.as_bytes().to_vec();
+        tree.newest = tree.newest.max(zip_time(&entry));
         if entry.is_dir() {
             tree.directory(&name)?;
             continue;
@@ -227,6 +239,22 @@ fn unzip(archive: &mut File, tree: &mut Tree) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The time of an entry of zip: that in UTC, else that of the zone where it was made, for which the
+/// user's is taken. 0 if there is none.
+fn zip_time(entry: &zip::read::ZipFile<'_, impl Read>) -> u64 {
+    let exact = entry.extra_data_fields().find_map(|field| match field {
+        zip::ExtraField::ExtendedTimestamp(times) => times.mod_time(),
+        _ => None,
+    });
+    let local = || {
+        let time = entry.last_modified()?;
+        let date = [time.year(), time.month().into(), time.day().into()];
+        let seconds = clock::of_local(date, [time.hour(), time.minute(), time.second()])?;
+        u64::try_from(seconds).ok()
+    };
+    exact.map(u64::from).or_else(local).unwrap_or(0)
 }
 
 /// What an archive stands for that was unpacked into `dir`.
@@ -323,6 +351,21 @@ mod tests {
             assert!(unpack(&mut file, &dir, Top::Entry).is_err(), "{name}");
             assert!(!place.path().join("new").exists());
         }
+    }
+
+    #[test]
+    fn the_newest_entry_has_the_time() {
+        let times = [5, 1_000_000_020, 7];
+        let mut file = archive(|builder| {
+            for (number, time) in times.into_iter().enumerate() {
+                let mut header = header(tar::EntryType::Regular, &number.to_string(), 0);
+                header.set_mtime(time);
+                header.set_cksum();
+                builder.append(&header, &b""[..]).unwrap();
+            }
+        });
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(unpack(&mut file, dir.path(), Top::Entry).unwrap().newest, 1_000_000_020);
     }
 
     #[test]

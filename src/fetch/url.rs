@@ -9,7 +9,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{FetchError, Result};
+use reqwest::header::HeaderMap;
+
+use super::{FetchError, Result, link};
 use crate::http::settings::HttpSettings;
 use crate::http::url::shown;
 use crate::progress::Progress;
@@ -28,6 +30,21 @@ pub struct Version {
     pub etag: Option<String>,
     /// Where it came from, after all redirections.
     pub url: String,
+    /// Where the same will always be, if the server told of such a place.
+    pub immutable: Option<String>,
+    /// The time of its newest entry, in seconds since 1970, if it is an archive that was unpacked.
+    pub newest: Option<u64>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Request<'q> {
+    /// The URL.
+    pub url: &'q str,
+    /// The version that is there already, as the server calls it.
+    pub known: Option<&'q str>,
+    /// Headers that let us in at the server of the URL.
+    pub letting_in: HeaderMap,
 }
 
 /// The bytes behind a URL, to be read.
@@ -36,23 +53,23 @@ struct Opened {
     version: Version,
 }
 
-/// Copies what is behind `url` to `output`, which is at `path`, unless it is still the version
-/// `known`: then nothing is given.
+/// Copies what is behind a URL to `output`, which is at `path`, unless it is still the version
+/// that is known: then nothing is given.
 ///
 /// # Errors
 /// [`FetchError`]; then part of it may have been written.
 pub fn download(
-    url: &str,
-    known: Option<&str>,
+    request: Request<'_>,
     settings: HttpSettings,
     progress: Arc<dyn Progress>,
     output: &mut File,
     path: &Path,
 ) -> Result<Option<Version>> {
+    let url = request.url;
     let name = shown(url);
     let opened = match scheme(url)? {
-        ("file", _) => open_file(&local_path(url)?, url, known)?,
-        ("http" | "https", _) => open_page(url, known, settings, progress)?,
+        ("file", _) => open_file(&local_path(url)?, url, request.known)?,
+        ("http" | "https", _) => open_page(request, settings, progress)?,
         (other, _) => return Err(FetchError::Scheme { url: name, scheme: other.to_owned() }),
     };
     let Some(Opened { mut reader, version }) = opened else { return Ok(None) };
@@ -121,17 +138,17 @@ fn open_file(file: &Path, url: &str, known: Option<&str>) -> Result<Option<Opene
     if known == Some(etag.as_str()) {
         return Ok(None);
     }
-    let version = Version { etag: Some(etag), url: url.to_owned() };
+    let version = Version { etag: Some(etag), url: url.to_owned(), immutable: None, newest: None };
     Ok(Some(Opened { reader: Box::new(opened), version }))
 }
 
-/// Asks a web server for what it has at `url`, unless that is still the version `known`.
+/// Asks a web server for what it has, unless that is still the version that is known.
 fn open_page(
-    url: &str,
-    known: Option<&str>,
+    request: Request<'_>,
     settings: HttpSettings,
     progress: Arc<dyn Progress>,
 ) -> Result<Option<Opened>> {
+    let Request { url, known, letting_in } = request;
     let (scheme, rest) = scheme(url)?;
     let Some(rest) = rest.strip_prefix("//") else { return Err(FetchError::NoScheme(url.to_owned())) };
     let place = rest.split('#').next().unwrap_or_default();
@@ -141,11 +158,13 @@ fn open_page(
         Some(slash) => (&place[..slash], &place[slash + 1..]),
         None => (&place[..end], &place[end..]),
     };
-    let transport = HttpTransport::open(&format!("{scheme}://{base}"), settings, progress)?;
+    let base = format!("{scheme}://{base}");
+    let transport = HttpTransport::open_with(&base, letting_in, settings, progress)?;
     Ok(match transport.fetch(file, known)? {
         Fetched::Unchanged => None,
-        Fetched::New { body, etag, url } => {
-            let version = Version { etag, url: url.to_string() };
+        Fetched::New { body, etag, url, links } => {
+            let immutable = link::immutable(&links, &url);
+            let version = Version { etag, url: url.to_string(), immutable, newest: None };
             Some(Opened { reader: Box::new(body.reader), version })
         }
     })

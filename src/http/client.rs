@@ -128,6 +128,7 @@ impl Client {
         let task = Task {
             client: self.client.clone(),
             redirects: if self.follow_redirects { MAX_REDIRECTS } else { 0 },
+            link: None,
             at: request.url().clone(),
             asked: request.url().clone(),
             proxies: self.settings.proxies.clone(),

@@ -4,13 +4,17 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Method, Url};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::http::staged::Staged;
 use crate::sys::interrupt;
+
+/// What lets people in at GitLab, beside `Authorization`. Neither is for another server that an answer
+/// sends us on to.
+pub const PRIVATE_TOKEN: HeaderName = HeaderName::from_static("private-token");
 
 /// Why there is no answer.
 #[derive(Debug)]

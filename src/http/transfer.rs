@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, LOCATION, PROXY_AUTHORIZATION};
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, LINK, LOCATION, PROXY_AUTHORIZATION};
 use reqwest::{Method, Url};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::http::failure;
-use crate::http::message::Failure;
+use crate::http::message::{Failure, PRIVATE_TOKEN};
 use crate::http::proxy::Proxies;
 use crate::sys::threads::locked;
 
@@ -81,6 +81,8 @@ pub(super) struct Task {
     pub(super) at: Url,
     /// How often it may still be sent on.
     pub(super) redirects: usize,
+    /// The last `Link` of the answers that sent it on, which is told if the last answer has none.
+    pub(super) link: Option<HeaderValue>,
     pub(super) proxies: Proxies,
     pub(super) stall: Duration,
     pub(super) limit: Option<Arc<Limit>>,
@@ -112,6 +114,9 @@ impl Task {
             };
         }
         self.redirects -= 1;
+        if let Some(link) = response.headers().get(LINK) {
+            self.link = Some(link.clone());
+        }
         let refused = |to: &Url, why: &str| {
             Failure::Request(format!("redirected to '{}', {why}", failure::without_query(to)))
         };
@@ -132,7 +137,7 @@ impl Task {
         }
         // What lets us in is for the first server only.
         if to.origin() != self.at.origin() {
-            for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
+            for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, PRIVATE_TOKEN] {
                 next.headers_mut().remove(name);
             }
         }
@@ -185,7 +190,11 @@ pub(super) async fn transfer(
             }
         }
     };
-    if head.send(Ok((response.status().as_u16(), response.headers().clone(), task.at.clone()))).is_err() {
+    let mut headers = response.headers().clone();
+    if let Some(link) = task.link.take() {
+        headers.entry(LINK).or_insert(link);
+    }
+    if head.send(Ok((response.status().as_u16(), headers, task.at.clone()))).is_err() {
         return;
     }
     let mut gathered = bytes::BytesMut::new();

@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use reqwest::header::HeaderMap;
 use tempfile::TempDir;
 
-use crate::fetch::memory::{Memory, Question};
+use crate::fetch::memory::{Form, Memory, Question};
 use crate::fetch::unpack::{self, Top};
 use crate::fetch::url::{self, Version};
 use crate::fetch::{FetchError, Mismatch, Result};
@@ -35,6 +36,14 @@ pub struct Prefetch {
     pub unpack: Option<Top>,
     /// It is a program.
     pub executable: bool,
+    /// It is a file that is hashed as an archive with it is.
+    pub archived: bool,
+    /// The time of the newest entry has to be known, also of what is there already.
+    pub timed: bool,
+    /// What is behind the URL never changes.
+    pub fixed: bool,
+    /// Headers that let us in at the server of the URL.
+    pub letting_in: HeaderMap,
 }
 
 /// What fetching works with.
@@ -54,29 +63,55 @@ pub struct Prefetched {
     pub hash: Hash,
     /// The path, which is valid and kept until the store is closed.
     pub path: StorePath,
-    /// Where it came from, after all redirections; not known of what was there already.
-    pub origin: Option<String>,
+    /// What the server told of it; not known of what was there already.
+    pub version: Option<Version>,
 }
 
 /// What was fetched before.
 struct Known {
-    found: Prefetched,
+    hash: Hash,
+    path: StorePath,
     version: Version,
     /// Whether the server need not be asked.
     is_fresh: bool,
+}
+
+impl Known {
+    fn found(self) -> Prefetched {
+        Prefetched { hash: self.hash, path: self.path, version: Some(self.version) }
+    }
 }
 
 impl Prefetch {
     /// A file whose hash nobody knows yet.
     pub fn file(url: String) -> Self {
         let algorithm = HashAlgorithm::Sha256;
-        Self { url, name: None, algorithm, expected: None, unpack: None, executable: false }
+        Self {
+            url,
+            name: None,
+            algorithm,
+            expected: None,
+            unpack: None,
+            executable: false,
+            archived: false,
+            timed: false,
+            fixed: false,
+            letting_in: HeaderMap::new(),
+        }
     }
 
     fn method(&self) -> ContentAddressMethod {
-        match self.unpack.is_some() || self.executable {
+        match self.unpack.is_some() || self.executable || self.archived {
             true => ContentAddressMethod::NixArchive,
             false => ContentAddressMethod::Flat,
+        }
+    }
+
+    fn form(&self) -> Form {
+        match (self.unpack, self.archived) {
+            (Some(_), _) => Form::Tree,
+            (None, true) => Form::Node,
+            (None, false) => Form::File,
         }
     }
 
@@ -97,36 +132,37 @@ impl Prefetch {
         };
         crate::model::store_path::check_name(&name)
             .map_err(|reason| StoreError::Name { path: name.clone(), reason })?;
-        if let Some(hash) = self.expected
+        if let Some(hash) = self.expected.filter(|_| !self.timed)
             && let Some(path) = self.valid(store, &name, hash)?
         {
-            return Ok(Prefetched { hash, path, origin: None });
+            return Ok(Prefetched { hash, path, version: None });
         }
-        let question = Question { url: &self.url, unpacked: self.unpack.is_some(), name: &name };
+        let question = Question { url: &self.url, form: self.form(), name: &name };
         let memory = means.memory.filter(|_| self.algorithm == HashAlgorithm::Sha256 && !self.executable);
         let known = self.remembered(store, memory, question)?;
-        if let Some(known) = known.as_ref().filter(|known| known.is_fresh) {
-            return Ok(known.found.clone());
-        }
+        let known = match known {
+            Some(known) if known.is_fresh => return Ok(known.found()),
+            known => known,
+        };
         let etag = known.as_ref().and_then(|known| known.version.etag.as_deref());
         let dir = private_dir()?;
-        let (mut file, version) = match (self.download(&dir, etag, means), known) {
+        let (mut file, mut version) = match (self.download(&dir, etag, means), known) {
             (Ok((file, Some(version))), _) => (file, version),
-            (Ok(_), Some(Known { found, version, .. })) => {
-                memory.inspect(|memory| memory.remember(question, found.hash, &version));
-                return Ok(found);
+            (Ok(_), Some(known)) => {
+                memory.inspect(|memory| memory.remember(question, known.hash, &known.version));
+                return Ok(known.found());
             }
             // A server says so only to who has it.
             (Ok(_), None) => return Err(FetchError::Unasked(self.shown())),
-            (Err(error), Some(Known { found, .. })) if self.unpack.is_none() && !error.is_interruption() => {
+            (Err(error), Some(known)) if self.unpack.is_none() && !error.is_interruption() => {
                 means.progress.warn(&format!("{error}; using cached version"));
-                return Ok(found);
+                return Ok(known.found());
             }
             (Err(error), _) => return Err(error),
         };
-        let (hash, path) = self.add(store, &name, &dir, &mut file)?;
+        let (hash, path) = self.add(store, &name, &dir, &mut file, &mut version)?;
         memory.inspect(|memory| memory.remember(question, hash, &version));
-        Ok(Prefetched { hash, path, origin: Some(version.url) })
+        Ok(Prefetched { hash, path, version: Some(version) })
     }
 
     /// The path that contents with a hash have, if it is valid.
@@ -138,23 +174,24 @@ impl Prefetch {
         Ok(store.is_there(&path)?.then_some(path))
     }
 
-    /// What was fetched before and is still in the store; nothing where a certain hash is
-    /// expected, since that is not it.
+    /// What was fetched before and is still in the store; nothing where another hash is expected, or
+    /// a time that was not told.
     fn remembered(
         &self,
         store: &dyn Store,
         memory: Option<&Memory>,
         question: Question<'_>,
     ) -> Result<Option<Known>> {
-        if self.expected.is_some() {
+        let Some(known) = memory.and_then(|memory| memory.lookup(question)) else { return Ok(None) };
+        if self.expected.is_some_and(|expected| expected != known.hash)
+            || self.timed && known.version.newest.is_none()
+        {
             return Ok(None);
         }
-        let Some(known) = memory.and_then(|memory| memory.lookup(question)) else { return Ok(None) };
         // Looking at a file of this machine costs nothing.
-        let is_fresh = known.is_fresh && !self.url.starts_with("file:");
+        let is_fresh = (known.is_fresh || self.fixed) && !self.url.starts_with("file:");
         let Some(path) = self.valid(store, question.name, known.hash)? else { return Ok(None) };
-        let found = Prefetched { hash: known.hash, path, origin: Some(known.version.url.clone()) };
-        Ok(Some(Known { found, version: known.version, is_fresh }))
+        Ok(Some(Known { hash: known.hash, path, version: known.version, is_fresh }))
     }
 
     /// Downloads to a file in `dir`, unless it is still the version `known`.
@@ -172,20 +209,22 @@ impl Prefetch {
             .open(&path)
             .map_err(PathError::at("creating file", &path))?;
         let (http, progress) = (means.http.clone(), Arc::clone(&means.progress));
-        let version = url::download(&self.url, known, http, progress, &mut file, &path)?;
+        let request = url::Request { url: &self.url, known, letting_in: self.letting_in.clone() };
+        let version = url::download(request, http, progress, &mut file, &path)?;
         if self.unpack == Some(Top::Directory) && version.is_some() {
             means.progress.notice(&format!("unpacking '{}'...", self.shown()));
         }
         Ok((file, version))
     }
 
-    /// Adds what was downloaded, if it is what was expected.
+    /// Adds what was downloaded, if it is what was expected, and notes the time of an archive.
     fn add(
         &self,
         store: &dyn Store,
         name: &str,
         dir: &TempDir,
         file: &mut File,
+        version: &mut Version,
     ) -> Result<(Hash, StorePath)> {
         let path = file_in(dir);
         std::io::Seek::rewind(file).map_err(PathError::at("reading file", &path))?;
@@ -193,7 +232,9 @@ impl Prefetch {
             Some(top) => {
                 let tree = dir.path().join("tree");
                 std::fs::create_dir(&tree).map_err(PathError::at("creating directory", &tree))?;
-                unpack::unpack(file, &tree, top)?
+                let unpacked = unpack::unpack(file, &tree, top)?;
+                version.newest = Some(unpacked.newest);
+                unpacked.top
             }
             None => {
                 let mode = if self.executable { 0o755 } else { 0o644 };

@@ -106,6 +106,7 @@ accessors!(TEXTS, text -> &str {
     build_users_group: "build-users-group",
     builders: "builders",
     eval_system: "eval-system",
+    flake_registry: "flake-registry",
     lint_absolute_path_literals: "lint-absolute-path-literals",
     lint_short_path_literals: "lint-short-path-literals",
     lint_url_literals: "lint-url-literals",
@@ -146,8 +147,13 @@ accessors!(SETS, set_of -> &BTreeSet<String> {
     system_features: "system-features",
 });
 
+accessors!(MAPS, map_of -> &BTreeMap<String, String> {
+    access_tokens: "access-tokens",
+});
+
 static NO_WORDS: BTreeSet<String> = BTreeSet::new();
 static NO_MOUNTS: BTreeMap<String, Mount> = BTreeMap::new();
+static NO_PAIRS: BTreeMap<String, String> = BTreeMap::new();
 
 // The getters below answer a wrong name or type with an empty value instead of a panic; the test
 // makes sure that no method above can get there.
@@ -213,6 +219,13 @@ impl Settings {
             _ => &NO_WORDS,
         }
     }
+
+    fn map_of(&self, name: &str) -> &BTreeMap<String, String> {
+        match self.value(name) {
+            Some(Value::Map(map)) => map,
+            _ => &NO_PAIRS,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -234,6 +247,7 @@ mod tests {
         check(OPTIONAL_PATHS, |value| matches!(value, Value::OptionalText(_)));
         check(LISTS, |value| matches!(value, Value::List(_)));
         check(SETS, |value| matches!(value, Value::Set(_)));
+        check(MAPS, |value| matches!(value, Value::Map(_)));
     }
 
     #[test]

@@ -166,7 +166,7 @@ pub static TABLE: &[Row] = &[
     row("abort-on-warn", Bool, "false", "Turns every `builtins.warn` into an evaluation error.").acts(),
     row("accept-flake-config", Bool, "false", "Take over settings proposed by a flake without asking.")
         .feature("flakes").of_language(),
-    row("access-tokens", Map, "", "Credentials for source hosts, as HOST=TOKEN words.").of_language(),
+    row("access-tokens", Map, "", "Credentials for source hosts, as HOST=TOKEN words.").acts(),
     row("allow-dirty", Bool, "true", "Permit work trees with uncommitted changes as inputs.").acts(),
     row("allow-dirty-locks", Bool, "false", "Permit lock files that refer to uncommitted inputs.")
         .feature("flakes").of_language(),
@@ -216,7 +216,7 @@ pub static TABLE: &[Row] = &[
     row("fallback", Bool, "false", "Build from source when a substituter fails.").aliases(&["build-fallback"]).builds(),
     row("filter-syscalls", Bool, "true", "Refuse builders the system calls that make set-uid files or attributes (Linux).").builds(),
     row("flake-registry", Text, "https://channels.nixos.org/flake-registry.json", "Path or address of the flake registry used by everybody.")
-        .feature("flakes").of_language(),
+        .feature("flakes").acts(),
     row("fsync-metadata", Bool, "true", "Let SQLite sync the store database at each commit.").acts(),
     row("fsync-store-paths", Bool, "false", "Sync the files of each added store path.").acts(),
     row("gc-reserved-space", Signed64, "8388608", "Bytes kept in a file so that a full disk can still be cleaned.").acts(),

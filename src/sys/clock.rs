@@ -23,6 +23,22 @@ pub fn local_time(seconds: i64) -> String {
     print(&parts)
 }
 
+/// Seconds since 1970 of a year, month (1 to 12) and day, and of an hour, minute and second, in the
+/// zone of the user; none if the system knows no such time.
+pub fn of_local(date: [u16; 3], time: [u8; 3]) -> Option<i64> {
+    // SAFETY: zeroed memory is a valid `tm`.
+    #[allow(unsafe_code)]
+    let mut parts = unsafe { std::mem::MaybeUninit::<libc::tm>::zeroed().assume_init() };
+    (parts.tm_year, parts.tm_mon) = (i32::from(date[0]) - 1900, i32::from(date[1]) - 1);
+    parts.tm_mday = i32::from(date[2]);
+    [parts.tm_hour, parts.tm_min, parts.tm_sec] = time.map(i32::from);
+    parts.tm_isdst = -1;
+    // SAFETY: the pointer is valid for the call.
+    #[allow(unsafe_code)]
+    let seconds = unsafe { libc::mktime(&mut parts) };
+    (seconds != -1).then_some(seconds)
+}
+
 /// `YYYY-MM-DDTHH:MM:SSZ`, of seconds since 1970.
 pub fn utc_time(seconds: i64) -> String {
     let mut parts = std::mem::MaybeUninit::<libc::tm>::zeroed();
@@ -50,5 +66,7 @@ mod tests {
         assert_eq!(super::utc_time(0), "1970-01-01T00:00:00Z");
         assert_eq!(super::utc_time(951_827_696), "2000-02-29T12:34:56Z");
         assert_eq!(super::local_time(951_827_696).len(), 19);
+        let local = super::of_local([2000, 2, 29], [12, 34, 56]).unwrap_or_default();
+        assert_eq!(super::local_time(local), "2000-02-29 12:34:56");
     }
 }

@@ -42,6 +42,7 @@ mod test_farm;
 mod test_fetch_git;
 mod test_fetch_strangers;
 mod test_fetch_tree;
+mod test_fetch_web;
 mod test_fetching;
 mod test_flags;
 mod test_flake_refs;

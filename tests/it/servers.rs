@@ -17,6 +17,49 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// The commit that the server tells of below `/linked` and `/sent`.
+pub const LINKED: &str = "fa866f85814ba2080d39e950fb3d8c966c5b522a";
+
+/// A proxy that takes every machine for one.
+pub struct Tunnel {
+    /// `http://127.0.0.1:PORT`
+    pub url: String,
+}
+
+impl Tunnel {
+    /// Leads all connections to the port of a URL of this machine. Its threads end with the program.
+    pub fn to(url: &str) -> Self {
+        let port: u16 = url.rsplit(':').next().unwrap().parse().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                std::thread::spawn(move || lead(client, port));
+            }
+        });
+        Self { url }
+    }
+}
+
+/// Answers a request to connect, and passes on what both sides say.
+fn lead(mut client: TcpStream, port: u16) -> Option<()> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        client.read_exact(&mut byte).ok()?;
+        head.extend(byte);
+    }
+    let mut server = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    client.write_all(b"HTTP/1.1 200 it is open\r\n\r\n").ok()?;
+    let (mut from, mut to) = (server.try_clone().ok()?, client.try_clone().ok()?);
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = to.shutdown(std::net::Shutdown::Write);
+    });
+    let _ = std::io::copy(&mut client, &mut server);
+    server.shutdown(std::net::Shutdown::Write).ok()
+}
+
 /// An nginx that serves a directory of a world; ended with it.
 pub struct Nginx {
     child: Child,
@@ -39,7 +82,7 @@ impl Nginx {
         std::fs::create_dir_all(world.path(dir).join("private")).unwrap();
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
-            .args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+            .args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,DNS:api.github.com,DNS:github.com,DNS:gitlab.com,DNS:git.sr.ht,DNS:forge.test"])
             .args(["-addext", "basicConstraints=critical,CA:FALSE"])
             .args(["-keyout", &world.text("tls.key"), "-out", &world.text("tls.crt")])
             .output()
@@ -57,7 +100,8 @@ impl Nginx {
                 "daemon off; {user} worker_processes 1; pid {pid}; error_log {root}.log;\n\
                  events {{ worker_connections 256; }}\n\
                  http {{\n\
-                   access_log {access}; client_max_body_size 0;\n\
+                   log_format heads '$host $request_uri [$http_authorization] [$http_private_token]';\n\
+                   access_log {access}; access_log {heads} heads; client_max_body_size 0;\n\
                    client_body_temp_path {temp}/b; proxy_temp_path {temp}/p; fastcgi_temp_path {temp}/f;\n\
                    uwsgi_temp_path {temp}/u; scgi_temp_path {temp}/s;\n\
                    server {{\n\
@@ -66,11 +110,18 @@ impl Nginx {
                      root {root}; dav_methods PUT DELETE; create_full_put_path on;\n\
                      location /private/ {{ auth_basic x; auth_basic_user_file {htpasswd}; }}\n\
                      location /down/ {{ rewrite ^/down/(.*)$ http://127.0.0.1:{port}/$1 redirect; }}
+                     location /linked/ {{ alias {root}/; add_header Link '{link}'; }}
+                     location /sent/ {{ add_header Link '{link}' always; rewrite ^/sent/(.*)$ /$1 redirect; }}
+                     location /told/ {{ alias {root}/; add_header Link '<path:/etc>; rel=immutable'; }}
                      location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}\n\
                    }}\n\
                  }}\n",
                 access = world.text("access.log"),
+                heads = world.text("heads.log"),
                 crt = world.text("tls.crt"),
+                link = format!(
+                    "<http://127.0.0.1:{port}/x.tar.gz?rev={LINKED}&revCount=7&x=y>; rel=\"immutable\""
+                ),
                 key = world.text("tls.key"),
                 htpasswd = world.text("htpasswd"),
             ),

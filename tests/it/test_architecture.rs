@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 6] = [
     &["nar", "settings", "http", "eval"],
     &["store"],
     &["fetch"],
-    &["build"],
+    &["build", "flake"],
     &["ops"],
 ];
 

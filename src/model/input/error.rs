@@ -119,6 +119,29 @@ pub enum InputError {
     /// An empty branch or tag.
     #[error("invalid Mercurial branch/tag name '{0}'")]
     MercurialReference(String),
+    /// A branch, tag or commit of what has none.
+    #[error("don't know how to set {what} of input '{url}' to '{version}'")]
+    NoVersions {
+        /// The input as a URL.
+        url: String,
+        /// What was asked for.
+        what: &'static str,
+        /// Which one.
+        version: String,
+    },
+    /// A commit and a branch or tag for what can have one of them.
+    #[error("cannot apply both a commit hash ({rev}) and a branch/tag name ('{reference}') to input '{url}'")]
+    BothVersions {
+        /// The input as a URL.
+        url: String,
+        /// The branch or tag.
+        reference: String,
+        /// The commit.
+        rev: String,
+    },
+    /// JSON that is no set of attributes.
+    #[error("{0} is not a set of attributes of an input")]
+    Json(String),
     /// `flake:` with nothing, or too much, behind it.
     #[error("GitHub URL '{0}' is invalid")]
     NoId(String),

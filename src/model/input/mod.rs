@@ -9,6 +9,7 @@
 //! web        archives and files by their URLs
 //! path       files and directories of this machine
 //! indirect   names that a registry knows
+//! version    another branch, tag or commit
 //! ```
 
 mod error;
@@ -18,6 +19,7 @@ pub mod indirect;
 pub mod mercurial;
 pub mod path;
 pub mod url;
+mod version;
 pub mod web;
 
 pub use error::{InputError, Result};
@@ -274,11 +276,33 @@ pub fn number(attributes: &Attributes, name: &str) -> Result<Option<u64>> {
 
 /// Attributes as JSON on one line.
 pub fn json(attributes: &Attributes) -> String {
+    to_json(attributes).to_string()
+}
+
+/// Attributes as JSON.
+pub fn to_json(attributes: &Attributes) -> serde_json::Value {
     let value = |attribute: &Attribute| match attribute {
         Attribute::Text(text) => serde_json::Value::from(text.as_str()),
         Attribute::Number(number) => serde_json::Value::from(*number),
         Attribute::Bool(is) => serde_json::Value::from(*is),
     };
     let members = attributes.iter().map(|(name, attribute)| (name.clone(), value(attribute)));
-    serde_json::Value::Object(members.collect()).to_string()
+    serde_json::Value::Object(members.collect())
+}
+
+/// Attributes of JSON.
+///
+/// # Errors
+/// [`InputError::Json`].
+pub fn from_json(value: &serde_json::Value) -> Result<Attributes> {
+    let bad = || InputError::Json(value.to_string());
+    let attribute = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => Some(Attribute::Text(text.clone())),
+        serde_json::Value::Number(number) => number.as_u64().map(Attribute::Number),
+        serde_json::Value::Bool(is) => Some(Attribute::Bool(*is)),
+        _ => None,
+    };
+    let members = value.as_object().ok_or_else(bad)?.iter();
+    let members = members.map(|(name, value)| Some((name.clone(), attribute(value)?)));
+    members.collect::<Option<_>>().ok_or_else(bad)
 }

@@ -113,6 +113,11 @@ impl Url {
     }
 }
 
+/// The value of a parameter as URLs have it.
+pub fn in_query(text: &str) -> String {
+    utf8_percent_encode(text, IN_QUERY).to_string()
+}
+
 /// One part of a path as URLs have it.
 pub fn in_part(text: &str) -> String {
     utf8_percent_encode(text, IN_PART).to_string()

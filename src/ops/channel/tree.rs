@@ -113,7 +113,7 @@ impl ChannelTree {
         }
         let told = || store.dir().print(&self.archive);
         let top = unpack_within(&mut open(&store.real_path(&self.archive))?, &unpacked, Top::Entry, limits);
-        let top = match top {
+        let top = match top.map(|unpacked| unpacked.top) {
             Err(FetchError::Empty) => {
                 return Err(FetchError::Channel(format!("channel tarball '{}' is empty", told())));
             }

@@ -63,7 +63,7 @@ fn below(store: &dyn Store, means: &Means<'_>, name: &str, url: &str) -> Result<
             // Where there is no name in the URL, that of the channel is one.
             let name = file_name(url).unwrap_or_else(|_| name.to_owned());
             let page = Prefetch { name: Some(name), ..Prefetch::file(url.to_owned()) };
-            page.run(store, means)?.origin.unwrap_or_else(|| url.to_owned())
+            page.run(store, means)?.version.map_or_else(|| url.to_owned(), |version| version.url)
         }
     };
     let get = |file: &str| Prefetch::file(format!("{base}/{file}")).run(store, means);

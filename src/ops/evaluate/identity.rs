@@ -29,6 +29,8 @@ impl Options {
             // These change nothing.
             source_memory: _,
             notes: _,
+            flake_registry: _,
+            access_tokens: _,
             told_before: _,
             in_parts: _,
         } = self;

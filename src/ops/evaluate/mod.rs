@@ -38,6 +38,7 @@ mod tree;
 mod trees;
 mod world;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,6 +90,10 @@ pub struct Options {
     pub source_memory: Option<PathBuf>,
     /// How trees of repositories are fetched.
     pub git: git::Settings,
+    /// The path or URL of the registry of flakes that all users have; empty for none.
+    pub flake_registry: String,
+    /// What lets people in at forges, by `HOST`, `HOST/OWNER` or `HOST/OWNER/REPO`.
+    pub access_tokens: BTreeMap<String, String>,
     /// Whether store paths are only computed, and nothing is written.
     pub read_only: bool,
     /// Whether an evaluation may wait for builds.
@@ -118,6 +123,8 @@ impl Options {
             source_memory: None,
             allowed_uris: Vec::new(),
             git: git::Settings::new(environment.clone()),
+            flake_registry: String::new(),
+            access_tokens: BTreeMap::new(),
             environment,
             current_dir,
             store_dir,

@@ -265,9 +265,9 @@ impl World for Noting<'_> {
     }
 
     fn fetch_tree(&self, input: &Input) -> Result<FetchedTree, Error> {
-        // What a commit fixes is the same later.
-        if !matches!(input, Input::Git(input) if input.rev.is_some()) {
-            self.notes.unfit("a tree was fetched that no commit fixes");
+        // What a commit or a hash fixes is the same later, but for a directory that may be gone.
+        if !input.is_locked() || matches!(input, Input::Path(_)) {
+            self.notes.unfit("a tree was fetched that no commit and no hash fixes");
         }
         self.passed(self.world.fetch_tree(input))
     }

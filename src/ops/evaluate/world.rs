@@ -16,7 +16,7 @@ use crate::model::derivation::DerivationFile;
 use crate::model::derived_path::Outputs;
 use crate::model::input::Input;
 use crate::model::{DerivedPath, Hash, HashAlgorithm, HashFormat, StorePath};
-use crate::ops::prefetch::{Means, Prefetch};
+use crate::ops::prefetch::{Means, Prefetch, Prefetched};
 use crate::progress::Progress;
 use crate::store::api::Store;
 use crate::sys::interrupt;
@@ -177,8 +177,13 @@ impl Asked {
     fn prefetch(&self, wanted: Prefetch) -> Result<Vec<u8>, Error> {
         self.do_once();
         self.access.check_uri(&wanted.url)?;
+        Ok(self.allowed(&self.prefetched(wanted)?.map_err(of_fetch)?.path))
+    }
+
+    /// Gets what is behind an address that may be asked.
+    pub(super) fn prefetched(&self, wanted: Prefetch) -> Result<crate::fetch::Result<Prefetched>, Error> {
         self.mail.settle()?;
-        let path = self.mail.ask(move |desk| {
+        self.mail.ask(move |desk| {
             let backing = desk.backing;
             let store = backing.store()?;
             let means = Means {
@@ -186,9 +191,8 @@ impl Asked {
                 progress: backing.progress(),
                 memory: backing.memory(store.dir()),
             };
-            wanted.run(store, &means).map(|fetched| fetched.path).map_err(of_fetch)
-        })?;
-        Ok(self.allowed(&path))
+            Ok(wanted.run(store, &means))
+        })
     }
 
     /// The archive behind an address that stands where a directory is wanted.
@@ -309,7 +313,7 @@ fn prefixed(hash: &Hash) -> String {
     format!("{}:{}", hash.algorithm(), hash.digits(HashFormat::Nix32))
 }
 
-fn of_fetch(error: FetchError) -> Error {
+pub(super) fn of_fetch(error: FetchError) -> Error {
     match error {
         _ if interrupt::requested() => files::interrupted(),
         FetchError::Mismatch(mismatch) => add::other_hash(format!(

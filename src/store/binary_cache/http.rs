@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH, IF_RANGE, RANGE,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH, IF_RANGE, LINK,
+    RANGE,
 };
 use reqwest::{Method, Url};
 
@@ -48,7 +49,8 @@ pub struct HttpTransport {
 struct Shared {
     client: Client,
     base: Url,
-    authorization: Option<HeaderValue>,
+    /// What lets us in.
+    letting_in: HeaderMap,
     progress: Arc<dyn Progress>,
     /// The highest number of a failed try that the user was told of: many
     /// requests fail at once when a server is gone.
@@ -65,18 +67,32 @@ impl HttpTransport {
         settings: HttpSettings,
         progress: Arc<dyn Progress>,
     ) -> Result<Self, CacheError> {
+        Self::open_with(given, HeaderMap::new(), settings, progress)
+    }
+
+    /// As [`HttpTransport::open`], with headers that let us in; without any, it is asked for in the
+    /// netrc file.
+    ///
+    /// # Errors
+    /// As [`HttpTransport::open`].
+    pub fn open_with(
+        given: &str,
+        mut letting_in: HeaderMap,
+        settings: HttpSettings,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Self, CacheError> {
         let parsed = Url::parse(&format!("{given}/"));
         let name =
             parsed.as_ref().map_or_else(|_| "the URL".to_owned(), |parsed| format!("'{}'", url::of(parsed)));
         let bad = |reason: String| CacheError::Option(format!("{name} cannot be opened: {reason}"));
         let base = parsed.map_err(|error| bad(error.to_string()))?;
         let host = base.host_str().ok_or_else(|| bad("it names no host".to_owned()))?;
-        let authorization = match base.username().is_empty() && base.password().is_none() {
-            true => authorization(&settings, host, &*progress),
-            false => None,
-        };
+        if letting_in.is_empty() && base.username().is_empty() && base.password().is_none() {
+            let found = authorization(&settings, host, &*progress);
+            letting_in.extend(found.map(|value| (AUTHORIZATION, value)));
+        }
         let client = Client::new(settings, true).map_err(bad)?;
-        let shared = Shared { client, base, authorization, progress, told: AtomicU64::new(0) };
+        let shared = Shared { client, base, letting_in, progress, told: AtomicU64::new(0) };
         let uri = url::shown(given);
         Ok(Self { shared: Arc::new(shared), key: given.to_owned(), uri })
     }
@@ -132,8 +148,11 @@ impl Shared {
     }
 
     /// What lets us in, where the cache itself is asked and nobody else.
-    fn authorization(&self, url: &Url) -> Option<HeaderValue> {
-        self.authorization.clone().filter(|_| url.origin() == self.base.origin())
+    fn letting_in(&self, url: &Url) -> HeaderMap {
+        match url.origin() == self.base.origin() {
+            true => self.letting_in.clone(),
+            false => HeaderMap::new(),
+        }
     }
 
     /// As [`Shared::ask`], told as a transfer.
@@ -172,7 +191,7 @@ impl Shared {
         loop {
             attempt += 1;
             let mut headers = headers.clone();
-            headers.extend(self.authorization(&url).map(|value| (AUTHORIZATION, value)));
+            headers.extend(self.letting_in(&url));
             let upload = body.map(|data| UploadBody { data, from: 0, len: data.len() });
             let request = Request { method: method.clone(), url: url.clone(), headers, body: upload };
             let (reason, wanted, temporary) = match self.client.send(request) {
@@ -262,6 +281,8 @@ pub enum Fetched {
         etag: Option<String>,
         /// Where it came from, after all redirections.
         url: Url,
+        /// What it says of other URLs.
+        links: Vec<String>,
     },
 }
 
@@ -279,7 +300,9 @@ impl HttpTransport {
             return Ok(Fetched::Unchanged);
         }
         let (etag, url) = (response.header("etag").map(str::to_owned), response.url.clone());
-        Ok(Fetched::New { body: self.body(name, 0, response)?, etag, url })
+        let links = response.headers.get_all(LINK).iter();
+        let links = links.filter_map(|link| link.to_str().ok().map(str::to_owned)).collect();
+        Ok(Fetched::New { body: self.body(name, 0, response)?, etag, url, links })
     }
 
     /// The body of an answer, `from` so many bytes on.

@@ -49,12 +49,12 @@ impl Command for PrefetchFile {
         let algorithm = self.algorithm.unwrap_or(HashAlgorithm::Sha256);
         let expected = self.expected.as_ref().map(|text| Hash::parse(text, Some(algorithm))).transpose()?;
         let wanted = Prefetch {
-            url: parse::text(url)?,
             name: self.name.clone(),
             algorithm,
             expected,
             unpack: self.unpack.then_some(Top::Entry),
             executable: self.executable,
+            ..Prefetch::file(parse::text(url)?)
         };
         let store = &*context.open_store()?;
         let Prefetched { hash, path, .. } = wanted.run(store, &context.means(None))?;

@@ -1,21 +1,18 @@
-//! Trees that are fetched from elsewhere.
+//! Trees of Git repositories.
 
-use super::add::{self, Source};
-use super::world::{Asked, lock};
+use super::super::add::{self, Source};
+use super::super::files;
+use super::super::world::Asked;
+use super::{add_rev, check_hash, common, other_attribute};
 use crate::eval::error::Error;
 use crate::eval::io::FetchedTree;
-use crate::eval::text::path::canonical;
 use crate::eval::value::Position;
 use crate::fetch::git::{Fetcher, Found, GitError, Key, Memory, Remembered};
-use crate::fetch::path::newest;
 use crate::model::content_address::ContentAddressMethod;
+use crate::model::input::Attribute;
 use crate::model::input::git::{GitInput, Rev};
-use crate::model::input::path::PathInput;
-use crate::model::input::{Attribute, Attributes, Expected, Input, json};
-use crate::model::{Hash, HashFormat, StorePath};
-use crate::sys::{clock, interrupt};
-
-use super::files;
+use crate::model::{Hash, StorePath};
+use crate::sys::interrupt;
 
 /// What is known of a tree besides its files.
 #[derive(Default)]
@@ -32,52 +29,7 @@ struct Facts {
 }
 
 impl Asked {
-    /// Fetches a tree into the store, once in an evaluation.
-    pub(super) fn fetch_input(&self, input: &Input) -> Result<FetchedTree, Error> {
-        let url = input.url().to_string();
-        self.access.check_uri(&url)?;
-        let key = json(&input.attributes());
-        let known = lock(&self.fetched).get(&key).cloned();
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let fetched = match input {
-            Input::Git(input) => self.fetch_git(input, &url)?,
-            Input::Path(input) => self.fetch_path(input, &url)?,
-            Input::Mercurial(_) | Input::Forge(_) | Input::Web(_) | Input::Indirect(_) => {
-                return Err(Error::new(format!("this program cannot fetch inputs like '{url}' yet")));
-            }
-        };
-        lock(&self.fetched).insert(key, fetched.clone());
-        Ok(fetched)
-    }
-
-    fn fetch_path(&self, input: &PathInput, url: &str) -> Result<FetchedTree, Error> {
-        let fetching =
-            |error: Error| error.frame(Position::NONE, format!("while fetching the input '{url}'"));
-        if !input.path.starts_with('/') {
-            let message = format!("cannot fetch input '{url}' because it uses a relative path");
-            return Err(fetching(Error::new(message)));
-        }
-        let path = self.real(&canonical(input.path.as_bytes()))?;
-        let newest = newest(&path).map_err(|error| match error.is_not_found() {
-            true => fetching(files::missing(&path)),
-            false => fetching(Error::new(error.to_string())),
-        })?;
-        let check = |hash| check_hash(&input.expected, hash, url);
-        let (path, hash) = self.add_fetched("source", Source::Whole(path), check)?;
-        let mut attributes = common(input.expected.last_modified.unwrap_or(newest), hash);
-        if let Some(rev) = &input.rev {
-            attributes.insert("rev".to_owned(), Attribute::Text(rev.as_str().to_owned()));
-            attributes.insert("shortRev".to_owned(), Attribute::Text(rev.short().to_owned()));
-        }
-        if let Some(count) = input.expected.rev_count {
-            attributes.insert("revCount".to_owned(), Attribute::Number(count));
-        }
-        Ok(FetchedTree { path: self.allowed(&path), attributes })
-    }
-
-    fn fetch_git(&self, input: &GitInput, url: &str) -> Result<FetchedTree, Error> {
+    pub(super) fn fetch_git(&self, input: &GitInput, url: &str) -> Result<FetchedTree, Error> {
         let fetching = |error: GitError| {
             failure(error).frame(Position::NONE, format!("while fetching the input '{url}'"))
         };
@@ -186,13 +138,12 @@ impl Asked {
 
     fn fetched_git(&self, input: &GitInput, facts: &Facts, path: &StorePath, hash: Hash) -> FetchedTree {
         let mut attributes = common(facts.last_modified, hash);
+        if let Some(rev) = &facts.rev {
+            add_rev(&mut attributes, rev);
+        }
         let mut text = |name: &str, text: String| {
             attributes.insert(name.to_owned(), Attribute::Text(text));
         };
-        if let Some(rev) = &facts.rev {
-            text("rev", rev.as_str().to_owned());
-            text("shortRev", rev.short().to_owned());
-        }
         if let Some(rev) = &facts.changed {
             text("dirtyRev", format!("{}-dirty", rev.as_str()));
             text("dirtyShortRev", format!("{}-dirty", rev.short()));
@@ -203,30 +154,6 @@ impl Asked {
         let submodules = input.choices.submodules == Some(true);
         attributes.insert("submodules".to_owned(), Attribute::Bool(submodules));
         FetchedTree { path: self.allowed(path), attributes }
-    }
-}
-
-/// What is told of trees of every type.
-fn common(last_modified: u64, hash: Hash) -> Attributes {
-    let seconds = i64::try_from(last_modified).unwrap_or(i64::MAX);
-    let date = clock::utc_time(seconds).chars().filter(char::is_ascii_digit).collect();
-    Attributes::from([
-        ("lastModified".to_owned(), Attribute::Number(last_modified)),
-        ("lastModifiedDate".to_owned(), Attribute::Text(date)),
-        ("narHash".to_owned(), Attribute::Text(hash.digits(HashFormat::Sri))),
-    ])
-}
-
-/// Refuses a tree with another hash than the expected one.
-fn check_hash(expected: &Expected, found: Hash, url: &str) -> Result<(), Error> {
-    match expected.nar_hash {
-        Some(wanted) if wanted != found => {
-            let [wanted, found] = [wanted, found].map(|hash| hash.digits(HashFormat::Sri));
-            Err(add::other_hash(format!(
-                "NAR hash mismatch in input '{url}', expected '{wanted}' but got '{found}'"
-            )))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -242,11 +169,8 @@ fn check_facts(input: &GitInput, facts: &Facts) -> Result<(), Error> {
     ];
     for (name, wanted, found) in numbers {
         let Some(wanted) = wanted.filter(|wanted| found != Some(*wanted)) else { continue };
-        let got = found.map(|found| format!(", got {found}")).unwrap_or_default();
-        let url = locked.url();
-        return Err(Error::new(format!(
-            "'{name}' attribute mismatch in input '{url}', expected {wanted}{got}"
-        )));
+        let found = found.map(|found| found.to_string());
+        return Err(other_attribute(name, &locked.url(), &wanted.to_string(), found.as_deref()));
     }
     Ok(())
 }
