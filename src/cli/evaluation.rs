@@ -13,6 +13,7 @@ use nival::eval::syntax::Lint;
 use nival::fetch::memory::Memory;
 use nival::http::settings::HttpSettings;
 use nival::model::{DerivedPath, StoreDir};
+use nival::ops::copy::Trust;
 use nival::ops::evaluate::access::Freedom;
 use nival::ops::evaluate::seen::Said;
 pub use nival::ops::evaluate::selection::Arguments;
@@ -417,6 +418,11 @@ impl Backing for Backed<'_> {
             Some(error) => Err(Error::new(error::store_text(&error))),
             None => Ok(()),
         }
+    }
+
+    fn elsewhere(&self, uri: &str) -> Result<(Box<dyn Store>, Trust), Error> {
+        let opened = || Ok((self.context.open_any(uri)?, self.context.trust()?));
+        opened().map_err(|error: anyhow::Error| Error::new(error::text(&error)))
     }
 
     fn http(&self) -> HttpSettings {

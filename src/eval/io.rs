@@ -180,6 +180,12 @@ pub trait World: Sync {
     /// The fetch failed or is not allowed, or the tree is another than was expected.
     fn fetch_tree(&self, input: &Input) -> Result<FetchedTree, Error>;
 
+    /// Copies a path of a binary cache, with what it refers to, and gives the path that it has here.
+    ///
+    /// # Errors
+    /// The cache does not have it, it is not trusted or named in another way than was expected.
+    fn fetch_closure(&self, fetch: &ClosureFetch) -> Result<Vec<u8>, Error>;
+
     /// Whether the evaluation shall go on; asked every some thousand calls.
     ///
     /// # Errors
@@ -203,6 +209,31 @@ pub struct Fetch {
     pub hash: Option<Vec<u8>>,
     /// Whether the archive is unpacked.
     pub unpack: bool,
+}
+
+/// What `builtins.fetchClosure` asks for.
+#[derive(Clone, Debug)]
+pub struct ClosureFetch {
+    /// The URL of the binary cache.
+    pub from_store: String,
+    /// The store path.
+    pub from_path: Vec<u8>,
+    /// Whether it gets a name that follows from its contents.
+    pub rewritten: Rewritten,
+    /// Whether the name of the path follows from how it was built.
+    pub input_addressed: bool,
+}
+
+/// Whether a path gets a name that follows from its contents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Rewritten {
+    /// It keeps the one that it has.
+    #[default]
+    No,
+    /// It gets one that nobody knows yet; the failure tells it.
+    Unknown,
+    /// It gets this one.
+    To(Vec<u8>),
 }
 
 /// A tree that was fetched.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ahead::left;
 use super::error::Error;
-use super::io::{Addition, Dependency, Fetch, FetchedTree, FileKind, Filter, World};
+use super::io::{Addition, ClosureFetch, Dependency, Fetch, FetchedTree, FileKind, Filter, World};
 use crate::model::derivation::DerivationFile;
 use crate::model::input::Input;
 
@@ -113,6 +113,10 @@ impl World for Reading<'_> {
     }
 
     fn fetch_tree(&self, _: &Input) -> Result<FetchedTree, Error> {
+        Err(left())
+    }
+
+    fn fetch_closure(&self, _: &ClosureFetch) -> Result<Vec<u8>, Error> {
         Err(left())
     }
 

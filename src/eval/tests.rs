@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::error::{Error, Kind};
-use super::io::{Addition, Dependency, Fetch, FetchedTree, FileKind, Filter, World};
+use super::io::{Addition, ClosureFetch, Dependency, Fetch, FetchedTree, FileKind, Filter, World};
 use super::print::Style;
 use super::shared::Settings;
 use super::sources::Origin;
@@ -103,6 +103,10 @@ impl World for Memory {
         absent()
     }
     fn fetch_tree(&self, _: &Input) -> Result<FetchedTree, Error> {
+        absent()
+    }
+
+    fn fetch_closure(&self, _: &ClosureFetch) -> Result<Vec<u8>, Error> {
         absent()
     }
     fn go_on(&self) -> Result<(), Error> {

@@ -31,13 +31,6 @@ pub const TABLE: &[Builtin] = &[
         fetch_mercurial,
         "`url` or a set: a tree of a Mercurial repository. It cannot be fetched yet.",
     ),
-    Builtin::new(
-        "fetchClosure",
-        1,
-        fetch_closure,
-        "`set`: a store path of a binary cache. It cannot be fetched yet.",
-    )
-    .of("fetch-closure"),
     Builtin::new("getFlake", 1, get_flake, "`reference`: the outputs of a flake. It cannot be fetched yet."),
 ];
 
@@ -155,21 +148,6 @@ fn fetch_mercurial<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: P
         return Err(Error::new("'url' argument required"));
     }
     Err(not_yet("fetchMercurial"))
-}
-
-fn fetch_closure<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {
-    let text = "while evaluating the argument passed to builtins.fetchClosure";
-    let attrs = worker.force_attrs(arguments[0], Position::NONE, text)?;
-    let names: &[&[u8]] = &[b"fromPath", b"toPath", b"fromStore", b"inputAddressed"];
-    check_names(worker, attrs, names, |name, attr| {
-        Error::new(format!("attribute '{name}' isn't supported in call to 'fetchClosure'")).at(attr.position)
-    })?;
-    for name in ["fromPath", "fromStore"] {
-        if attrs.get(worker.intern(name.as_bytes())).is_none() {
-            return Err(Error::new(format!("attribute '{name}' is missing in call to 'fetchClosure'")));
-        }
-    }
-    Err(not_yet("fetchClosure"))
 }
 
 /// Refuses attributes of other names.

@@ -23,6 +23,7 @@ macro_rules! second {
 pub mod adding;
 pub mod attrs;
 pub mod closure;
+pub mod closures;
 pub mod context;
 pub mod control;
 pub mod derivation;
@@ -62,6 +63,7 @@ pub const FAMILIES: &[&[Builtin]] = &[
     paths::TABLE,
     adding::TABLE,
     derivation::TABLE,
+    closures::TABLE,
     fetch::TABLE,
     flake_refs::TABLE,
     trees::TABLE,

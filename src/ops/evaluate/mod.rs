@@ -8,6 +8,7 @@
 //! trees        trees that are fetched from elsewhere
 //! tree         a tree of files of which a filter leaves some out
 //! add          files and texts → store paths
+//! closures     what binary caches have
 //! desk         the thread that has the store: answers, and writes what is added
 //! adding       what is added, on its way to that thread
 //! world        what an evaluation asks for, answered
@@ -25,6 +26,7 @@
 pub mod access;
 mod add;
 mod adding;
+mod closures;
 mod desk;
 mod files;
 mod identity;
@@ -53,6 +55,7 @@ use crate::fetch::git;
 use crate::fetch::memory::Memory;
 use crate::http::settings::HttpSettings;
 use crate::model::{DerivedPath, StoreDir};
+use crate::ops::copy::Trust;
 use crate::progress::Progress;
 use crate::settings::Environment;
 use crate::store::api::Store;
@@ -154,6 +157,12 @@ pub trait Backing {
     /// # Errors
     /// Something cannot be made valid.
     fn realise(&self, requests: &[DerivedPath]) -> Result<(), Error>;
+
+    /// Another store, and whose signatures count for what is copied from it.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    fn elsewhere(&self, uri: &str) -> Result<(Box<dyn Store>, Trust), Error>;
 
     /// How downloads are made.
     fn http(&self) -> HttpSettings;

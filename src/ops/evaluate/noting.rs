@@ -9,7 +9,7 @@ use super::seen::notes::Notes;
 use super::seen::stamp::{Stamp, digest, file_digest, listing_digest};
 use super::world::Asked;
 use crate::eval::error::Error;
-use crate::eval::io::{Addition, Dependency, Fetch, FetchedTree, FileKind, Filter, World};
+use crate::eval::io::{Addition, ClosureFetch, Dependency, Fetch, FetchedTree, FileKind, Filter, World};
 use crate::model::derivation::DerivationFile;
 use crate::model::input::Input;
 use crate::sys::read_whole;
@@ -270,6 +270,11 @@ impl World for Noting<'_> {
             self.notes.unfit("a tree was fetched that no commit and no hash fixes");
         }
         self.passed(self.world.fetch_tree(input))
+    }
+
+    fn fetch_closure(&self, fetch: &ClosureFetch) -> Result<Vec<u8>, Error> {
+        // A path is what it is, and what of it is read is noted.
+        self.passed(self.world.fetch_closure(fetch))
     }
 
     fn go_on(&self) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::eval::error::Error;
-use crate::eval::io::{Addition, Dependency, Fetch, FetchedTree, FileKind, Filter, World};
+use crate::eval::io::{Addition, ClosureFetch, Dependency, Fetch, FetchedTree, FileKind, Filter, World};
 use crate::fetch::FetchError;
 use crate::fetch::unpack::Top;
 use crate::model::derivation::DerivationFile;
@@ -487,6 +487,10 @@ impl World for Asked {
     fn fetch_tree(&self, input: &Input) -> Result<FetchedTree, Error> {
         self.do_once();
         self.fetch_input(input)
+    }
+
+    fn fetch_closure(&self, fetch: &ClosureFetch) -> Result<Vec<u8>, Error> {
+        self.fetch_of_cache(fetch)
     }
 
     fn tell(&self, text: &str) {

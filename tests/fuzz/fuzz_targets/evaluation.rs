@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use nival::eval::builtins::json::JsonStyle;
 use nival::eval::error::{Error, Kind};
-use nival::eval::io::{Addition, Dependency, Fetch, FetchedTree, FileKind, Filter, World};
+use nival::eval::io::{Addition, ClosureFetch, Dependency, Fetch, FetchedTree, FileKind, Filter, World};
 use nival::eval::print::Style;
 use nival::eval::shared::Settings;
 use nival::eval::sources::Origin;
@@ -77,6 +77,10 @@ impl World for Nothing {
         absent()
     }
     fn fetch_tree(&self, _: &Input) -> Result<FetchedTree, Error> {
+        absent()
+    }
+
+    fn fetch_closure(&self, _: &ClosureFetch) -> Result<Vec<u8>, Error> {
         absent()
     }
     fn go_on(&self) -> Result<(), Error> {
