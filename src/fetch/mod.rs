@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! git       a tree of a Git repository
+//! mercurial a tree of a Mercurial repository
 //! path      a tree of this machine
 //! url       a URL → the bytes behind it
 //! unpack    an archive (tar in any compression, zip) → the entries of a tree
@@ -16,10 +17,16 @@ pub mod forge;
 pub mod git;
 mod link;
 pub mod memory;
+pub mod mercurial;
 pub mod path;
 mod tree;
 pub mod unpack;
 pub mod url;
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
+use tempfile::TempDir;
 
 use crate::model::{Hash, HashFormat};
 use crate::store::binary_cache::CacheError;
@@ -122,6 +129,16 @@ impl FetchError {
             _ => false,
         }
     }
+}
+
+/// A directory that nobody else may look into, or change; it goes with the value.
+///
+/// # Errors
+/// It cannot be made.
+pub fn private_dir() -> Result<TempDir> {
+    let made =
+        tempfile::Builder::new().prefix("nival-fetch-").permissions(Permissions::from_mode(0o700)).tempdir();
+    Ok(made.map_err(|error| PathError::new("creating directory in", std::env::temp_dir(), error))?)
 }
 
 /// The result of fetching.

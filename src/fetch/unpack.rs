@@ -98,6 +98,16 @@ pub fn unpack_within(archive: &mut File, dir: &Path, top: Top, limits: Limits) -
     Ok(Unpacked { top: find_top(dir, top)?, newest: tree.newest })
 }
 
+/// As [`unpack_within`], of tar that comes piece by piece.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_tar(archive: impl Read, dir: &Path, top: Top, limits: Limits) -> Result<Unpacked> {
+    let mut tree = Tree::new(dir, limits)?;
+    untar(archive, &mut tree)?;
+    Ok(Unpacked { top: find_top(dir, top)?, newest: tree.newest })
+}
+
 pub(super) fn bad(error: impl std::fmt::Display) -> FetchError {
     match interrupt::check() {
         Err(signal) => signal.into(),

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::fetch::memory::{Form, Memory, Question};
 use crate::fetch::unpack::{self, Top};
 use crate::fetch::url::{self, Version};
-use crate::fetch::{FetchError, Mismatch, Result};
+use crate::fetch::{FetchError, Mismatch, Result, private_dir};
 use crate::http::settings::HttpSettings;
 use crate::model::content_address::ContentReferences;
 use crate::model::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, Hasher, StorePath};
@@ -267,16 +267,6 @@ impl Prefetch {
         std::io::copy(file, &mut hasher).map_err(PathError::at("reading file", source))?;
         Ok(hasher.finish())
     }
-}
-
-/// A directory that nobody else may look into, or change; it goes with the value.
-///
-/// # Errors
-/// It cannot be made.
-pub fn private_dir() -> Result<TempDir> {
-    let made =
-        tempfile::Builder::new().prefix("nival-fetch-").permissions(Permissions::from_mode(0o700)).tempdir();
-    Ok(made.map_err(|error| PathError::new("creating directory in", std::env::temp_dir(), error))?)
 }
 
 fn file_in(dir: &TempDir) -> PathBuf {

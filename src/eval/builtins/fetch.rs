@@ -25,12 +25,6 @@ pub const TABLE: &[Builtin] = &[
         fetch_tarball,
         "`url` or `{ url; name?; sha256?; }`: the store path of an archive's contents.",
     ),
-    Builtin::new(
-        "fetchMercurial",
-        1,
-        fetch_mercurial,
-        "`url` or a set: a tree of a Mercurial repository. It cannot be fetched yet.",
-    ),
     Builtin::new("getFlake", 1, get_flake, "`reference`: the outputs of a flake. It cannot be fetched yet."),
 ];
 
@@ -132,35 +126,6 @@ fn has_scheme(url: &[u8]) -> bool {
     let Some(colon) = url.iter().position(|byte| *byte == b':') else { return false };
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     url.first().is_some_and(u8::is_ascii_alphabetic) && url[..colon].iter().all(allowed)
-}
-
-fn fetch_mercurial<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Position) -> Evaluated<'e> {
-    let value = worker.force_at(arguments[0], position)?;
-    let View::Attrs(attrs) = value.view() else {
-        let text = "while evaluating the first argument passed to builtins.fetchMercurial";
-        worker.coerce(value, STRICT, Position::NONE, text)?;
-        return Err(not_yet("fetchMercurial"));
-    };
-    check_names(worker, attrs, &[b"url", b"rev", b"name"], |name, attr| {
-        Error::new(format!("unsupported argument '{name}' to 'fetchMercurial'")).at(attr.position)
-    })?;
-    if attrs.get(worker.intern(b"url")).is_none() {
-        return Err(Error::new("'url' argument required"));
-    }
-    Err(not_yet("fetchMercurial"))
-}
-
-/// Refuses attributes of other names.
-fn check_names<'e>(
-    worker: &Worker<'e>,
-    attrs: Attrs<'e>,
-    names: &[&[u8]],
-    refused: impl Fn(&str, &Attr<'e>) -> Error,
-) -> Result<(), Error> {
-    match worker.in_order(attrs)?.iter().find(|attr| !names.contains(&worker.text(attr.name))) {
-        Some(attr) => Err(refused(&worker.name(attr.name), attr)),
-        None => Ok(()),
-    }
 }
 
 fn get_flake<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], _: Position) -> Evaluated<'e> {

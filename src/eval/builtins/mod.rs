@@ -32,6 +32,7 @@ pub mod flake_refs;
 pub mod internal;
 pub mod json;
 pub mod lists;
+pub mod mercurial;
 pub mod numbers;
 pub mod paths;
 pub mod regex;
@@ -66,6 +67,7 @@ pub const FAMILIES: &[&[Builtin]] = &[
     closures::TABLE,
     fetch::TABLE,
     flake_refs::TABLE,
+    mercurial::TABLE,
     trees::TABLE,
 ];
 

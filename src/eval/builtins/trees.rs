@@ -7,7 +7,7 @@ use super::super::interpret::{Evaluated, Worker};
 use super::super::io::FetchedTree;
 use super::super::symbols::{Symbol, known};
 use super::super::value::{Attr, Attrs, Position, View};
-use super::Builtin;
+use super::{Builtin, mercurial};
 use crate::model::input::{Attribute, Attributes, Input, InputError, git};
 
 /// The experimental feature of `fetchTree`.
@@ -82,7 +82,8 @@ fn fetch_tree<'e>(worker: &Worker<'e>, arguments: &[Value<'e>], position: Positi
             Input::from_url(&url).map_err(refused)?
         }
     };
-    let tree = fetch(worker, &input, WHO)?;
+    let mut tree = fetch(worker, &input, WHO)?;
+    tree.attributes.remove(mercurial::BRANCH);
     Ok(told(worker, &tree))
 }
 
@@ -191,7 +192,7 @@ fn fetch(worker: &Worker<'_>, input: &Input, who: &str) -> Result<FetchedTree, E
 }
 
 /// A fetched tree as a set.
-fn told<'e>(worker: &Worker<'e>, tree: &FetchedTree) -> Value<'e> {
+pub(super) fn told<'e>(worker: &Worker<'e>, tree: &FetchedTree) -> Value<'e> {
     let mut attrs = values(worker, &tree.attributes);
     attrs.push((worker.intern(b"outPath"), worker.store_path_string(&tree.path)));
     worker.new_set(attrs)

@@ -21,7 +21,7 @@
 //! one and become an archive at once.
 
 mod attributes;
-mod command;
+pub(super) mod command;
 mod commit;
 mod memory;
 mod mirror;
@@ -44,7 +44,7 @@ use crate::sys::interrupt::Interrupted;
 pub use command::Git;
 pub use commit::CommitTree;
 pub use memory::{Key, Memory, Remembered};
-pub use work_tree::WorkTree;
+pub use work_tree::{TrackedFiles, WorkTree};
 
 use repository::Repository;
 

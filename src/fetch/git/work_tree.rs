@@ -47,6 +47,36 @@ enum Node {
     Leaf,
 }
 
+/// Files of a directory that are in a list.
+pub struct TrackedFiles {
+    root: PathBuf,
+    files: BTreeMap<CString, Node>,
+}
+
+impl TrackedFiles {
+    /// Those of the directory `root` with these names, as far as they are there.
+    ///
+    /// # Errors
+    /// Names that no files have.
+    pub fn new<'n>(root: &Path, names: impl Iterator<Item = &'n [u8]>) -> Result<TrackedFiles> {
+        let mut files = BTreeMap::new();
+        for name in names.filter(|name| is_there(root, name)) {
+            insert(&mut files, name, true)?;
+        }
+        let root = root.canonicalize().map_err(PathError::at("resolving", root))?;
+        Ok(TrackedFiles { root, files })
+    }
+
+    /// Tells a sink of the files.
+    ///
+    /// # Errors
+    /// Those of reading, and of the sink.
+    pub fn tell(&self, sink: &mut dyn Sink) -> std::result::Result<(), NarError> {
+        let root = open_dir(&self.root)?;
+        tell(root.as_fd(), &self.root, &self.files, sink)
+    }
+}
+
 /// What is found in one work tree, before those of its submodules.
 struct Scan<'g> {
     git: &'g Git,

@@ -116,7 +116,7 @@ pub enum InputError {
     /// A forge on no machine; the attributes as JSON.
     #[error("input {0} contains an invalid instance host")]
     Host(String),
-    /// An empty branch or tag.
+    /// A name that no branch or tag can have.
     #[error("invalid Mercurial branch/tag name '{0}'")]
     MercurialReference(String),
     /// A branch, tag or commit of what has none.

@@ -108,10 +108,17 @@ impl MercurialInput {
     }
 }
 
+/// Whether a text can name a branch, tag or bookmark, and is nothing else to the program `hg`.
+pub fn is_reference(text: &str) -> bool {
+    let is_first = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'@';
+    text.bytes().next().is_some_and(is_first)
+        && text.bytes().all(|byte| is_first(byte) || b"_./+-".contains(&byte))
+}
+
 fn checked_reference(text: &str) -> Result<String> {
-    match text.is_empty() {
-        true => Err(InputError::MercurialReference(text.to_owned())),
-        false => Ok(text.to_owned()),
+    match is_reference(text) {
+        true => Ok(text.to_owned()),
+        false => Err(InputError::MercurialReference(text.to_owned())),
     }
 }
 
@@ -127,6 +134,9 @@ mod tests {
         assert_eq!(input.url.to_string(), "https://h/p?x=y");
         assert_eq!(input.url().to_string(), "hg+https://h/p?dir=d&ref=a&x=y");
         assert!(read("hg+https://h/p?rev=zz").unwrap().is_err());
+        for bad in ["", "-x", "a b", "a'b", "all()"] {
+            assert!(!is_reference(bad), "{bad}");
+        }
         assert!(read("hg+ftp://h/p").is_none() && read("hg://h/p").is_none());
     }
 }

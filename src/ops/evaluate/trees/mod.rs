@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! git       of Git repositories
+//! mercurial of Mercurial repositories
 //! web       archives and files, by their URLs
 //! forge     commits on GitHub, GitLab and SourceHut
 //! indirect  what a registry has for a name
@@ -10,6 +11,7 @@
 mod forge;
 mod git;
 mod indirect;
+mod mercurial;
 mod web;
 
 use super::add::{self, Source};
@@ -43,9 +45,7 @@ impl Asked {
             Input::Web(input) => self.fetch_web(input)?,
             Input::Forge(input) => self.fetch_forge(input)?,
             Input::Indirect(_) => self.fetch_input(&self.resolve_indirect(input)?)?,
-            Input::Mercurial(_) => {
-                return Err(Error::new(format!("this program cannot fetch inputs like '{url}' yet")));
-            }
+            Input::Mercurial(input) => self.fetch_mercurial(input, &url)?,
         };
         lock(&self.fetched).insert(key, fetched.clone());
         Ok(fetched)
