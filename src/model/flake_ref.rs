@@ -173,4 +173,16 @@ mod tests {
         }
         assert!(matches!(FlakeRef::parse("a#b"), Err(FlakeRefError::Fragment { .. })));
     }
+
+    proptest::proptest! {
+        /// What is read is the same once it was a set.
+        #[test]
+        fn any_text_is_read_or_refused(
+            text in "(github|gitlab|flake|path|git\\+file|file|hg\\+http|)(:|://|)[a-z0-9./%?&=#~ -]{0,30}"
+        ) {
+            if let Ok(found) = FlakeRef::parse(&text) {
+                proptest::prop_assert_eq!(FlakeRef::from_attributes(&found.attributes()), Ok(found));
+            }
+        }
+    }
 }
