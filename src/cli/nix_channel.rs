@@ -74,16 +74,12 @@ fn add(mut context: Context, url: &str, name: Option<&str>) -> anyhow::Result<()
     context.end_of_args()?;
     let (name, url) = list::check(url, name)?;
     let file = context.channels_file()?;
-    let mut channels = list::read(&file)?;
-    channels.insert(name, url);
-    Ok(list::write(&file, &channels)?)
+    Ok(list::change(&file, |channels| drop(channels.insert(name, url)))?)
 }
 
 fn remove(context: Context, name: &str) -> anyhow::Result<()> {
     let file = context.channels_file()?;
-    let mut channels = list::read(&file)?;
-    channels.remove(name);
-    list::write(&file, &channels)?;
+    list::change(&file, |channels| drop(channels.remove(name)))?;
     of_profile(context, &["--uninstall", name])
 }
 

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::sys::interrupt::Interrupted;
+use crate::sys::lock::{self, LockError, LockKind};
 use crate::sys::{PathError, atomic, read_configured};
 
 /// Largest list that is read, in bytes.
@@ -34,6 +36,9 @@ pub enum ListError {
     /// The file.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// The work was told to end.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
 }
 
 /// Channels: URLs by names.
@@ -63,6 +68,28 @@ fn channel(line: &str) -> Option<(String, String)> {
 /// The name that a URL gives a channel, as it stands.
 fn last_part(url: &str) -> &str {
     url.rsplit('/').next().unwrap_or_default()
+}
+
+/// Reads a list, changes it and writes it; who does the same meanwhile waits. The lock is a file
+/// beside it with `.lock` at the end of its name.
+///
+/// # Errors
+/// The files cannot be read or written.
+pub fn change(file: &Path, change: impl FnOnce(&mut Channels)) -> Result<(), ListError> {
+    if let Some(dir) = file.parent() {
+        std::fs::create_dir_all(dir).map_err(PathError::at("creating directory", dir))?;
+    }
+    let mut path = file.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let held = lock::open_lock_file(&path)?;
+    lock::lock(&held, &path, LockKind::Exclusive, || ()).map_err(|error| match error {
+        LockError::Path(error) => ListError::Path(error),
+        LockError::Interrupted(interrupted) => interrupted.into(),
+    })?;
+    let mut channels = read(file)?;
+    change(&mut channels);
+    write(file, &channels)
 }
 
 /// Writes a list, whole or not at all. Where the file is a link, what it leads to is written.
@@ -131,6 +158,25 @@ mod tests {
             assert!(matches!(check(url, None), Err(ListError::Name(_))), "{url}");
         }
         assert!(matches!(check("http://x/y", Some("b@d")), Err(ListError::Name(_))));
+    }
+
+    #[test]
+    fn several_change_a_list_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a/list");
+        let add = |number: usize| {
+            change(&file, |channels| drop(channels.insert(number.to_string(), "http://h/x".to_owned())))
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|number| {
+                    let add = &add;
+                    scope.spawn(move || add(number))
+                })
+                .collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+        });
+        assert_eq!(read(&file).unwrap().len(), 8);
     }
 
     #[test]
