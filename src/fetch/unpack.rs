@@ -319,18 +319,22 @@ mod tests {
     /// What leads out of the directory is neither followed nor made.
     #[test]
     fn nothing_is_written_outside() {
-        use tar::EntryType::{Fifo, Link, Regular, Symlink};
+        use tar::EntryType::{Block, Char, Fifo, Link, Regular, Symlink};
         let place = tempfile::tempdir().unwrap();
         let victim = place.path().join("victim");
         std::fs::create_dir(&victim).unwrap();
         std::fs::write(victim.join("secret"), "x").unwrap();
         let outside = victim.to_str().unwrap();
+        let absolute = format!("{outside}/new");
         let cases: &[&[(tar::EntryType, &str, &str)]] = &[
             &[(Regular, "../victim/new", "")],
             &[(Symlink, "l", outside), (Regular, "l/new", "")],
             &[(Symlink, "l", ".."), (Regular, "l/victim/new", "")],
             &[(Link, "h", "../victim/secret"), (Regular, "h", "")],
             &[(Fifo, "pipe", "x")],
+            &[(Char, "device", "x")],
+            &[(Block, "device", "x")],
+            &[(Regular, &absolute, "")],
         ];
         for (number, case) in cases.iter().enumerate() {
             let dir = place.path().join(number.to_string());

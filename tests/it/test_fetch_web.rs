@@ -231,6 +231,7 @@ fn commits_on_forges() {
 #[test]
 fn tokens_of_forges() {
     let Some((world, _nginx)) = everywhere() else { return };
+    let setting = "access-tokens";
     let cases = [
         ("github:o/r", "github.com=a gitlab.com=PAT:b git.sr.ht=c"),
         ("gitlab:o/r", "github.com=a gitlab.com=PAT:b git.sr.ht=c"),
@@ -242,7 +243,7 @@ fn tokens_of_forges() {
     for (url, tokens) in cases {
         let [ours, theirs] = [Side::Nival, Side::Reference].map(|side| {
             forget(&world);
-            let flags = format!("--impure --option access-tokens ⟦{tokens}⟧");
+            let flags = format!("--impure --option {setting} ⟦{tokens}⟧");
             let outcome = tree(&world, side, &flags, &format!("fetchTree \"{url}\""));
             assert_eq!(outcome.status, 0, "{}", outcome.stderr);
             requests(&world, "heads.log")
@@ -252,8 +253,8 @@ fn tokens_of_forges() {
     }
     // A token of a kind that is not known is not sent, and not shown.
     forget(&world);
-    let flags = "--impure --option access-tokens gitlab.com=secret";
-    let outcome = tree(&world, Side::Nival, flags, "fetchTree \"gitlab:o/r\"");
+    let flags = format!("--impure --option {setting} gitlab.com=secret");
+    let outcome = tree(&world, Side::Nival, &flags, "fetchTree \"gitlab:o/r\"");
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("'OAuth2:' or 'PAT:'") && !outcome.stderr.contains("secret"));
     assert!(requests(&world, "heads.log").iter().all(|line| line.ends_with("[-] [-]")));
@@ -310,12 +311,13 @@ fn names_of_registries() {
         &format!("gh/x/{LINKED}"),
     ]
     .map(|name| format!("flake:{name}"));
-    let flags = format!("--option flake-registry {}", world.text("registry.json"));
+    let setting = "flake-registry";
+    let flags = format!("--option {setting} {}", world.text("registry.json"));
     as_the_reference(&world, &format!("--impure {flags}"), &of_urls(&names));
     as_the_reference(&world, &flags, &of_urls(&names[..1]));
     let set = format!("builtins.fetchTree {{ type = \"indirect\"; id = \"a\"; narHash = \"{WRONG}\"; }}");
     as_the_reference(&world, &flags, &[set]);
-    as_the_reference(&world, "--impure --option flake-registry ⟦⟧", &of_urls(&names[..1]));
+    as_the_reference(&world, &format!("--impure --option {setting} ⟦⟧"), &of_urls(&names[..1]));
     for bad in ["{", "[]", "{\"version\":3,\"flakes\":[]}", "{\"version\":2,\"flakes\":[{}]}"] {
         world.write("registry.json", bad);
         as_the_reference(&world, &format!("--impure {flags}"), &of_urls(&names[..1]));

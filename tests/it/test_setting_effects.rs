@@ -498,6 +498,8 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("allow-import-from-derivation", EVAL, "const SETTINGS"),
     ("allowed-uris", EVAL, "const SETTINGS"),
     ("eval-system", EVAL, "const SETTINGS"),
+    ("access-tokens", FETCH_WEB, "fn tokens_of_forges"),
+    ("flake-registry", FETCH_WEB, "fn names_of_registries"),
     ("allow-dirty", FETCH_GIT, "fn changed_files_are_taken_and_told_of"),
     ("lint-absolute-path-literals", EVAL, "const SETTINGS"),
     ("lint-short-path-literals", EVAL, "const SETTINGS"),
@@ -519,6 +521,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
 const EVAL: &str = include_str!("test_eval.rs");
 const PARTS: &str = include_str!("test_packages_parts.rs");
 const FETCH_GIT: &str = include_str!("test_fetch_git.rs");
+const FETCH_WEB: &str = include_str!("test_fetch_web.rs");
 
 /// Tries every case with both values, beside the reference where it can be.
 fn act(cases: &[Case]) {

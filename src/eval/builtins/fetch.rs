@@ -1,12 +1,11 @@
 //! Fetching: what is asked for is checked here, and fetched by the world.
 
-use super::super::coerce::STRICT;
 use super::super::error::Error;
 use super::super::heap::Value;
 use super::super::interpret::{Evaluated, Worker};
 use super::super::io::Fetch;
 use super::super::text::path;
-use super::super::value::{Attr, Attrs, Position, View};
+use super::super::value::{Position, View};
 use super::Builtin;
 use crate::model::hash::{Hash, HashFormat};
 use crate::model::store_path;

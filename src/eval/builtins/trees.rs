@@ -26,7 +26,7 @@ pub const TABLE: &[Builtin] = &[
         "fetchTree",
         1,
         fetch_tree,
-        "`url` or a set with its `type`: a tree from elsewhere. Git repositories (`git`) and files of this machine (`path`) can be fetched so far.",
+        "`url` or a set with its `type` (`git`, `hg`, `github`, `gitlab`, `sourcehut`, `tarball`, `file`, `path` or `indirect`): a tree from elsewhere.",
     )
     .of(FEATURE),
 ];

@@ -184,7 +184,10 @@ impl Fetcher {
         rev: Option<&Rev>,
         reference: &str,
     ) -> Result<Found> {
-        // In quotes it is a name, whatever signs are in it; which there may be was checked.
+        // The branch of a work tree may be anything; what is in quotes is a name.
+        if reference.contains('\'') {
+            return Err(MercurialError::Answer(reference.to_owned()));
+        }
         let wanted = rev.map_or_else(|| format!("r'{reference}'"), |rev| rev.as_str().to_owned());
         let words = ["log", "-l1", "-r", &wanted, "-T", "{node}\\n{rev}\\n{branch}\\n"];
         let text = hg.text(&repository, &url, &words)?;

@@ -10,11 +10,13 @@ impl Input {
     /// # Errors
     /// [`InputError::NoVersions`] and [`InputError::BothVersions`].
     pub fn with_version(&self, reference: Option<&str>, rev: Option<&Rev>) -> Result<Input> {
+        if reference.is_none() && rev.is_none() {
+            return Ok(self.clone());
+        }
         let mut input = self.clone();
         let url = || self.url().to_string();
         // A commit of another branch than before is not the one from before.
         let (own_reference, own_rev) = match &mut input {
-            _ if reference.is_none() && rev.is_none() => return Ok(input),
             Input::Git(input) => (&mut input.reference, &mut input.rev),
             Input::Mercurial(input) => (&mut input.reference, &mut input.rev),
             Input::Indirect(input) => (&mut input.reference, &mut input.rev),

@@ -13,13 +13,13 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::fetch::FetchError;
+use crate::fetch::private_dir;
 use crate::fetch::unpack::{Limits, Top, unpack_within};
 use crate::model::derivation::DerivationOutput;
 use crate::model::references::{Candidates, Scanner};
 use crate::model::{Derivation, StoreDir, StorePath};
 use crate::nar::writer::NarWriter;
 use crate::nar::{Sink, dump};
-use crate::ops::prefetch::private_dir;
 use crate::store::LocalStore;
 use crate::store::api::Store as _;
 use crate::store::error::{FailedBuild, RealiseError, Result, StoreError};
