@@ -112,7 +112,7 @@ impl Nginx {
                      location /down/ {{ rewrite ^/down/(.*)$ http://127.0.0.1:{port}/$1 redirect; }}
                      location /linked/ {{ alias {root}/; add_header Link '{link}'; }}
                      location /sent/ {{ add_header Link '{link}' always; rewrite ^/sent/(.*)$ /$1 redirect; }}
-                     location /told/ {{ alias {root}/; add_header Link '<path:/etc>; rel=immutable'; }}
+                     location /told/ {{ alias {root}/; add_header Link '<path:/etc>; rel=\"immutable\"'; }}
                      location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}\n\
                    }}\n\
                  }}\n",

@@ -172,9 +172,10 @@ fn files_and_search_paths() {
 }
 
 #[test]
-fn what_cannot_be_fetched_yet_says_so() {
+fn what_cannot_be_fetched_says_so() {
     for (text, message) in [
-        ("fetchMercurial \"/x\"", "this program cannot do what 'builtins.fetchMercurial' asks for yet"),
+        ("fetchMercurial { }", "'url' argument required"),
+        ("fetchMercurial \"x/y\"", "file:// URL 'file://x/y' has unexpected authority 'x'"),
         ("fetchGit { }", "input attribute 'url' is missing"),
         ("fetchTarball { }", "'url' argument required"),
         ("builtins.fetchurl \"x\"", "URL 'x' doesn't have a scheme"),

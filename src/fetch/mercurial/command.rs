@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{MercurialError, Result};
-use crate::fetch::git::command::{Running, run};
+use crate::fetch::git::command::{Running, of_pipe, run};
 use crate::settings::Environment;
 use crate::sys::interrupt::Interruptible;
 
@@ -124,14 +124,19 @@ impl Hg {
     ) -> Result<T> {
         let mut running = Running::start(&mut self.of_repository(repository, words), false)?;
         let pipe = running.child().stdout.take();
-        let result = match pipe {
-            Some(pipe) => read(&mut Interruptible(pipe)),
-            None => Err(MercurialError::Answer(String::new())),
-        };
+        let mut pipe = Interruptible(pipe.ok_or_else(|| MercurialError::Answer(String::new()))?);
+        let result = read(&mut pipe);
+        if result.is_ok() {
+            // An archive is filled up behind its end, which somebody has to take.
+            std::io::copy(&mut pipe, &mut std::io::sink()).map_err(of_pipe)?;
+        }
+        drop(pipe);
         let (status, said) = running.wait()?;
-        match status.success() {
-            true => result,
-            false => Err(failed(url, said)),
+        match result {
+            Ok(_) if !status.success() => Err(failed(url, said)),
+            // What could not be read is mostly that the program ended early, and says why.
+            Err(_) if said.contains("abort:") && !said.contains("Broken pipe") => Err(failed(url, said)),
+            result => result,
         }
     }
 }
