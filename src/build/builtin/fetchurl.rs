@@ -36,7 +36,8 @@ pub(super) fn run(means: &Means<'_>) -> Result<(), String> {
 }
 
 fn download(means: &Means<'_>, from: &str, file: &mut File, path: &Path) -> Result<(), String> {
-    url::download(from, None, means.http.clone(), Arc::clone(&means.progress), file, path)
+    let request = url::Request { url: from, ..url::Request::default() };
+    url::download(request, means.http.clone(), Arc::clone(&means.progress), file, path)
         .map(drop)
         .map_err(|error| error.to_string())
 }
