@@ -21,6 +21,7 @@ mod nix_env;
 mod nix_hash;
 mod nix_instantiate;
 mod nix_prefetch_url;
+mod nix_shell;
 mod nix_store;
 mod output;
 mod realiser;
@@ -52,16 +53,12 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("nix-daemon", nix_daemon::run),
     ("nix-instantiate", nix_instantiate::run),
     ("nix-build", nix_build::run),
-    ("nix-shell", not_built),
+    ("nix-shell", nix_shell::run),
     ("nix-channel", nix_channel::run),
     ("nix-prefetch-url", nix_prefetch_url::run),
 ];
 
 type Program = fn(Context, Vec<OsString>) -> anyhow::Result<()>;
-
-/// Programs that have a name and a place, but nothing behind it yet: why, and
-/// what can be done.
-const NOT_BUILT: &[(&str, &str)] = &[("nix-shell", "it needs derivations to be built, which comes later")];
 
 /// Runs the program that the first word names: by its own name, or, for
 /// `nival`, by the word after it.
@@ -117,14 +114,4 @@ fn prepare() -> anyhow::Result<()> {
     let more = rustix::process::Rlimit { current: files.maximum, ..files };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, more);
     Ok(signals::install()?)
-}
-
-/// A program that has a name and a place, but nothing behind it yet.
-fn not_built(context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
-    let program = context.program.clone();
-    if words.first().is_some_and(|word| word == "--version") {
-        return context.print_version();
-    }
-    let why = NOT_BUILT.iter().find(|(name, _)| *name == program).map_or("", |(_, why)| why);
-    anyhow::bail!("'{program}' is not available in this version of Nival: {why}")
 }

@@ -18,6 +18,7 @@ pub mod realise;
 pub mod roots_report;
 pub mod selected;
 pub mod serve;
+pub mod shell_env;
 pub mod sign;
 pub mod user_env;
 pub mod verify;

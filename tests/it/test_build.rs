@@ -4,7 +4,7 @@
 use crate::common::{Outcome, Side, World};
 use crate::data;
 
-const SIDES: [Side; 2] = [Side::Nival, Side::Reference];
+pub const SIDES: [Side; 2] = [Side::Nival, Side::Reference];
 
 /// Derivations of all kinds; each attribute is one.
 const NIX: &str = r#"
@@ -43,10 +43,10 @@ in rec {
 "#;
 
 /// Links by name, and where they lead.
-type Links = Vec<(String, Option<std::path::PathBuf>)>;
+pub type Links = Vec<(String, Option<std::path::PathBuf>)>;
 
 /// What is there after a command: exit status, both outputs, links, and the paths that are valid now.
-fn after(world: &World, side: Side, words: &[&str]) -> (Outcome, Links, Vec<String>) {
+pub fn after(world: &World, side: Side, words: &[&str]) -> (Outcome, Links, Vec<String>) {
     // Everything of the command before goes, but the expressions.
     for name in data::names(&world.path("links")) {
         std::fs::remove_file(world.path("links").join(name)).unwrap();
@@ -73,7 +73,7 @@ fn after(world: &World, side: Side, words: &[&str]) -> (Outcome, Links, Vec<Stri
 }
 
 /// Runs a command on both sides; all that comes of it is the same.
-fn same(world: &World, words: &[&str]) -> Outcome {
+pub fn same(world: &World, words: &[&str]) -> Outcome {
     let [ours, theirs] = SIDES.map(|side| after(world, side, words));
     assert_eq!(
         (ours.0.status, ours.0.text(), &ours.0.stderr),
@@ -83,6 +83,22 @@ fn same(world: &World, words: &[&str]) -> Outcome {
     assert_eq!(ours.1, theirs.1, "links of {words:?}");
     assert_eq!(ours.2, theirs.2, "rows of {words:?}");
     ours.0
+}
+
+/// As [`same`], of a command that builds several derivations, which succeeds: the order in which they
+/// are built, and how often something is told, do not matter.
+#[track_caller]
+pub fn together(world: &World, words: &[&str]) {
+    let [ours, theirs] = SIDES.map(|side| after(world, side, words));
+    assert_eq!(
+        (ours.0.ok().text(), &ours.1, &ours.2),
+        (theirs.0.ok().text(), &theirs.1, &theirs.2),
+        "{words:?}"
+    );
+    let lines = |outcome: &Outcome| -> std::collections::BTreeSet<String> {
+        outcome.stderr.lines().map(str::to_owned).collect()
+    };
+    assert_eq!(lines(&ours.0), lines(&theirs.0), "{words:?}");
 }
 
 fn world() -> Option<(World, String)> {

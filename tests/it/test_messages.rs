@@ -64,7 +64,6 @@ const CASES: &[&str] = &[
     "nix-copy-closure",
     "nix-daemon x",
     "nix-build x",
-    "nix-shell -p hello",
     "nix-channel",
     "nix-channel --bogus",
     "nix-channel --add",

@@ -42,14 +42,6 @@ fn every_name_has_a_version() {
 #[test]
 fn what_is_not_built_says_so_in_one_line() {
     let world = World::new();
-    for program in ["nix-build", "nix-shell"] {
-        let outcome = world.nival("nival", &[program, "x"]);
-        assert_eq!(outcome.status, 1);
-        assert_eq!(outcome.stdout, b"");
-        let begin = format!("error: '{program}' is not available in this version of Nival: ");
-        assert!(outcome.stderr.starts_with(&begin), "{}", outcome.stderr);
-        assert_eq!(outcome.stderr.lines().count(), 1);
-    }
     for (program, args) in [("nix", &["build"]), ("nix", &["develop"]), ("nix", &["shell"])] {
         let outcome = world.nival(program, args);
         assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{}", outcome.stderr);

@@ -9,6 +9,7 @@ pub mod common;
 pub mod expressions;
 pub mod nix;
 mod nix_env;
+mod nix_shell;
 mod nix_store;
 mod output;
 pub mod page;
@@ -241,6 +242,7 @@ impl Program {
 
 pub use expressions::{NIX_BUILD, NIX_INSTANTIATE};
 pub use nix_env::PROGRAM as NIX_ENV;
+pub use nix_shell::NIX_SHELL;
 pub use nix_store::PROGRAM as NIX_STORE;
 pub use single::{
     NIX_CHANNEL, NIX_COLLECT_GARBAGE, NIX_COPY_CLOSURE, NIX_DAEMON, NIX_HASH, NIX_PREFETCH_URL,
@@ -252,6 +254,7 @@ pub const PROGRAMS: &[&Program] = &[
     &nix_env::PROGRAM,
     &expressions::NIX_INSTANTIATE,
     &expressions::NIX_BUILD,
+    &nix_shell::NIX_SHELL,
     &single::NIX_HASH,
     &single::NIX_PREFETCH_URL,
     &single::NIX_CHANNEL,
