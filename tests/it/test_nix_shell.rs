@@ -272,7 +272,7 @@ fn scripts() {
         let script = world.write("src/a script", format!("#! /usr/bin/env nix-shell\n{lines}"));
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
         for dir in ["src", "etc"] {
-            let name = format!("../src/a script");
+            let name = "../src/a script".to_owned();
             let outcome = same_in(&world, dir, &[&name, "it's", "", "--pure", "-v"]);
             assert!(number != 4 || outcome.status == 9, "{outcome:?}");
         }

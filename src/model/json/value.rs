@@ -34,7 +34,7 @@ impl Json {
     /// Reads a text.
     ///
     /// # Errors
-    /// [`JsonError`]; also for more than [`DEEPEST`] values within each other.
+    /// [`JsonError`]; also for more than `DEEPEST` values within each other.
     pub fn parse(text: &[u8]) -> Result<Self, JsonError> {
         let mut values = Values { too_deep: false };
         let (value, _) = super::parse(text, &mut values)?;

@@ -1,9 +1,9 @@
 //! Starting a process in a place of its own and ending everything that it started.
 //!
-//! Between us and the child stands a [supervisor](supervisor), so that the child ends when we do, whatever ends
+//! Between us and the child stands a supervisor, so that the child ends when we do, whatever ends
 //! us. Between `fork` and `exec` both make system calls and nothing else: we have other threads, which may hold
 //! locks at that moment, the allocator's for instance. So what the child does is a list that is made before
-//! ([`plan`]), and errors come back as numbers of the list ([`message`]).
+//! (`plan`), and errors come back as numbers of the list (`message`).
 //!
 //! ```text
 //! we ── socket ── supervisor ── socket (closed by exec) ── child → program

@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nival::model::json::{self, JsonBuilder};
 use nival::eval::text::toml;
+use nival::model::json::{self, JsonBuilder};
 
 /// Writes values as JSON.
 struct Text;

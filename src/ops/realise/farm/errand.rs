@@ -286,8 +286,8 @@ impl Errand {
         let waiting = || progress.notice(&format!("waiting for the upload lock to '{}'", machine.uri));
         // What another build sends meanwhile is there afterwards, and not sent again.
         let _lock = UploadLock::acquire(&here.layout().state_dir, machine, waiting)?;
-        let mut options = CopyOptions::default();
-        options.fetch = self.settings.builders_use_substitutes;
+        let fetch = self.settings.builders_use_substitutes;
+        let options = CopyOptions { fetch, ..CopyOptions::default() };
         let mut roots: Vec<StorePath> = self.direct.iter().cloned().collect();
         roots.extend(sends_drv.then(|| self.drv_path.clone()));
         let plan = copy::plan(here, there, &roots, &options)?;
@@ -367,9 +367,7 @@ impl Errand {
             watch.end(item, id, taken.is_ok());
             source.done(item, taken.is_ok())?;
             let (ingested, incoming, ()) = taken.map_err(|error| source.explain(item, error))?;
-            if (ingested.nar_hash.clone(), ingested.nar_size)
-                != (item.info.nar_hash.clone(), item.info.nar_size)
-            {
+            if (ingested.nar_hash, ingested.nar_size) != (item.info.nar_hash, item.info.nar_size) {
                 return Err(StoreError::HashChanged {
                     path: here.dir().print(&item.info.path),
                     expected: item.info.nar_hash.to_string(),
