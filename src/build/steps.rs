@@ -2,7 +2,7 @@
 //! run in it, and what it leaves behind is taken in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::builtin::{self, Means};
@@ -135,6 +135,7 @@ impl Build {
                 remove::remove(&self.workplace.store_dir.join(path.base_name())).map_err(BuildError::from)?;
             }
         }
+        let real_store = self.workplace.store_dir.clone();
         let workplace = Workplace::make(self.workplace)?;
         let around = Surroundings {
             store_dir: dir,
@@ -189,6 +190,16 @@ impl Build {
         };
         let logged = log.finish(progress, activity);
         progress.stop(activity);
+        let places = at_work.workplace.outputs_in().to_owned();
+        let is_shared = places == real_store;
+        // What was written aside goes, whatever becomes of the build.
+        let _aside = Aside(
+            plan.outputs
+                .values()
+                .filter(|output| is_shared && output.path.as_ref() != Some(&output.scratch))
+                .map(|output| places.join(output.scratch.base_name()))
+                .collect(),
+        );
         let reason = match (ended, logged) {
             (Ok(Ended::Exited(0)), Ok(())) => {
                 match outputs::take(at_work.workplace.outputs_in(), &plan, owner, &self.intake) {
@@ -208,6 +219,18 @@ impl Build {
             at_work.keep();
         }
         Err(Box::new(failed))
+    }
+}
+
+/// Paths that are removed at the end.
+struct Aside(Vec<PathBuf>);
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            // What cannot be removed now goes with the next collection.
+            let _ = remove::remove(path);
+        }
     }
 }
 

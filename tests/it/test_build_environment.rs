@@ -38,7 +38,7 @@ in {
   graph = d "graph" "cat deps one > $out; ls -l deps | cut -c1-10 >> $out\n:" { exportReferencesGraph = [ "deps" dep "one" text "one" user ]; };
   graph-of-drv = d "graph-of-drv" "cat deps > $out\n:" { exportReferencesGraph = [ "deps" dep.drvPath ]; };
   graph-below = d "graph-below" "cat deps > $out\n:" { exportReferencesGraph = [ "deps" "${dep}/x" ]; };
-  structured = bash "structured" written {
+  structured = bash "structured" "${written}; echo > \${outputs[dev]}" {
     a = "x"; i = -3; t = true; f = false; n = null; fl = 1.5; whole = 2.0; big = 1.0e30; small = 1.0e-7; quote = "it's \"q\" \\ $x"; lines = "a\nb"; unicode = "ü";
     list = [ "a b" 1 2.0 true false null ]; nested = [ [ 1 ] ]; of-sets = [ { a = 1; } ]; empty = [ ]; none = { };
     set = { a = 1; "b c" = "it's"; f = false; n = null; }; deep = { a = { }; }; fraction = { a = 1.5; }; "a-b" = 1; "1x" = 1; _u = 1; "ü" = 1;

@@ -30,7 +30,7 @@ let
   packages = import ./packages.nix { };
   d = name: more: derivation ({ inherit name; system = "x86_64-linux"; builder = "/nonexistent"; } // more);
 in {
-  plain = d "plain" { a = "x"; lines = "one\ntwo"; quote = "it's \"$x\""; outputs = [ "out" "dev" ]; inherit x; inside = inNixShell; p = builtins.placeholder "out"; };
+  plain = d "plain" { a = "x"; lines = "one\ntwo"; quote = "it's \"$x\""; outputs = [ "out" "dev" ]; inherit x; inside = inNixShell; };
   own = d "own" { TMPDIR = "/own"; HOME = "/own"; IN_NIX_SHELL = "own"; TZ = "own"; NIX_BUILD_TOP = "/own"; SHELL = "own"; NIX_STORE = "own"; };
   path = d "path" { PATH = "/own/bin"; };
   as-file = d "as-file" { passAsFile = [ "b" "a" "nothing" ]; a = "text of a"; b = "text\nof b"; };

@@ -12,6 +12,7 @@ use nival::eval::heap::Value;
 use nival::eval::interpret::Worker;
 use nival::model::{Derivation, DerivedPath, Outputs, StoreDir, StorePath};
 use nival::ops::evaluate::Asked;
+use nival::ops::packages::Package;
 use nival::ops::packages::walk::{self, Thrown};
 use nival::ops::realise::output_paths;
 use nival::store::api::Store;
@@ -64,7 +65,8 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     }
     let drv_path = call.derivation(&context)?;
     let shell = call.shell(&context)?;
-    let store = &*context.open_store()?;
+    let opened = context.open_store()?;
+    let store = &*opened;
     let drv = store.queries().read_derivation(&drv_path)?;
     let mut requests = call.inputs(store.dir(), &drv);
     if let Shell::Package(package) = &shell {
@@ -73,13 +75,13 @@ pub fn run(mut context: Context, words: Vec<OsString>) -> anyhow::Result<()> {
     if call.dry_run {
         return realiser::tell_missing(&context, store, &requests);
     }
-    if let Some(mode) = call.again {
-        realiser::realise_again(&context, store, &requests, mode)?;
-    }
-    let outcomes = realiser::realise(&context, store, &requests)?;
+    let outcomes = match call.again {
+        Some(mode) => realiser::realise_again(&context, store, &requests, mode)?,
+        None => realiser::realise(&context, store, &requests)?,
+    };
     realiser::require(&context, store, &requests, outcomes)?;
     let shell = shell.program(&context, store)?;
-    start::start(&context, &call, store, &drv, &shell)
+    start::start(&context, &call, opened, &drv, &shell)
 }
 
 impl Call {
@@ -197,7 +199,7 @@ impl Call {
             return Ok(path);
         }
         let texts = self.texts()?;
-        let mut found = Vec::new();
+        let mut found = None;
         evaluation::run(context, &self.wanted, context.readonly_mode, |worker, arguments, asked| {
             let mut arguments = arguments.clone();
             if !self.packages {
@@ -205,20 +207,19 @@ impl Call {
                 arguments.retain(|(known, _)| *known != name);
                 arguments.push((name, Value::bool(true)));
             }
+            let mut packages = Vec::new();
             for text in &texts {
                 let value = text.value(worker)?;
                 let whole = self.attributes.is_empty().then_some("");
                 for path in whole.into_iter().chain(self.attributes.iter().map(String::as_str)) {
                     let value = expression::selected(worker, value, path, &arguments)?;
-                    derivations(worker, value, path, &arguments, asked, &mut found)?;
+                    packages.extend(walk::packages(worker, value, path, &arguments, Thrown::Ends)?);
                 }
             }
+            found = only(worker, asked, &packages)?;
             Ok(asked.settle()?)
         })?;
-        match &found[..] {
-            [path] => Ok(path.clone()),
-            _ => usage("nix-shell requires a single derivation"),
-        }
+        found.map_or_else(|| usage("nix-shell requires a single derivation"), Ok)
     }
 
     /// What has to be valid before the derivation can be worked on.
@@ -237,14 +238,16 @@ impl Call {
             return Ok(Shell::Program(program.into()));
         }
         let text = Text::Expression("(import <nixpkgs> {}).bashInteractive".to_owned());
-        let mut found = Vec::new();
+        let mut found = None;
         let result = evaluation::run(context, &self.wanted, context.readonly_mode, |worker, _, asked| {
-            derivations(worker, text.value(worker)?, "", &Arguments::new(), asked, &mut found)?;
+            let (value, arguments) = (text.value(worker)?, Arguments::new());
+            let packages = walk::packages(worker, value, "", &arguments, Thrown::Ends)?;
+            found = only(worker, asked, &packages)?;
             Ok(asked.settle()?)
         });
         nival::sys::interrupt::check()?;
-        match (result, found.pop()) {
-            (Ok(()), Some(package)) if found.is_empty() => Ok(Shell::Package(package)),
+        match (result, found) {
+            (Ok(()), Some(package)) => Ok(Shell::Package(package)),
             (result, _) => {
                 if let Err(failure) = result {
                     error::report(&failure, &context.program, &context.ui);
@@ -290,22 +293,17 @@ impl Shell {
     }
 }
 
-/// Adds the derivations that a value stands for.
-fn derivations<'e>(
+/// The derivation of the only package; of several none is written.
+fn only<'e>(
     worker: &Worker<'e>,
-    value: Value<'e>,
-    path: &str,
-    arguments: &Arguments<'e>,
     asked: &Asked,
-    found: &mut Vec<StorePath>,
-) -> Result<(), Stopped> {
-    for package in walk::packages(worker, value, path, arguments, Thrown::Ends)? {
-        let Some(file) = package.drv_path(worker, &asked.options().store_dir)? else {
-            return Err(Error::new("derivation does not contain a 'drvPath' attribute").into());
-        };
-        found.push(file);
+    packages: &[Package<'e>],
+) -> Result<Option<StorePath>, Stopped> {
+    let [package] = packages else { return Ok(None) };
+    match package.drv_path(worker, &asked.options().store_dir)? {
+        Some(file) => Ok(Some(file)),
+        None => Err(Error::new("derivation does not contain a 'drvPath' attribute").into()),
     }
-    Ok(())
 }
 
 /// The derivation of the store that a word names, with the name of an output or without.

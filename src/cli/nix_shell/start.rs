@@ -26,7 +26,7 @@ use crate::cli::context::Context;
 pub fn start(
     context: &Context,
     call: &Call,
-    store: &dyn Store,
+    store: Box<dyn Store>,
     drv: &Derivation,
     shell: &Path,
 ) -> anyhow::Result<()> {
@@ -37,17 +37,20 @@ pub fn start(
         .prefix(&format!("nix-shell-{}-", std::process::id()))
         .tempdir_in(&parent)
         .map_err(PathError::at("creating directory in", &parent))?;
+    let store_dir = store.dir().clone();
     let around = ShellSurroundings {
-        store_dir: store.dir(),
+        store_dir: &store_dir,
         directory: directory.path(),
         cores: match context.settings.cores() {
             0 => std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
             cores => cores,
         },
         pure: call.pure,
-        graph: &|paths| references_graph(store, paths),
+        graph: &|paths| references_graph(&*store, paths),
     };
     let environment = shell_environment(drv, &options, &around)?;
+    // This process becomes the shell, and leaves nothing behind in the store.
+    drop(store);
     let command = call.command();
     let beginning = Beginning {
         directory: directory.path(),

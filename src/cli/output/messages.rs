@@ -242,7 +242,8 @@ impl Ui {
             let message = serde_json::json!({"action": "msg", "level": at, "msg": format!("{prefix}{text}")});
             format!("@nix {message}\n")
         } else if self.colour && !prefix.is_empty() {
-            format!("\x1b[{colour}m{}\x1b[0m{}{text}\n", prefix.trim_end(), " ")
+            let blank = if prefix.ends_with(' ') { " " } else { "" };
+            format!("\x1b[{colour}m{}\x1b[0m{blank}{text}\n", prefix.trim_end())
         } else {
             format!("{prefix}{text}\n")
         };
@@ -276,7 +277,9 @@ impl Ui {
 
     /// A failure.
     pub fn error(&self, text: &str) {
-        self.line(level::ERROR, "error: ", "31;1", text);
+        // Nothing but what it is part of stands on the first line then.
+        let prefix = if text.starts_with('\n') { "error:" } else { "error: " };
+        self.line(level::ERROR, prefix, "31;1", text);
     }
 
     /// A line under an error.

@@ -24,7 +24,7 @@ pub(super) fn key(path: &Path) -> Result<SecretKey> {
 
 /// Registers what builds have made. What is not as its derivation says is not registered, but for
 /// what was promised to be something else: that is there then as what it is. Gives the outputs of each
-/// in the order of their names.
+/// in the order of their paths.
 ///
 /// # Errors
 /// Errors of the store, for all of them.
@@ -44,9 +44,9 @@ pub(super) fn register(
             results.push((node, Err(failure::of_error(context, goal, &error.into()))));
             continue;
         }
-        let named: BTreeMap<String, StorePath> =
-            built.made.outputs.iter().map(|taken| (taken.name.clone(), taken.info.path.clone())).collect();
-        let paths: Vec<StorePath> = named.into_values().collect();
+        let mut paths: Vec<StorePath> =
+            built.made.outputs.iter().map(|taken| taken.info.path.clone()).collect();
+        paths.sort();
         match goal.mode {
             RealiseMode::Normal => {}
             RealiseMode::Check => {
