@@ -93,9 +93,10 @@ fn archives_and_files() {
     }
     as_the_reference(&world, "--impure", &expressions);
     let locked = url(&format!("x.tar.gz?narHash={hash}"));
-    as_the_reference(&world, "", &of_urls(&[locked, url("x.tar.gz"), url("nope?narHash=")]));
+    as_the_reference(&world, "", &of_urls(&[locked, url("x.tar.gz")]));
     // Here the words are others.
-    for bad in [url("plain.txt"), file("nope.tar"), file("../web"), "file:x.tar".to_owned()] {
+    for bad in [url("plain.txt"), url("nope.tar"), file("nope.tar"), file("../web"), "file:x.tar".to_owned()]
+    {
         let expression = format!("builtins.fetchTree \"{bad}\"");
         let [ours, theirs] =
             [Side::Nival, Side::Reference].map(|side| tree(&world, side, "--impure", &expression).status);

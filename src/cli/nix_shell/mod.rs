@@ -175,7 +175,7 @@ impl Call {
         }
         let directory = self.script.as_ref().map_or(Path::new("."), Script::directory);
         if self.words.is_empty() && !self.expressions {
-            let Some(file) = default_file(directory) else {
+            let Some(file) = default_file(Path::new(".")) else {
                 anyhow::bail!(
                     "no argument specified and no 'shell.nix' or 'default.nix' file found in the working directory"
                 );
