@@ -493,7 +493,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ),
     ("keep-env-derivations", include_str!("test_nix_env.rs"), "fn derivations_and_other_profiles("),
     ("eval-cores", EVAL, "fn compare_up_to_a_failure("),
-    ("eval-listing-memory", PARTS, "fn a_listing_in_many_parts_is_the_same("),
+    ("eval-listing-memory", PARTS, "fn run("),
     ("abort-on-warn", EVAL, "const SETTINGS"),
     ("allow-import-from-derivation", EVAL, "const SETTINGS"),
     ("allowed-uris", EVAL, "const SETTINGS"),
