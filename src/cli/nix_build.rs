@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use nival::eval::error::Error;
 use nival::model::{DerivedPath, Outputs, StorePath};
 use nival::ops::packages::walk::{self, Thrown};
 use nival::ops::realise::output_paths;
@@ -13,7 +12,7 @@ use nival::store::api::realise::RealiseMode;
 
 use super::context::Context;
 use super::evaluation::{self, Arguments, Stopped, Wanted};
-use super::flags::parse::{Item, Parser};
+use super::flags::parse;
 use super::flags::{NIX_BUILD, page};
 use super::installables::expression;
 use super::installables::texts::{self, Text};
@@ -70,21 +69,7 @@ impl Call {
             wanted: Wanted::default(),
             words: Vec::new(),
         };
-        let mut parser = Parser::classic(&NIX_BUILD, words);
-        while let Some(item) = parser.next(context, NIX_BUILD.groups)? {
-            let given = match item {
-                Item::Flag(given) => given,
-                Item::Argument(argument) => {
-                    call.words.push(argument);
-                    continue;
-                }
-                Item::Unknown(flag) if flag == "-" => {
-                    call.words.push("-".into());
-                    continue;
-                }
-                Item::Unknown(flag) => return Err(NIX_BUILD.unrecognised(&flag)),
-                Item::Operation(_) | Item::Taken => continue,
-            };
+        let words = parse::expressions(&NIX_BUILD, words, context, |context, given| {
             match given.name() {
                 "--attr" => call.attributes.push(given.text()?),
                 "--check" => call.again = Some(RealiseMode::Check),
@@ -96,7 +81,9 @@ impl Call {
                 _ if call.wanted.flag(&given, context)? => {}
                 other => return Err(page::not_taken(other)),
             }
-        }
+            Ok(())
+        })?;
+        call.words = words;
         Ok(call)
     }
 
@@ -139,17 +126,7 @@ impl Call {
         for path in whole.into_iter().chain(self.attributes.iter().map(String::as_str)) {
             let value = expression::selected(worker, value, path, arguments)?;
             for package in walk::packages(worker, value, path, arguments, Thrown::Ends)? {
-                let Some(file) = package.drv_path(worker, dir)? else {
-                    return Err(Error::new("derivation does not contain a 'drvPath' attribute").into());
-                };
-                let output = package.output_name(worker)?;
-                if output.is_empty() {
-                    let file = dir.print(&file);
-                    return Err(
-                        Error::new(format!("derivation '{file}' lacks an 'outputName' attribute")).into()
-                    );
-                }
-                found.push((file, output));
+                found.push(texts::output(worker, dir, &package)?);
             }
         }
         Ok(())

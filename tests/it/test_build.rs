@@ -266,3 +266,32 @@ fn sorted(text: &str) -> Vec<String> {
     lines.sort();
     lines
 }
+
+/// Builds that end together with the same contents, one of them promised and the others not.
+#[test]
+fn the_same_contents_from_several_builds() {
+    let Some((world, _)) = world() else { return };
+    let nix = r#"
+        let d = hash: n: derivation {
+          name = "same"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "printf x > $out" ]; inherit n;
+          outputHash = hash; outputHashAlgo = "sha256";
+        }; in [
+          (d "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881" 0)
+          (d "1111111111111111111111111111111111111111111111111111111111111111" 1)
+          (d "2222222222222222222222222222222222222222222222222222222222222222" 2)
+        ]"#;
+    let file = world.write("src/same.nix", nix).to_str().unwrap().to_owned();
+    let build = |side, jobs| {
+        let (outcome, _, rows) = after(&world, side, &["nix-build", &file, "-k", "-j", jobs]);
+        // Which of them is registered as the deriver depends on time.
+        let paths: Vec<String> = rows.iter().map(|row| row.split(' ').next().unwrap().to_owned()).collect();
+        (outcome.status, outcome.text().to_owned(), paths)
+    };
+    let ours = build(Side::Nival, "1");
+    assert_eq!(ours.0, 102);
+    assert_eq!(ours, build(Side::Reference, "1"));
+    // Several at a time wait for each other for ever there, now and then.
+    for _ in 0..5 {
+        assert_eq!(build(Side::Nival, "3"), ours);
+    }
+}

@@ -101,6 +101,31 @@ pub enum Item {
     Argument(OsString),
 }
 
+/// Reads the words of a classic program whose arguments are expressions, of which `-` is one. `take` takes
+/// the program's own flags.
+///
+/// # Errors
+/// Flags that there are not, those of [`Parser::next`], and what `take` says.
+pub fn expressions<C: CommonFlags>(
+    program: &'static Program,
+    words: Vec<OsString>,
+    context: &mut C,
+    mut take: impl FnMut(&mut C, Given) -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<OsString>> {
+    let mut arguments = Vec::new();
+    let mut parser = Parser::classic(program, words);
+    while let Some(item) = parser.next(context, program.groups)? {
+        match item {
+            Item::Flag(given) => take(context, given)?,
+            Item::Argument(argument) => arguments.push(argument),
+            Item::Unknown(flag) if flag == "-" => arguments.push(flag.into()),
+            Item::Unknown(flag) => return Err(program.unrecognised(&flag)),
+            Item::Operation(_) | Item::Taken => {}
+        }
+    }
+    Ok(arguments)
+}
+
 /// The words that are not looked at yet.
 pub struct Parser {
     words: VecDeque<OsString>,

@@ -7,6 +7,8 @@ use nival::eval::interpret::{Evaluated, Worker};
 use nival::eval::load::Parsed;
 use nival::eval::sources::Origin;
 use nival::eval::text::path;
+use nival::model::{StoreDir, StorePath};
+use nival::ops::packages::Package;
 
 use super::expression;
 use crate::cli::evaluation;
@@ -66,4 +68,35 @@ impl Text {
             }
         }
     }
+}
+
+/// The derivation that a package is.
+///
+/// # Errors
+/// It has none, or cannot be evaluated.
+pub fn derivation<'e>(
+    worker: &Worker<'e>,
+    dir: &StoreDir,
+    package: &Package<'e>,
+) -> Result<StorePath, Error> {
+    let file = package.drv_path(worker, dir)?;
+    file.ok_or_else(|| Error::new("derivation does not contain a 'drvPath' attribute"))
+}
+
+/// The derivation that a package is, and the name of the output that it stands for.
+///
+/// # Errors
+/// It has none of them, or cannot be evaluated.
+pub fn output<'e>(
+    worker: &Worker<'e>,
+    dir: &StoreDir,
+    package: &Package<'e>,
+) -> Result<(StorePath, String), Error> {
+    let file = derivation(worker, dir, package)?;
+    let output = package.output_name(worker)?;
+    if output.is_empty() {
+        let file = dir.print(&file);
+        return Err(Error::new(format!("derivation '{file}' lacks an 'outputName' attribute")));
+    }
+    Ok((file, output))
 }

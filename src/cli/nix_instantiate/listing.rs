@@ -14,6 +14,7 @@ use nival::progress::Progress as _;
 use crate::cli::context::Context;
 use crate::cli::error;
 use crate::cli::evaluation::Stopped;
+use crate::cli::installables::texts;
 use crate::cli::output::messages::Ui;
 use crate::cli::output::streams::Out;
 
@@ -61,20 +62,13 @@ impl Listing {
         package: &Package<'e>,
     ) -> Result<(), Stopped> {
         let dir = &asked.options().store_dir;
-        let Some(file) = package.drv_path(worker, dir)? else {
-            return Err(Error::new("derivation does not contain a 'drvPath' attribute").into());
-        };
-        let output = package.output_name(worker)?;
-        if output.is_empty() {
-            let file = dir.print(&file);
-            return Err(Error::new(format!("derivation '{file}' lacks an 'outputName' attribute")).into());
-        }
+        let meant = texts::output(worker, dir, package)?;
         if !std::mem::replace(&mut self.warned, true) {
             self.ui.warn(
                 "you did not specify '--add-root'; the result might be removed by the garbage collector",
             );
         }
-        self.waiting.push((file, output));
+        self.waiting.push(meant);
         if self.since.elapsed() >= PAUSE { self.flush(asked) } else { Ok(()) }
     }
 

@@ -21,7 +21,7 @@ use nival::ops::packages::walk::{self, Thrown};
 use self::listing::Listing;
 use super::context::Context;
 use super::evaluation::{self, Arguments, Stopped, Wanted};
-use super::flags::parse::{Item, Parser};
+use super::flags::parse;
 use super::flags::{NIX_INSTANTIATE, page};
 use super::installables::expression;
 use super::installables::texts::{self, Text};
@@ -107,21 +107,7 @@ impl Call {
             wanted: Wanted::default(),
             words: Vec::new(),
         };
-        let mut parser = Parser::classic(&NIX_INSTANTIATE, words);
-        while let Some(item) = parser.next(context, NIX_INSTANTIATE.groups)? {
-            let given = match item {
-                Item::Flag(given) => given,
-                Item::Argument(argument) => {
-                    call.words.push(argument);
-                    continue;
-                }
-                Item::Unknown(flag) if flag == "-" => {
-                    call.words.push("-".into());
-                    continue;
-                }
-                Item::Unknown(flag) => return Err(NIX_INSTANTIATE.unrecognised(&flag)),
-                Item::Operation(_) | Item::Taken => continue,
-            };
+        let words = parse::expressions(&NIX_INSTANTIATE, words, context, |context, given| {
             match given.name() {
                 "--eval" => call.mode = call.mode.max(Mode::Eval),
                 "--parse" => call.mode = call.mode.max(Mode::Parse),
@@ -141,7 +127,9 @@ impl Call {
                 _ if call.wanted.flag(&given, context)? => {}
                 other => return Err(page::not_taken(other)),
             }
-        }
+            Ok(())
+        })?;
+        call.words = words;
         Ok(call)
     }
 

@@ -7,7 +7,6 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use nival::eval::error::Error;
 use nival::eval::heap::Value;
 use nival::eval::interpret::Worker;
 use nival::model::{Derivation, DerivedPath, Outputs, StoreDir, StorePath};
@@ -22,7 +21,7 @@ use regex_lite::Regex;
 use self::script::Script;
 use super::context::Context;
 use super::evaluation::{self, Arguments, Stopped, Wanted};
-use super::flags::parse::{Item, Parser};
+use super::flags::parse;
 use super::flags::{NIX_SHELL, page};
 use super::installables::expression;
 use super::installables::texts::{self, Text};
@@ -101,21 +100,7 @@ impl Call {
             words: Vec::new(),
             script,
         };
-        let mut parser = Parser::classic(&NIX_SHELL, words);
-        while let Some(item) = parser.next(context, NIX_SHELL.groups)? {
-            let given = match item {
-                Item::Flag(given) => given,
-                Item::Argument(argument) => {
-                    call.words.push(argument);
-                    continue;
-                }
-                Item::Unknown(flag) if flag == "-" => {
-                    call.words.push("-".into());
-                    continue;
-                }
-                Item::Unknown(flag) => return Err(NIX_SHELL.unrecognised(&flag)),
-                Item::Operation(_) | Item::Taken => continue,
-            };
+        let words = parse::expressions(&NIX_SHELL, words, context, |context, given| {
             match given.name() {
                 "--attr" => call.attributes.push(given.text()?),
                 "--check" => call.again = Some(RealiseMode::Check),
@@ -140,7 +125,9 @@ impl Call {
                 _ if call.wanted.flag(&given, context)? => {}
                 other => return Err(page::not_taken(other)),
             }
-        }
+            Ok(())
+        })?;
+        call.words = words;
         if call.packages && call.expressions {
             return usage("'-p' and '-E' are mutually exclusive");
         }
@@ -300,10 +287,7 @@ fn only<'e>(
     packages: &[Package<'e>],
 ) -> Result<Option<StorePath>, Stopped> {
     let [package] = packages else { return Ok(None) };
-    match package.drv_path(worker, &asked.options().store_dir)? {
-        Some(file) => Ok(Some(file)),
-        None => Err(Error::new("derivation does not contain a 'drvPath' attribute").into()),
-    }
+    Ok(Some(texts::derivation(worker, &asked.options().store_dir, package)?))
 }
 
 /// The derivation of the store that a word names, with the name of an output or without.

@@ -84,6 +84,11 @@ impl Farm {
         })
     }
 
+    /// Whether there are machines, as far as one was asked for yet.
+    pub fn has_machines(&self) -> bool {
+        self.machines.get().is_some_and(|machines| !machines.is_empty())
+    }
+
     /// Takes note that a machine does not answer.
     pub fn leave_out(&self, uri: &str) {
         self.left_out.borrow_mut().insert(uri.to_owned());

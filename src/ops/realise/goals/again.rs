@@ -1,6 +1,6 @@
 //! Building again what is there: to compare it, or because it is damaged.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use super::graph::Graph;
 use super::outcomes;
@@ -36,14 +36,28 @@ pub fn check(context: &RealiseContext<'_>, requests: &[DerivedPath]) -> Result<V
         inputs.extend(inputs_of(&drv));
     }
     // What it needs may be gone, while it is there itself.
-    context.realise(&inputs, &mut |_| ())?;
+    require_all(context.realise(&inputs, &mut |_| ())?)?;
     let mut graph = Graph::again(store, requests, RealiseMode::Check)?;
     outcomes(context, requests, &mut graph, |_| true)
+}
+
+/// The first failure.
+fn require_all(outcomes: Vec<Outcome>) -> Result<()> {
+    outcomes.into_iter().try_for_each(|outcome| match outcome {
+        Outcome::Failed(error) => Err(error),
+        _ => Ok(()),
+    })
 }
 
 fn inputs_of(drv: &Derivation) -> impl Iterator<Item = DerivedPath> {
     let built = drv.input_drvs.iter();
     built.map(|(path, names)| DerivedPath::built(path.clone(), Outputs::Named(names.clone())))
+}
+
+/// A derivation with outputs that are damaged.
+struct Damaged {
+    drv: StorePath,
+    paths: BTreeSet<StorePath>,
 }
 
 /// Looks at what was asked for and at everything that it refers to, and builds anew what is damaged.
@@ -52,33 +66,27 @@ fn inputs_of(drv: &Derivation) -> impl Iterator<Item = DerivedPath> {
 /// Something damaged that nobody can make, and errors of the store.
 pub fn repair(context: &RealiseContext<'_>, requests: &[DerivedPath]) -> Result<Vec<Outcome>> {
     let first = context.realise(requests, &mut |_| ())?;
-    let mut damaged: BTreeMap<StorePath, BTreeSet<StorePath>> = BTreeMap::new();
+    let mut damaged = Vec::new();
     for (request, outcome) in requests.iter().zip(&first) {
         if !matches!(outcome, Outcome::Failed(_)) {
             look(context, request, &mut damaged)?;
         }
     }
-    let again: Vec<DerivedPath> =
-        damaged.keys().map(|drv| DerivedPath::built(drv.clone(), Outputs::All)).collect();
-    let mut graph = Graph::again(context.store, &again, RealiseMode::Repair)?;
-    for goal in &mut graph.goals {
-        goal.damaged = damaged.get(&goal.path).cloned().unwrap_or_default();
-    }
-    for outcome in outcomes(context, &again, &mut graph, |_| true)? {
-        if let Outcome::Failed(error) = outcome {
-            return Err(error);
+    // What was found later is what the others may need to be built.
+    for Damaged { drv, paths } in damaged.into_iter().rev() {
+        let again = [DerivedPath::built(drv, Outputs::All)];
+        let mut graph = Graph::again(context.store, &again, RealiseMode::Repair)?;
+        for goal in graph.goals.iter_mut().filter(|goal| goal.path == again[0].path) {
+            goal.damaged.clone_from(&paths);
         }
+        require_all(outcomes(context, &again, &mut graph, |_| true)?)?;
     }
     Ok(first)
 }
 
 /// Looks at the closure of one request, what was asked for first, and notes what is damaged by
 /// the derivation that makes it.
-fn look(
-    context: &RealiseContext<'_>,
-    request: &DerivedPath,
-    damaged: &mut BTreeMap<StorePath, BTreeSet<StorePath>>,
-) -> Result<()> {
+fn look(context: &RealiseContext<'_>, request: &DerivedPath, damaged: &mut Vec<Damaged>) -> Result<()> {
     let store = context.store;
     let mut asked = BTreeSet::new();
     match &request.outputs {
@@ -113,16 +121,20 @@ fn look(
             (Some(_), true) => Some(request.path.clone()),
             _ => info.deriver,
         };
-        let Some(drv) = drv.filter(|drv| store.is_there(drv).unwrap_or(false)) else {
+        let Some(drv) = drv else { return Err(super::no_substituter(store.dir(), &path)) };
+        if !store.is_there(&drv)? {
             return Err(super::no_substituter(store.dir(), &path));
-        };
+        }
         if !asked.contains(&path) {
             let of = store.dir().display(&request.path);
             context.progress.notice(&format!(
                 "found corrupted or missing path '{shown}' in the output closure of '{of}'"
             ));
         }
-        damaged.entry(drv).or_default().insert(path);
+        match damaged.iter_mut().find(|known| known.drv == drv) {
+            Some(known) => _ = known.paths.insert(path),
+            None => damaged.push(Damaged { drv, paths: [path].into() }),
+        }
     }
     Ok(())
 }

@@ -132,7 +132,13 @@ impl Graph {
         while let Some(Need { path, outputs, by }) = needs.pop() {
             interrupt::check()?;
             let node = match self.by_path.get(&path) {
-                Some(node) => *node,
+                Some(node) => {
+                    let drv = &self.goals[*node].drv;
+                    match outputs.missing(drv) {
+                        Some(name) if by.is_none() => return Err(no_output(store.dir(), &path, name)),
+                        _ => *node,
+                    }
+                }
                 None => {
                     match self.look(store, &path, &outputs, by.is_none() && mode != RealiseMode::Normal) {
                         Ok(Some(drv)) => self.add(path, drv, &mut needs),

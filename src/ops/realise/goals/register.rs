@@ -1,7 +1,6 @@
 //! What comes after builds: their outputs are checked, signed, and registered together.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::failure;
 use super::graph::{Goal, Node};
@@ -15,12 +14,6 @@ use crate::store::api::Store as _;
 use crate::store::api::realise::RealiseMode;
 use crate::store::error::{Result, StoreError};
 use crate::store::local::outputs::NewOutput;
-use crate::store::open::secret_key;
-
-/// Reads a key for signing.
-pub(super) fn key(path: &Path) -> Result<SecretKey> {
-    secret_key(path)
-}
 
 /// Registers what builds have made. What is not as its derivation says is not registered, but for
 /// what was promised to be something else: that is there then as what it is. Gives the outputs of each
@@ -34,7 +27,9 @@ pub(super) fn register(
     keys: &[SecretKey],
     built: Vec<(Node, Built)>,
 ) -> Result<Vec<(Node, Result<Vec<StorePath>>)>> {
-    let (mut results, mut new, mut realisations) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut results, mut realisations) = (Vec::new(), Vec::new());
+    let mut new: Vec<NewOutput> = Vec::new();
+    let being_built = being_built(goals);
     for (node, built) in built {
         let goal = &mut goals[node];
         // What is something else than was promised need not be checked.
@@ -47,24 +42,39 @@ pub(super) fn register(
         let mut paths: Vec<StorePath> =
             built.made.outputs.iter().map(|taken| taken.info.path.clone()).collect();
         paths.sort();
+        let mismatch = built.made.mismatch.map(|error| failure::of_error(context, goal, &error.into()));
+        let made = built.made.outputs;
         match goal.mode {
             RealiseMode::Normal => {}
+            RealiseMode::Check | RealiseMode::Repair if mismatch.is_some() => {
+                results.push((node, mismatch.map_or(Ok(paths), Err)));
+                continue;
+            }
             RealiseMode::Check => {
-                let same = compare(context, goal, built.made)?;
+                let same = compare(context, goal, made)?;
                 results.push((node, same.map(|()| paths)));
                 continue;
             }
             RealiseMode::Repair => {
-                replace(context, goal, keys, built.made)?;
-                results.push((node, Ok(paths)));
+                let replaced = replace(context, goal, keys, made)?;
+                results.push((node, replaced.map(|()| paths)));
                 continue;
             }
         }
-        for taken in built.made.outputs {
+        for taken in made {
+            let path = &taken.info.path;
+            let is_promised = goal.drv.output_paths().any(|(_, known)| known == path);
+            if !is_promised && mismatch.is_some() && being_built.contains(path) {
+                // Another build is about to make it, and holds its lock.
+                continue;
+            }
             realisations.extend(realisation(context, goal, &taken)?);
-            new.push(new_output(context, goal, keys, taken)?);
+            // Two builds may find the same contents, at once or one after the other.
+            let is_new = new.iter().all(|other| other.info.path != *path);
+            if is_promised || is_new && !context.store.is_there(path)? {
+                new.push(new_output(context, goal, keys, taken)?);
+            }
         }
-        let mismatch = built.made.mismatch.map(|error| failure::of_error(context, goal, &error.into()));
         results.push((node, mismatch.map_or(Ok(paths), Err)));
     }
     if !new.is_empty() {
@@ -74,6 +84,12 @@ pub(super) fn register(
         goals[*node].locks.clear();
     }
     Ok(results)
+}
+
+/// The paths that builds of this process are at work on, whose locks they hold.
+fn being_built(goals: &[Goal]) -> BTreeSet<StorePath> {
+    let locked = goals.iter().filter(|goal| !goal.locks.is_empty());
+    locked.flat_map(|goal| goal.drv.output_paths().map(|(_, path)| path.clone())).collect()
 }
 
 /// Checks outputs as their derivation wants it.
@@ -91,13 +107,12 @@ fn check(context: &RealiseContext<'_>, goal: &Goal, built: &Built) -> std::resul
 
 /// Compares outputs with those that are there. The first that differs is kept beside the other, if
 /// failed builds are kept.
-fn compare(context: &RealiseContext<'_>, goal: &Goal, made: outputs::Outcome) -> Result<Result<()>> {
+fn compare(context: &RealiseContext<'_>, goal: &Goal, mut made: Vec<TakenOutput>) -> Result<Result<()>> {
     let store = context.store;
     let known: BTreeMap<String, StorePath> = output_paths(store, &goal.path, &goal.drv, &Outputs::All)?
         .into_iter()
         .filter_map(|(name, path)| Some((name, path?)))
         .collect();
-    let mut made: Vec<TakenOutput> = made.outputs;
     made.sort_by(|one, other| one.name.cmp(&other.name));
     for taken in made {
         let Some(path) = known.get(&taken.name) else { continue };
@@ -113,20 +128,21 @@ fn compare(context: &RealiseContext<'_>, goal: &Goal, made: outputs::Outcome) ->
     Ok(Ok(()))
 }
 
-/// Puts outputs in the places of those that are damaged.
+/// Puts outputs in the places of those that are damaged, which must all be among them.
 fn replace(
     context: &RealiseContext<'_>,
     goal: &mut Goal,
     keys: &[SecretKey],
-    made: outputs::Outcome,
-) -> Result<()> {
-    for taken in made.outputs {
-        if goal.damaged.contains(&taken.info.path) {
+    made: Vec<TakenOutput>,
+) -> Result<Result<()>> {
+    for taken in made {
+        if goal.damaged.remove(&taken.info.path) {
             let output = new_output(context, goal, keys, taken)?;
             context.store.replace_output(output)?;
         }
     }
-    Ok(())
+    let left = goal.damaged.first().map(|path| super::no_substituter(context.store.dir(), path));
+    Ok(left.map_or(Ok(()), Err))
 }
 
 fn new_output(

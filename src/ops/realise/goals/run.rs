@@ -22,6 +22,7 @@ use crate::model::signature::SecretKey;
 use crate::ops::realise::context::RealiseContext;
 use crate::progress::{Activity, ActivityId, ActivityKind, Counts};
 use crate::store::error::{FailureKinds, Result, StoreError};
+use crate::store::open::secret_key;
 use crate::sys::interrupt::{self, CancelToken};
 
 /// How long nothing may be heard before it is looked whether the work is to end, and whether
@@ -56,6 +57,9 @@ pub(super) struct Run<'r, 'm> {
     stopping: bool,
     /// Ends the builds that run.
     token: CancelToken,
+    /// Ends the programs that run after builds: what is valid is to be told to them all the same after
+    /// another build has failed.
+    hook_token: CancelToken,
     counts: Counts,
     activities: Activities,
     /// What outputs are signed with.
@@ -75,7 +79,7 @@ impl<'r, 'm> Run<'r, 'm> {
     /// A key for signing that cannot be read: it would be missed after hours of building.
     pub fn new(context: &'r RealiseContext<'m>, graph: &'r mut Graph) -> Result<Self> {
         let keys =
-            context.builds.secret_key_files.iter().map(|path| register::key(path)).collect::<Result<_>>()?;
+            context.builds.secret_key_files.iter().map(|path| secret_key(path)).collect::<Result<_>>()?;
         let start = |kind, parent| context.progress.start(&Activity { kind, text: "", fields: &[], parent });
         let realise = start(ActivityKind::Realise, ActivityId::NONE);
         let builds = start(ActivityKind::Builds, ActivityId::NONE);
@@ -90,6 +94,7 @@ impl<'r, 'm> Run<'r, 'm> {
             elsewhere: BTreeSet::new(),
             stopping: false,
             token: CancelToken::new(),
+            hook_token: CancelToken::new(),
             counts,
             activities: Activities { realise, builds },
             keys,
@@ -106,6 +111,7 @@ impl<'r, 'm> Run<'r, 'm> {
             let result = self.work_in(scope, &say, &hear);
             // Whatever runs still is waited for at the end of the scope.
             self.token.cancel();
+            self.hook_token.cancel();
             result
         });
         self.context.progress.stop(self.activities.builds);
@@ -126,13 +132,20 @@ impl<'r, 'm> Run<'r, 'm> {
         'r: 's,
     {
         for node in 0..self.graph.goals.len() {
+            if let State::Failed(error) = &self.graph.goals[node].state {
+                // Those that need it say only that it failed.
+                self.context.progress.problem(&format!("error: {error}"));
+            }
+        }
+        for node in 0..self.graph.goals.len() {
             self.offer(node);
         }
         loop {
             interrupt::check()?;
             self.begin_all(scope, say)?;
             let is_idle = self.running.is_empty() && self.hooked.is_empty();
-            if is_idle && (self.locked_out.is_empty() || self.stopping) {
+            let none_waits = self.locked_out.is_empty() && self.ready.is_empty();
+            if is_idle && (none_waits || self.stopping) {
                 return Ok(());
             }
             let mut ended = Vec::new();
@@ -177,7 +190,13 @@ impl<'r, 'm> Run<'r, 'm> {
             let has_slot = (here as u64) < self.context.builds.max_jobs.max(1);
             match super::prepare::begin(self.context, &self.graph.goals[node], has_slot) {
                 Ok(Begun::Valid) => self.end_well(node),
-                Ok(Begun::NoSlot) => later.push(first),
+                Ok(Begun::NoSlot) => {
+                    later.push(first);
+                    // Without machines to ask, the others would hear the same.
+                    if !self.context.farm.has_machines() {
+                        break;
+                    }
+                }
                 Ok(Begun::Locked) => _ = self.locked_out.insert(node),
                 Ok(Begun::Ready(prepared)) => self.start(scope, say, node, *prepared),
                 Err(error) if error.is_interruption() => return Err(error),
@@ -264,8 +283,8 @@ impl<'r, 'm> Run<'r, 'm> {
         for (node, result) in register::register(self.context, &mut self.graph.goals, &self.keys, built)? {
             match result {
                 Ok(paths) => match &self.context.builds.post_build_hook {
-                    Some(hook) if !self.stopping => self.start_hook(scope, say, node, hook.clone(), paths),
-                    _ => self.end_well(node),
+                    Some(hook) => self.start_hook(scope, say, node, hook.clone(), paths),
+                    None => self.end_well(node),
                 },
                 Err(error) => self.fail(node, error),
             }
@@ -292,7 +311,7 @@ impl<'r, 'm> Run<'r, 'm> {
         let drv_path = dir.print(&self.graph.goals[node].path);
         let paths: Vec<String> = paths.iter().map(|path| dir.print(path)).collect();
         let (progress, builds) = (self.context.progress, self.context.builds.clone());
-        let (token, say) = (self.token.clone(), say.clone());
+        let (token, say) = (self.hook_token.clone(), say.clone());
         let work = move || {
             let result = token.scope(|| hooks::post_build(&builds, &hook, &drv_path, &paths, progress));
             // Who hears it waits for all threads.
